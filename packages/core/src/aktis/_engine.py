@@ -1,0 +1,139 @@
+"""What the public API asks of an engine, and nothing else.
+
+Two implementations today: ``aktis._inline`` (everything in the driver) and ``aktis._native`` (processes).
+The API checks and normalises what the user gave before an engine sees it: options are frozen dataclasses
+of :mod:`aktis._options`, signatures have been checked, exceptions for bad input have been raised.
+
+Hot path: ``bind_task`` and ``bind_method`` are called once per function (method) and set of options, and return a
+plain callable ``submit(args, kwargs)``, which the API calls for every ``.remote()``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from aktis._options import ActorOptions, MethodOptions, TaskOptions
+    from aktis.actor import ActorHandle
+    from aktis.object_ref import ObjectRef
+
+Submit = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+"""Takes (args, kwargs); returns an ObjectRef, a list of them, a generator of them, or None (``num_returns=0``)."""
+
+
+@dataclass(eq=False, slots=True)
+class FunctionDescriptor:
+    """A user's function as engines see it. One object per ``@remote`` function, compared by identity."""
+
+    function: Callable[..., Any]
+    name: str  # module-qualified, for people
+    is_generator: bool  # sync or async generator function
+    is_coroutine: bool
+    signature: inspect.Signature | None
+    engine_state: Any = None  # the engine keeps the pickled form here
+
+
+@dataclass(eq=False, slots=True)
+class MethodDescriptor:
+    """A method of an actor class: everything a handle must know to call it."""
+
+    name: str
+    is_generator: bool
+    is_coroutine: bool
+    signature: inspect.Signature | None
+    defaults: dict[str, Any] = field(default_factory=dict)  # from @aktis.method
+
+
+@dataclass(eq=False, slots=True)
+class ClassDescriptor:
+    """An actor class as engines see it."""
+
+    cls: type
+    name: str
+    methods: dict[str, MethodDescriptor]
+    is_async: bool  # any coroutine method or async generator
+    signature: inspect.Signature | None  # of the constructor, without self
+    engine_state: Any = None
+
+
+class Engine(Protocol):
+    """Everything the API needs. Methods may block; all are safe to call from any thread."""
+
+    namespace: str
+    mode: str  # "native" | "inline" | ...
+
+    # calls -----------------------------------------------------------------------------------
+    def bind_task(self, function: FunctionDescriptor, options: TaskOptions) -> Submit: ...
+
+    def create_actor(
+        self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ActorHandle:
+        """Return at once; failures of ``__init__`` surface at method calls.
+
+        Raises ActorAlreadyExistsError for a taken name (``get_if_exists`` returns the existing actor's handle).
+        """
+        ...
+
+    def bind_method(self, handle: ActorHandle, method: MethodDescriptor, options: MethodOptions) -> Submit: ...
+
+    def get_actor(self, name: str, namespace: str | None) -> ActorHandle:
+        """Weak handle of a living named actor. Raises ValueError when there is none."""
+        ...
+
+    def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]: ...
+
+    def kill_actor(self, handle: ActorHandle, no_restart: bool) -> None: ...
+
+    def cancel(self, ref: Any, force: bool, recursive: bool) -> None: ...
+
+    # objects ---------------------------------------------------------------------------------
+    def put(self, value: Any) -> ObjectRef[Any]: ...
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """Values in order. Raises the first error in order as soon as it is known, or GetTimeoutError."""
+        ...
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
+    ) -> tuple[list[Any], list[Any]]: ...
+
+    def add_done_callback(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """Call ``callback()`` once, from any thread, when ``get(ref)`` would not wait (now, if it is so already)."""
+        ...
+
+    def free(self, refs: Sequence[ObjectRef[Any]]) -> None: ...
+
+    def object_locations(self, refs: Sequence[ObjectRef[Any]]) -> dict[ObjectRef[Any], dict[str, Any]]: ...
+
+    # cluster ---------------------------------------------------------------------------------
+    def request(self, method: str, **arguments: Any) -> Any:
+        """Ask the control plane. Methods and their arguments (all values plain data):
+
+        ``nodes()``, ``cluster_resources()``, ``available_resources()`` (floats by name),
+        ``kv_put(namespace, key, value, overwrite) -> bool``, ``kv_get(namespace, key) -> bytes | None``,
+        ``kv_del(namespace, key) -> bool``, ``kv_keys(namespace, prefix) -> list[bytes]``,
+        ``pg_create(pg_id, bundles, strategy, name, namespace, detached)``, ``pg_remove(pg_id)``,
+        ``pg_wait(pg_id, timeout) -> bool``, ``pg_table(pg_id | None) -> dict``, ``pg_by_name(name, namespace) -> dict``,
+        ``state(kind, filters, limit) -> list[dict]`` with kind tasks, actors, objects, workers, nodes, jobs, placement_groups,
+        ``timeline() -> list[dict]`` (Chrome trace events), ``stacks() -> list[dict]``, ``memory() -> dict``,
+        ``metrics_address() -> str | None``.
+        """
+        ...
+
+    def context(self) -> dict[str, Any]:
+        """Facts about the running task, as :mod:`aktis.runtime_context` names them (``job_id``, ``node_id``,
+        ``worker_id``, ``task_id``, ``task_name``, ``actor_id``, ``actor_name``, ``placement_group_id``,
+        ``capture_child_tasks``, ``resources``, ``accelerator_ids``, ``runtime_env``, ``session_name``,
+        ``session_dir``, ``was_restarted``, ``is_canceled``, ``mode``: "driver" or "worker", ``address``)."""
+        ...
+
+    def explain(self, ref: ObjectRef[Any]) -> dict[str, Any]:
+        """Why a reference is not ready, or what happened to it: ``state``, ``sentence`` and the data behind it."""
+        ...
+
+    def exit_actor(self) -> None: ...
+
+    def shutdown(self) -> None: ...
