@@ -1,0 +1,1 @@
+"""The node daemon and its zygotes: shells around the state machines in ``aktis._brain``."""
