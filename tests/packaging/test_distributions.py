@@ -1,0 +1,82 @@
+"""The distributions as people get them: built, and looked into."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[zipfile.ZipFile]:
+    outdir = tmp_path_factory.mktemp("dist")
+    for package in PACKAGES:
+        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(outdir), str(package)]
+        subprocess.run(command, check=True, capture_output=True)
+    return [zipfile.ZipFile(path) for path in sorted(outdir.glob("*.whl"))]
+
+
+@pytest.mark.timeout(180)
+def test_every_package_builds_one_wheel(wheels: list[zipfile.ZipFile]) -> None:
+    assert len(wheels) == len(PACKAGES) > 0
+
+
+def test_no_path_is_in_two_wheels(wheels: list[zipfile.ZipFile]) -> None:
+    owners: dict[str, list[str]] = defaultdict(list)
+    for wheel in wheels:
+        for name in wheel.namelist():
+            owners[name].append(Path(str(wheel.filename)).name)
+    assert {name: found for name, found in owners.items() if len(found) > 1} == {}
+
+
+def test_only_core_ships_the_namespace_file(wheels: list[zipfile.ZipFile]) -> None:
+    owners = [Path(str(wheel.filename)).name for wheel in wheels if "aktis/__init__.py" in wheel.namelist()]
+    assert len(owners) == 1
+    assert owners[0].startswith("aktis_core-")
+
+
+def test_typing_marker_and_licence_are_inside(wheels: list[zipfile.ZipFile]) -> None:
+    for wheel in wheels:
+        names = wheel.namelist()
+        assert any(re.fullmatch(r"aktis/([a-z]+/)?py\.typed", name) for name in names), wheel.filename
+        licences = [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
+        assert len(licences) == 1, wheel.filename
+        assert b"Apache License" in wheel.read(licences[0])
+
+
+def test_wheels_hold_nothing_but_the_package(wheels: list[zipfile.ZipFile]) -> None:
+    for wheel in wheels:
+        for name in wheel.namelist():
+            assert name.startswith("aktis/") or ".dist-info/" in name, f"{wheel.filename}: {name}"
+            assert not name.endswith((".pyc", ".so")), f"{wheel.filename}: {name}"
+
+
+def test_versions_agree() -> None:
+    versions = {}
+    for package in PACKAGES:
+        (about,) = package.glob("src/aktis/**/__about__.py")
+        match = re.search(r'__version__ = "([^"]+)"', about.read_text())
+        assert match is not None
+        versions[package.name] = match.group(1)
+    assert len(set(versions.values())) == 1, versions
+
+
+def test_siblings_are_pinned_to_the_same_version() -> None:
+    (core,) = (ROOT / "packages/core").glob("src/aktis/__about__.py")
+    match = re.search(r'__version__ = "([^"]+)"', core.read_text())
+    assert match is not None
+    for package in PACKAGES:
+        text = (package / "pyproject.toml").read_text()
+        own = re.search(r'^name = "(aktis-[a-z]+)"$', text, re.MULTILINE)
+        assert own is not None, package
+        for name, requirement in re.findall(r'"(aktis-[a-z]+)(?:\[[a-z,]+\])?([^"\[]*)"', text):
+            if name != own.group(1):
+                assert requirement == f"=={match.group(1)}", f"{package.name} asks for {name}{requirement}"
