@@ -1,0 +1,236 @@
+"""Exceptions to bytes, and back: something always arrives.
+
+Exceptions are notorious for not surviving pickle: by default they are rebuilt by calling their class with ``args``, which
+breaks every class whose constructor takes something else. Here they are rebuilt from their state, without calling the
+constructor. What cannot be pickled in them (a lock, a socket) is replaced by its repr; where even that fails, the
+text of the traceback goes alone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import types
+from collections import ChainMap
+from typing import TYPE_CHECKING, Any
+
+from aktis._serialization import values
+from aktis._serialization.dual import new_exception
+from aktis.exceptions import AktisError, AktisTaskError, UnserializableException
+
+if TYPE_CHECKING:
+    import traceback
+
+MAX_TEXT = 100_000  # characters of a traceback
+MAX_PICKLE = 10_000_000  # bytes of an exception; above, what is large in it is replaced by its repr
+MAX_REPR = 10_000
+MAX_CHAIN = 20  # of causes that travel as objects; the text has all
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def pack_exception(
+    error: BaseException,
+    function_name: str | None = None,
+    *,
+    pid: int | None = None,
+    ip: str | None = None,
+    actor_repr: str | None = None,
+    actor_id: str | None = None,
+) -> bytes:
+    """Pickle what a task raised. Without ``function_name``, ``error`` is an AktisError that readers get as it is."""
+    text = "" if function_name is None else format_remote(error)
+    fields = (function_name, text, pid, ip, actor_repr, actor_id)
+    plain = error.cause if isinstance(error, AktisTaskError) and function_name is not None else error
+    data, why = _dump(plain) if plain is not None else (b"", "it has no cause")
+    if not data:
+        text = text or format_remote(error)
+    return pickle.dumps((fields, text, data, why), values.PROTOCOL)
+
+
+def unpack_exception(data: bytes | memoryview) -> Exception:
+    """An exception to be raised: a new one at each call, since raising writes into it."""
+    (function_name, text, pid, ip, actor_repr, actor_id), original, pickled, why = pickle.loads(data)
+    cause: BaseException | None = None
+    if pickled:
+        try:
+            cause = values.unpack(pickled)
+            if not isinstance(cause, BaseException):
+                raise TypeError(f"it turned into {type(cause).__name__} when it was unpickled")
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            cause = None
+    if function_name is None:
+        if isinstance(cause, Exception):
+            return cause
+        return UnserializableException(original, why)
+    if cause is None:
+        cause = UnserializableException(original or text, why)
+    task_error = AktisTaskError(function_name, text, cause, None, pid, ip, actor_repr, actor_id)
+    if isinstance(cause, UnserializableException):
+        return task_error
+    return task_error.as_instanceof_cause()
+
+
+# The text ------------------------------------------------------------------------------------------------------------
+
+
+def format_remote(error: BaseException) -> str:
+    """The traceback of ``error`` and what caused it, without frames of Aktis's own."""
+    import traceback
+
+    try:
+        summary = traceback.TracebackException.from_exception(error, compact=True)
+        _trim(summary, error, 0)
+        text = "".join(summary.format())
+    except Exception as failure:  # a __str__, __cause__ or __traceback__ that somebody was too clever with
+        text = f"{type(error).__name__} (its traceback could not be formatted: {type(failure).__name__})"
+    if len(text) > MAX_TEXT:
+        half = MAX_TEXT // 2
+        text = f"{text[:half]}\n... {len(text) - MAX_TEXT:,} characters left out ...\n{text[-half:]}"
+    return text
+
+
+def _trim(summary: traceback.TracebackException, error: BaseException | None, depth: int) -> None:
+    """Take our own frames away, in the whole chain (``summary`` and ``error`` are walked side by side)."""
+    frames = [frame for frame in summary.stack if not _internal(frame.filename)]
+    if frames:  # an error that arose in our code entirely keeps its frames
+        summary.stack[:] = frames
+    if isinstance(error, AktisTaskError):
+        summary.__cause__ = None  # its message shows the cause with its traceback already
+        summary.__suppress_context__ = True
+        return
+    if depth > 100 or error is None:
+        return
+    if summary.__cause__ is not None:
+        _trim(summary.__cause__, error.__cause__, depth + 1)
+    if summary.__context__ is not None:
+        _trim(summary.__context__, error.__context__, depth + 1)
+    for inner, inner_error in zip(getattr(summary, "exceptions", None) or (), getattr(error, "exceptions", ())):
+        _trim(inner, inner_error, depth + 1)
+
+
+def _internal(filename: str) -> bool:
+    """Whether it is a file of core's own machinery: libraries such as ``aktis.data`` live in the same folder."""
+    if not filename.startswith(_PACKAGE):
+        return False
+    first, _, rest = filename[len(_PACKAGE) :].partition(os.sep)
+    return not rest or first.startswith("_")
+
+
+# The object ----------------------------------------------------------------------------------------------------------
+
+
+def _dump(error: BaseException) -> tuple[bytes, str]:
+    """The pickled exception, or b"" and why not."""
+    why = ""
+    for salvage in (False, True):
+        try:
+            with values.collecting_references(None):
+                data = _pickle(error, salvage)
+                if len(data) > MAX_PICKLE:
+                    why = f"it is {len(data) / 1e6:.0f} MB when pickled"
+                    continue
+            return data, ""
+        except Exception as failure:
+            why = f"{type(failure).__name__}: {failure}"
+    return b"", why[:MAX_REPR]
+
+
+def _pickle(error: BaseException, salvage: bool) -> bytes:
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        depth = 0
+
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, BaseException) and not isinstance(obj, AktisError):
+                if salvage or not _own_reduce(type(obj)):
+                    self.depth += 1
+                    return _reduce(obj, salvage, self.depth < MAX_CHAIN)
+            return super().reducer_override(obj)
+
+    file = io.BytesIO()
+    pickler = Pickler(file, values.PROTOCOL)
+    if values._serializers:
+        pickler.dispatch_table = ChainMap(values._serializers, cloudpickle.Pickler.dispatch_table)
+    pickler.dump(error)
+    return file.getvalue()
+
+
+def _own_reduce(cls: type) -> bool:
+    """Whether Python code says how to pickle the class."""
+    names = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+    return any(isinstance(getattr(cls, name, None), types.FunctionType) for name in names)
+
+
+def _reduce(error: BaseException, salvage: bool, chain: bool) -> tuple[Any, ...]:
+    clean = _clean if salvage else _keep
+    fields: dict[str, Any] = {}
+    for base in type(error).__mro__[:-1]:
+        if base in (BaseException, Exception):
+            continue
+        for name, value in vars(base).items():
+            if isinstance(value, types.MemberDescriptorType) and not name.startswith("__"):
+                field = getattr(error, name, None)
+                if field is not None:
+                    fields[name] = clean(field)
+    state = {
+        "args": tuple(clean(value) for value in error.args),
+        "dict": {name: clean(value) for name, value in error.__dict__.items()},
+        "fields": fields,
+        "suppress": error.__suppress_context__,
+    }
+    if chain:
+        state["cause"] = error.__cause__
+        state["context"] = None if error.__suppress_context__ else error.__context__
+    group: tuple[Any, ...] = ()
+    if hasattr(error, "exceptions") and hasattr(error, "message"):
+        group = (error.message, tuple(error.exceptions))
+    return _new, (type(error), group), state, None, None, _set_state
+
+
+def _keep(value: Any) -> Any:
+    return value
+
+
+def _clean(value: Any) -> Any:
+    """The value, or its repr when it cannot be pickled or is large."""
+    if isinstance(value, BaseException):
+        return value  # reduced by the pickler, with its own salvage
+    try:
+        if len(values.pack(value).data) < MAX_PICKLE // 10:
+            return value
+    except Exception:
+        pass
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__} object>"
+    return text if len(text) <= MAX_REPR else text[:MAX_REPR] + "..."
+
+
+class _GroupLike:
+    __slots__ = ("exceptions", "message")
+
+    def __init__(self, message: str, exceptions: tuple[Any, ...]) -> None:
+        self.message = message
+        self.exceptions = exceptions
+
+
+def _new(cls: type[BaseException], group: tuple[Any, ...]) -> BaseException:
+    return new_exception(cls, _GroupLike(*group) if group else None)
+
+
+def _set_state(error: BaseException, state: dict[str, Any]) -> None:
+    error.args = state["args"]
+    for name, value in state["fields"].items():
+        try:
+            setattr(error, name, value)
+        except (AttributeError, TypeError):  # read-only (of a group: given to __new__ already)
+            pass
+    error.__dict__.update(state["dict"])
+    error.__cause__ = state.get("cause")
+    error.__context__ = state.get("context")
+    error.__suppress_context__ = state["suppress"]

@@ -1,0 +1,200 @@
+"""Values to a pickle stream plus out-of-band buffers, and back.
+
+``pack`` sits under every call, so its ordinary case is one call of the C pickler. The slower road, cloudpickle, is taken
+when a worker could not read the result (whatever lives in ``__main__``), or when the C pickler fails.
+
+Large buffers are never copied here: they leave as :class:`pickle.PickleBuffer`, views of the caller's memory, and come
+back as views of whatever ``unpack`` is given. Give it read-only memory, and the arrays will be read-only.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import threading
+from collections import ChainMap
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aktis.exceptions import OutOfBandObjectRefSerializationException
+
+if TYPE_CHECKING:
+    from aktis.object_ref import ObjectRef
+
+PROTOCOL = 5
+LARGE_BYTES = 64 * 1024  # from here on a top-level bytes or bytearray travels as a buffer: one copy instead of two
+
+_dumps = pickle.dumps
+_loads = pickle.loads
+_modules = sys.modules
+
+
+class _Running(threading.local):
+    """The references that the running ``pack`` of this thread has met; None when none runs."""
+
+    refs: list[ObjectRef[Any]] | None = None
+
+
+_running = _Running()
+
+
+class Packed:
+    """A pickled value."""
+
+    __slots__ = ("buffers", "data", "nbytes", "refs")
+
+    def __init__(self, data: bytes, buffers: list[pickle.PickleBuffer], refs: list[ObjectRef[Any]]) -> None:
+        self.data = data
+        self.buffers = buffers
+        self.refs = refs  # met while pickling, in order; one may stand there twice
+        nbytes = len(data)
+        for buffer in buffers:
+            nbytes += buffer.raw().nbytes
+        self.nbytes = nbytes
+
+
+def pack(value: Any, name: str = "value") -> Packed:
+    """Pickle a value. Raises SerializationError, which names the culprit by its path, beginning with ``name``."""
+    kind = type(value)
+    if (kind is bytes or kind is bytearray) and len(value) >= LARGE_BYTES:
+        value = _BytesBuffer(value) if kind is bytes else _BytearrayBuffer(value)
+    buffers: list[pickle.PickleBuffer] = []
+    refs: list[ObjectRef[Any]] = []
+    outer = _running.refs
+    _running.refs = refs
+    try:
+        if _serializers or _by_value_modules():
+            return Packed(_dump_slowly(value, name, buffers), buffers, refs)
+        try:
+            data = _dumps(value, PROTOCOL, buffer_callback=buffers.append)
+        except MemoryError:
+            raise
+        except Exception:
+            data = None
+        if data is None or b"__main__" in data:
+            buffers.clear()
+            refs.clear()
+            data = _dump_slowly(value, name, buffers)
+        return Packed(data, buffers, refs)
+    finally:
+        _running.refs = outer
+
+
+def unpack(data: bytes | memoryview, buffers: Any = ()) -> Any:
+    """The value again. ``buffers``: bytes or read-only memoryviews, in the order of ``Packed.buffers``."""
+    return _loads(data, buffers=buffers)
+
+
+def note_reference(ref: ObjectRef[Any]) -> None:
+    """To be called by ``ObjectRef.__reduce__``: the running ``pack`` takes note of the reference."""
+    refs = _running.refs
+    if refs is None:
+        raise OutOfBandObjectRefSerializationException()
+    refs.append(ref)
+
+
+class collecting_references:
+    """``with collecting_references(refs):`` any pickling in this thread appends the references it meets to ``refs``.
+
+    With None, references are refused.
+    """
+
+    __slots__ = ("_outer", "_refs")
+
+    def __init__(self, refs: list[ObjectRef[Any]] | None) -> None:
+        self._refs = refs
+
+    def __enter__(self) -> None:
+        self._outer = _running.refs
+        _running.refs = self._refs
+
+    def __exit__(self, *exc_info: object) -> None:
+        _running.refs = self._outer
+
+
+# The slower road -----------------------------------------------------------------------------------------------------
+
+
+def _by_value_modules() -> bool:
+    """Whether the user has asked cloudpickle to send whole modules by value."""
+    cloudpickle = _modules.get("cloudpickle")
+    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
+
+
+def _dump_slowly(value: Any, name: str, buffers: list[pickle.PickleBuffer]) -> bytes:
+    try:
+        return dump_by_value(value, buffers.append)
+    except MemoryError:
+        raise
+    except Exception as error:
+        from aktis._serialization.diagnose import explain_failure
+
+        if isinstance(value, (_BytesBuffer, _BytearrayBuffer)):
+            raise
+        raise explain_failure(value, name, error) from error
+
+
+def dump_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None, file: Any = None) -> bytes:
+    """Pickle with cloudpickle: what lives in ``__main__``, lambdas and local classes go by value."""
+    import cloudpickle
+
+    sink = io.BytesIO() if file is None else file
+    pickler = cloudpickle.Pickler(sink, PROTOCOL, buffer_callback)
+    if _serializers:
+        pickler.dispatch_table = ChainMap(_serializers, cloudpickle.Pickler.dispatch_table)
+    pickler.dump(value)
+    return b"" if file is not None else sink.getvalue()
+
+
+# Serializers of the user's ---------------------------------------------------------------------------------------------
+
+_serializers: dict[type, Callable[[Any], tuple[Any, ...]]] = {}
+
+
+def register_serializer(
+    cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]
+) -> None:
+    """Pickle instances of exactly ``cls`` as ``serializer(instance)``; readers call ``deserializer`` with that.
+
+    Holds for what this process sends. Readers need no registration: the deserializer travels along.
+    """
+    if not isinstance(cls, type):
+        raise TypeError(f"register_serializer() takes a class, not {cls!r}")
+
+    def reduce(instance: Any) -> tuple[Any, ...]:
+        return deserializer, (serializer(instance),)
+
+    _serializers[cls] = reduce
+
+
+def deregister_serializer(cls: type) -> None:
+    """Undo :func:`register_serializer`; nothing happens when there is none."""
+    _serializers.pop(cls, None)
+
+
+# Large bytes -----------------------------------------------------------------------------------------------------------
+
+
+class _BytesBuffer:
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _as_bytes, (pickle.PickleBuffer(self._value),)
+
+
+class _BytearrayBuffer:
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytearray) -> None:
+        self._value = value
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return bytearray, (pickle.PickleBuffer(self._value),)
+
+
+def _as_bytes(buffer: Any) -> bytes:
+    return buffer if type(buffer) is bytes else bytes(buffer)
