@@ -3,7 +3,7 @@
 ::
 
     AktisError
-    ├── AktisTaskError                       the code of a task or method raised; ``get`` raises a class that is also the user's
+    ├── AktisTaskError                       user code raised; what ``get`` raises is also of the user's class
     ├── TaskCancelledError                   the task was cancelled, or something it depends on was
     ├── WorkerCrashedError                   the worker process died, and retries are used up
     ├── LocalNodeDiedError                   the node daemon of this machine died: the session is over
@@ -47,7 +47,7 @@ Each of them also has the name that it has in Ray (``RayError``, ``RayTaskError`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 
 def _restore(cls: type[AktisError], args: tuple[Any, ...], state: dict[str, Any]) -> AktisError:
@@ -79,7 +79,7 @@ class AktisTaskError(AktisError):
     ``get`` raises :meth:`as_instanceof_cause`: an instance both of this class and of the class that the user's code
     raised, so that ``except ValueError`` and ``except AktisTaskError`` both catch it.
 
-    ``cause`` is the user's exception; of nested tasks, the innermost. ``traceback_str`` is the trimmed remote traceback.
+    ``cause`` is the user's exception (of nested tasks, the innermost), ``traceback_str`` the trimmed remote traceback.
     """
 
     def __init__(
@@ -112,6 +112,14 @@ class AktisTaskError(AktisError):
         from aktis._serialization.dual import make_dual
 
         return make_dual(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The cause is pickled apart: it may fail to unpickle, and this error must arrive nevertheless.
+        from aktis._serialization.dual import restore_task_error
+        from aktis._serialization.errors import dump_exception
+
+        state = dict(self.__dict__)
+        return restore_task_error, (type(self), self.args, state, dump_exception(state.pop("cause")))
 
     def __str__(self) -> str:
         where = f"pid={self.pid}" if self.pid is not None else ""
@@ -201,9 +209,9 @@ class AktisActorError(AktisError):
 
 
 class ActorDiedError(AktisActorError):
-    """The actor is dead for good: killed, crashed without restarts left, or its ``__init__`` raised (``actor_init_failed``).
+    """The actor is dead for good: killed, crashed without restarts left, or its ``__init__`` raised.
 
-    With ``actor_init_failed``, ``cause`` is the AktisTaskError of ``__init__``.
+    In the last case ``actor_init_failed`` is true, and ``cause`` is the AktisTaskError of ``__init__``.
     """
 
     _default = "the actor is dead and will not be restarted"
@@ -246,7 +254,11 @@ class ObjectLostError(AktisError):
     _default = "its value is gone from shared memory and from disk"
 
     def __init__(
-        self, object_ref_hex: str = "", message: str | None = None, owner_address: str | None = None, call_site: str = ""
+        self,
+        object_ref_hex: str = "",
+        message: str | None = None,
+        owner_address: str | None = None,
+        call_site: str = "",
     ) -> None:
         super().__init__()
         self.object_ref_hex = object_ref_hex
@@ -272,7 +284,7 @@ class ObjectReconstructionFailedError(ObjectLostError):
     ``"ref_not_found"``, ``"cancelled"``, ``"disabled"``.
     """
 
-    REASONS = {
+    REASONS: ClassVar[dict[str, str]] = {
         "max_attempts": "its task was run again as often as max_retries allows",
         "lineage_evicted": "how to make it was forgotten to save memory (lineage limit)",
         "put": "it came from put(), which cannot be repeated",
@@ -293,7 +305,10 @@ class ObjectReconstructionFailedError(ObjectLostError):
         call_site: str = "",
     ) -> None:
         self.reason = reason or self._reason
-        why = message or f"its value was lost and could not be made again: {self.REASONS.get(self.reason, 'unknown reason')}"
+        why = (
+            message
+            or f"its value was lost and could not be made again: {self.REASONS.get(self.reason, 'unknown reason')}"
+        )
         super().__init__(object_ref_hex, why, owner_address, call_site)
 
 
@@ -440,7 +455,9 @@ class UnserializableException(AktisError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"an exception could not be passed on as an object: {self.why}\nThe original:\n{self.original_stack_trace}"
+        return (
+            f"an exception could not be passed on as an object: {self.why}\nThe original:\n{self.original_stack_trace}"
+        )
 
 
 class OutOfBandObjectRefSerializationException(AktisError):
@@ -515,6 +532,60 @@ RayCgraphCapacityExceeded = AktisCgraphCapacityExceeded
 LocalRayletDiedError = LocalNodeDiedError
 OufOfBandObjectRefSerializationException = OutOfBandObjectRefSerializationException
 
-__all__ = sorted(
-    name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, AktisError)
-)
+__all__ = [
+    "ActorAlreadyExistsError",
+    "ActorDiedError",
+    "ActorHandleNotFoundError",
+    "ActorPlacementGroupRemoved",
+    "ActorUnavailableError",
+    "ActorUnschedulableError",
+    "AktisActorError",
+    "AktisCgraphCapacityExceeded",
+    "AktisChannelError",
+    "AktisChannelTimeoutError",
+    "AktisDirectTransportError",
+    "AktisError",
+    "AktisSystemError",
+    "AktisTaskError",
+    "AsyncioActorExit",
+    "AuthenticationError",
+    "CrossLanguageError",
+    "GetTimeoutError",
+    "LocalNodeDiedError",
+    "LocalRayletDiedError",
+    "NodeDiedError",
+    "ObjectFetchTimedOutError",
+    "ObjectFreedError",
+    "ObjectLostError",
+    "ObjectReconstructionFailedError",
+    "ObjectReconstructionFailedLineageEvictedError",
+    "ObjectReconstructionFailedMaxAttemptsExceededError",
+    "ObjectRefStreamEndOfStreamError",
+    "ObjectStoreFullError",
+    "OufOfBandObjectRefSerializationException",
+    "OutOfBandObjectRefSerializationException",
+    "OutOfDiskError",
+    "OutOfMemoryError",
+    "OwnerDiedError",
+    "PendingCallsLimitExceeded",
+    "PlasmaObjectNotAvailable",
+    "RayActorError",
+    "RayCgraphCapacityExceeded",
+    "RayChannelError",
+    "RayChannelTimeoutError",
+    "RayDirectTransportError",
+    "RayError",
+    "RaySystemError",
+    "RayTaskError",
+    "ReferenceCountingAssertionError",
+    "RpcError",
+    "RuntimeEnvSetupError",
+    "SerializationError",
+    "StreamingGeneratorReplayInconsistentError",
+    "TaskCancelledError",
+    "TaskPlacementGroupRemoved",
+    "TaskUnschedulableError",
+    "UnserializableException",
+    "UserCodeException",
+    "WorkerCrashedError",
+]

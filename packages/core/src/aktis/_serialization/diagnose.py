@@ -1,7 +1,7 @@
 """Why a value cannot be pickled: the path to the culprit.
 
-A value that fails is taken apart (items, attributes, closures, the globals that a function uses), and each part is tried on
-its own; where no part fails, the value itself is the culprit. Trials are bounded in number and time.
+A value that fails is taken apart (items, attributes, closures, the globals that a function uses), and each part is
+tried on its own; where no part fails, the value itself is the culprit. Trials are bounded in number and time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Exceptions to bytes, and back: something always arrives.
 
-Exceptions are notorious for not surviving pickle: by default they are rebuilt by calling their class with ``args``, which
-breaks every class whose constructor takes something else. Here they are rebuilt from their state, without calling the
-constructor. What cannot be pickled in them (a lock, a socket) is replaced by its repr; where even that fails, the
+Exceptions are notorious for not surviving pickle: by default they are rebuilt by calling their class with ``args``,
+which breaks every class whose constructor takes something else. Here they are rebuilt from their state, without calling
+the constructor. What cannot be pickled in them (a lock, a socket) is replaced by its repr; where even that fails, the
 text of the traceback goes alone.
 """
 
@@ -16,7 +16,7 @@ from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from aktis._serialization import values
-from aktis._serialization.dual import new_exception
+from aktis._serialization.dual import is_group, new_exception
 from aktis.exceptions import AktisError, AktisTaskError, UnserializableException
 
 if TYPE_CHECKING:
@@ -40,37 +40,47 @@ def pack_exception(
     actor_id: str | None = None,
 ) -> bytes:
     """Pickle what a task raised. Without ``function_name``, ``error`` is an AktisError that readers get as it is."""
-    text = "" if function_name is None else format_remote(error)
+    if function_name is None:
+        return dump_exception(error)
+    cause = error.cause if isinstance(error, AktisTaskError) and error.cause is not None else error
+    text = format_remote(error)
     fields = (function_name, text, pid, ip, actor_repr, actor_id)
-    plain = error.cause if isinstance(error, AktisTaskError) and function_name is not None else error
-    data, why = _dump(plain) if plain is not None else (b"", "it has no cause")
-    if not data:
-        text = text or format_remote(error)
-    return pickle.dumps((fields, text, data, why), values.PROTOCOL)
+    return pickle.dumps((fields, dump_exception(cause, text)), values.PROTOCOL)
 
 
 def unpack_exception(data: bytes | memoryview) -> Exception:
     """An exception to be raised: a new one at each call, since raising writes into it."""
-    (function_name, text, pid, ip, actor_repr, actor_id), original, pickled, why = pickle.loads(data)
-    cause: BaseException | None = None
-    if pickled:
-        try:
-            cause = values.unpack(pickled)
-            if not isinstance(cause, BaseException):
-                raise TypeError(f"it turned into {type(cause).__name__} when it was unpickled")
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            cause = None
-    if function_name is None:
-        if isinstance(cause, Exception):
-            return cause
-        return UnserializableException(original, why)
-    if cause is None:
-        cause = UnserializableException(original or text, why)
-    task_error = AktisTaskError(function_name, text, cause, None, pid, ip, actor_repr, actor_id)
-    if isinstance(cause, UnserializableException):
-        return task_error
-    return task_error.as_instanceof_cause()
+    fields, *rest = pickle.loads(data)
+    if not isinstance(fields, tuple):
+        error = load_exception(data)
+        return error if isinstance(error, Exception) else AktisTaskError(cause=error)
+    (function_name, text, *where), cause = fields, load_exception(rest[0])
+    task_error = AktisTaskError(function_name, text, cause, None, *where)
+    return task_error if isinstance(cause, UnserializableException) else task_error.as_instanceof_cause()
+
+
+def dump_exception(error: BaseException | None, text: str = "") -> bytes:
+    """Pickle an exception so that :func:`load_exception` always gives one. ``text``: its traceback, when known."""
+    if error is None:
+        return b""
+    data, why = _dump(error)
+    return pickle.dumps((data, why, text or format_remote(error)), values.PROTOCOL)
+
+
+def load_exception(data: bytes | memoryview) -> BaseException | None:
+    """The exception again, or an UnserializableException with its text."""
+    if not data:
+        return None
+    pickled, why, text = pickle.loads(data)
+    if not pickled:
+        return UnserializableException(text, why)
+    try:
+        error = values.unpack(pickled)
+    except Exception as failure:
+        return UnserializableException(text, f"{type(failure).__name__}: {failure}")
+    if not isinstance(error, BaseException):
+        return UnserializableException(text, f"it turned into a {type(error).__name__} when it was unpickled")
+    return error
 
 
 # The text ------------------------------------------------------------------------------------------------------------
@@ -145,10 +155,10 @@ def _pickle(error: BaseException, salvage: bool) -> bytes:
         depth = 0
 
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, BaseException) and not isinstance(obj, AktisError):
-                if salvage or not _own_reduce(type(obj)):
-                    self.depth += 1
-                    return _reduce(obj, salvage, self.depth < MAX_CHAIN)
+            ours = isinstance(obj, BaseException) and not isinstance(obj, AktisError)
+            if ours and (salvage or not _own_reduce(type(obj))):
+                self.depth += 1
+                return _reduce(obj, salvage, self.depth < MAX_CHAIN)
             return super().reducer_override(obj)
 
     file = io.BytesIO()
@@ -185,10 +195,8 @@ def _reduce(error: BaseException, salvage: bool, chain: bool) -> tuple[Any, ...]
     if chain:
         state["cause"] = error.__cause__
         state["context"] = None if error.__suppress_context__ else error.__context__
-    group: tuple[Any, ...] = ()
-    if hasattr(error, "exceptions") and hasattr(error, "message"):
-        group = (error.message, tuple(error.exceptions))
-    return _new, (type(error), group), state, None, None, _set_state
+    arguments = (error.message, error.exceptions) if is_group(error) else ()
+    return new_exception, (type(error), arguments), state, None, None, _set_state
 
 
 def _keep(value: Any) -> Any:
@@ -209,18 +217,6 @@ def _clean(value: Any) -> Any:
     except Exception:
         text = f"<{type(value).__name__} object>"
     return text if len(text) <= MAX_REPR else text[:MAX_REPR] + "..."
-
-
-class _GroupLike:
-    __slots__ = ("exceptions", "message")
-
-    def __init__(self, message: str, exceptions: tuple[Any, ...]) -> None:
-        self.message = message
-        self.exceptions = exceptions
-
-
-def _new(cls: type[BaseException], group: tuple[Any, ...]) -> BaseException:
-    return new_exception(cls, _GroupLike(*group) if group else None)
 
 
 def _set_state(error: BaseException, state: dict[str, Any]) -> None:

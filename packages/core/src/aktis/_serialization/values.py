@@ -1,7 +1,7 @@
 """Values to a pickle stream plus out-of-band buffers, and back.
 
-``pack`` sits under every call, so its ordinary case is one call of the C pickler. The slower road, cloudpickle, is taken
-when a worker could not read the result (whatever lives in ``__main__``), or when the C pickler fails.
+``pack`` sits under every call, so its ordinary case is one call of the C pickler. The slower road, cloudpickle, is
+taken when a worker could not read the result (whatever lives in ``__main__``), or when the C pickler fails.
 
 Large buffers are never copied here: they leave as :class:`pickle.PickleBuffer`, views of the caller's memory, and come
 back as views of whatever ``unpack`` is given. Give it read-only memory, and the arrays will be read-only.
@@ -147,14 +147,12 @@ def dump_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], A
     return b"" if file is not None else sink.getvalue()
 
 
-# Serializers of the user's ---------------------------------------------------------------------------------------------
+# Serializers of the user's -------------------------------------------------------------------------------------------
 
 _serializers: dict[type, Callable[[Any], tuple[Any, ...]]] = {}
 
 
-def register_serializer(
-    cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]
-) -> None:
+def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
     """Pickle instances of exactly ``cls`` as ``serializer(instance)``; readers call ``deserializer`` with that.
 
     Holds for what this process sends. Readers need no registration: the deserializer travels along.
@@ -173,7 +171,7 @@ def deregister_serializer(cls: type) -> None:
     _serializers.pop(cls, None)
 
 
-# Large bytes -----------------------------------------------------------------------------------------------------------
+# Large bytes ---------------------------------------------------------------------------------------------------------
 
 
 class _BytesBuffer:
