@@ -76,7 +76,7 @@ _FILES = ["a", "b", "a b", "c/a", "c/b", "c/a.a", "d/a/b", "d/b/a", "d/a/c/b", "
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="compares with git")
 @pytest.mark.timeout(120)
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(top=_PATTERNS, nested=_PATTERNS)
 def test_the_same_files_as_git(tmp_path_factory, top, nested):
     root = tmp_path_factory.mktemp("repository")
