@@ -10,10 +10,10 @@ import sys
 import zipfile
 
 import pytest
-from aktis.exceptions import RuntimeEnvSetupError
 
 from aktis._runtime_env import EnvManager, PreparedEnv, canonical_json, pip, spec, thread_variables
 from aktis._runtime_env.apply import expand, run_setup_hook
+from aktis.exceptions import RuntimeEnvSetupError
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_build_that_takes_too_long_is_ended_with_its_children(environments, ca
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     )
     (package / "backend.py").write_text("exec(open('setup.py').read())\n")
-    text = canonical_json({"pip": [str(package)], "config": {"setup_timeout_seconds": 6}})
+    text = canonical_json({"pip": [str(package)], "config": {"setup_timeout_seconds": 4}})
     with pytest.raises(RuntimeEnvSetupError, match="pip install did not finish within setup_timeout_seconds"):
         environments.prepare(text)
     if pid_file.exists():

@@ -11,9 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from aktis.exceptions import RuntimeEnvSetupError
 
 from aktis._runtime_env import EnvManager, canonical_json, packaging, spec
+from aktis.exceptions import RuntimeEnvSetupError
 
 
 @pytest.fixture
