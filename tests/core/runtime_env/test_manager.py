@@ -11,8 +11,8 @@ import zipfile
 
 import pytest
 
-from aktis._runtime_env import EnvManager, PreparedEnv, canonical_json, pip, spec, thread_variables
-from aktis._runtime_env.apply import expand, run_setup_hook
+from aktis._runtime_env import EnvManager, PreparedEnv, canonical_json, pip, spec
+from aktis._runtime_env.apply import expand, run_setup_hook, thread_variables
 from aktis.exceptions import RuntimeEnvSetupError
 
 
@@ -314,7 +314,8 @@ def test_applying_sets_variables_directory_and_import_path(tmp_path):
     (tmp_path / "shipped.py").write_text("")
     code = f"""
 import os, subprocess, sys
-from aktis._runtime_env import PreparedEnv, apply
+from aktis._runtime_env.prepared import PreparedEnv
+from aktis._runtime_env.apply import apply
 apply(PreparedEnv(sys_path_prepend=({str(tmp_path)!r},), cwd={str(tmp_path)!r}, env_vars={{"A": "${{B}}!"}}))
 import shipped
 print(os.getcwd(), os.environ["A"])

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aktis._runtime_env.manager import PreparedEnv
+    from aktis._runtime_env.prepared import PreparedEnv
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _THREAD_VARIABLE = "OMP_NUM_THREADS"

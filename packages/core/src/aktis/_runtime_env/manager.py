@@ -13,28 +13,16 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aktis._runtime_env import packaging, pip, settings, spec, upload
+from aktis._runtime_env.prepared import PreparedEnv
 
 if TYPE_CHECKING:
     from aktis.exceptions import RuntimeEnvSetupError
 
 _BUILDS_AT_ONCE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedEnv:
-    """Everything that a zygote or worker of an environment is started with. Plain data, apply.apply reads it."""
-
-    python_executable: str | None = None  # None is the node's own interpreter
-    sys_path_prepend: tuple[str, ...] = ()
-    env_vars: dict[str, str] = field(default_factory=dict)  # values may refer to outer variables as ${NAME}
-    cwd: str | None = None
-    preload: tuple[str, ...] = ()  # imported once, in the zygote
-    setup_hook: str | dict[str, str] | None = None  # see apply.run_setup_hook
 
 
 Outcome = tuple[str, "PreparedEnv | RuntimeEnvSetupError"]
