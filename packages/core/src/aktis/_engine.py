@@ -70,24 +70,39 @@ class Engine(Protocol):
 
     def create_actor(
         self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> ActorHandle:
+    ) -> ActorHandle[Any]:
         """Return at once; failures of ``__init__`` surface at method calls.
 
         Raises ActorAlreadyExistsError for a taken name (``get_if_exists`` returns the existing actor's handle).
         """
         ...
 
-    def bind_method(self, handle: ActorHandle, method: MethodDescriptor, options: MethodOptions) -> Submit: ...
+    def bind_method(self, handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOptions) -> Submit:
+        """The handle caches the method, so the callable must not refer to the handle: keep ``handle._hold`` instead.
 
-    def get_actor(self, name: str, namespace: str | None) -> ActorHandle:
+        ``method.name`` may be one of the hidden methods of :mod:`aktis.actor` (READY, CALL, TERMINATE).
+        """
+        ...
+
+    def get_actor(self, name: str, namespace: str | None) -> ActorHandle[Any]:
         """Weak handle of a living named actor. Raises ValueError when there is none."""
         ...
 
     def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]: ...
 
-    def kill_actor(self, handle: ActorHandle, no_restart: bool) -> None: ...
+    def reduce_handle(self, handle: ActorHandle[Any]) -> tuple[Any, ...]:
+        """What ``ActorHandle.__reduce__`` returns. The copy that is unpickled holds the actor as the original does."""
+        ...
 
-    def cancel(self, ref: Any, force: bool, recursive: bool) -> None: ...
+    def current_actor(self) -> ActorHandle[Any] | None:
+        """A weak handle of the actor whose method runs in this thread (or coroutine); None elsewhere."""
+        ...
+
+    def kill_actor(self, handle: ActorHandle[Any], no_restart: bool) -> None: ...
+
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool) -> None:
+        """Cancel the call that makes ``ref`` (for a generator: its ``completed_ref``)."""
+        ...
 
     # objects ---------------------------------------------------------------------------------
     def put(self, value: Any) -> ObjectRef[Any]: ...
@@ -98,7 +113,9 @@ class Engine(Protocol):
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
-    ) -> tuple[list[Any], list[Any]]: ...
+    ) -> tuple[list[Any], list[Any]]:
+        """(ready, rest) in the order given. Items may also be ObjectRefGenerators: ready when ``_source.ready()``."""
+        ...
 
     def add_done_callback(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
         """Call ``callback()`` once, from any thread, when ``get(ref)`` would not wait (now, if it is so already)."""
@@ -125,9 +142,10 @@ class Engine(Protocol):
 
     def context(self) -> dict[str, Any]:
         """Facts about the running task, as :mod:`aktis.runtime_context` names them (``job_id``, ``node_id``,
-        ``worker_id``, ``task_id``, ``task_name``, ``actor_id``, ``actor_name``, ``placement_group_id``,
+        ``worker_id``, ``task_id``, ``task_name``, ``task_function_name``, ``actor_id``, ``actor_name``, ``placement_group_id``,
         ``capture_child_tasks``, ``resources``, ``accelerator_ids``, ``runtime_env``, ``session_name``,
-        ``session_dir``, ``was_restarted``, ``is_canceled``, ``mode``: "driver" or "worker", ``address``)."""
+        ``session_dir``, ``was_restarted``, ``is_canceled``, ``is_async``, ``mode``: "driver" or "worker", ``address``,
+        ``node_ip_address``). Ids are hexadecimal; ``task_id`` etc. are None where there is none."""
         ...
 
     def explain(self, ref: ObjectRef[Any]) -> dict[str, Any]:

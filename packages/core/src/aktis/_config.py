@@ -1,0 +1,97 @@
+"""Every environment variable that Aktis reads, in one table.
+
+Nothing else in core reads ``AKTIS_*`` from the environment. Variables are read when they are needed, not at import,
+so a program may set them before :func:`aktis.init`. ``python -m aktis._config`` prints the table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def _flag(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("expected one of 1, 0, true, false, yes, no, on, off")
+
+
+def _size(text: str) -> int:
+    """Bytes, with an optional suffix K, M, G or T (powers of 1024)."""
+    stripped = text.strip().upper().removesuffix("B").removesuffix("I")
+    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(stripped[-1:], 1)
+    return int(float(stripped[:-1] if scale > 1 else stripped) * scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: its name without the prefix, how to read it, what holds when it is unset."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    meaning: str
+
+
+_TABLE = (
+    Variable("ADDRESS", str, None, "address that init() uses when it gets none, or 'auto'"),
+    Variable("NAMESPACE", str, None, "namespace of the driver when init() gets none"),
+    Variable("MODE", str, None, "engine that init() starts when it gets no mode: native or inline"),
+    Variable("NUM_CPUS", float, None, "CPUs of the node when init() gets none (default: those this process may use)"),
+    Variable("TEMP_DIR", str, None, "where session directories are made (default: a folder 'aktis' in the system's)"),
+    Variable("STORE_DIR", str, None, "where shared-memory segments are made (default: /dev/shm)"),
+    Variable("SPILL_DIR", str, None, "where objects go when the store is full (default: in the session directory)"),
+    Variable("OBJECT_STORE_MEMORY", _size, None, "size of the object store when init() gets none"),
+    Variable("TASK_MAX_RETRIES", int, 3, "max_retries of tasks that do not say"),
+    Variable("LOG_TO_DRIVER", _flag, True, "print what workers print on the driver's terminal"),
+    Variable("DEDUP_LOGS", _flag, True, "print a line that many workers print only once, with a count"),
+    Variable("DEDUP_LOGS_WINDOW", float, 5.0, "seconds in which equal lines are put together"),
+    Variable("LOG_FILE_BYTES", _size, 100 << 20, "a worker's log file is rotated at this size"),
+    Variable("LOG_FILE_BACKUPS", int, 2, "how many rotated log files are kept"),
+    Variable(
+        "MEMORY_LIMIT", _size, None, "memory that the session may use before tasks are killed (default: the machine's)"
+    ),
+    Variable("MEMORY_THRESHOLD", float, 0.95, "share of the memory limit at which the newest retriable task is killed"),
+    Variable("MEMORY_MONITOR_INTERVAL", float, 0.25, "seconds between two looks at memory; 0 switches the monitor off"),
+    Variable("TASK_OOM_RETRIES", int, -1, "retries of a task that the memory monitor killed (-1: without end)"),
+    Variable("EXPLAIN_AFTER", float, 10.0, "a get() that waits this many seconds logs why; 0 switches it off"),
+    Variable("MAX_WORKERS", int, None, "upper limit of worker processes of a node"),
+    Variable("IDLE_WORKER_TIMEOUT", float, 60.0, "seconds after which a worker that has nothing to do is ended"),
+    Variable("RUNTIME_ENV_CACHE", str, None, "folder of cached runtime environments (default: ~/.cache/aktis)"),
+    Variable("RUNTIME_ENV_CACHE_BYTES", _size, 10 << 30, "size at which unused runtime environments are deleted"),
+    Variable("NOSET_CUDA_VISIBLE_DEVICES", _flag, False, "leave CUDA_VISIBLE_DEVICES of workers alone"),
+    Variable("METRICS_PORT", int, None, "port of the metrics page (default: any free one)"),
+    Variable("SPIN_MICROSECONDS", int, None, "how long a waiting thread spins before it sleeps (default: measured)"),
+)
+
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
+
+
+def read(name: str) -> Any:
+    """The value of ``AKTIS_<name>``, or its default. ``name`` must stand in the table."""
+    variable = VARIABLES[name]
+    text = os.environ.get("AKTIS_" + name)
+    if text is None:
+        return variable.default
+    try:
+        return variable.parse(text)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"environment variable AKTIS_{name}={text!r}: {error} ({variable.meaning})") from None
+
+
+def describe() -> str:
+    """The table as text, for people."""
+    lines = []
+    for variable in _TABLE:
+        default = "" if variable.default is None else f" [{variable.default}]"
+        lines.append(f"AKTIS_{variable.name:<26} {variable.meaning}{default}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(describe())
