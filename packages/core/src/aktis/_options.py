@@ -170,48 +170,12 @@ def _num_returns(value: Any, is_generator: bool) -> NumReturns:
 
 
 def _runtime_env(value: Any) -> str:
-    """Canonical JSON, so that equal environments share workers."""
-    if value is None:
+    """Canonical text, so that equal environments share workers. Paths become absolute; the engine packages them."""
+    if value is None or value == "":
         return ""
-    to_dict = getattr(value, "to_dict", None)
-    if callable(to_dict) and not isinstance(value, Mapping):
-        value = to_dict()
-    if isinstance(value, str):
-        value = json.loads(value) if value else {}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"runtime_env must be a dict or a RuntimeEnv, got {value!r} ({type(value).__name__})")
-    variables = value.get("env_vars")
-    if variables is not None and not (
-        isinstance(variables, Mapping)
-        and all(isinstance(key, str) and isinstance(text, str) for key, text in variables.items())
-    ):
-        raise TypeError(f"runtime_env['env_vars'] must map str to str, got {variables!r}")
-    if not value:
-        return ""
-    try:
-        return json.dumps(dict(value), sort_keys=True, separators=(",", ":"), default=_plain)
-    except TypeError as error:
-        raise TypeError(f"runtime_env must hold plain data (str, numbers, lists, dicts): {error}") from None
+    from aktis._runtime_env import canonical_json
 
-
-def _plain(value: Any) -> Any:
-    """What JSON does not know, but users write in runtime environments: modules and paths."""
-    import os
-    from types import ModuleType
-
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, tuple, frozenset)):
-        return sorted(value) if isinstance(value, (set, frozenset)) else list(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, ModuleType):
-        folders = list(getattr(value, "__path__", ()))
-        location = folders[0] if folders else value.__file__
-        if location is None:
-            raise TypeError(f"module {value.__name__} has no file")
-        return location
-    raise TypeError(f"{value!r} is a {type(value).__name__}")
+    return canonical_json(json.loads(value) if isinstance(value, str) else value)
 
 
 # -- strategies -------------------------------------------------------------------------------

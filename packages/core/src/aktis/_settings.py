@@ -132,7 +132,7 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
                 f"{what}: a session that runs already (address={address!r}) cannot be given new capacities"
             )
     job = _job_config(given["job_config"])
-    environment = {**job.runtime_env, **_plain_environment(given["runtime_env"])}
+    environment = {**_plain_environment(job.runtime_env), **_plain_environment(given["runtime_env"])}
     cpus = given["num_cpus"] if given["num_cpus"] is not None else _config.read("NUM_CPUS")
     return mode, InitSettings(
         address=address,

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aktis._runtime_env import packaging, pip, settings, spec, upload
+from aktis import _config
+from aktis._runtime_env import packaging, pip, spec, upload
 from aktis._runtime_env.prepared import PreparedEnv
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class EnvManager:
 
     def _make_room(self) -> None:
         """Forget unused environments, oldest first, until the packages of the session fit their limit."""
-        limit = settings.package_storage_limit()
+        limit = int(_config.read("PACKAGE_STORAGE_BYTES"))
         sizes = {path.name: _size(path) for path in self.storage.glob("[0-9a-f]*")} if self.storage.is_dir() else {}
         total = sum(sizes.values())
         if total <= limit:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from aktis._runtime_env import ignore, settings
+from aktis import _config
+from aktis._runtime_env import ignore
 
 SCHEME = "pkg://"
 DEFAULT_EXCLUDES = (".git", ".venv", "venv", "__pycache__")
@@ -47,7 +48,7 @@ class Entry:
 def scan(root: Path, excludes: Iterable[str] = (), gitignore: bool | None = None) -> list[Entry]:
     """Everything below ``root`` that is shipped, sorted by name."""
     if gitignore is None:
-        gitignore = not settings.ignore_gitignore()
+        gitignore = not _config.read("RUNTIME_ENV_IGNORE_GITIGNORE")
     own = ignore.parse("\n".join([*DEFAULT_EXCLUDES, *excludes]))
     scanner = _Scanner(str(root), ignore.IgnoreRules([("", own)]), gitignore)
     entries = list(scanner.walk(str(root), "", ignore.IgnoreRules(), (os.path.realpath(root),)))
@@ -108,7 +109,7 @@ def _read_gitignore(directory: str) -> list[ignore.Rule]:
 def check_size(entries: Sequence[Entry], what: str) -> int:
     """The size in bytes. Raises RuntimeEnvSetupError above the limit, and names the largest files."""
     total = sum(entry.size for entry in entries)
-    limit = settings.package_limit()
+    limit = int(_config.read("MAX_PACKAGE_BYTES"))
     if total > limit:
         from aktis.exceptions import RuntimeEnvSetupError
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aktis._runtime_env import settings
+from aktis import _config
 
 MARKER = ".aktis-complete"
 
@@ -41,6 +41,12 @@ _LOCK_POLL = 0.05  # seconds; flock has no timeout of its own
 
 class BuildError(Exception):
     """Why an environment could not be built."""
+
+
+def default_cache() -> Path:
+    """Where environments are kept between sessions."""
+    chosen = _config.read("ENV_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "aktis" / "envs"
 
 
 @dataclass(slots=True)
@@ -64,8 +70,8 @@ class PipEnvironment:
 class Builder:
     """Builds and finds environments. ``cancel`` may be called from another thread; everything else from one."""
 
-    cache: Path = field(default_factory=settings.environment_cache)
-    limit: int = field(default_factory=settings.environment_cache_limit)
+    cache: Path = field(default_factory=default_cache)
+    limit: int = field(default_factory=lambda: int(_config.read("ENV_CACHE_BYTES")))
     _running: subprocess.Popen[bytes] | None = None
     _cancelled: bool = False
 
