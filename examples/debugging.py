@@ -1,6 +1,6 @@
 """Find out what is wrong: ``explain`` says why a result is not there, inline mode lets a debugger in.
 
-    python examples/debugging.py
+python examples/debugging.py
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ def main() -> None:
         accuracies = aktis.get([worker.train.remote(server, STEPS) for worker in workers])
         weights, updates = aktis.get(server.state.remote())
         cosine = weights @ true_weights / np.linalg.norm(weights) / np.linalg.norm(true_weights)
-        print(f"{updates} updates by {WORKERS} workers; accuracy {max(accuracies):.3f}, cosine to the truth {cosine:.3f}")
+        print(
+            f"{updates} updates by {WORKERS} workers; accuracy {max(accuracies):.3f}, cosine to the truth {cosine:.3f}"
+        )
         assert updates == WORKERS * STEPS
         assert cosine > 0.95
 

@@ -1,0 +1,85 @@
+"""Every Python block of the documentation runs, and prints what the page says it prints.
+
+The blocks of a page are one program. ``print(...)  # text`` says what the line must print. A block after
+``<!-- native only -->`` needs processes, and is left out in inline mode.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "packages/core/README.md", *sorted(DOCS.rglob("*.md"))]
+BLOCK = re.compile(r"(?P<native><!-- native only -->\n)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+EXPECTED = re.compile(r"^\s*print\(.*\)  # (?P<text>.+)$", re.MULTILINE)
+WITH_CODE = [page for page in PAGES if BLOCK.search(page.read_text())]
+
+
+def program_of(page: Path, mode: str) -> str:
+    """The page's blocks on the lines where they stand in it, so that a traceback names the right line."""
+    text = page.read_text()
+    lines = [""] * text.count("\n")
+    for block in BLOCK.finditer(text):
+        if block["native"] and mode == "inline":
+            continue
+        first = text.count("\n", 0, block.start("code"))
+        code = block["code"].splitlines()
+        lines[first : first + len(code)] = code
+    return "from __future__ import annotations\n" + "\n".join(lines[1:]) + "\n"
+
+
+def run_program(program: str, mode: str, tmp_path: Path) -> list[str]:
+    path = tmp_path / "page.py"
+    path.write_text(program)
+    environment = os.environ | {"AKTIS_MODE": mode, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, env=environment, timeout=55, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("mode", ["inline", "native"])
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_code_on_the_page_runs(page: Path, mode: str, tmp_path: Path) -> None:
+    program = program_of(page, mode)
+    printed = run_program(program, mode, tmp_path)
+    expected = [match["text"] for match in EXPECTED.finditer(program)]
+    missing = [text for text in expected if text not in printed]
+    assert not missing, f"{page.name} promises {missing}, printed was {printed}"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"]:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            if not target.startswith(("http:", "https:")):
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in DOCS.rglob("*.md"):
+        assert f": {page.relative_to(DOCS)}" in navigation, page
+
+
+def test_environment_variables_page_is_up_to_date() -> None:
+    from aktis import _config
+
+    page = (DOCS / "environment-variables.md").read_text()
+    described = re.findall(r"^\| `AKTIS_(\w+)` \| (.*?) \|", page, re.MULTILINE)
+    table = [(variable.name, variable.meaning) for variable in _config.VARIABLES.values()]
+    assert described == table, "run: python scripts/write_environment_variables.py"
+
+
+def test_no_other_module_reads_our_variables_from_the_environment() -> None:
+    reads = re.compile(r"""(?:environ\.get\(|environ\[|getenv\()\s*f?["']AKTIS_""")
+    sources = (ROOT / "packages").glob("*/src/**/*.py")
+    found = [path.name for path in sources if reads.search(path.read_text())]
+    assert found == ["_config.py"]

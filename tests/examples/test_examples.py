@@ -1,0 +1,44 @@
+"""Every example runs to its end, in processes and inline, and checks its own result."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+ARGUMENTS = {"quickstart.py": ["--limit", "120"]}
+CASES = [(path.name, mode) for path in EXAMPLES for mode in ("native", "inline")]
+
+
+def run_example(name: str, mode: str) -> str:
+    command = [sys.executable, str(ROOT / "examples" / name), *ARGUMENTS.get(name, [])]
+    environment = os.environ | {"AKTIS_MODE": mode}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=55, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# debugging.py shows what waits for a CPU: inline, nothing ever waits.
+@pytest.mark.parametrize(("name", "mode"), [case for case in CASES if case != ("debugging.py", "inline")])
+def test_example_runs(name: str, mode: str) -> None:
+    assert run_example(name, mode)
+
+
+def test_quickstart_prints_both_timings() -> None:
+    output = run_example("quickstart.py", "native")
+    assert re.search(r"^sequential +\d+\.\d\d s$", output, re.MULTILINE)
+    assert re.search(r"^aktis +\d+\.\d\d s .*same result$", output, re.MULTILINE)
+
+
+def test_examples_are_typed_and_documented() -> None:
+    for path in EXAMPLES:
+        text = path.read_text()
+        assert text.startswith('"""'), path
+        assert 'if __name__ == "__main__":' in text, path
+        assert len(text.splitlines()) < 220, path

@@ -1,0 +1,61 @@
+"""What ``import aktis`` may do: nothing but define names, and soon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+HEAVY = {
+    "asyncio", "cloudpickle", "dask", "http", "joblib", "multiprocessing", "numpy", "pandas", "prometheus_client", "psutil",
+    "pyarrow", "ray", "rich", "ssl", "tensorflow", "torch", "typer", "unittest", "urllib.request",
+}  # fmt: skip
+
+LOOK = """
+import json, os, signal, sys, threading, warnings, logging
+before = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), list(logging.root.handlers)
+import {module}
+after = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), list(logging.root.handlers)
+print(json.dumps({{
+    "modules": sorted(sys.modules), "threads": threading.active_count(), "unchanged": before == after,
+    "descriptors": len(os.listdir("/proc/self/fd")),
+}}))
+"""
+
+
+def look(module: str) -> dict[str, object]:
+    command = [sys.executable, "-W", "error", "-c", LOOK.format(module=module)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def test_import_loads_nothing_heavy() -> None:
+    assert HEAVY & set(look("aktis")["modules"]) == set()  # type: ignore[call-overload]
+
+
+def test_import_starts_and_changes_nothing() -> None:
+    plain, ours = look("json"), look("aktis")
+    assert ours["threads"] == 1
+    assert ours["unchanged"]
+    assert ours["descriptors"] == plain["descriptors"]
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    import aktis
+
+    assert sorted(aktis.__all__) == list(aktis.__all__)
+    for name in aktis.__all__:
+        assert getattr(aktis, name) is not None
+    loaded = {name for name in vars(aktis) if not name.startswith("_")}
+    submodules = {name.split(".")[1] for name in sys.modules if name.startswith("aktis.")}
+    assert loaded - submodules - {"annotations", "pkgutil", "TYPE_CHECKING"} <= set(aktis.__all__)
+
+
+def test_missing_distribution_says_what_to_install() -> None:
+    code = "import aktis\ntry:\n    aktis.serve\nexcept ModuleNotFoundError as error:\n    print(error)"
+    blocked = "import sys\nsys.modules['aktis.serve'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "pip install aktis-serve" in done.stdout
