@@ -1,0 +1,174 @@
+"""Carries out what the actor directory decided."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from aktis._brain import actors
+from aktis._brain.actors import Actor
+from aktis._native import protocol as op
+from aktis._native.protocol import ActorSpec, DeathCause
+from aktis._node.connections import Message, Peer
+
+if TYPE_CHECKING:
+    from aktis._node.daemon import Daemon
+
+
+class ActorShell:
+    """Between the actor directory, the scheduler, the workers and everybody who holds handles."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.directory = daemon.directory
+        self._parked: list[Actor] = []  # their environments are being prepared
+        self._deadline: Any = None
+
+    # from processes --------------------------------------------------------------------------
+    def on_create(self, peer: Peer, message: Message) -> None:
+        """ACTOR_CREATE request, ActorSpec. Answered with what ``describe`` returns, and ``created``."""
+        _, request, spec = message
+        if not isinstance(spec, ActorSpec):
+            raise TypeError(f"ACTOR_CREATE carries an ActorSpec, not {type(spec).__name__}")
+        spec.env = spec.env or self.daemon.job_env(spec.job_id)
+        try:
+            actor, created = self.directory.create(spec, peer.process_id, monotonic())
+        except actors.NameTaken as taken:
+            from aktis.exceptions import ActorAlreadyExistsError
+
+            peer.send(op.REPLY, request, False, ActorAlreadyExistsError(str(taken)))
+            return
+        except ValueError as error:
+            peer.send(op.REPLY, request, False, error)
+            return
+        peer.send(op.REPLY, request, True, {**describe(actor), "created": created})
+
+    def on_subscribe(self, peer: Peer, message: Message) -> None:
+        """ACTOR_SUBSCRIBE actor_id."""
+        actor_id = message[1]
+        peer.send(op.ACTOR_STATE, actor_id, self.directory.subscribe(actor_id, peer.process_id))
+
+    def on_kill(self, peer: Peer, message: Message) -> None:
+        """ACTOR_KILL actor_id, no_restart."""
+        self.directory.kill(message[1], bool(message[2]), monotonic())
+
+    def on_release(self, peer: Peer, message: Message) -> None:
+        """ACTOR_RELEASE actor_id: the owner's last strong handle is gone."""
+        actor = self.directory.actors.get(message[1])
+        if actor is not None and actor.spec.owner == peer.process_id:
+            self.directory.release(message[1], monotonic())
+
+    def on_ready(self, peer: Peer, message: Message) -> None:
+        """ACTOR_READY actor_id, epoch[, label]."""
+        if peer.worker is not None:
+            label = message[3] if len(message) > 3 else ""
+            peer.worker.name = label or peer.worker.name
+            self.directory.ready(message[1], message[2], peer.worker.worker_id, monotonic(), label)
+
+    def on_failed(self, peer: Peer, message: Message) -> None:
+        """ACTOR_FAILED actor_id, epoch, error payload."""
+        _, actor_id, epoch, error = message
+        if peer.worker is not None:
+            data = error[1] if isinstance(error, tuple) else error
+            cause = DeathCause("init_failed", "The actor's constructor raised.", pid=peer.pid, error=data)
+            self.directory.constructor_failed(actor_id, epoch, peer.worker.worker_id, cause, monotonic())
+
+    def on_exiting(self, peer: Peer, message: Message) -> None:
+        """ACTOR_EXITING actor_id, epoch, text. The worker ends by itself; it is killed if it does not within 30 s."""
+        _, actor_id, epoch, text = message
+        if peer.worker is not None:
+            peer.worker.exit_text = text or "The actor exited."
+            self.directory.exiting(actor_id, epoch, peer.worker.worker_id, text, monotonic())
+            worker = peer.worker
+            self.daemon.loop.call_later(actors.GRACE, lambda: self.daemon.pool.kill(worker))
+
+    # decisions -------------------------------------------------------------------------------
+    def carry_out(self) -> bool:
+        """Do what the directory asks for. True when there was anything."""
+        commands = self.directory.take()
+        for command in commands:
+            self._carry_out(command)
+        return bool(commands)
+
+    def _carry_out(self, command: actors.Command) -> None:
+        daemon = self.daemon
+        if isinstance(command, actors.Place):
+            self._place(command.record)
+        elif isinstance(command, actors.Unplace):
+            daemon.scheduler.withdraw_actor(command.actor_id)
+            self._parked = [actor for actor in self._parked if actor.spec.actor_id != command.actor_id]
+            for lease in list(daemon.scheduler.leases.values()):
+                if lease.actor_id == command.actor_id and lease.lease_id not in daemon.worker_of:
+                    daemon.pool.forget_lease(lease)
+                    daemon.scheduler.release(lease.lease_id)
+        elif isinstance(command, actors.Start):
+            self._start(command.record)
+        elif isinstance(command, actors.Terminate):
+            worker = daemon.pool.workers.get(command.worker_id)
+            if worker is not None and worker.peer is not None:
+                worker.peer.send(op.ACTOR_TERMINATE, command.actor_id)
+            self._watch_deadlines()
+        elif isinstance(command, actors.KillWorker):
+            worker = daemon.pool.workers.get(command.worker_id)
+            if worker is not None:
+                daemon.pool.kill(worker, DeathCause("killed", command.text))
+        elif isinstance(command, actors.Publish):
+            for process_id in command.subscribers:
+                peer = daemon.processes.get(process_id)
+                if peer is not None:
+                    peer.send(op.ACTOR_STATE, command.actor_id, command.view)
+
+    def _place(self, actor: Actor) -> None:
+        spec = actor.spec
+        state = self.daemon.prepare(spec.env)
+        if state is None:
+            self._parked.append(actor)
+        elif state is True:
+            self.daemon.scheduler.place_actor(
+                spec.actor_id, spec.job_id, spec.owner, spec.placement_resources, spec.strategy, spec.class_name,
+                spec.env, monotonic(),
+            )  # fmt: skip
+        else:
+            self.directory.unplaceable(spec.actor_id, DeathCause("env_failed", state), monotonic())
+
+    def env_settled(self, env: str) -> None:
+        """An environment is ready, or will never be."""
+        parked, self._parked = self._parked, []
+        for actor in parked:
+            if actor.spec.env == env:
+                self._place(actor)
+            else:
+                self._parked.append(actor)
+
+    def _start(self, actor: Actor) -> None:
+        worker = self.daemon.pool.workers[actor.worker_id]
+        lease = worker.lease
+        assert lease is not None and worker.peer is not None
+        spec = actor.spec
+        self.daemon.scheduler.shrink(lease.lease_id, spec.held_resources)
+        worker.peer.send(op.ACTOR_START, spec, actor.epoch, spec.held_resources, lease.allocation.device_ids())
+
+    def _watch_deadlines(self) -> None:
+        soonest = self.directory.expire(monotonic())
+        if self._deadline is not None:
+            self._deadline.cancelled = True
+            self._deadline = None
+        if soonest is not None:
+            self._deadline = self.daemon.loop.call_later(soonest - monotonic(), self._watch_deadlines)
+
+
+def describe(actor: Actor) -> dict[str, Any]:
+    """What a process needs to make a handle."""
+    spec = actor.spec
+    return {
+        "actor_id": spec.actor_id,
+        "handle": spec.handle,
+        "class_name": spec.class_name,
+        "name": spec.name,
+        "namespace": spec.namespace,
+        "owner": spec.owner,
+        "job_id": spec.job_id,
+        "detached": spec.detached,
+        "options": spec.options,
+        "view": actor.view(),
+    }
