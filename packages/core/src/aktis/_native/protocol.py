@@ -49,11 +49,11 @@ NOTICE                level, text              (a warning for the user of a driv
 process <-> process (the connection opens with HELLO from the caller, no answer):
 
 ====================  =====================================================================================
-FUNCTION              function_id, blob        sent once per connection, before the first call that needs it
-LEASED                lease_id, resources, accelerator_ids, placement_group    before the first call of a lease
-CALL                  counter, function_id, args, kwargs, flags
-METHOD                counter, method name, args, kwargs, flags, actor_id
-RESULTS               [(counter, payload), ...]
+FUNCTION              function_id, blob, name, max_calls    sent once per connection, before the first call that needs it
+LEASED                lease_id, resources, accelerator_ids, placement_group, env    before the first call of a lease
+CALL                  counter, function_id, atoms, extra, flags, options      (see calls.py)
+METHOD                counter, method name, atoms, extra, flags, options
+RESULTS               [(counter, payload), ...], seconds spent running them
 ITEM                  counter, index, payload   (generator)
 RETURNED              [counter]                 calls that the worker gives back, not begun
 STEAL                 count                     please give back up to count calls
@@ -121,6 +121,8 @@ BORROWED = 70
 RELEASE = 71
 FETCH = 72
 VALUE = 73
+RECEIVED = 74
+ACK_ITEMS = 75
 
 # payload kinds
 ATOM = 0
@@ -128,6 +130,9 @@ PICKLE = 1
 RICH = 2
 SHARED = 3
 ERROR = 4
+MULTI = 5  # (MULTI, [payload, ...]): the results of a call with several
+LOST = 6  # (LOST, [object id]): arguments of the call that are nowhere to be found
+RETIRED = 7  # (RETIRED, payload): the result, and the worker leaves (max_calls)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""What runs in every driver and worker of the native engine: see docs/internals.md."""

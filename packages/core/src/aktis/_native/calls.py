@@ -1,0 +1,137 @@
+"""What the submitter keeps of a call: its arguments on the wire, and a record until it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aktis._native import protocol as op
+from aktis._native import values
+from aktis._native.refs import FAILED, NativeRef, StoreToken, object_id
+from aktis._serialization import pack
+
+if TYPE_CHECKING:
+    from aktis._native.core import Core
+
+# the ``flags`` field of CALL and METHOD: how results come back. Numbers above 1 are the number of results.
+DISCARD = 0
+ONE = 1
+STREAM = -1
+DYNAMIC = -2
+
+
+class Call:
+    """Record of a call that is more than "plain arguments, one result". ``NativeRef`` has the same face for those."""
+
+    __slots__ = ("arguments", "core", "counter", "message", "pins", "refs", "spec", "stream", "waiting")
+
+    def __init__(self, core: Core, counter: int, spec: Any, message: tuple[Any, ...]) -> None:
+        self.core = core
+        self.counter = counter
+        self.spec = spec
+        self.message = message
+        self.refs: tuple[NativeRef, ...] = ()
+        self.pins: Any = ()  # kept alive until the call is done: references and values in its arguments
+        self.arguments: list[tuple[Any, NativeRef]] = []  # references among the arguments, by position or keyword
+        self.waiting = 0  # arguments that are not known yet
+        self.stream: Any = None
+
+    def succeed(self, value: Any) -> None:
+        """Give the results to the references."""
+        resolve = self.core.resolve
+        if self.stream is not None:
+            self.stream.finish(value)
+        elif type(value) is tuple and value[0] == op.MULTI:
+            for ref, one in zip(self.refs, value[1], strict=True):
+                resolve(ref, one)
+        else:
+            for ref in self.refs:
+                resolve(ref, value)
+        for ref in self.refs:
+            if type(ref.hold) is not list:
+                ref.spec = None
+        self.done()
+
+    def fail(self, payload: Any) -> None:
+        if self.stream is not None:
+            self.stream.fail(payload)
+        for ref in self.refs:
+            if not ref.state:
+                self.core.resolve(ref, payload)
+                ref.spec = None
+        self.done()
+
+    def done(self) -> None:
+        if not any(type(ref.hold) is list for ref in self.refs):
+            self.pins = ()
+            self.arguments = []
+
+
+def encode_arguments(
+    core: Core, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], Any, list[tuple[Any, NativeRef]], list[Any]]:
+    """Arguments as (atoms, extra, references among them, things to keep alive).
+
+    ``extra`` is None, or ``(payload of (args, kwargs) or None, slots)``; the slots are filled by :func:`fill_slots`
+    once the references are known. Raises SerializationError naming the culprit.
+    """
+    references: list[tuple[Any, NativeRef]] = []
+    if any(isinstance(value, NativeRef) for value in args):
+        references = [(i, value) for i, value in enumerate(args) if isinstance(value, NativeRef)]
+        args = tuple(None if isinstance(value, NativeRef) else value for value in args)
+    if kwargs:
+        named = [(key, value) for key, value in kwargs.items() if isinstance(value, NativeRef)]
+        if named:
+            references += named
+            kwargs = {key: None if isinstance(value, NativeRef) else value for key, value in kwargs.items()}
+    if not kwargs and values.all_atoms(args):
+        return args, (None, ()), references, []
+    packed = pack((args, kwargs))
+    pins: list[Any] = list(packed.refs)
+    if packed.nbytes <= values.INLINE_LIMIT:
+        payload = values.encode_packed(core, packed, b"")
+    else:
+        key = object_id(core.process_id, next(core.counters), 0)
+        payload = values.store(core, packed, key)
+        pins.append(StoreToken(core, key, payload[2]))
+    return (), (payload, ()), references, pins
+
+
+def fill_slots(call: Call) -> Any:
+    """Put the arguments that were references into the message. Returns the payload of one that failed, or None."""
+    slots = []
+    for key, ref in call.arguments:
+        if ref.state == FAILED:
+            return ref.value
+        slots.append((key, ref.value))
+    message = call.message
+    call.message = (*message[:4], (message[4][0], tuple(slots)), *message[5:])
+    return None
+
+
+def when_arguments_ready(call: Call, ready: Callable[[Call], None]) -> None:
+    """Call ``ready(call)`` when all reference arguments are resolved (maybe at once)."""
+    core = call.core
+    pending = [ref for _, ref in call.arguments if not ref.state]
+    if not pending:
+        ready(call)
+        return
+    call.waiting = len(pending) + 1
+
+    def one_done() -> None:
+        with core.lock:
+            call.waiting -= 1
+            last = not call.waiting
+        if last:
+            ready(call)
+
+    for ref in pending:
+        core.when_done(ref, one_done)
+    one_done()
+
+
+def name_of(message: tuple[Any, ...], spec: Any) -> str:
+    return str(getattr(spec, "name", message[2]))
+
+
+__all__ = ["DISCARD", "DYNAMIC", "ONE", "STREAM", "Call", "encode_arguments", "fill_slots", "when_arguments_ready"]

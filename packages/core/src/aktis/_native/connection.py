@@ -1,0 +1,244 @@
+"""One framed, non-blocking stream to another process of the session.
+
+Any thread may :meth:`Connection.post`; whoever flushes sends everything that is queued in one frame.
+Reading happens in the pump's leader only.
+"""
+
+from __future__ import annotations
+
+import pickle
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from aktis._native.pump import Pump
+
+_LENGTH = struct.Struct("<I")
+_READ_SIZE = 1 << 18
+_BIG = 1 << 16  # frames above this are read into a buffer of their own, without joining pieces
+_SOCKET_BUFFER = 4 << 20
+_FLUSH_AT = 64  # queued messages that are worth a system call while their producer goes on
+_BROKEN = select.EPOLLHUP | select.EPOLLERR
+
+Message = tuple[Any, ...]
+
+
+class Connection:
+    """A stream of messages. ``on_messages(connection, messages)`` and ``on_close(connection)`` run in the leader."""
+
+    __slots__ = (
+        "_big",
+        "_big_view",
+        "_fill",
+        "_flush_lock",
+        "_pump",
+        "_rest",
+        "_tail",
+        "address",
+        "closed",
+        "functions",
+        "on_close",
+        "on_messages",
+        "out",
+        "owner",
+        "peer_id",
+        "queued",
+        "sock",
+    )
+
+    def __init__(
+        self,
+        pump: Pump,
+        sock: socket.socket,
+        on_messages: Callable[[Connection, list[Message]], None],
+        on_close: Callable[[Connection], None],
+    ) -> None:
+        sock.setblocking(False)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+            except OSError:
+                pass
+        self._pump = pump
+        self.sock = sock
+        self.out: list[Message] = []
+        self.queued = False  # a flush has been asked for
+        self.closed = False
+        self.address = ""
+        self.peer_id = b""
+        self.functions: set[int] = set()  # ids that the peer has been sent
+        self.owner: Any = None  # the lease or actor client that this connection serves
+        self.on_messages = on_messages
+        self.on_close = on_close
+        self._tail: memoryview | None = None
+        self._rest = b""
+        self._big: bytearray | None = None
+        self._big_view: memoryview | None = None
+        self._fill = 0
+        self._flush_lock = threading.Lock()
+        pump.register(sock.fileno(), self._on_event)
+
+    # writing --------------------------------------------------------------------------------
+    def post(self, message: Message) -> None:
+        """Queue a message; it leaves soon."""
+        self.out.append(message)
+        if not self.queued:
+            self.queued = True
+            self._pump.flush_later(self)
+        elif len(self.out) >= _FLUSH_AT and self._tail is None:
+            self.flush_now()
+
+    def post_in_pump(self, message: Message) -> None:
+        """For handlers: queue a message; it leaves when this wake-up's events are handled."""
+        self.out.append(message)
+        if not self.queued:
+            self.queued = True
+            self._pump.mark_dirty(self)
+
+    def send_now(self, message: Message) -> None:
+        """Queue and send: for a caller that is about to wait, or a peer that is idle."""
+        self.out.append(message)
+        self.flush_now()
+
+    def flush_now(self) -> None:
+        """Send all that is queued. Lock-free for producers: they append, the flusher cuts off what it saw."""
+        while (self.out or self._tail is not None) and not self.closed:
+            if not self._flush_lock.acquire(False):
+                return  # the holder looks again after it lets go
+            try:
+                self.queued = False
+                if self._tail is not None and not self._send_tail():
+                    return
+                count = len(self.out)
+                if not count:
+                    continue
+                batch = self.out[:count]
+                del self.out[:count]
+                data = pickle.dumps(batch, 5)
+                if len(data) < _BIG:
+                    data = _LENGTH.pack(len(data)) + data
+                    sent = self._send(data)
+                    if sent == len(data):
+                        continue
+                    self._tail = memoryview(data)[sent:]
+                else:
+                    self._tail = memoryview(data)
+                    head = _LENGTH.pack(len(data))
+                    sent = self._send(head)
+                    if sent < len(head):
+                        self._tail = memoryview(head[sent:] + data)
+                if not self._send_tail():
+                    return
+            finally:
+                self._flush_lock.release()
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:  # the peer is gone: the reader will see it and close
+            self.out.clear()
+            return len(data)
+
+    def _send_tail(self) -> bool:
+        """Go on with a frame that did not fit into the socket's buffer; False when it still does not."""
+        tail = self._tail
+        while tail is not None and len(tail):
+            sent = self._send(tail)
+            if not sent:
+                self._tail = tail
+                self._pump.want_write(self.sock.fileno(), True)
+                return False
+            tail = tail[sent:]
+        self._tail = None
+        return True
+
+    # reading --------------------------------------------------------------------------------
+    def _on_event(self, event: int) -> None:
+        if event & select.EPOLLOUT:
+            if self._tail is not None:
+                self.flush_now()
+            if self._tail is None and not self.closed:
+                self._pump.want_write(self.sock.fileno(), False)
+        if event & (select.EPOLLIN | _BROKEN):
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            if self._big_view is not None:
+                self._read_big()
+                return
+            data = self.sock.recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        size = len(data)
+        position = 0
+        while size - position >= 4:
+            length = _LENGTH.unpack_from(data, position)[0]
+            end = position + 4 + length
+            if end > size:
+                break
+            self._dispatch(memoryview(data)[position + 4 : end])
+            if self.closed:
+                return
+            position = end
+        if position < size:
+            self._keep(data, position)
+
+    def _keep(self, data: bytes, position: int) -> None:
+        if len(data) - position >= 4:
+            length = _LENGTH.unpack_from(data, position)[0]
+            if length > _BIG:
+                self._big = bytearray(length)
+                self._big_view = memoryview(self._big)
+                self._fill = len(data) - position - 4
+                self._big_view[: self._fill] = data[position + 4 :]
+                return
+        self._rest = data[position:]
+
+    def _read_big(self) -> None:
+        assert self._big_view is not None and self._big is not None
+        try:
+            count = self.sock.recv_into(self._big_view[self._fill :])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.close()
+            return
+        self._fill += count
+        if self._fill == len(self._big):
+            big = self._big
+            self._big = self._big_view = None
+            self._fill = 0
+            self._dispatch(big)
+
+    def _dispatch(self, frame: memoryview | bytearray) -> None:
+        try:
+            messages = pickle.loads(frame)
+        except Exception:
+            self.close()
+            raise
+        self.on_messages(self, messages)
+
+    def close(self) -> None:
+        """Close, and tell the owner once."""
+        if self.closed:
+            return
+        self.closed = True
+        self._pump.unregister(self.sock.fileno())
+        self.sock.close()
+        self.on_close(self)

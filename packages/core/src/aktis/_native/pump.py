@@ -1,0 +1,361 @@
+"""The pump of a process: one thread at a time reads its sockets, preferably the one that waits.
+
+Who runs what
+=============
+::
+
+    thread in get() ──► wait(waiter) ──► leads: epoll, handlers, flush ──► waiter.ready ──► hands over
+    other waiting threads ──────────────► follow: sleep on their own lock until woken or asked to lead
+    the deputy thread ──────────────────► leads when nobody has led for NAP seconds
+
+Guarantees
+- At most one thread is inside :meth:`Pump.poll` (it holds ``_lead``), so handlers never run concurrently.
+- A waiter whose ``ready`` is set wakes at once, whoever sets it; a wait with a timeout ends at the timeout.
+- As long as a connection has unsent messages and the process lives, some thread flushes it within NAP seconds.
+- While the leader just waits, the deputy sleeps for good: an idle process uses no processor time.
+
+Two thread hand-offs per call are what makes most Python RPC slow; a thread that waits for its own answer needs none.
+And a thread that goes to sleep takes longer to wake than most calls take to run: so a leader first spins for
+some tens of microseconds, as long as spinning has been paying off.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aktis._native.connection import Connection
+
+NAP = 0.002  # a compromise: 500 wake-ups a second cost about 1 % of a core, and only while calls flow
+SPIN_MAX = 80e-6  # longer than a round trip of a small call (30 to 60 µs), far shorter than a time slice
+SPIN_WORTH_IT = 300e-6  # an answer that came this soon would have been worth spinning for
+NAPS_BEFORE_SLEEP = 25
+
+
+class Waiter:
+    """What a thread waits for. ``ready`` is set by :meth:`Pump.wake_waiter`, from any thread."""
+
+    __slots__ = ("_lock", "_sleeping", "ready")
+
+    def __init__(self) -> None:
+        self.ready = False
+        self._sleeping = False
+        self._lock: threading.Lock | None = None
+
+
+class Pump:
+    """Reads all connections of this process. See the module's docstring for threads and guarantees."""
+
+    def __init__(self, name: str) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._lead = threading.Lock()
+        self._followers: deque[Waiter] = deque()
+        self._followers_lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._wake_pending = False
+        self._polling = False  # the leader may be asleep in epoll
+        self._poll_until: float | None = None
+        self._dirty: list[Connection] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_ids = itertools.count()
+        self._sequence = 0  # grows whenever a thread starts or ends leading
+        self._deputy_leads = False
+        self._deputy_asleep = False
+        self._deputy_bell = threading.Lock()
+        self._deputy_bell.acquire()
+        self._wanted = 0  # threads that want the deputy to stop leading
+        self._stopping = False
+        self.spin = SPIN_MAX
+        self.before_sleep: Callable[[], None] | None = None
+        self._deputy = threading.Thread(target=self._deputy_loop, name=name, daemon=True)
+        self.register(self._wake_read, self._drain_wake)
+
+    def start(self) -> None:
+        self._deputy.start()
+
+    # registration ---------------------------------------------------------------------------
+    def register(self, fd: int, handler: Callable[[int], None]) -> None:
+        self._handlers[fd] = handler
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def want_write(self, fd: int, wanted: bool) -> None:
+        if fd in self._handlers:
+            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN)
+
+    def unregister(self, fd: int) -> None:
+        if self._handlers.pop(fd, None) is not None:
+            try:
+                self._epoll.unregister(fd)
+            except OSError:
+                pass  # the descriptor is closed already
+
+    def fileno(self) -> int:
+        """Readable when :meth:`poll` has something to do: lets an event loop lead."""
+        return self._epoll.fileno()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        """Run ``callback`` in the leader after ``delay`` seconds. From any thread."""
+        at = monotonic() + delay
+        with self._followers_lock:
+            heapq.heappush(self._timers, (at, next(self._timer_ids), callback))
+        until = self._poll_until
+        if self._polling and (until is None or until > at):
+            self.wake()
+        elif self._deputy_asleep:
+            self._ring()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run ``callback`` in the leader, soon. From any thread."""
+        self.call_later(0.0, callback)
+
+    # writing --------------------------------------------------------------------------------
+    def flush_later(self, connection: Connection) -> None:
+        """Let whoever leads next flush: the caller goes on producing messages."""
+        self._dirty.append(connection)
+        if self._polling:
+            self.wake()
+        elif self._deputy_asleep:
+            self._ring()
+
+    def mark_dirty(self, connection: Connection) -> None:
+        """For handlers: flushed when this wake-up's events are handled."""
+        self._dirty.append(connection)
+
+    def flush_all(self) -> None:
+        dirty = self._dirty
+        while dirty:
+            try:
+                connection = dirty.pop()
+            except IndexError:
+                return
+            connection.flush_now()
+
+    def wake(self) -> None:
+        """End the leader's sleep. From any thread, from finalizers too: takes no lock."""
+        if not self._wake_pending:
+            self._wake_pending = True
+            try:
+                os.write(self._wake_write, b"x")
+            except (BlockingIOError, OSError):
+                pass
+
+    def _drain_wake(self, _: int) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        self._wake_pending = False
+
+    # waiting --------------------------------------------------------------------------------
+    def wake_waiter(self, waiter: Waiter) -> None:
+        """Set a waiter ready. From any thread, usually the leader's."""
+        waiter.ready = True
+        if waiter._sleeping:
+            with self._followers_lock:
+                if waiter._sleeping and waiter._lock is not None:
+                    waiter._sleeping = False
+                    waiter._lock.release()
+        elif self._polling:
+            self.wake()
+
+    def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
+        """Lead or follow until ``waiter.ready``; False when the timeout came first."""
+        deadline = None if timeout is None else monotonic() + timeout
+        self.flush_all()
+        while not waiter.ready:
+            remaining = None
+            if deadline is not None:
+                remaining = deadline - monotonic()
+                if remaining <= 0:
+                    return False
+            if self._lead.acquire(False):
+                self._sequence += 1
+                try:
+                    while not waiter.ready:
+                        if deadline is not None:
+                            remaining = deadline - monotonic()
+                            if remaining <= 0:
+                                break
+                        self.poll(remaining)
+                finally:
+                    self._leave()
+            else:
+                self._follow(waiter, remaining)
+        return True
+
+    def _leave(self) -> None:
+        self._sequence += 1
+        self._lead.release()
+        if self._followers:
+            self._promote_follower()
+        if self._deputy_asleep:
+            self._ring()
+
+    def _promote_follower(self) -> None:
+        with self._followers_lock:
+            while self._followers:
+                waiter = self._followers.popleft()
+                if waiter._sleeping and waiter._lock is not None:
+                    waiter._sleeping = False
+                    waiter._lock.release()
+                    return
+
+    def _follow(self, waiter: Waiter, timeout: float | None) -> None:
+        if waiter._lock is None:
+            waiter._lock = threading.Lock()
+            waiter._lock.acquire()
+        with self._followers_lock:
+            if waiter.ready:
+                return
+            waiter._sleeping = True
+            self._followers.append(waiter)
+        if self._deputy_leads:
+            self._wanted += 1
+            self.wake()
+        elif not self._lead.locked():  # the leader left in between: nobody would wake us
+            timeout = 0.0
+        # a bounded sleep: the loop in wait() looks again, so that a lost wake-up is a delay, not a hang
+        waiter._lock.acquire(True, 1.0 if timeout is None else min(timeout, 1.0))
+        with self._followers_lock:
+            if waiter._sleeping:
+                waiter._sleeping = False
+                try:
+                    self._followers.remove(waiter)
+                except ValueError:
+                    pass
+            else:
+                waiter._lock.acquire(False)
+
+    # leading --------------------------------------------------------------------------------
+    def poll(self, timeout: float | None) -> None:
+        """Handle what has come, or wait up to ``timeout`` seconds for something. Only for the leader."""
+        if self._dirty:
+            self.flush_all()
+        if self._timers:
+            timeout = self._until_next_timer(timeout)
+        epoll = self._epoll
+        events: list[tuple[int, int]] = []
+        if timeout is None or timeout > 0:
+            spin = self.spin
+            if spin:
+                end = perf_counter() + spin
+                while True:
+                    events = epoll.poll(0)
+                    if events:
+                        break
+                    if perf_counter() > end:
+                        self.spin = 0.0
+                        break
+            if not events:
+                events = self._sleep(timeout)
+        else:
+            events = epoll.poll(0)
+        handlers = self._handlers
+        for fd, event in events:
+            handler = handlers.get(fd)
+            if handler is not None:
+                handler(event)
+        if self._timers:
+            self._run_timers()
+        if self._dirty:
+            self.flush_all()
+
+    def _sleep(self, timeout: float | None) -> list[tuple[int, int]]:
+        if self.before_sleep is not None:
+            self.before_sleep()
+        self._poll_until = None if timeout is None else monotonic() + timeout
+        self._polling = True
+        try:
+            if self._dirty or (self._deputy_leads and self._wanted):
+                return self._epoll.poll(0)
+            began = perf_counter()
+            events = self._epoll.poll(timeout)
+            if not self.spin and perf_counter() - began < SPIN_WORTH_IT and events:
+                self.spin = SPIN_MAX
+            return events
+        finally:
+            self._polling = False
+
+    def _until_next_timer(self, timeout: float | None) -> float | None:
+        with self._followers_lock:
+            if not self._timers:
+                return timeout
+            delay = max(0.0, self._timers[0][0] - monotonic())
+        return delay if timeout is None or delay < timeout else timeout
+
+    def _run_timers(self) -> None:
+        now = monotonic()
+        while True:
+            with self._followers_lock:
+                if not self._timers or self._timers[0][0] > now:
+                    return
+                callback = heapq.heappop(self._timers)[2]
+            callback()
+
+    # the deputy -----------------------------------------------------------------------------
+    def _ring(self) -> None:
+        try:
+            self._deputy_bell.release()
+        except RuntimeError:
+            pass  # it rings already
+
+    def _deputy_loop(self) -> None:
+        naps = 0
+        while not self._stopping:
+            sequence = self._sequence
+            self._deputy_bell.acquire(True, NAP)
+            if self._stopping or sys.is_finalizing():
+                return
+            if self._lead.locked():
+                naps = naps + 1 if sequence == self._sequence else 0
+                if naps > NAPS_BEFORE_SLEEP:
+                    naps = 0
+                    self._deputy_asleep = True
+                    if self._lead.locked():
+                        self._deputy_bell.acquire()
+                    self._deputy_asleep = False
+            elif sequence == self._sequence and self._lead.acquire(False):
+                naps = 0
+                self._deputy_lead()
+            elif self._dirty:
+                self.flush_all()
+
+    def _deputy_lead(self) -> None:
+        self._sequence += 1
+        self._deputy_leads = True
+        try:
+            while not self._wanted and not self._stopping:
+                self.poll(None)
+        finally:
+            self._deputy_leads = False
+            self._wanted = 0
+            self._sequence += 1
+            self._lead.release()
+            self._promote_follower()
+
+    # end ------------------------------------------------------------------------------------
+    def stop(self) -> None:
+        """Stop the deputy and close the descriptors. Waiting threads end at their next wake-up."""
+        self._stopping = True
+        self.wake()
+        self._ring()
+        if self._deputy.is_alive() and threading.current_thread() is not self._deputy:
+            self._deputy.join(2.0)
+        if self._lead.acquire(True, 1.0):
+            for fd in list(self._handlers):
+                self.unregister(fd)
+            self._epoll.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
