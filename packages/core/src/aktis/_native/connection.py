@@ -38,14 +38,18 @@ class Connection:
         "_rest",
         "_tail",
         "address",
+        "busy",
         "closed",
+        "first_result",
         "functions",
+        "loaded",
         "on_close",
         "on_messages",
         "out",
         "owner",
         "peer_id",
         "queued",
+        "results",
         "sock",
     )
 
@@ -71,6 +75,11 @@ class Connection:
         self.peer_id = b""
         self.functions: set[int] = set()  # ids that the peer has been sent
         self.owner: Any = None  # the lease or actor client that this connection serves
+        # executing side
+        self.loaded: dict[int, Any] = {}  # functions that the peer has sent
+        self.results: list[tuple[int, Any]] = []  # of finished calls, not yet sent
+        self.busy = 0.0  # seconds spent running them
+        self.first_result = 0.0  # when the oldest of them was ready
         self.on_messages = on_messages
         self.on_close = on_close
         self._tail: memoryview | None = None

@@ -39,6 +39,7 @@ NAP = 0.002  # a compromise: 500 wake-ups a second cost about 1 % of a core, and
 SPIN_MAX = 80e-6  # longer than a round trip of a small call (30 to 60 µs), far shorter than a time slice
 SPIN_WORTH_IT = 300e-6  # an answer that came this soon would have been worth spinning for
 NAPS_BEFORE_SLEEP = 25
+LOOP_NAP = 0.05
 
 
 class Waiter:
@@ -79,6 +80,8 @@ class Pump:
         self._stopping = False
         self.spin = SPIN_MAX
         self.before_sleep: Callable[[], None] | None = None
+        self.on_takeover: Callable[[], None] | None = None  # the deputy takes over: the others are busy elsewhere
+        self._loop_wakeup: Callable[[], None] | None = None  # an event loop leads: how to make it flush
         self._deputy = threading.Thread(target=self._deputy_loop, name=name, daemon=True)
         self.register(self._wake_read, self._drain_wake)
 
@@ -124,7 +127,9 @@ class Pump:
     def flush_later(self, connection: Connection) -> None:
         """Let whoever leads next flush: the caller goes on producing messages."""
         self._dirty.append(connection)
-        if self._polling:
+        if self._loop_wakeup is not None:
+            self._loop_wakeup()
+        elif self._polling:
             self.wake()
         elif self._deputy_asleep:
             self._ring()
@@ -304,6 +309,22 @@ class Pump:
                 callback = heapq.heappop(self._timers)[2]
             callback()
 
+    # an event loop leads --------------------------------------------------------------------
+    def poll_from_loop(self) -> None:
+        """For an event loop that watches :meth:`fileno`: handle what has come, unless somebody else does."""
+        if self._lead.acquire(False):
+            self._sequence += 1
+            try:
+                self.poll(0.0)
+            finally:
+                self._lead.release()
+
+    def led_by_loop(self, wakeup: Callable[[], None]) -> None:
+        """From now on an event loop watches the pump. The deputy only looks every LOOP_NAP seconds, for a loop that is
+        blocked by a synchronous call; ``wakeup`` makes the loop call :meth:`flush_all` soon."""
+        self._loop_wakeup = wakeup
+        self._ring()
+
     # the deputy -----------------------------------------------------------------------------
     def _ring(self) -> None:
         try:
@@ -315,9 +336,13 @@ class Pump:
         naps = 0
         while not self._stopping:
             sequence = self._sequence
-            self._deputy_bell.acquire(True, NAP)
+            self._deputy_bell.acquire(True, NAP if self._loop_wakeup is None else LOOP_NAP)
             if self._stopping or sys.is_finalizing():
                 return
+            if self._loop_wakeup is not None:
+                if sequence == self._sequence:
+                    self.poll_from_loop()
+                continue
             if self._lead.locked():
                 naps = naps + 1 if sequence == self._sequence else 0
                 if naps > NAPS_BEFORE_SLEEP:
@@ -334,6 +359,8 @@ class Pump:
 
     def _deputy_lead(self) -> None:
         self._sequence += 1
+        if self.on_takeover is not None:
+            self.on_takeover()
         self._deputy_leads = True
         try:
             while not self._wanted and not self._stopping:

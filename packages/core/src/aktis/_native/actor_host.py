@@ -1,0 +1,389 @@
+"""A worker that has become an actor: its instance, and where its methods run.
+
+Plain actors run methods on the main thread in the order they came. Threaded actors have a queue and threads per concurrency group.
+Async actors run an event loop on the main thread; the loop leads the pump, so that a call needs no thread hand-off.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from aktis import exceptions
+from aktis._native import protocol as op
+from aktis._native import values
+from aktis._native.calls import ONE
+from aktis._native.executor import Executor, Running, current
+from aktis._serialization import pack_exception, unpack_function
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aktis._native.connection import Connection, Message
+
+DEFAULT_GROUP = ""
+
+
+class ActorExit(BaseException):
+    """Raised by exit_actor(): ends the actor after this call. Not an Exception, so that user code does not catch it."""
+
+
+class ActorHost:
+    """The instance of an actor and everything that runs in it."""
+
+    def __init__(self, executor: Executor, spec: op.ActorSpec, epoch: int) -> None:
+        self.executor = executor
+        self.core = executor.core
+        self.spec = spec
+        self.actor_id = spec.actor_id
+        self.epoch = epoch
+        self.instance: Any = None
+        self.methods: dict[str, Callable[..., Any]] = {}
+        options = spec.options
+        self.is_async: bool = options["is_async"]
+        self.limits: dict[str, int] = {DEFAULT_GROUP: options["max_concurrency"], **options["concurrency_groups"]}
+        self.method_groups: dict[str, str] = options["method_groups"]
+        self.threaded = not self.is_async and (self.limits[DEFAULT_GROUP] > 1 or len(self.limits) > 1)
+        self._queues: dict[str, Any] = {}
+        self._active = 0
+        self._idle = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._waiting: dict[str, deque[tuple[Any, Any]]] = {group: deque() for group in self.limits}
+        self._running: dict[str, int] = dict.fromkeys(self.limits, 0)
+        self._stop: asyncio.Event | None = None
+        self._flush_scheduled = False
+        self._terminating = False
+
+    # start ----------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Run the constructor on the main thread, then serve."""
+        if self.is_async:
+            self._serve_async()
+            return
+        if not self._construct():
+            return
+        if self.threaded:
+            self._start_threads()
+        self._announce()
+
+    def _construct(self) -> bool:
+        content = pickle.loads(self.spec.payload)
+        call = Running(self.core, self.core.node, 0, f"{self.spec.class_name}.__init__", None)  # type: ignore[arg-type]
+        current.set(call)
+        try:
+            cls = unpack_function(content["cls"])
+            args, kwargs = self.executor.arguments(call, content["atoms"], content["extra"] or (None, ()))
+            self.instance = cls(*args, **kwargs)
+        except BaseException as error:
+            self._report_failure(error)
+            return False
+        finally:
+            current.set(None)
+        return True
+
+    def _report_failure(self, error: BaseException) -> None:
+        text = (
+            f"Actor {self.spec.class_name} ({self.actor_id.hex()}) died because its constructor raised "
+            f"{type(error).__name__}: {error}"
+        )
+        from aktis._serialization.errors import format_remote
+
+        died = exceptions.ActorDiedError(f"{text}\n\n{format_remote(error)}", actor_id=self.actor_id.hex(), actor_init_failed=True)
+        assert self.core.node is not None
+        self.core.node.send_now((op.ACTOR_FAILED, self.actor_id, self.epoch, pack_exception(died)))
+        self.executor.leave("its constructor failed")
+
+    def _announce(self) -> None:
+        assert self.core.node is not None
+        self.core.node.send_now((op.ACTOR_READY, self.actor_id, self.epoch))
+
+    # methods --------------------------------------------------------------------------------
+    def method(self, name: str) -> Callable[..., Any]:
+        found = self.methods.get(name)
+        if found is None:
+            if name == "__aktis_ready__":
+                found = lambda: True  # noqa: E731
+            elif name == "__aktis_call__":
+                found = self._call_function
+            elif name == "__aktis_terminate__":
+                found = self._terminate_call
+            else:
+                found = getattr(self.instance, name)
+            self.methods[name] = found
+        return found
+
+    def _call_function(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(self.instance, *args, **kwargs)
+
+    def _terminate_call(self) -> None:
+        raise ActorExit("it was asked to terminate")
+
+    def run_method(self, connection: Connection, message: Message) -> None:
+        """Run one method call here and now: on the main thread, or on a group's thread."""
+        _op, counter, name, args, extra, flags, options = message
+        executor = self.executor
+        call = Running(self.core, connection, counter, name, options)
+        key = (connection.peer_id, counter)
+        executor.calls[key] = call
+        if not self.threaded:
+            executor.main_call = call
+        current.set(call)
+        began = perf_counter()
+        try:
+            function = self.methods.get(name) or self.method(name)
+            if extra is None:
+                value = function(*args)
+            else:
+                args, kwargs = executor.arguments(call, args, extra)
+                value = function(*args, **kwargs)
+            if flags < 0:
+                value = executor.stream(call, value)
+            if call.cancelled:
+                raise KeyboardInterrupt
+        except BaseException as error:
+            payload = self._failure(call, error)
+        else:
+            kind = type(value)
+            if flags == ONE and kind in values._SCALARS:
+                payload = value
+            else:
+                payload = executor.result(call, value, flags)
+        seconds = perf_counter() - began
+        current.set(None)
+        del executor.calls[key]
+        executor.events.append((key, f"{self.spec.class_name}.{name}", began, seconds, payload))
+        executor.reply(call, payload, seconds)
+        if self.threaded:
+            executor.flush_results()
+            return
+        executor.main_call = None
+        if not executor.inbox or began + seconds - connection.first_result > 0.001 or seconds > 0.001:
+            executor.flush_results()
+
+    def _failure(self, call: Running, error: BaseException) -> Any:
+        if isinstance(error, (ActorExit, SystemExit)):
+            reason = str(error) if isinstance(error, ActorExit) else f"sys.exit({error.code!r})"
+            self._exit(reason)
+            text = f"Actor {self.spec.class_name} ({self.actor_id.hex()}) has exited: {reason}."
+            return values.pack_error(exceptions.ActorDiedError(text, actor_id=self.actor_id.hex()))
+        return self.executor.failure(call, error)
+
+    # threads --------------------------------------------------------------------------------
+    def _start_threads(self) -> None:
+        import queue
+
+        self._queues = {group: queue.SimpleQueue() for group in self.limits}
+        for group, limit in self.limits.items():
+            for number in range(limit):
+                name = f"{self.spec.class_name}-{group or 'default'}-{number}"
+                threading.Thread(target=self._thread, args=(self._queues[group],), name=name, daemon=True).start()
+        self.core.handlers[op.METHOD] = self._on_threaded_call
+
+    def group_of(self, message: Message) -> str:
+        options = message[6]
+        group = options.get("group") if isinstance(options, dict) else options
+        return group or self.method_groups.get(message[2], DEFAULT_GROUP)
+
+    def _on_threaded_call(self, connection: Connection, message: Message) -> None:
+        if message[2] == "__aktis_terminate__":
+            self.executor.push(None, lambda: self._finish_threads(connection, message))
+            return
+        with self._idle:
+            self._active += 1
+        queue = self._queues.get(self.group_of(message))
+        if queue is None:
+            self._unknown_group(connection, message)
+            return
+        queue.put((connection, message))
+
+    def _unknown_group(self, connection: Connection, message: Message) -> None:
+        known = ", ".join(sorted(group for group in self.limits if group)) or "none"
+        error = ValueError(f"{self.spec.class_name} has no concurrency group {self.group_of(message)!r}; it has: {known}.")
+        payload = (op.ERROR, pack_exception(error, message[2]))
+        self.executor.reply(Running(self.core, connection, message[1], message[2], None), payload, 0.0)
+        self.executor.flush_results()
+
+    def _thread(self, queue: Any) -> None:
+        while True:
+            connection, message = queue.get()
+            self.run_method(connection, message)
+            with self._idle:
+                self._active -= 1
+                if not self._active:
+                    self._idle.notify_all()
+
+    def _finish_threads(self, connection: Connection | None, message: Message | None) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: not self._active)
+        self._exit("all its handles are gone" if message is None else "it was asked to terminate")
+        if connection is not None and message is not None:
+            call = Running(self.core, connection, message[1], message[2], None)
+            self.executor.reply(call, self._failure(call, ActorExit("it was asked to terminate")), 0.0)
+
+    # event loop -----------------------------------------------------------------------------
+    def _serve_async(self) -> None:
+        import asyncio
+
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self._loop = loop
+        self._loop_thread = threading.get_ident()
+        try:
+            loop.run_until_complete(self._async_main())
+        finally:
+            self.executor.flush_results()
+
+    async def _async_main(self) -> None:
+        import asyncio
+
+        assert self._loop is not None
+        self._stop = asyncio.Event()
+        pump = self.core.pump
+        if not self._construct():
+            return
+        self.core.handlers[op.METHOD] = self._on_async_call
+        self._loop.add_reader(pump.fileno(), pump.poll_from_loop)
+        pump.led_by_loop(self._wake_loop)
+        self._announce()
+        pump.flush_all()
+        await self._stop.wait()
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task():
+                await asyncio.wait([task], timeout=5.0)
+        self._loop.remove_reader(pump.fileno())
+
+    def _wake_loop(self) -> None:
+        """Something is to be flushed: once per turn of the loop is enough."""
+        assert self._loop is not None
+        if self._flush_scheduled:
+            return
+        self._flush_scheduled = True
+        if threading.get_ident() == self._loop_thread:
+            self._loop.call_soon(self._flush)
+        else:
+            self._loop.call_soon_threadsafe(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        self.executor.flush_results()
+        self.core.pump.flush_all()
+
+    def _on_async_call(self, connection: Connection, message: Message) -> None:
+        assert self._loop is not None
+        if threading.get_ident() == self._loop_thread:
+            self._begin(connection, message)
+        else:
+            self._loop.call_soon_threadsafe(self._begin, connection, message)
+
+    def _begin(self, connection: Connection, message: Message) -> None:
+        assert self._loop is not None
+        group = self.group_of(message)
+        if group not in self.limits:
+            self._unknown_group(connection, message)
+            return
+        if message[2] == "__aktis_terminate__":
+            self._loop.create_task(self._terminate_async(connection, message))
+        elif self._running[group] >= self.limits[group]:
+            self._waiting[group].append((connection, message))
+        else:
+            self._running[group] += 1
+            self._loop.create_task(self._run_async(connection, message, group))
+
+    async def _run_async(self, connection: Connection, message: Message, group: str) -> None:
+        import asyncio
+
+        _op, counter, name, args, extra, flags, options = message
+        executor = self.executor
+        assert self._loop is not None
+        loop = self._loop
+        call = Running(self.core, connection, counter, name, options)
+        task = asyncio.current_task()
+        call.async_task = lambda: loop.call_soon_threadsafe(task.cancel)  # type: ignore[union-attr]
+        key = (connection.peer_id, counter)
+        executor.calls[key] = call
+        current.set(call)
+        began = perf_counter()
+        try:
+            kwargs: dict[str, Any] = {}
+            if extra is not None:
+                args, kwargs = executor.arguments(call, args, extra)
+            value = (self.methods.get(name) or self.method(name))(*args, **kwargs)
+            if inspect.isawaitable(value):
+                value = await value
+            if flags < 0:
+                value = await self._stream_async(call, value)
+        except asyncio.CancelledError:
+            payload = self._failure(call, KeyboardInterrupt() if call.cancelled else asyncio.CancelledError("cancelled"))
+        except BaseException as error:
+            payload = self._failure(call, error)
+        else:
+            payload = executor.result(call, value, flags)
+        seconds = perf_counter() - began
+        del executor.calls[key]
+        executor.events.append((key, f"{self.spec.class_name}.{name}", began, seconds, payload))
+        executor.reply(call, payload, 0.0)
+        self._wake_loop()
+        waiting = self._waiting[group]
+        if waiting:
+            loop.create_task(self._run_async(*waiting.popleft(), group))
+        else:
+            self._running[group] -= 1
+
+    async def _stream_async(self, call: Running, generator: Any) -> int:
+        if not hasattr(generator, "__aiter__"):
+            return self.executor.stream(call, generator)
+        import asyncio
+
+        index = 0
+        limit = call.options.get("backpressure", 0) if isinstance(call.options, dict) else 0
+        async for value in generator:
+            payload = self.executor._encode(call, value, index + 1)
+            call.connection.post((op.ITEM, call.counter, index, payload))
+            index += 1
+            while limit and index - call.consumed >= limit and not call.cancelled:
+                await asyncio.sleep(0.002)
+            if call.cancelled:
+                await generator.aclose()
+                raise KeyboardInterrupt
+        return index
+
+    async def _terminate_async(self, connection: Connection | None, message: Message | None) -> None:
+        import asyncio
+
+        while any(self._running.values()):
+            await asyncio.sleep(0.001)
+        reason = "all its handles are gone" if message is None else "it was asked to terminate"
+        if connection is not None and message is not None:
+            call = Running(self.core, connection, message[1], message[2], None)
+            self.executor.reply(call, self._failure(call, ActorExit(reason)), 0.0)
+        else:
+            self._exit(reason)
+
+    # end ------------------------------------------------------------------------------------
+    def terminate(self) -> None:
+        """The node says that all handles are gone: finish what is queued, then leave. Runs in the leader."""
+        if self.is_async:
+            assert self._loop is not None
+            loop = self._loop
+            loop.call_soon_threadsafe(lambda: loop.create_task(self._terminate_async(None, None)))
+        elif self.threaded:
+            self.executor.push(None, lambda: self._finish_threads(None, None))
+        else:
+            self.executor.push(None, lambda: self._exit("all its handles are gone"))
+
+    def _exit(self, reason: str) -> None:
+        """Leave; the node is told first, so that the end counts as planned."""
+        if self._terminating:
+            return
+        self._terminating = True
+        if self.core.node is not None:
+            self.core.node.send_now((op.ACTOR_EXITING, self.actor_id, self.epoch, reason))
+        self.executor.leave(reason)
+        if self._stop is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
