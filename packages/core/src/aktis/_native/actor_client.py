@@ -127,6 +127,8 @@ class ActorClient:
         self.max_task_retries = 0
         self.out_of_order = False
         self.fast = True
+        self.creation: Any = None  # at the creator: keeps the constructor's arguments alive
+        self.rows: Any = None  # the methods as plain data, once a handle was pickled
         self.lock = threading.RLock()
 
     def call_options(self, binding: MethodBinding) -> Any:
@@ -202,6 +204,12 @@ class ActorClient:
                     record.fail(payload)
             self.core.wake_watchers()
 
+    def flush(self) -> None:
+        """Send what is queued for the actor now."""
+        connection = self.connection
+        if connection is not None:
+            connection.flush_now()
+
     # state ----------------------------------------------------------------------------------
     def update(self, view: op.ActorView) -> None:
         """News from the node."""
@@ -223,6 +231,8 @@ class ActorClient:
                 self.connection = None
                 self.phase = Phase.WAITING
                 self._orphan()
+        if view.state == "DEAD":
+            self.creation = None
         if view.state in ("DEAD", "RESTARTING", "ALIVE"):
             self._settle_orphans(view)
         self.advance()
@@ -341,11 +351,7 @@ class ActorClient:
 
 
 def is_done(record: Any) -> bool:
-    if type(record) is NativeRef:
-        return bool(record.state)
-    if record.stream is not None:
-        return bool(record.stream.ended)
-    return bool(record.refs) and all(ref.state for ref in record.refs)
+    return bool(record.state if type(record) is NativeRef else record.over)
 
 
 class ActorClients:

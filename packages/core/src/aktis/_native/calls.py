@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis._native import protocol as op
 from aktis._native import values
-from aktis._native.refs import FAILED, NativeRef, StoreToken, object_id
+from aktis._native.refs import FAILED, PAYLOAD, NativeRef, StoreToken, object_id
 from aktis._serialization import pack
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ DYNAMIC = -2
 class Call:
     """Record of a call that is more than "plain arguments, one result". ``NativeRef`` has the same face for those."""
 
-    __slots__ = ("arguments", "core", "counter", "message", "pins", "refs", "spec", "stream", "waiting")
+    __slots__ = ("arguments", "core", "counter", "message", "over", "pins", "refs", "spec", "stream", "waiting")
 
     def __init__(self, core: Core, counter: int, spec: Any, message: tuple[Any, ...]) -> None:
         self.core = core
         self.counter = counter
         self.spec = spec
         self.message = message
-        self.refs: tuple[NativeRef, ...] = ()
+        self.over = False
+        self.refs: tuple[NativeRef, ...] = ()  # only while the call runs: afterwards they may refer to us, as lineage
         self.pins: Any = ()  # kept alive until the call is done: references and values in its arguments
         self.arguments: list[tuple[Any, NativeRef]] = []  # references among the arguments, by position or keyword
         self.waiting = 0  # arguments that are not known yet
@@ -41,16 +42,10 @@ class Call:
         resolve = self.core.resolve
         if self.stream is not None:
             self.stream.finish(value)
-        elif type(value) is tuple and value[0] == op.MULTI:
-            for ref, one in zip(self.refs, value[1], strict=True):
-                resolve(ref, one)
-        else:
-            for ref in self.refs:
-                resolve(ref, value)
+        several = type(value) is tuple and value[0] == op.MULTI
         for ref in self.refs:
-            if type(ref.hold) is not list:
-                ref.spec = None
-        self.done()
+            resolve(ref, value[1][ref.index] if several else value)
+        self._end()
 
     def fail(self, payload: Any) -> None:
         if self.stream is not None:
@@ -58,11 +53,16 @@ class Call:
         for ref in self.refs:
             if not ref.state:
                 self.core.resolve(ref, payload)
-                ref.spec = None
-        self.done()
+        self._end()
 
-    def done(self) -> None:
-        if not any(type(ref.hold) is list for ref in self.refs):
+    def _end(self) -> None:
+        refs, self.refs = self.refs, ()
+        self.over = True
+        kept = False
+        for ref in refs:
+            ref.spec = None
+            kept = kept or ref.state == PAYLOAD
+        if not kept:  # else a result in the store may have to be made again, from these arguments
             self.pins = ()
             self.arguments = []
 
@@ -128,10 +128,6 @@ def when_arguments_ready(call: Call, ready: Callable[[Call], None]) -> None:
     for ref in pending:
         core.when_done(ref, one_done)
     one_done()
-
-
-def name_of(message: tuple[Any, ...], spec: Any) -> str:
-    return str(getattr(spec, "name", message[2]))
 
 
 __all__ = ["DISCARD", "DYNAMIC", "ONE", "STREAM", "Call", "encode_arguments", "fill_slots", "when_arguments_ready"]

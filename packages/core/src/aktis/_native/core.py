@@ -245,24 +245,26 @@ class Core:
         finally:
             self.on_blocked(False)
 
-    def ready_now(self, refs: Sequence[NativeRef], limit: int) -> list[NativeRef]:
-        return list(itertools.islice((ref for ref in refs if ref.state), limit))
+    def wait_some(
+        self, refs: Sequence[Any], count: int, deadline: float | None, ready: Callable[[Sequence[Any], int], list[int]]
+    ) -> None:
+        """Return when ``ready(refs, count)`` finds ``count`` of them, or at the deadline.
 
-    def wait_some(self, refs: Sequence[NativeRef], count: int, deadline: float | None) -> None:
-        """Return when ``count`` of ``refs`` are resolved, or at the deadline."""
+        Looks again after every batch of results, instead of registering with each reference: waiting for one of many
+        again and again costs a scan, not a registration per reference.
+        """
         for ref in refs:
             if type(ref) is BorrowedRef and ref.state == PENDING:
                 self.fetch(ref)
-        while True:
-            waiter = Waiter()
-            self.batch_watchers.append(waiter)
-            try:
-                if len(self.ready_now(refs, count)) >= count or self.node_died:
-                    return
+        waiter = Waiter()
+        self.batch_watchers.append(waiter)
+        try:
+            while len(ready(refs, count)) < count and not self.node_died and not self.closed:
                 if not self.block(waiter, deadline):
                     return
-            finally:
-                self.batch_watchers.remove(waiter)
+                waiter.ready = False
+        finally:
+            self.batch_watchers.remove(waiter)
 
     # exposing, lending, borrowing -----------------------------------------------------------
     def expose(self, ref: NativeRef) -> bytes:
@@ -368,7 +370,18 @@ class Core:
         def answer(ref: NativeRef = ref) -> None:
             connection.post((op.VALUE, key, ref.value))
 
+        if len(message) > 2 and self.recover is not None and ref.state == PAYLOAD and not self.store_has(ref.value):
+            self.recover(ref)  # the borrower could not find it in the store
         self.when_done(ref, answer)
+
+    def store_has(self, payload: Any) -> bool:
+        if payload[0] != op.SHARED:
+            return True
+        try:
+            self.store.read(payload[1], payload[2])
+        except Exception:
+            return False
+        return True
 
     def _on_value(self, _: Connection, message: Message) -> None:
         ref = self.borrowed.get(message[1])
@@ -409,8 +422,8 @@ class Core:
             if what == 0:
                 self._release_borrow(key, where)
             elif what == 1:
-                if not self.store.recycle(where, key):
-                    freed.append(key)
+                self.store.recycle(where)
+                freed.append(key)
             elif what == 2:
                 if self.node is not None:
                     self.node.post((op.ACTOR_RELEASE, key))
