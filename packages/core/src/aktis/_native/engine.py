@@ -31,12 +31,11 @@ class NativeEngine:
 
     mode = "native"
 
-    def __init__(self, core: Core, facts: dict[str, Any], job_env: str) -> None:
+    def __init__(self, core: Core, facts: dict[str, Any]) -> None:
         self.core = core
         self.facts = facts  # node_id, job_id, worker_id, session_name, session_dir, address, ...
         self.namespace: str = facts["namespace"]
         self.job_id: bytes = facts["job_id"]
-        self.job_env = job_env
         self.executor: Executor | None = None
         self.tasks = TaskClient(core)
         self.actors = ActorClients(core, self.tasks)
@@ -133,13 +132,13 @@ class NativeEngine:
 
     def call_env(self, asked: str) -> str:
         """The runtime environment of a call: what it asks for, over that of the running task, over the job's."""
-        inherited = self.facts.get("runtime_env", "")
+        inherited: str = self.facts.get("runtime_env", "")
         if not asked:
-            return "" if inherited == self.job_env else str(inherited)
+            return inherited
         from aktis import _runtime_env
 
         prepared = _runtime_env.canonical_json(json.loads(asked), self.facts["session_dir"])
-        return _runtime_env.merge(inherited or self.job_env, prepared)
+        return _runtime_env.merge(inherited, prepared)
 
     def cancel(self, ref: Any, force: bool, recursive: bool) -> None:
         if not isinstance(ref, NativeRef):

@@ -37,7 +37,7 @@ def run(config: WorkerConfig) -> None:
         "address": config.node_address,
     }
     core.info = dict(config.limits)
-    engine = NativeEngine(core, facts, config.limits.get("job_env", ""))
+    engine = NativeEngine(core, facts)
     executor = engine.executor = Executor(core, engine.cancel_record)
     core.store = open_store(core, config.store_dir, config.limits)
     _wire(engine, executor, config)
