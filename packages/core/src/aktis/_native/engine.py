@@ -189,15 +189,13 @@ class NativeEngine:
         return results
 
     def _value(self, ref: NativeRef, deadline: float | None, timeout: float | None) -> Any:
-        from aktis._store import ObjectMissing
-
         while True:
             if ref.state == VALUE:
                 return ref.value
             if ref.state == PAYLOAD:
                 try:
                     return values.decode(self.core, ref.value, ref)
-                except ObjectMissing:
+                except values.Missing:
                     self.recovery.recover(ref)
             if ref.state == FAILED:
                 raise values.to_exception(ref.value)

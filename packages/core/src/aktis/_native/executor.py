@@ -314,7 +314,7 @@ class Executor:
 
     # arguments and results ------------------------------------------------------------------
     def arguments(self, call: Running, atoms: tuple[Any, ...], extra: Any) -> tuple[Any, dict[str, Any]]:
-        """The call's arguments as values. Raises ObjectMissing for those that have vanished."""
+        """The call's arguments as values. Raises values.Missing for those that have vanished."""
         payload, slots = extra
         core = self.core
         args: Any = atoms
@@ -357,9 +357,7 @@ class Executor:
 
     def failure(self, call: Running, error: BaseException) -> Any:
         """The payload of what a call raised."""
-        from aktis._store import ObjectMissing
-
-        if isinstance(error, ObjectMissing):
+        if isinstance(error, values.Missing):
             return (op.LOST, [error.object_id])
         if isinstance(error, KeyboardInterrupt) and call.cancelled:
             return values.pack_error(exceptions.TaskCancelledError(f"{call.name} was cancelled while it ran."))

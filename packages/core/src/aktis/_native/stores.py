@@ -30,7 +30,7 @@ def open_store(core: Core, store_dir: str, limits: dict[str, Any]) -> Any:
 
 
 def _open(core: Core, store_dir: str, limits: dict[str, Any]) -> Any:
-    from aktis._store import ObjectStore, allocation_error
+    from aktis._store.object_store import ObjectStore, allocation_error
 
     def allocate(size: int, object_id: bytes) -> str:
         pending = core.requests.send(op.STORE_ALLOC, size, object_id)

@@ -95,8 +95,27 @@ def store(core: Core, packed: Packed, object_id: bytes) -> tuple[Any, ...]:
     return (op.SHARED, object_id, segment, size, reference_pairs(packed.refs))
 
 
+class Missing(Exception):
+    """An object's data is neither in shared memory nor on disk."""
+
+    def __init__(self, object_id: bytes) -> None:
+        super().__init__(object_id)
+        self.object_id = object_id
+
+
+def read_store(core: Core, payload: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Pickle stream and buffers of a SHARED payload. Raises Missing."""
+    from aktis._store.object_store import ObjectMissing  # a process that never meets the store does not load it
+
+    try:
+        data, buffers = core.store.read(payload[1], payload[2])
+    except ObjectMissing as error:
+        raise Missing(error.object_id) from None
+    return data, buffers
+
+
 def decode(core: Core, payload: Any, carrier: Any) -> Any:
-    """The value of a payload. Raises ObjectMissing (of the store) when it is no longer there."""
+    """The value of a payload. Raises Missing when it is no longer there."""
     if type(payload) is not tuple:
         return payload
     kind = payload[0]
@@ -108,8 +127,7 @@ def decode(core: Core, payload: Any, carrier: Any) -> Any:
         if kind == op.RICH:
             return unpack(payload[1], payload[2])
         if kind == op.SHARED:
-            data, buffers = core.store.read(payload[1], payload[2])
-            return unpack(data, buffers)
+            return unpack(*read_store(core, payload))
         if kind == op.ATOM:
             return payload[1]
     finally:
