@@ -187,7 +187,7 @@ def _reduce(error: BaseException, salvage: bool, chain: bool) -> tuple[Any, ...]
                 if field is not None:
                     fields[name] = clean(field)
     state = {
-        "args": tuple(clean(value) for value in error.args),
+        "args": None if is_group(error) else tuple(clean(value) for value in error.args),
         "dict": {name: clean(value) for name, value in error.__dict__.items()},
         "fields": fields,
         "suppress": error.__suppress_context__,
@@ -220,7 +220,8 @@ def _clean(value: Any) -> Any:
 
 
 def _set_state(error: BaseException, state: dict[str, Any]) -> None:
-    error.args = state["args"]
+    if state["args"] is not None:  # a group has them from __new__
+        error.args = state["args"]
     for name, value in state["fields"].items():
         try:
             setattr(error, name, value)

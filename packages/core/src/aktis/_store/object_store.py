@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Allocate = Callable[[int, bytes], str]
 
 KEPT_SEGMENTS = 8
-KEPT_FRACTION = 0.25  # of the store's capacity
+KEPT_FRACTION = 0.5  # of the store's capacity: the memory is the node's all the same, this is about mappings
 ATTEMPTS = 20  # to get a segment that nobody is in the way of
 
 
@@ -51,7 +51,7 @@ def allocation_error(value: Any) -> AktisError:
 class _Kept:
     """A segment that this process wrote and still has open."""
 
-    __slots__ = ("capacity", "fd", "mapping", "name", "object_id")
+    __slots__ = ("capacity", "dead", "fd", "mapping", "name", "object_id")
 
     def __init__(self, name: str, fd: int) -> None:
         self.name = name
@@ -59,6 +59,7 @@ class _Kept:
         self.capacity = _segment.capacity_of(name)
         self.mapping: mmap.mmap | None = None
         self.object_id = b""
+        self.dead = False  # its object is freed
 
     def map(self) -> mmap.mmap:
         if self.mapping is None:
@@ -93,9 +94,8 @@ class ObjectStore:
         self._allocate = allocate
         self._abandon = abandon or (lambda object_id: None)
         self._max_kept_bytes = int((capacity or 1 << 40) * KEPT_FRACTION)
-        self._lock = threading.Lock()  # of the two tables; nothing slow happens under it
-        self._live: OrderedDict[str, _Kept] = OrderedDict()  # hold an object, oldest first
-        self._dead: OrderedDict[str, _Kept] = OrderedDict()  # their object is freed
+        self._lock = threading.Lock()  # of the table; nothing slow happens under it
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()  # by last use
         self._pid = os.getpid()
 
     # writing ----------------------------------------------------------------------------------------------------
@@ -165,24 +165,25 @@ class ObjectStore:
         To be called besides (before or after) STORE_FREED; the node need not be told anything else.
         """
         with self._lock:
-            kept = self._live.pop(name, None)
+            kept = self._kept.get(name)
             if kept is None:
                 return False
-            self._dead[name] = kept
+            kept.dead = True
+            self._kept.move_to_end(name)
             return True
 
     def _reuse(self, size: int) -> _Kept | None:
         """A dead segment of about that size, locked, if there is one that nobody reads and the node did not take."""
         if os.getpid() != self._pid:
             self._forget_parent()
-        if not self._dead:
-            return None
+        largest = size + (size >> 2) + _segment.MIN_CAPACITY
         with self._lock:
-            fitting = [kept for kept in self._dead.values() if size <= kept.capacity <= size + (size >> 2) + 65536]
+            fitting = [kept for kept in self._kept.values() if kept.dead and size <= kept.capacity <= largest]
             for kept in fitting:
                 if not _segment.try_lock(kept.fd, fcntl.LOCK_EX):
                     continue  # still read by somebody
-                del self._dead[kept.name]
+                del self._kept[kept.name]
+                kept.dead = False
                 status = os.fstat(kept.fd)
                 untouched = status.st_nlink and status.st_size >= kept.capacity
                 if untouched and _segment.read_id(kept.fd) == kept.object_id:
@@ -194,13 +195,13 @@ class ObjectStore:
         """Hold on to a segment, and let go of the oldest ones that are too much."""
         dropped: list[_Kept] = []
         with self._lock:
-            self._live[kept.name] = kept
-            total = sum(one.capacity for table in (self._live, self._dead) for one in table.values())
-            while len(self._live) + len(self._dead) > KEPT_SEGMENTS or total > self._max_kept_bytes:
-                table = self._dead or self._live
-                if not table:
-                    break
-                oldest = table.popitem(last=False)[1]
+            before = self._kept.pop(kept.name, None)
+            if before is not None:  # the node took it from us, and gave it to us again
+                dropped.append(before)
+            self._kept[kept.name] = kept
+            total = sum(one.capacity for one in self._kept.values())
+            while len(self._kept) > KEPT_SEGMENTS or total > self._max_kept_bytes:
+                oldest = self._kept.popitem(last=False)[1]
                 total -= oldest.capacity
                 dropped.append(oldest)
         for one in dropped:
@@ -209,9 +210,8 @@ class ObjectStore:
     def trim(self) -> None:
         """Let go of everything that is kept. Objects are not touched."""
         with self._lock:
-            dropped = [*self._live.values(), *self._dead.values()]
-            self._live.clear()
-            self._dead.clear()
+            dropped = list(self._kept.values())
+            self._kept.clear()
         for kept in dropped:
             kept.close()
 
