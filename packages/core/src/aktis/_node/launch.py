@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aktis import _config
 from aktis._brain.resources import to_fixed
 from aktis._node.files import remove_session
 
@@ -199,7 +200,7 @@ def _await_ready(fd: int) -> dict[str, Any]:
 
 
 def _session_base(temp_dir: str | None) -> str:
-    root = temp_dir or os.environ.get("AKTIS_TMPDIR")
+    root = temp_dir or _config.read("TEMP_DIR")
     explicit = root is not None
     root = os.path.abspath(root or tempfile.gettempdir())
     for name in ("aktis", f"aktis-{os.getuid()}"):
@@ -208,7 +209,7 @@ def _session_base(temp_dir: str | None) -> str:
             if explicit:
                 raise NodeStartError(
                     f"The directory {root} is too long a name for sockets in it (limit {LONGEST_SOCKET_PATH - 66} bytes). "
-                    "Choose a shorter one with AKTIS_TMPDIR."
+                    "Choose a shorter one with AKTIS_TEMP_DIR."
                 )
             base = os.path.join("/tmp", name)
         try:
@@ -219,7 +220,7 @@ def _session_base(temp_dir: str | None) -> str:
         if status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.path.isdir(base):
             return base
     raise NodeStartError(
-        f"{base} belongs to somebody else or others may write to it. Choose another place with AKTIS_TMPDIR."
+        f"{base} belongs to somebody else or others may write to it. Choose another place with AKTIS_TEMP_DIR."
     )
 
 

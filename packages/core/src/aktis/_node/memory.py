@@ -6,6 +6,7 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from aktis import _config
 from aktis._brain import memory
 from aktis._brain.memory import Candidate
 from aktis._native.protocol import DeathCause
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
 
 PERIOD = 0.25
-DEFAULT_THRESHOLD = 0.95
 SETTLE = 1.0
 """Seconds after a kill until the next: freed pages take a moment to show."""
 
@@ -30,11 +30,9 @@ class MemoryWatch:
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        limit = daemon.config.get("memory_limit") or os.environ.get("AKTIS_MEMORY_LIMIT")
+        limit = daemon.config.get("memory_limit") or _config.read("MEMORY_LIMIT")
         self.own_limit = int(limit) if limit else None
-        self.threshold = float(
-            daemon.config.get("memory_threshold") or os.environ.get("AKTIS_MEMORY_THRESHOLD") or DEFAULT_THRESHOLD
-        )
+        self.threshold = float(daemon.config.get("memory_threshold") or _config.read("MEMORY_THRESHOLD"))
         self._timer: Any = None
         self._quiet_until = 0.0
 
