@@ -185,7 +185,9 @@ def get_placement_group(placement_group_name: str) -> PlacementGroup:
     engine = _engine()
     entry = engine.request("pg_by_name", name=placement_group_name, namespace=engine.namespace)
     if not entry:
-        raise ValueError(f"there is no placement group named {placement_group_name!r} in namespace {engine.namespace!r}")
+        raise ValueError(
+            f"there is no placement group named {placement_group_name!r} in namespace {engine.namespace!r}"
+        )
     raw_id = entry["placement_group_id"]
     return PlacementGroup(PlacementGroupID(raw_id) if isinstance(raw_id, bytes) else PlacementGroupID.from_hex(raw_id))
 
