@@ -67,7 +67,7 @@ class _Process:
             folder.mkdir(mode=0o700, exist_ok=True)
             path = folder / _own_file_name()
             temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(generate_latest(_Collector(lambda: self.collect())))  # type: ignore[arg-type]
+            temporary.write_bytes(generate_latest(_Collector(self.collect)))  # type: ignore[arg-type]
             os.replace(temporary, path)
 
     def collect(self) -> Iterator[Any]:

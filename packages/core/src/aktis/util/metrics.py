@@ -2,7 +2,7 @@
 
 A metric can be made and used in the driver, in tasks and in actors. Every process keeps its own numbers
 and writes them to the session directory (at most each two seconds); :func:`exposition` puts those of all processes
-together, with the labels ``WorkerId``, ``NodeId`` and ``JobId``, and :func:`start_http_exporter` serves that to Prometheus.
+together, with the labels ``WorkerId``, ``NodeId`` and ``JobId``; :func:`start_http_exporter` serves that to Prometheus.
 Names get the prefix ``aktis_``, and counters the suffix ``_total``, as Prometheus wants it.
 """
 

@@ -1,7 +1,8 @@
 """Progress bars that work in tasks and actors, in terminals, in notebooks' logs and in files.
 
 In a driver on a terminal a bar redraws its line. Everywhere else (in workers, whose output goes to the driver
-through the log, and where output is not a terminal) it prints a whole line now and then, which can't garble anybody else's output.
+through the log, and where output is not a terminal) it prints a whole line now and then, which can't garble what
+others print.
 
     from aktis.util.tqdm import tqdm
 
@@ -31,7 +32,7 @@ _lock = threading.RLock()
 _open_line: Callable[[], None] | None = None  # redraws the bar whose unfinished line is on the terminal
 
 
-class tqdm(Generic[T]):  # noqa: N801 - the name that scripts import
+class tqdm(Generic[T]):
     """Count iterations of a loop and show how it goes. Also a context manager with :meth:`update`."""
 
     def __init__(
@@ -147,7 +148,8 @@ class tqdm(Generic[T]):  # noqa: N801 - the name that scripts import
         filled = round(share * _BAR_WIDTH)
         bar = "█" * filled + "░" * (_BAR_WIDTH - filled) if self._interactive else ""
         left = _clock((self.total - self.n) / rate) if rate else "?"
-        return f"{head}{share:4.0%} {bar}{' ' if bar else ''}{self.n:g}/{self.total:g} [{_clock(elapsed)}<{left}, {speed}{tail}]"
+        counts = f"{self.n:g}/{self.total:g} [{_clock(elapsed)}<{left}, {speed}{tail}]"
+        return f"{head}{share:4.0%} {bar}{' ' if bar else ''}{counts}"
 
     def _draw(self) -> None:
         global _open_line

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Union
+from typing import Any
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
 DEFAULT_TIMEOUT = 30
 
-Filter = tuple[str, str, Union[str, bool, int, float]]
+Filter = tuple[str, str, str | bool | int | float]
 
 
 class StateRecord(Mapping[str, Any]):

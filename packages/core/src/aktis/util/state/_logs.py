@@ -69,7 +69,7 @@ def get_log(
 ) -> Iterator[str]:
     """The lines of one log file: of ``filename``, or of the process with ``pid``, or that ran an actor or a task.
 
-    ``tail`` is how many lines from the end (-1: all), ``suffix`` "out" or "err"; with ``follow``, wait for more for ever.
+    ``tail`` is how many lines from the end (-1: all), ``suffix`` "out" or "err"; ``follow`` waits for more for ever.
     """
     if sum(choice is not None for choice in (filename, actor_id, task_id, pid)) != 1:
         raise ValueError("give exactly one of filename, actor_id, task_id and pid")

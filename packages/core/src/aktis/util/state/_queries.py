@@ -88,7 +88,8 @@ def list_tasks(
 ) -> list[TaskState]:
     """Tasks and calls of actors. Events are kept for a bounded number of them: old ones are forgotten.
 
-    ``filters`` are (key, "=" or "!=", value); all must hold. At most ``limit`` rows come back, with a warning if there are more.
+    ``filters`` are (key, "=" or "!=", value); all must hold. At most ``limit`` rows come back, with a warning
+    if there are more.
     """
     return _list("tasks", address, filters, limit, timeout, detail)
 
