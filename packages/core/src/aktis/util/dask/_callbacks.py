@@ -1,6 +1,6 @@
 """Callbacks around the tasks of a graph.
 
-Dask's own callbacks (``dask.callbacks.Callback``, ``dask.diagnostics.ProgressBar``) work too; they are called in the driver.
+Dask's own callbacks (``dask.callbacks.Callback``, ``dask.diagnostics.ProgressBar``) work too, in the driver.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _HOOKS = ("_presubmit", "_postsubmit", "_pretask", "_posttask", "_postsubmit_all
 class AktisDaskCallback:
     """Override any of the hooks, and use the object in a ``with`` block around ``compute()``.
 
-    - ``_aktis_presubmit(task, key, deps)`` in the driver, before a task is submitted. If it returns something else than None,
-      that is the task's result, and the task does not run.
+    - ``_aktis_presubmit(task, key, deps)`` in the driver, before a task is submitted. If it returns something else
+      than None, that is the task's result, and the task does not run.
     - ``_aktis_postsubmit(task, key, deps, ref)`` in the driver, after it.
     - ``_aktis_pretask(key, values)`` in the worker, before a task runs; what it returns is given to the next one.
     - ``_aktis_posttask(key, result, pre_state)`` in the worker, after it.

@@ -1,8 +1,8 @@
 """A Dask scheduler: every node of the graph becomes a task, and the edges become its arguments.
 
-The whole graph is submitted at once, in Dask's order, so there is no scheduling loop in the driver: a task starts when its
-arguments are ready, and the driver only waits for what it asked for. Intermediate results are freed as soon as
-nothing that is left needs them, because the driver drops its references when everything is submitted.
+The whole graph is submitted at once, in Dask's order, so there is no scheduling loop in the driver: a task starts
+when its arguments are ready, and the driver only waits for what it asked for. Intermediate results are freed as soon
+as nothing that is left needs them, because the driver drops its references when everything is submitted.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _SMALL = (int, float, complex, bool, str, bytes, type(None))
 def aktis_dask_get(dsk: Any, keys: Any, **kwargs: Any) -> Any:
     """Compute ``keys`` of the graph ``dsk`` on Aktis: give it to Dask as ``scheduler=``.
 
-    Keywords: ``aktis_persist=True`` returns references instead of values; ``aktis_remote_args={"num_cpus": 2}`` are options for
-    every task; ``aktis_callbacks`` are :class:`AktisDaskCallback` objects for this graph alone. (With ``ray_`` for ``aktis_``
-    they work as well.) ``dask.annotate(aktis_remote_args={...})`` gives options to some tasks.
+    Keywords: ``aktis_persist=True`` returns references instead of values; ``aktis_remote_args={"num_cpus": 2}`` are
+    options for every task; ``aktis_callbacks`` are :class:`AktisDaskCallback` objects for this graph alone.
+    (With ``ray_`` for ``aktis_`` they work as well.) ``dask.annotate(aktis_remote_args={...})`` gives options to
+    some tasks.
     """
     persist = bool(_option(kwargs, "persist", False))
     remote_args = dict(_option(kwargs, "remote_args", None) or {})
@@ -104,7 +105,7 @@ class _Run:
             self.results[key] = self.results[node.target]
         elif isinstance(node, DataNode):
             value = node.value
-            # A persisted collection has references in its graph. Large values travel once, however many tasks take them.
+            # A persisted collection has references in its graph. Large values travel once, whoever takes them.
             self.results[key] = value if isinstance(value, (ObjectRef, *_SMALL)) else aktis.put(value)
         else:
             self._submit(key, node)
@@ -129,7 +130,7 @@ class _Run:
 def _run_node(node: GraphNode, names: list[Key], pre: list[Any], post: list[Any], *values: Any) -> Any:
     """Body of the tasks."""
     states = [hook(node.key, values) for hook in pre]
-    # A node inside of this one may compute a collection: not through Aktis's configuration of the driver, but right here.
+    # A task may itself compute a collection: right here, whatever the driver's configuration says.
     with dask.config.set(scheduler="sync"):
         result = node(dict(zip(names, values)))
     for index, hook in enumerate(post):
@@ -180,7 +181,7 @@ def _with_dask_callbacks(run: _Run, graph: Any, keys: Any, callbacks: Iterable[A
         keys_by_ref = {ref: key for key, ref in refs_by_key.items()}
         refs_by_key.clear()
         for key in keys_by_ref.values():
-            state["ready"].remove(key)
+            state["ready"].discard(key)
             state["running"].add(key)
             for pretask in pretasks:
                 pretask(key, graph, state)
@@ -217,7 +218,7 @@ def _state(run: _Run) -> dict[str, Any]:
         "waiting": {},
         "waiting_data": {},
         "cache": {},
-        "ready": tasks,
+        "ready": set(tasks),
         "running": set(),
         "finished": set(),
         "released": set(),

@@ -1,11 +1,11 @@
 """Run joblib, and with it scikit-learn, on Aktis.
 
-    import joblib
-    from aktis.util.joblib import register_aktis
+import joblib
+from aktis.util.joblib import register_aktis
 
-    register_aktis()
-    with joblib.parallel_backend("aktis"):
-        search.fit(X, y)
+register_aktis()
+with joblib.parallel_backend("aktis"):
+    search.fit(X, y)
 """
 
 from __future__ import annotations

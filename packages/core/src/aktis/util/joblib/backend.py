@@ -53,9 +53,7 @@ class AktisBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         ray_remote_args: dict[str, Any] | None = None,
         **backend_kwargs: Any,
     ) -> None:
-        super().__init__(
-            nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **backend_kwargs
-        )
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **backend_kwargs)
         self._options = {"num_cpus": 1, **(ray_remote_args or {}), **(remote_args or {})}
         self._inbox: queue.SimpleQueue[_Batch | None] | None = None
         self._thread: threading.Thread | None = None
@@ -90,9 +88,7 @@ class AktisBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         n_jobs = self.effective_n_jobs(n_jobs)
         if self.supports_retrieve_callback and self._thread is None:
             self._inbox = queue.SimpleQueue()
-            self._thread = threading.Thread(
-                target=_hand_over, args=(self._inbox,), name="aktis-joblib", daemon=True
-            )
+            self._thread = threading.Thread(target=_hand_over, args=(self._inbox,), name="aktis-joblib", daemon=True)
             self._thread.start()
         return n_jobs
 

@@ -38,7 +38,7 @@ def rows(
     checked = check_filters(filters)
     request = source(address, timeout)
     if kind == "runtime_envs":
-        found = _runtime_envs(request("state", kind="workers", filters=[], limit=MAX_LIMIT))
+        found = runtime_envs(request("state", kind="workers", filters=[], limit=MAX_LIMIT))
     else:
         # One more than asked for tells whether there are more. Filtering again costs little, and holds for any engine.
         found = request("state", kind=kind, filters=checked, limit=limit + 1)
@@ -51,7 +51,7 @@ def rows(
     return found[:limit]
 
 
-def _runtime_envs(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def runtime_envs(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The environments that workers run in, with how many of them."""
     counts: dict[str, int] = {}
     for worker in workers:
@@ -172,7 +172,7 @@ def list_placement_groups(
     return _list("placement_groups", address, filters, limit, timeout, detail)
 
 
-def list_runtime_envs(
+def listruntime_envs(
     address: str | None = None,
     filters: list[Filter] | None = None,
     limit: int = DEFAULT_LIMIT,

@@ -1,0 +1,109 @@
+"""What ``status``, ``memory``, ``summary`` and ``stack`` print."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aktis.cli._tables import byte_count, console, print_rows, resources
+
+if TYPE_CHECKING:
+    from aktis.cli._client import NodeClient
+
+_BAR = 20
+_MOST = 10_000
+
+
+def status_report(client: NodeClient) -> None:
+    """Session, nodes, resources, and counts of what runs."""
+    facts = client.welcome
+    nodes = client.request("nodes")
+    total, free = client.request("cluster_resources"), client.request("available_resources")
+    print(f"session {facts.get('session_name', client.folder.name)}  node process {client.node_pid}")
+    print(f"directory {facts.get('session_dir', client.folder)}")
+    alive = sum(1 for node in nodes if node.get("Alive", node.get("alive", True)))
+    print(f"nodes: {alive} alive" + (f", {len(nodes) - alive} dead" if alive < len(nodes) else ""))
+    print("\nresources in use")
+    for name in sorted(total, key=lambda one: (one not in ("CPU", "GPU"), one)):
+        if not name.startswith("node:") and total[name]:
+            _print_use(name, total[name] - free.get(name, 0.0), total[name])
+    print("\nwhat runs")
+    for kind, key in (("jobs", "state"), ("actors", "state"), ("workers", "state"), ("tasks", "state"),
+                      ("placement_groups", "state")):  # fmt: skip
+        rows = client.request("state", kind=kind, filters=[], limit=_MOST)
+        counts = Counter(str(row.get(key) or row.get("status") or row.get("phase") or "?") for row in rows)
+        text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
+        print(f"  {kind.replace('_', ' '):17} {text}")
+
+
+def _print_use(name: str, used: float, total: float) -> None:
+    filled = max(0, min(_BAR, round(_BAR * used / total)))
+    bar = "█" * filled + "░" * (_BAR - filled)
+    is_bytes = name in ("memory", "object_store_memory")
+    amounts = f"{byte_count(used)} of {byte_count(total)}" if is_bytes else f"{used:g} of {total:g}"
+    print(f"  {name[:20]:20} {bar} {amounts}")
+
+
+def memory_report(report: Mapping[str, Any], objects: list[dict[str, Any]]) -> None:
+    """The store, processes, and the first objects."""
+    for name, value in report.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        counted = "count" in name or name.startswith(("num", "objects")) or name.endswith("objects")
+        print(f"{name.replace('_', ' '):28} {value if counted else byte_count(value)}")
+    for name, value in report.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            print(f"\n{name.replace('_', ' ')}")
+            print_rows("workers" if name in ("processes", "workers") else "objects", value, "table")
+        elif isinstance(value, Mapping) and value:
+            print(f"\n{name.replace('_', ' ')}")
+            for key, amount in value.items():
+                print(f"  {key!s:26} {_amount(str(key), amount)}")
+    if objects and not any(isinstance(value, list) and value for value in report.values()):
+        print("\nobjects")
+        print_rows("objects", objects, "table")
+
+
+def _amount(name: str, value: Any) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value) if "count" in name or "num" in name else byte_count(value)
+    return resources(value) if isinstance(value, Mapping) else str(value)
+
+
+def summary_report(kind: str, result: Mapping[str, Any]) -> None:
+    """Counts by name and state, largest first."""
+    from rich.table import Table
+
+    entries = result["summary"]
+    if not entries:
+        print(f"no {kind}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    table.add_column("what", overflow="ellipsis", no_wrap=True)
+    table.add_column("count", justify="right")
+    if kind == "objects":
+        table.add_column("size", justify="right")
+    table.add_column("states", overflow="fold")
+    for name, entry in sorted(entries.items(), key=lambda item: -sum(item[1]["state_counts"].values())):
+        counts = entry["state_counts"]
+        cells = [name, str(sum(counts.values()))]
+        if kind == "objects":
+            cells.append(byte_count(entry["total_size_mb"] * (1 << 20)))
+        table.add_row(*cells, ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    console().print(table)
+
+
+def stacks_report(processes: list[dict[str, Any]]) -> None:
+    """The threads of each process."""
+    if not processes:
+        print("no processes")
+    for process in processes:
+        title = " ".join(str(process[key]) for key in ("kind", "name") if process.get(key))
+        print(f"── process {process.get('pid', '?')} {title}".rstrip())
+        text = process.get("stacks") or process.get("stack") or process.get("text") or process.get("threads") or ""
+        if isinstance(text, Mapping):
+            text = "\n".join(f"thread {name}:\n{frames}" for name, frames in text.items())
+        elif isinstance(text, (list, tuple)):
+            text = "\n".join(str(part) for part in text)
+        print(f"{str(text).rstrip()}\n")
