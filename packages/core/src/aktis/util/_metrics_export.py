@@ -67,7 +67,7 @@ class _Process:
             folder.mkdir(mode=0o700, exist_ok=True)
             path = folder / _own_file_name()
             temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(generate_latest(_Collector(self.collect)))  # type: ignore[arg-type]
+            temporary.write_bytes(generate_latest(_Collector(self.collect)))
             os.replace(temporary, path)
 
     def collect(self) -> Iterator[Any]:
@@ -148,7 +148,7 @@ def exposition() -> str:
     """The numbers of every process of the session, in Prometheus' text format."""
     from prometheus_client import generate_latest
 
-    return generate_latest(_Collector(_merged)).decode()  # type: ignore[arg-type]
+    return generate_latest(_Collector(_merged)).decode()
 
 
 class _Collector:

@@ -108,12 +108,13 @@ def _rebuild(cls: type[Metric], arguments: dict[str, Any], default_tags: dict[st
 
 
 def _number(metric: Metric, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        try:
-            return float(value.item())  # a NumPy or torch scalar
-        except (AttributeError, TypeError, ValueError):
-            raise TypeError(f"{metric!r} takes a number, got {value!r}") from None
-    return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    scalar = getattr(value, "item", None)  # of NumPy or torch
+    try:
+        return float(scalar())  # type: ignore[misc]
+    except (TypeError, ValueError):
+        raise TypeError(f"{metric!r} takes a number, got {value!r}") from None
 
 
 class Counter(Metric):

@@ -59,7 +59,8 @@ class ProgressBarCallback(AktisDaskCallback):
         from aktis.util.helpers import as_completed
         from aktis.util.tqdm import tqdm
 
-        with tqdm(total=len(refs), desc="dask") as bar:
+        bar: tqdm[Any] = tqdm(total=len(refs), desc="dask")
+        with bar:
             for _ in as_completed(refs, yield_obj_refs=True):
                 bar.update(1)
 

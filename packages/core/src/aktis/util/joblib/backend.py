@@ -61,7 +61,7 @@ class AktisBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         self._task: Any = None
 
     @property
-    def supports_retrieve_callback(self) -> bool:  # type: ignore[override]
+    def supports_retrieve_callback(self) -> bool:
         engine = _engine()
         return engine.mode != "inline" and engine.context().get("mode") != "worker"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import multiprocessing
@@ -356,7 +357,7 @@ class Pool:
         result = AsyncResult(self._dispatcher, len(batches), single, callback, error_callback)
         self._dispatcher.submit(
             [
-                Chunk(function, kind, batch, lambda done, error, index=index: result._chunk_done(index, done, error))
+                Chunk(function, kind, batch, functools.partial(result._chunk_done, index))
                 for index, batch in enumerate(batches)
             ]
         )

@@ -172,7 +172,7 @@ def list_placement_groups(
     return _list("placement_groups", address, filters, limit, timeout, detail)
 
 
-def listruntime_envs(
+def list_runtime_envs(
     address: str | None = None,
     filters: list[Filter] | None = None,
     limit: int = DEFAULT_LIMIT,
