@@ -47,12 +47,12 @@ def diagnose(value: Any, name: str = "value", max_depth: int = MAX_DEPTH, max_fo
 
 def explain_failure(value: Any, name: str, error: BaseException) -> SerializationError:
     """What to raise after pickling ``value`` failed with ``error``."""
+    if isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError):
+        return SerializationError(f"{name} cannot be pickled: it is nested too deeply ({error})")
     try:
         found = diagnose(value, name)
     except Exception:  # a diagnosis must not hide what it was made for
         found = []
-    if isinstance(error, RecursionError):
-        return SerializationError(f"{name} cannot be pickled: it is nested too deeply ({error})")
     if not found:
         return SerializationError(f"{name} (a {_type_name(value)}) cannot be pickled: {error}")
     lines = [str(culprit) for culprit in found]

@@ -12,7 +12,6 @@ import io
 import os
 import pickle
 import types
-from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from aktis._serialization import values
@@ -149,9 +148,7 @@ def _dump(error: BaseException) -> tuple[bytes, str]:
 
 
 def _pickle(error: BaseException, salvage: bool) -> bytes:
-    import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    class Pickler(values.pickler_class()):  # type: ignore[misc]
         depth = 0
 
         def reducer_override(self, obj: Any) -> Any:
@@ -162,10 +159,7 @@ def _pickle(error: BaseException, salvage: bool) -> bytes:
             return super().reducer_override(obj)
 
     file = io.BytesIO()
-    pickler = Pickler(file, values.PROTOCOL)
-    if values._serializers:
-        pickler.dispatch_table = ChainMap(values._serializers, cloudpickle.Pickler.dispatch_table)
-    pickler.dump(error)
+    Pickler(file, values.PROTOCOL).dump(error)
     return file.getvalue()
 
 
@@ -186,7 +180,7 @@ def _reduce(error: BaseException, salvage: bool, chain: bool) -> tuple[Any, ...]
                 field = getattr(error, name, None)
                 if field is not None:
                     fields[name] = clean(field)
-    state = {
+    state: dict[str, Any] = {
         "args": None if is_group(error) else tuple(clean(value) for value in error.args),
         "dict": {name: clean(value) for name, value in error.__dict__.items()},
         "fields": fields,
@@ -208,7 +202,8 @@ def _clean(value: Any) -> Any:
     if isinstance(value, BaseException):
         return value  # reduced by the pickler, with its own salvage
     try:
-        if len(values.pack(value).data) < MAX_PICKLE // 10:
+        packed = values.pack(value)
+        if packed.nbytes < MAX_PICKLE // 10 and not packed.refs:
             return value
     except Exception:
         pass

@@ -9,13 +9,14 @@ back as views of whatever ``unpack`` is given. Give it read-only memory, and the
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import sys
 import threading
 from collections import ChainMap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.exceptions import OutOfBandObjectRefSerializationException
 
@@ -137,14 +138,21 @@ def _dump_slowly(value: Any, name: str, buffers: list[pickle.PickleBuffer]) -> b
 
 def dump_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None, file: Any = None) -> bytes:
     """Pickle with cloudpickle: what lives in ``__main__``, lambdas and local classes go by value."""
+    sink = io.BytesIO() if file is None else file
+    pickler_class()(sink, PROTOCOL, buffer_callback).dump(value)
+    return b"" if file is not None else sink.getvalue()
+
+
+@functools.cache
+def pickler_class() -> Any:
+    """cloudpickle's pickler, with the serializers of the user's."""
     import cloudpickle
 
-    sink = io.BytesIO() if file is None else file
-    pickler = cloudpickle.Pickler(sink, PROTOCOL, buffer_callback)
-    if _serializers:
-        pickler.dispatch_table = ChainMap(_serializers, cloudpickle.Pickler.dispatch_table)
-    pickler.dump(value)
-    return b"" if file is not None else sink.getvalue()
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        # The C part of the pickler reads this once, from the class.
+        dispatch_table: ClassVar[Any] = ChainMap(_serializers, cloudpickle.Pickler.dispatch_table)
+
+    return Pickler
 
 
 # Serializers of the user's -------------------------------------------------------------------------------------------
