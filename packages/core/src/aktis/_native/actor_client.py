@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aktis._native.core import Core
     from aktis._options import MethodOptions
 
+NO_NEWS = 10.0  # seconds without a word of the node after which a broken connection is tried again
 _SCALARS = values._SCALARS
 _TEXTS = values._TEXTS
 
@@ -123,6 +124,7 @@ class ActorClient:
         self.queue: deque[Any] = deque()
         self.cause: op.DeathCause | None = None
         self.view: op.ActorView | None = None
+        self.lost_epoch = -1  # the connection to this incarnation broke: news of it being alive is old
         self.max_pending = -1
         self.max_task_retries = 0
         self.out_of_order = False
@@ -204,17 +206,13 @@ class ActorClient:
                     record.fail(payload)
             self.core.wake_watchers()
 
-    def flush(self) -> None:
-        """Send what is queued for the actor now."""
-        connection = self.connection
-        if connection is not None:
-            connection.flush_now()
-
     # state ----------------------------------------------------------------------------------
     def update(self, view: op.ActorView) -> None:
         """News from the node."""
         with self.lock:
             if self.view is not None and view.epoch < self.view.epoch:
+                return
+            if view.state == "ALIVE" and view.epoch <= self.lost_epoch:
                 return
             self.view = view
             if view.state == "ALIVE":
@@ -266,10 +264,32 @@ class ActorClient:
                     self.phase = Phase.WAITING
             self._orphan()
             view = self.view
+            if view is not None:
+                self.lost_epoch = max(self.lost_epoch, view.epoch)
         if view is not None and view.state == "DEAD":
             self._settle_orphans(view)
-        elif self.core.node is not None and not self.core.node.closed:
-            self.core.node.post((op.ACTOR_SUBSCRIBE, self.actor_id))
+        else:
+            self.core.pump.call_later(NO_NEWS, lambda: self._try_again(view))
+
+    def _try_again(self, view: op.ActorView | None) -> None:
+        """The node has said nothing since the connection broke: the actor may live, and only the stream be gone."""
+        with self.lock:
+            if self.connection is not None or view is None or self.view is not view or view.state != "ALIVE":
+                return
+            self.lost_epoch = -1
+        self.update(view)
+
+    def killed(self) -> None:
+        """This process asked for the actor's end: calls from now on wait for what comes after it."""
+        with self.lock:
+            connection = self.connection
+            if connection is None or self.phase is not Phase.CONNECTED:
+                return
+            connection.flush_now()
+            self.connection = None
+            self.phase = Phase.WAITING
+            if self.view is not None:
+                self.lost_epoch = max(self.lost_epoch, self.view.epoch)
 
     def rescue(self, connection: Connection) -> None:
         """A call was registered just when its connection closed."""

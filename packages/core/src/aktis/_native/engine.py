@@ -287,7 +287,7 @@ class NativeEngine:
 
     def kill_actor(self, handle: ActorHandle[Any], no_restart: bool) -> None:
         client: ActorClient = handle._hold.client
-        client.flush()
+        client.killed()
         if self.core.node is not None:
             self.core.node.send_now((op.ACTOR_KILL, handle._actor_id, no_restart))
 
