@@ -333,7 +333,7 @@ class ActorClient:
         if cause.kind == "oom":
             return values.pack_error(crash_error(self.class_name, cause, 0))
         tail = f"\nLast lines of its log:\n{cause.log_tail.rstrip()}" if cause.log_tail else ""
-        text = f"Actor {self.class_name} ({self.actor_id.hex()}) is dead: {cause.text}.{tail}".replace("..", ".")
+        text = f"Actor {self.class_name} ({self.actor_id.hex()}) is dead: {cause.text.rstrip('.')}.{tail}"
         return values.pack_error(exceptions.ActorDiedError(text, actor_id=self.actor_id.hex()))
 
     # results --------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ class ActorClients:
             connection.send_now((op.CANCEL, record.counter, False, recursive))
             return
         name = record.spec.name
-        record.fail(values.pack_error(exceptions.TaskCancelledError(f"The call of {name} was cancelled before it ran.")))
+        record.fail(values.pack_error(exceptions.TaskCancelledError(error_message=f"The call of {name} was cancelled before it ran.")))
         self.core.wake_watchers()
 
     def fail_everything(self, payload: Any) -> None:

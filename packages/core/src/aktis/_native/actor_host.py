@@ -7,6 +7,7 @@ Async actors run an event loop on the main thread; the loop leads the pump, so t
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import threading
 from collections import deque
@@ -19,7 +20,7 @@ from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import ONE
 from aktis._native.executor import Executor, Running, current
-from aktis._serialization import pack_exception, unpack_function
+from aktis._serialization import pack_exception, unpack_exception, unpack_function
 
 if TYPE_CHECKING:
     import asyncio
@@ -92,9 +93,8 @@ class ActorHost:
             f"Actor {self.spec.class_name} ({self.actor_id.hex()}) died because its constructor raised "
             f"{type(error).__name__}: {error}"
         )
-        from aktis._serialization.errors import format_remote
-
-        died = exceptions.ActorDiedError(f"{text}\n\n{format_remote(error)}", actor_id=self.actor_id.hex(), actor_init_failed=True)
+        cause = unpack_exception(pack_exception(error, f"{self.spec.class_name}.__init__", pid=os.getpid()))
+        died = exceptions.ActorDiedError(text, actor_id=self.actor_id.hex(), actor_init_failed=True, cause=cause)
         assert self.core.node is not None
         self.core.node.send_now((op.ACTOR_FAILED, self.actor_id, self.epoch, pack_exception(died)))
         self.executor.leave("its constructor failed")

@@ -17,7 +17,6 @@ from typing import Any
 from aktis._native.pump import Pump
 
 _LENGTH = struct.Struct("<I")
-_READ_SIZE = 1 << 18
 _BIG = 1 << 16  # frames above this are read into a buffer of their own, without joining pieces
 _SOCKET_BUFFER = 4 << 20
 _FLUSH_AT = 64  # queued messages that are worth a system call while their producer goes on
@@ -181,32 +180,37 @@ class Connection:
             if self._big_view is not None:
                 self._read_big()
                 return
-            data = self.sock.recv(_READ_SIZE)
+            # one buffer for all: a fresh one of this size would cost three system calls
+            size = self.sock.recv_into(self._pump.read_buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self.close()
             return
+        data: memoryview | bytes = self._pump.read_view[:size]
         if self._rest:
             data = self._rest + data
+            size = len(data)
             self._rest = b""
-        size = len(data)
         position = 0
+        frames = []
         while size - position >= 4:
             length = _LENGTH.unpack_from(data, position)[0]
             end = position + 4 + length
             if end > size:
                 break
-            self._dispatch(memoryview(data)[position + 4 : end])
-            if self.closed:
-                return
+            frames.append(self._load(data[position + 4 : end]))
             position = end
         if position < size:
             self._keep(data, position)
+        for messages in frames:  # only now: a handler may read other connections, into the same buffer
+            self.on_messages(self, messages)
+            if self.closed:
+                return
 
-    def _keep(self, data: bytes, position: int) -> None:
+    def _keep(self, data: memoryview | bytes, position: int) -> None:
         if len(data) - position >= 4:
             length = _LENGTH.unpack_from(data, position)[0]
             if length > _BIG:
@@ -215,7 +219,7 @@ class Connection:
                 self._fill = len(data) - position - 4
                 self._big_view[: self._fill] = data[position + 4 :]
                 return
-        self._rest = data[position:]
+        self._rest = bytes(data[position:])
 
     def _read_big(self) -> None:
         assert self._big_view is not None and self._big is not None
@@ -233,15 +237,15 @@ class Connection:
             big = self._big
             self._big = self._big_view = None
             self._fill = 0
-            self._dispatch(big)
+            self.on_messages(self, self._load(big))
 
-    def _dispatch(self, frame: memoryview | bytearray) -> None:
+    def _load(self, frame: memoryview | bytes | bytearray) -> list[Message]:
         try:
-            messages = pickle.loads(frame)
+            messages: list[Message] = pickle.loads(frame)
         except Exception:
             self.close()
             raise
-        self.on_messages(self, messages)
+        return messages
 
     def close(self) -> None:
         """Close, and tell the owner once."""

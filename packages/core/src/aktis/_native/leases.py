@@ -30,7 +30,7 @@ class Lease:
     """A worker that is ours for a while."""
 
     __slots__ = ("accelerators", "connection", "dead", "idle_since", "lease_id", "pending", "pool", "recalled",
-                 "resources", "started", "stealing", "worker_id")  # fmt: skip
+                 "resources", "started", "stealing", "wanted", "worker_id")  # fmt: skip
 
     def __init__(self, pool: LeasePool, lease_id: Any, worker_id: bytes, connection: Connection) -> None:
         self.pool = pool
@@ -38,7 +38,8 @@ class Lease:
         self.worker_id = worker_id
         self.connection = connection
         self.pending: dict[int, Any] = {}
-        self.recalled = False
+        self.recalled = False  # give it back when its calls end
+        self.wanted = False  # somebody else waits for it: give it back when there is nothing to do
         self.dead = False
         self.stealing = False
         self.idle_since = monotonic()
@@ -125,7 +126,7 @@ class LeasePool:
         else:
             self.hungry = True
         if not lease.pending:
-            if lease.recalled:
+            if lease.recalled or (lease.wanted and not self.queue):
                 self.give_back(lease)
             else:
                 lease.idle_since = monotonic()
@@ -203,6 +204,7 @@ class LeasePool:
 
     # giving back ----------------------------------------------------------------------------
     def recall(self, lease: Lease, must: bool) -> None:
+        lease.wanted = True
         if must:
             lease.recalled = True
             if len(lease.pending) > 1:

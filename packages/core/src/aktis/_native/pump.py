@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from aktis._native.connection import Connection
 
 NAP = 0.002  # a compromise: 500 wake-ups a second cost about 1 % of a core, and only while calls flow
-SPIN_MAX = 80e-6  # longer than a round trip of a small call (30 to 60 µs), far shorter than a time slice
-SPIN_WORTH_IT = 300e-6  # an answer that came this soon would have been worth spinning for
+SPIN = 80e-6  # seconds: longer than a round trip of a small call (30 to 60 µs), far shorter than a time slice
+MOST_SKIPPED = 255
 NAPS_BEFORE_SLEEP = 25
+READ_SIZE = 1 << 18
 LOOP_NAP = 0.05
 
 
@@ -60,6 +61,8 @@ class Pump:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._lead = threading.Lock()
+        self.read_buffer = bytearray(READ_SIZE)  # only the leader reads
+        self.read_view = memoryview(self.read_buffer)
         self._followers: deque[Waiter] = deque()
         self._followers_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -78,7 +81,8 @@ class Pump:
         self._deputy_bell.acquire()
         self._wanted = 0  # threads that want the deputy to stop leading
         self._stopping = False
-        self.spin = SPIN_MAX
+        self._skip_spins = 0  # sleeps without spinning before the next attempt; doubles whenever spinning fails
+        self._skips_left = 0
         self.before_sleep: Callable[[], None] | None = None
         self.on_takeover: Callable[[], None] | None = None  # the deputy takes over: the others are busy elsewhere
         self._loop_wakeup: Callable[[], None] | None = None  # an event loop leads: how to make it flush
@@ -251,20 +255,8 @@ class Pump:
         if self._timers:
             timeout = self._until_next_timer(timeout)
         epoll = self._epoll
-        events: list[tuple[int, int]] = []
         if timeout is None or timeout > 0:
-            spin = self.spin
-            if spin:
-                end = perf_counter() + spin
-                while True:
-                    events = epoll.poll(0)
-                    if events:
-                        break
-                    if perf_counter() > end:
-                        self.spin = 0.0
-                        break
-            if not events:
-                events = self._sleep(timeout)
+            events = self._spin() or self._sleep(timeout)
         else:
             events = epoll.poll(0)
         handlers = self._handlers
@@ -277,6 +269,25 @@ class Pump:
         if self._dirty:
             self.flush_all()
 
+    def _spin(self) -> list[tuple[int, int]]:
+        """Look for events for a moment without going to sleep, as long as that has been paying off.
+
+        Where other processes compete for the cores it does not pay: then it is tried ever more rarely.
+        """
+        if self._skips_left:
+            self._skips_left -= 1
+            return []
+        poll = self._epoll.poll
+        end = perf_counter() + SPIN
+        while True:
+            events = poll(0)
+            if events:
+                self._skip_spins >>= 2
+                return events
+            if perf_counter() > end:
+                self._skip_spins = self._skips_left = min(MOST_SKIPPED, self._skip_spins * 2 + 1)
+                return []
+
     def _sleep(self, timeout: float | None) -> list[tuple[int, int]]:
         if self.before_sleep is not None:
             self.before_sleep()
@@ -285,11 +296,7 @@ class Pump:
         try:
             if self._dirty or (self._deputy_leads and self._wanted):
                 return self._epoll.poll(0)
-            began = perf_counter()
-            events = self._epoll.poll(timeout)
-            if not self.spin and perf_counter() - began < SPIN_WORTH_IT and events:
-                self.spin = SPIN_MAX
-            return events
+            return self._epoll.poll(timeout)
         finally:
             self._polling = False
 

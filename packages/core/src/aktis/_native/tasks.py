@@ -274,7 +274,7 @@ class TaskClient:
         """The worker is gone: run the call again, or fail it with the cause."""
         if record.counter in self.cancelled:
             self.cancelled.discard(record.counter)
-            record.fail(values.pack_error(exceptions.TaskCancelledError(f"Task {record.spec.name} was cancelled.")))
+            record.fail(values.pack_error(exceptions.TaskCancelledError(error_message=f"Task {record.spec.name} was cancelled.")))
         elif not begun:
             pool.queue.appendleft(record)
         elif cause.kind == "pg_removed":
@@ -344,7 +344,7 @@ class TaskClient:
                 lease.connection.send_now((op.CANCEL, counter, force, recursive))
                 return
         self.cancelled.add(counter)
-        record.fail(values.pack_error(exceptions.TaskCancelledError(f"Task {record.spec.name} was cancelled.")))
+        record.fail(values.pack_error(exceptions.TaskCancelledError(error_message=f"Task {record.spec.name} was cancelled.")))
         self.core.wake_watchers()
 
     def fail_everything(self, payload: Any) -> None:
@@ -360,14 +360,15 @@ class TaskClient:
 
 
 def crash_error(name: str, cause: op.DeathCause, retries: int) -> exceptions.AktisError:
-    tail = f"\nLast lines of its log:\n{cause.log_tail.rstrip()}" if cause.log_tail else ""
     again = f" It had been retried {retries} time{'s' * (retries != 1)}." if retries else ""
-    text = f"The worker running {name} died: {cause.text}.{again}{tail}".replace("..", ".")
+    text = f"The worker running {name} died: {cause.text.rstrip('.')}.{again}"
     if cause.kind == "oom":
         return exceptions.OutOfMemoryError(text)
     if cause.kind == "node_died":
         return exceptions.NodeDiedError(text)
-    return exceptions.WorkerCrashedError(text)
+    return exceptions.WorkerCrashedError(
+        text, pid=cause.pid, exit_code=cause.exit_code, signal=cause.signal, log_tail=cause.log_tail
+    )
 
 
 def carries_references(value: Any) -> bool:
