@@ -1,4 +1,4 @@
-"""A worker without a runtime: it connects to the node, says HELLO, and does what a test tells it through its job's key-value store.
+"""A worker without a runtime: it connects to the node, says HELLO, and does what a test tells it.
 
 The node's tests use it in the place of ``aktis._native.worker``. Orders come as messages on the worker's own socket:
 ``("crash",)``, ``("exit", code)``, ``("send", message...)`` to the node, ``("print", text)``, ``("eat", bytes)``.

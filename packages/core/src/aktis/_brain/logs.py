@@ -1,7 +1,7 @@
 """Worker output for the driver's terminal: prefix per line, and equal lines of many workers shown once.
 
-A line is shown when it first comes. Copies of it from *other* processes are held back for :data:`WINDOW` seconds and then summed up:
-``... [repeated 7x across 3 processes]``. A process that repeats itself is never held back: that is its business.
+A line is shown when it first comes. Copies of it from *other* processes are held back for :data:`WINDOW` seconds and then
+summed up: ``... [repeated 7x across 3 processes]``. A process that repeats itself is never held back: that is its business.
 """
 
 from __future__ import annotations

@@ -35,9 +35,10 @@ def describe(used: int, limit: int, victim: Candidate, candidates: list[Candidat
         f"  {size(one.used):>9}  pid {one.pid}  {one.kind} {one.name or '(no name)'}{'  <- killed' if one is victim else ''}"
         for one in sorted(candidates, key=lambda one: -one.used)[:top]
     )
+    who = f"The {victim.kind} {victim.name or '(no name)'} (pid {victim.pid}, using {size(victim.used)})"
     return (
-        f"The {victim.kind} {victim.name or ''} (pid {victim.pid}, using {size(victim.used)}) was killed because memory runs out: "
-        f"{size(used)} of the allowed {size(limit)} are in use. The largest workers were:\n{table}\n"
+        f"{who} was killed because memory runs out: {size(used)} of the allowed {size(limit)} are in use. "
+        f"The largest workers were:\n{table}\n"
         "Give such tasks fewer places at a time (a larger num_cpus or memory=), or let them use less memory."
     )
 

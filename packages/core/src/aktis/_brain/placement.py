@@ -184,10 +184,10 @@ def _plan(
     used = {} if fresh else _used(group)
     if group.strategy == "STRICT_PACK":
         homes = list(used) or sorted(trial, key=lambda node_id: -trial[node_id].utilisation())
-        for node_id in homes:
-            pool = trial[node_id].clone() if node_id in trial else None
+        for home in homes:
+            pool = trial[home].clone() if home in trial else None
             if pool is not None and all(pool.allocate(group.bundles[index].resources) for index in missing):
-                return [node_id] * len(missing)
+                return [home] * len(missing)
         return None
     plan: dict[int, str] = {}
     for index in sorted(missing, key=lambda index: -sum(group.bundles[index].resources.values())):

@@ -35,7 +35,8 @@ from aktis._brain.resources import Amounts
 from aktis._brain.strategies import Target, Unschedulable, infeasible, targets
 
 TURN = 0.5
-"""Seconds a lease is safe from claims of the same job and priority: long against the cost of changing over, short for a person."""
+"""Seconds a lease is safe from claims of the same job and priority.
+Long against the cost of changing over, short for a person."""
 
 
 class Scheduler:
@@ -70,7 +71,7 @@ class Scheduler:
 
     # claims ----------------------------------------------------------------------------------
     def set_demand(self, process_id: bytes, key_id: Any, spec: Any, count: int, now: float) -> None:
-        """A process can use ``count`` more workers for a key; replaces what it said before. ``spec`` may be None once known."""
+        """A process can use ``count`` more workers for a key; replaces what it said before. ``spec``: None once known."""
         claim_id = ("key", process_id, key_id)
         claim = self.claims.get(claim_id)
         if claim is None:

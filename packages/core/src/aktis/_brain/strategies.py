@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,9 @@ def targets(claim: Claim, nodes: Mapping[str, Node], groups: PlacementGroups) ->
     if kind == "LABELS":
         _, hard, soft = claim.strategy
         fitting = [node for node in nodes.values() if matches(node.labels, hard)]
+        if not fitting:
+            wanted = ", ".join(" ".join([name, operator, *values]) for name, operator, values in hard)
+            raise Unschedulable("unschedulable", f"No node has the labels that {claim.describe()} demands: {wanted}.")
         order = _order(claim, fitting, spread=False)
         return sorted(order, key=lambda target: not matches(nodes[target.node_id].labels, soft)) if soft else order
     return _order(claim, list(nodes.values()), spread=kind == "SPREAD")
@@ -61,35 +64,25 @@ def infeasible(claim: Claim, nodes: Mapping[str, Node], groups: PlacementGroups)
     if claim.strategy[0] == "PG":
         group = groups.groups[claim.strategy[1]]
         return "" if group.state != "CREATED" else f"it needs {need}, more than any bundle of its placement group has"
-    if claim.strategy[0] == "LABELS" and not options:
-        return f"no node has the labels {claim.strategy[1]}"
     have = "; ".join(words(node.pool.capacity) for node in nodes.values())
     return f"it needs {need}, and no node has that (there is {have})"
 
 
-def matches(labels: Mapping[str, str], conditions: Mapping[str, Any] | None) -> bool:
-    """Whether labels satisfy conditions: ``{label: value}`` or ``{label: (operator, values)}``.
-
-    Operators: in, not_in, exists, does_not_exist (in any spelling: "NotIn" is "not_in").
-    """
-    for label, condition in (conditions or {}).items():
+def matches(labels: Mapping[str, str], conditions: Iterable[tuple[str, str, Sequence[str]]]) -> bool:
+    """Whether labels satisfy all conditions ``(label, operator, values)``."""
+    for label, operator, values in conditions:
         value = labels.get(label)
-        if isinstance(condition, str):
-            if value != condition:
-                return False
-            continue
-        operator = str(condition[0]).lower().replace("_", "")
-        values = list(condition[1]) if len(condition) > 1 else []
-        satisfied = {
-            "in": value in values,
-            "notin": value not in values,
-            "exists": value is not None,
-            "doesnotexist": value is None,
-        }.get(operator)
-        if satisfied is None:
-            raise Unschedulable(
-                "bad_request", f"{condition[0]!r} is no label operator; there are In, NotIn, Exists, DoesNotExist."
-            )
+        if operator == "in":
+            satisfied = value in values
+        elif operator == "not in":
+            satisfied = value not in values
+        elif operator == "exists":
+            satisfied = value is not None
+        elif operator == "does not exist":
+            satisfied = value is None
+        else:
+            known = '"in", "not in", "exists" and "does not exist"'
+            raise Unschedulable("unschedulable", f"{operator!r} is no condition on a label; there are {known}.")
         if not satisfied:
             return False
     return True

@@ -26,22 +26,20 @@ class ActorShell:
 
     # from processes --------------------------------------------------------------------------
     def on_create(self, peer: Peer, message: Message) -> None:
-        """ACTOR_CREATE request, ActorSpec. Answered with what ``describe`` returns, and ``created``."""
+        """ACTOR_CREATE request, ActorSpec. Refused when the name is taken; with get_if_exists the creator then looks it up."""
         _, request, spec = message
         if not isinstance(spec, ActorSpec):
             raise TypeError(f"ACTOR_CREATE carries an ActorSpec, not {type(spec).__name__}")
         spec.env = spec.env or self.daemon.job_env(spec.job_id)
         try:
             actor, created = self.directory.create(spec, peer.process_id, monotonic())
-        except actors.NameTaken as taken:
-            from aktis.exceptions import ActorAlreadyExistsError
-
-            peer.send(op.REPLY, request, False, ActorAlreadyExistsError(str(taken)))
-            return
         except ValueError as error:
-            peer.send(op.REPLY, request, False, error)
+            peer.send(op.REPLY, request, False, str(error))
             return
-        peer.send(op.REPLY, request, True, {**describe(actor), "created": created})
+        if created:
+            peer.send(op.REPLY, request, True, None)
+        else:
+            peer.send(op.REPLY, request, False, f"An actor named {spec.name!r} exists: {actor.spec.actor_id.hex()}.")
 
     def on_subscribe(self, peer: Peer, message: Message) -> None:
         """ACTOR_SUBSCRIBE actor_id."""
@@ -123,7 +121,7 @@ class ActorShell:
         state = self.daemon.prepare(spec.env)
         if state is None:
             self._parked.append(actor)
-        elif state is True:
+        elif state == "":
             self.daemon.scheduler.place_actor(
                 spec.actor_id, spec.job_id, spec.owner, spec.placement_resources, spec.strategy, spec.class_name,
                 spec.env, monotonic(),

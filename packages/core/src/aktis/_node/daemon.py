@@ -6,11 +6,12 @@
                          ◄─grants, actor states, replies──────                     │ commands
                                                     zygotes ◄── WorkerPool ◄───────┘
 
-One thread. Messages change the brains; at the end of each round of events :meth:`Daemon._settle` has them decide and carries the decisions
-out; then everything that is to be sent leaves, one frame per peer. Nothing a peer sends can end the node: what cannot be handled
-closes that peer's connection.
+One thread. Messages change the brains; at the end of each round of events :meth:`Daemon._settle` has them decide and
+carries the decisions out; then everything that is to be sent leaves, one frame per peer. Nothing a peer sends can end the
+node: what cannot be handled closes that peer's connection.
 
-The session lives as long as a driver is connected. Then workers are asked to leave, killed soon after, and sockets and shared memory go.
+The session lives as long as a driver is connected. Then workers are asked to leave, killed soon after, and sockets and
+shared memory go.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ from aktis._node.memory import MemoryWatch
 from aktis._node.objects import Objects
 from aktis._node.requests import Requests
 from aktis._node.workers import Phase, Worker, WorkerPool
-from aktis._node.zygotes import ZygoteLink
 
 END_GRACE = 0.3
 """Seconds that workers have to leave by themselves when the session ends."""
@@ -74,10 +74,15 @@ class Daemon:
         self.address: str = options["address"]
         self.runtime: str = options["runtime"]
         self.node_id = os.urandom(16)
-        self.config: dict[str, Any] = options.get("config") or {}
-        self.labels: dict[str, str] = options.get("labels") or {}
+        self.labels: dict[str, str] = {"aktis.io/node-id": self.node_id.hex(), **(options.get("labels") or {})}
         self.capacity: dict[str, int] = options["resources"]
         self.cpu_count = max(1, self.capacity.get("CPU", 0) // 10_000)
+        self.config: dict[str, Any] = {
+            "spill_dir": self.spill_dir,
+            "object_store_memory": self.capacity.get("object_store_memory", 0) // 10_000,
+            "cpus": self.cpu_count,
+            **(options.get("config") or {}),
+        }
         self.start_limit = max(4, 4 * self.cpu_count)
         self.loop = Loop()
         self.scheduler = Scheduler()
@@ -95,11 +100,10 @@ class Daemon:
         self._environments: Environments | None = None
         self._env_errors: dict[str, str] = {}
         self._preparing: set[str] = set()
+        self._notices: list[str] = options.get("notices") or []  # for the first driver
         self.leases = Leases(self)
         self.actors = ActorShell(self)
-        self.pool = WorkerPool(
-            self, ZygoteLink(self.loop, zygote, os.getppid(), lambda *news: self.pool.on_zygote(*news))
-        )
+        self.pool = WorkerPool(self, zygote)
         self.requests = Requests(self)
         self.logs = LogTailer(self)
         self.memory = MemoryWatch(self)
@@ -206,7 +210,9 @@ class Daemon:
         peer.job_id = job_id
         self.processes[peer.process_id] = peer
         peer.send(op.WELCOME, self._welcome(job_id, job.namespace))
-        if self.prepare(env) is True:
+        while self._notices:
+            self.warn(job_id, self._notices.pop())
+        if self.prepare(env) == "":
             self.pool.prestart(job_id, env, 1)
 
     def _welcome_worker(self, peer: Peer) -> None:
@@ -280,10 +286,10 @@ class Daemon:
         job = self.jobs.get(job_id)
         return job.env if job is not None else ""
 
-    def prepare(self, env: str) -> bool | str | None:
-        """True when the environment is ready, the reason when it cannot be, None while it is being prepared."""
+    def prepare(self, env: str) -> str | None:
+        """ "" when the environment is ready, the reason when it cannot be, None while it is being prepared."""
         if env in self.pool.prepared:
-            return True
+            return ""
         if env in self._env_errors:
             return self._env_errors.pop(env)  # the next attempt prepares again
         if env in self._preparing:
@@ -292,7 +298,7 @@ class Daemon:
             ready = simple(env)
             if ready is not None:
                 self.pool.prepared[env] = ready
-                return True
+                return ""
             if self._environments is None:
                 from aktis._runtime_env.manager import EnvManager
 
@@ -326,8 +332,10 @@ class Daemon:
             job.peer.send(op.NOTICE, level, text)
 
     def warn_all(self, text: str, level: str = "warning") -> None:
-        """A notice for all users of the session."""
+        """A notice for all users of the session, or for the first that comes."""
         note(text)
+        if not self.jobs:
+            self._notices.append(text)
         for job in self.jobs.values():
             if job.peer is not None:
                 job.peer.send(op.NOTICE, level, text)
@@ -338,7 +346,8 @@ class Daemon:
         for _ in range(1000):
             self.leases.decide()
             if not self.actors.carry_out():
-                return
+                break
+        self.objects.settle()
 
     def _expect_driver(self) -> None:
         if self._job_counter == 0:

@@ -19,8 +19,8 @@ from aktis._node.files import remove_session
 
 START_TIMEOUT = 60.0
 SOCKET_NAME = "node.sock"
-LONGEST_SOCKET_PATH = 100
-"""The kernel's limit is 107 bytes."""
+LONGEST_BASE = 107 - len("/session_20991231-235959-999_4194304/p-0123456789abcdef.sock")
+"""Bytes that the path of the directory of all sessions may have: the kernel's limit for socket paths is 107."""
 
 
 class NodeStartError(RuntimeError):
@@ -104,9 +104,11 @@ def start_node(options: NodeOptions) -> NodeHandle:
     base = _session_base(options.temp_dir)
     session_name, session_dir = _make_session_dir(base)
     resources, device_ids = _resources(options)
-    store_dir = _store_dir(options, session_name)
-    spill_dir = options.spill_dir or os.path.join(session_dir, "spill")
-    resources["object_store_memory"] = options.object_store_memory or _default_store_memory(store_dir)
+    store_dir, store_size, notice = _place_store(options, session_name, session_dir)
+    spill_dir = os.path.join(
+        options.spill_dir or session_dir, f"spill-{session_name}" if options.spill_dir else "spill"
+    )
+    resources["object_store_memory"] = store_size
     address = f"unix:{session_dir}/{SOCKET_NAME}"
     read_fd, write_fd = os.pipe()
     os.set_inheritable(write_fd, True)
@@ -122,6 +124,7 @@ def start_node(options: NodeOptions) -> NodeHandle:
         "config": dict(options.config),
         "ready_fd": write_fd,
         "runtime": options.runtime,
+        "notices": [notice] if notice else [],
         "clean": [session_dir, store_dir, spill_dir],
     }
     settings = json.dumps({"node": node, "preload": list(options.preload), "runtime": options.runtime})
@@ -200,17 +203,22 @@ def _await_ready(fd: int) -> dict[str, Any]:
 
 
 def _session_base(temp_dir: str | None) -> str:
-    root = temp_dir or _config.read("TEMP_DIR")
-    explicit = root is not None
-    root = os.path.abspath(root or tempfile.gettempdir())
+    """The directory of all sessions of this user."""
+    chosen = temp_dir or _config.read("TEMP_DIR")
+    if chosen:
+        base = os.path.abspath(chosen)
+        if len(base.encode()) > LONGEST_BASE:
+            text = f"The directory {base} has too long a name for sockets in it: at most {LONGEST_BASE} bytes."
+            raise NodeStartError(f"{text} Choose another one with AKTIS_TEMP_DIR.")
+        try:
+            os.makedirs(base, 0o700, exist_ok=True)
+        except OSError as error:
+            raise NodeStartError(f"The directory {base} cannot be made: {error}") from error
+        return base
+    root = tempfile.gettempdir()
     for name in ("aktis", f"aktis-{os.getuid()}"):
         base = os.path.join(root, name)
-        if len(base.encode()) + 60 > LONGEST_SOCKET_PATH:
-            if explicit:
-                raise NodeStartError(
-                    f"The directory {root} is too long a name for sockets in it (limit {LONGEST_SOCKET_PATH - 66} bytes). "
-                    "Choose a shorter one with AKTIS_TEMP_DIR."
-                )
+        if len(base.encode()) > LONGEST_BASE:
             base = os.path.join("/tmp", name)
         try:
             os.makedirs(base, 0o700, exist_ok=True)
@@ -290,21 +298,21 @@ def _available_memory() -> int:
     return available_memory()
 
 
-def _default_store_memory(store_dir: str) -> int:
-    """30 % of the available memory, and no more than what the store's file system can hold."""
-    wanted = min(int(_available_memory() * 0.3), 200 << 30)
-    try:
-        status = os.statvfs(store_dir)
-        wanted = min(wanted, int(status.f_bavail * status.f_frsize * 0.95))
-    except OSError:
-        pass
-    return max(wanted, 75 << 20)
+def _place_store(options: NodeOptions, session_name: str, session_dir: str) -> tuple[str, int, str | None]:
+    """Where shared memory goes, how much of it, and what the user should know about that."""
+    from aktis._store.location import choose_store_dir, default_capacity
 
-
-def _store_dir(options: NodeOptions, session_name: str) -> str:
-    path = options.store_dir or os.path.join("/dev/shm", f"aktis-{session_name}")
-    os.makedirs(path, 0o700, exist_ok=True)
-    return path
+    parent = options.store_dir or _config.read("STORE_DIR")
+    if parent:
+        path = os.path.join(parent, f"aktis-{session_name}")
+        try:
+            os.makedirs(path, 0o700)
+        except OSError as error:
+            raise NodeStartError(f"The store directory {path} cannot be made: {error}") from error
+        return path, options.object_store_memory or default_capacity(parent), None
+    size = options.object_store_memory or default_capacity()
+    path, notice = choose_store_dir(session_name, size, session_dir=session_dir)
+    return path, size, notice
 
 
 def _tail(path: str) -> str:

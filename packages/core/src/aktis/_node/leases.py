@@ -46,7 +46,7 @@ class Leases:
     def _demand(self, process_id: bytes, key_id: Any, spec: LeaseSpec, count: int) -> None:
         key = (process_id, key_id)
         state = self.daemon.prepare(spec.env)
-        if state is True:
+        if state == "":
             self._parked.pop(key, None)
             self.scheduler.set_demand(process_id, key_id, spec, count, monotonic())
         elif state is None:

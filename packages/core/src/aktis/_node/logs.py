@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from aktis import _config
 from aktis._native import protocol as op
 from aktis._node.connections import complain
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 QUICK = 0.1  # seconds between looks while output flows
 SLOW = 1.0  # while it does not
 QUIET = 3.0  # without work and without output for so long: stop looking until there is work again
-FILE_LIMIT = 100 << 20
-FILE_COUNT = 5
 CHUNK = 1 << 20
 LONGEST_LINE = 64 << 10  # an unfinished line is sent when it is longer
 
@@ -26,9 +25,11 @@ LONGEST_LINE = 64 << 10  # an unfinished line is sent when it is longer
 class _Tail:
     """How far one file has been read."""
 
-    __slots__ = ("offset", "path", "rest", "stream")
+    __slots__ = ("_backups", "_limit", "offset", "path", "rest", "stream")
 
-    def __init__(self, path: str, stream: str) -> None:
+    def __init__(self, path: str, stream: str, limit: int, backups: int) -> None:
+        self._limit = limit
+        self._backups = backups
         self.path = path
         self.stream = stream
         self.offset = 0
@@ -55,7 +56,7 @@ class _Tail:
         if len(self.rest) > LONGEST_LINE:
             lines.append(self.rest)
             self.rest = b""
-        if self.offset >= FILE_LIMIT:
+        if self.offset >= self._limit:
             self._rotate()
         return [line.decode("utf-8", "replace") for line in lines], self.offset < size
 
@@ -67,12 +68,13 @@ class _Tail:
     def _rotate(self) -> None:
         """Copy and truncate: the writer keeps its descriptor, which appends."""
         try:
-            for number in range(FILE_COUNT - 1, 0, -1):
+            for number in range(self._backups - 1, 0, -1):
                 if os.path.exists(f"{self.path}.{number}"):
                     os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
-            with open(self.path, "rb") as source, open(f"{self.path}.1", "wb") as target:
-                while os.sendfile(target.fileno(), source.fileno(), None, 1 << 24):
-                    pass
+            if self._backups > 0:
+                with open(self.path, "rb") as source, open(f"{self.path}.1", "wb") as target:
+                    while os.sendfile(target.fileno(), source.fileno(), None, 1 << 24):
+                        pass
         except OSError:
             complain()
         try:
@@ -91,6 +93,8 @@ class LogTailer:
         self._timer: Any = None
         self._interval = QUICK
         self._last_news = 0.0
+        self._limit: int = _config.read("LOG_FILE_BYTES")
+        self._backups: int = _config.read("LOG_FILE_BACKUPS")
 
     def work_began(self) -> None:
         """A worker got work: there may be output soon."""
@@ -147,7 +151,8 @@ class LogTailer:
         return news
 
     def _open(self, worker: Worker) -> tuple[_Tail, _Tail]:
-        return _Tail(worker.stdout_path, "stdout"), _Tail(worker.stderr_path, "stderr")
+        limit, backups = self._limit, self._backups
+        return _Tail(worker.stdout_path, "stdout", limit, backups), _Tail(worker.stderr_path, "stderr", limit, backups)
 
     def _send(self, worker: Worker, stream: str, lines: list[str]) -> None:
         for peer in self._readers(worker.job_id):

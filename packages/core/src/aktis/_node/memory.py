@@ -24,22 +24,23 @@ SETTLE = 1.0
 class MemoryWatch:
     """The memory monitor.
 
-    ``AKTIS_MEMORY_LIMIT`` (bytes) limits what the session's processes use, unshared; without it the machine (or control
-    group) may be filled up to ``AKTIS_MEMORY_THRESHOLD`` (0.95).
+    ``AKTIS_MEMORY_LIMIT`` limits what the session's processes use, unshared; without it the limit is that of the machine (or
+    control group) for everybody. Work is killed when ``AKTIS_MEMORY_THRESHOLD`` of the limit is in use.
     """
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
         limit = daemon.config.get("memory_limit") or _config.read("MEMORY_LIMIT")
         self.own_limit = int(limit) if limit else None
-        self.threshold = float(daemon.config.get("memory_threshold") or _config.read("MEMORY_THRESHOLD"))
+        self.threshold: float = _config.read("MEMORY_THRESHOLD")
+        self.period: float = _config.read("MEMORY_MONITOR_INTERVAL")
         self._timer: Any = None
         self._quiet_until = 0.0
 
     def work_began(self) -> None:
         """A worker got work: watch, and look for its output."""
-        if self._timer is None and self.threshold < 1.0:
-            self._timer = self.daemon.loop.call_later(PERIOD, self._look)
+        if self._timer is None and self.period > 0:
+            self._timer = self.daemon.loop.call_later(self.period, self._look)
         self.daemon.logs.work_began()
 
     def usage(self) -> tuple[int, int]:
@@ -47,7 +48,7 @@ class MemoryWatch:
         if self.own_limit is not None:
             pids = [worker.pid for worker in self.daemon.pool.workers.values() if worker.pid]
             pids += [peer.pid for peer in self.daemon.processes.values() if peer.kind == "driver"]
-            return sum(map(usage.unshared, [*pids, os.getpid()])), self.own_limit
+            return sum(map(usage.unshared, [*pids, os.getpid()])), int(self.own_limit * self.threshold)
         used, total = usage.machine()
         return used, int(total * self.threshold)
 
@@ -55,7 +56,7 @@ class MemoryWatch:
         self._timer = None
         if not self.daemon.worker_of:
             return
-        self._timer = self.daemon.loop.call_later(PERIOD, self._look)
+        self._timer = self.daemon.loop.call_later(self.period, self._look)
         now = monotonic()
         if now < self._quiet_until:
             return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aktis._brain.placement import PlacementGroup, Bundle
+from aktis._brain.placement import Bundle, PlacementGroup
 from aktis._brain.resources import to_fixed, to_floats
 from aktis._native import protocol as op
 from aktis._node.actors import describe
@@ -95,7 +95,7 @@ class Requests:
                 timer.cancelled = True
                 reply(False, None)
 
-    def gather(self, kind: str, arguments: dict[str, Any], done: Callable[[list[tuple[Peer, Any]]], None]) -> None:
+    def gather(self, kind: str, done: Callable[[list[tuple[Peer, Any]]], None]) -> None:
         """Ask all drivers and workers; ``done`` gets the answers of those that answered."""
         peers = list(self.daemon.processes.values())
         answers: list[tuple[Peer, Any]] = []
@@ -104,7 +104,7 @@ class Requests:
         def collect(peer: Peer, ok: bool, value: Any) -> None:
             nonlocal missing
             missing -= 1
-            if ok:
+            if ok and not (isinstance(value, dict) and "error" in value):
                 answers.append((peer, value))
             if not missing:
                 done(answers)
@@ -112,7 +112,7 @@ class Requests:
         if not peers:
             done(answers)
         for peer in peers:
-            self.ask(peer, kind, arguments, ANSWER_TIMEOUT, lambda ok, value, peer=peer: collect(peer, ok, value))  # type: ignore[misc]
+            self.ask(peer, kind, {}, ANSWER_TIMEOUT, partial(collect, peer))
 
     # the cluster -----------------------------------------------------------------------------
     def _do_nodes(self, peer: Peer, reply: Reply) -> list[dict[str, Any]]:
@@ -122,6 +122,7 @@ class Requests:
                 "Alive": True,
                 "NodeManagerAddress": "127.0.0.1",
                 "NodeManagerHostname": os.uname().nodename,
+                "NodeName": "127.0.0.1",
                 "Resources": to_floats(node.pool.capacity),
                 "Labels": dict(node.labels),
                 "alive": True,
@@ -163,7 +164,7 @@ class Requests:
         actor = self.daemon.directory.actors.get(actor_id)
         if actor is None:
             return {"state": "UNKNOWN", "sentence": f"Actor {actor_id.hex()} is unknown to the node."}
-        found = {"state": actor.state.value, "actor": describe(actor), "pid": actor.pid}
+        found: dict[str, Any] = {"state": actor.state.value, "actor": describe(actor), "pid": actor.pid}
         if actor.cause is not None:
             found["cause"] = actor.cause
         if actor.state.value in ("PENDING_CREATION", "RESTARTING"):
@@ -180,22 +181,15 @@ class Requests:
         return {**found, "sentence": sentence}
 
     # actors by name --------------------------------------------------------------------------
-    def _do_actor_by_name(self, peer: Peer, reply: Reply, name: str, namespace: str) -> dict[str, Any]:
+    def _do_actor_by_name(self, peer: Peer, reply: Reply, name: str, namespace: str) -> dict[str, Any] | None:
         actor = self.daemon.directory.by_name(name, namespace)
-        if actor is None:
-            raise ValueError(
-                f"There is no living actor named {name!r} in namespace {namespace!r}. "
-                "Actors of other namespaces are found with get_actor(name, namespace=...)."
-            )
-        return describe(actor)
+        return describe(actor) if actor is not None else None
 
-    def _do_list_named_actors(
-        self, peer: Peer, reply: Reply, namespace: str = "", all_namespaces: bool = False
-    ) -> list[dict[str, str]]:
+    def _do_list_named_actors(self, peer: Peer, reply: Reply, namespace: str | None = None) -> list[dict[str, str]]:
         return [
             {"name": name, "namespace": space}
             for space, name in self.daemon.directory.names
-            if all_namespaces or space == namespace
+            if namespace is None or space == namespace
         ]
 
     # key-value store -------------------------------------------------------------------------
@@ -276,45 +270,32 @@ class Requests:
 
     def _do_pg_by_name(self, peer: Peer, reply: Reply, name: str, namespace: str = "") -> dict[str, Any]:
         group = self.daemon.scheduler.groups.by_name(name, namespace)
-        if group is None:
-            raise ValueError(f"There is no placement group named {name!r} in namespace {namespace!r}.")
-        return group.table()
+        return group.table() if group is not None else {}
 
     # looking inside --------------------------------------------------------------------------
     def _do_state(
         self, peer: Peer, reply: Reply, kind: str, filters: list[Any] | None = None, limit: int | None = 100
     ) -> list[dict[str, Any]]:
-        if kind in ("tasks", "objects"):
-            self.gather(
-                kind,
-                {},
-                lambda answers: reply(True, self.state.select(self.state.merge(kind, answers), filters, limit)),
-            )
+        def done(answers: list[tuple[Peer, Any]]) -> None:
+            rows = self.state.tasks(answers) if kind == "tasks" else self.state.objects(answers)
+            reply(True, self.state.select(rows, filters, limit))
+
+        if kind == "tasks":
+            self.gather("events", lambda events: self.gather("tasks", lambda tasks: done(events + tasks)))
+            raise Later
+        if kind == "objects":
+            self.gather("objects", done)
             raise Later
         return self.state.select(self.state.rows(kind), filters, limit)
 
     def _do_timeline(self, peer: Peer, reply: Reply) -> list[dict[str, Any]]:
-        self.gather("timeline", {}, lambda answers: reply(True, self.state.timeline(answers)))
+        self.gather("events", lambda answers: reply(True, self.state.timeline(answers)))
         raise Later
 
     def _do_stacks(self, peer: Peer, reply: Reply) -> list[dict[str, Any]]:
-        def done(answers: list[tuple[Peer, Any]]) -> None:
-            reply(True, [self.state.stacks(peer, value) for peer, value in answers] + [_own_stack()])
-
-        self.gather("stacks", {}, done)
+        self.gather("stacks", lambda answers: reply(True, self.state.stacks(answers)))
         raise Later
 
     def _do_memory(self, peer: Peer, reply: Reply) -> dict[str, Any]:
-        self.gather("memory", {}, lambda answers: reply(True, self.state.memory(answers)))
+        self.gather("memory", lambda answers: reply(True, self.state.memory(answers)))
         raise Later
-
-
-def _own_stack() -> dict[str, Any]:
-    import traceback
-
-    return {
-        "kind": "node",
-        "pid": os.getpid(),
-        "name": "node daemon",
-        "threads": {"main": "".join(traceback.format_stack(sys._getframe()))},
-    }

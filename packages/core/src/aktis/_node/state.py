@@ -12,7 +12,8 @@ from aktis._node.connections import Peer
 if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
 
-KINDS = ("tasks", "actors", "objects", "workers", "nodes", "jobs", "placement_groups")
+KINDS = ("actors", "workers", "nodes", "jobs", "placement_groups")
+"""What the node knows by itself; tasks and objects are known to the processes."""
 
 
 class State:
@@ -24,7 +25,7 @@ class State:
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Rows of a kind that the node knows by itself."""
         if kind not in KINDS:
-            raise ValueError(f"There is no state of {kind!r}; there are {', '.join(KINDS)}.")
+            raise ValueError(f"There is no state of {kind!r}; there are tasks, objects, {', '.join(KINDS)}.")
         return list(getattr(self, f"_{kind}")())
 
     def select(self, rows: list[dict[str, Any]], filters: list[Any] | None, limit: int | None) -> list[dict[str, Any]]:
@@ -35,49 +36,59 @@ class State:
             rows = [row for row in rows if (str(row.get(key)).lower() == str(value).lower()) == (operator == "=")]
         return rows if limit is None else rows[:limit]
 
-    def merge(self, kind: str, answers: list[tuple[Peer, Any]]) -> list[dict[str, Any]]:
-        """Rows that processes told, and for tasks what the event log remembers of finished ones."""
+    def tasks(self, answers: list[tuple[Peer, Any]]) -> list[dict[str, Any]]:
+        """One row per task: what its owner and its executor say, and what is remembered of finished ones."""
         rows: dict[Any, dict[str, Any]] = {}
-        if kind == "tasks":
-            for pid, row in self._events("task"):
-                known = rows.setdefault(row.get("task_id"), {"pid": pid})
-                known.update(row)
-        for peer, value in answers:
-            for row in value or ():
-                key = row.get("task_id") if kind == "tasks" else (row.get("object_id"), peer.pid)
-                known = rows.setdefault(key, {})
-                if known.get("state") in ("FINISHED", "FAILED") and row.get("state") not in ("FINISHED", "FAILED"):
-                    row = {**row, "state": known["state"]}
-                known.update(row)
-                known.setdefault("pid", peer.pid)
+        for row in self._finished(answers):
+            known = rows.setdefault(row["task_id"], row)
+            if known is not row:
+                final = known if known.get("state") in ("FINISHED", "FAILED") else row
+                known.update({**row, "state": final.get("state")})
         return list(rows.values())
 
-    def timeline(self, answers: list[tuple[Peer, Any]]) -> list[dict[str, Any]]:
-        """Chrome trace events: the spans that processes told about."""
-        spans: list[dict[str, Any]] = [row for _, row in self._events("span")]
-        for _, value in answers:
-            spans += value or ()
-        if not spans:
-            for pid, row in self._events("task"):
-                if row.get("start_time") and row.get("end_time"):
-                    spans.append(
-                        {
-                            "name": row.get("name", "task"),
-                            "cat": "task",
-                            "ph": "X",
-                            "ts": row["start_time"] * 1e6,
-                            "dur": (row["end_time"] - row["start_time"]) * 1e6,
-                            "pid": self.daemon.node_id.hex()[:8],
-                            "tid": row.get("worker_pid", pid),
-                            "args": {key: row[key] for key in ("task_id", "state") if key in row},
-                        }
-                    )
-        return sorted(spans, key=lambda span: span.get("ts", 0))
+    def objects(self, answers: list[tuple[Peer, Any]]) -> list[dict[str, Any]]:
+        """Rows of owners and borrowers, then what only the store knows."""
+        rows = [{"pid": peer.pid, **row} for peer, value in answers for row in value or ()]
+        told = {row.get("object_id") for row in rows}
+        return rows + [row for row in self.daemon.objects.rows() if row.get("object_id") not in told]
 
-    def stacks(self, peer: Peer, value: Any) -> dict[str, Any]:
-        """The answer of one process."""
-        name = peer.worker.name if peer.worker is not None else ""
-        return {"kind": peer.kind, "pid": peer.pid, "name": name, "threads": value}
+    def timeline(self, answers: list[tuple[Peer, Any]]) -> list[dict[str, Any]]:
+        """Chrome trace events: one span per call, one row per process."""
+        spans: list[dict[str, Any]] = []
+        pids: dict[int, str] = {}
+        for row in self._finished(answers):
+            if row.get("start_time") is None or row.get("end_time") is None:
+                continue
+            pids[row["pid"]] = row.get("actor_id") or ""
+            spans.append(
+                {
+                    "name": row.get("name") or "task",
+                    "cat": "actor" if row.get("actor_id") else "task",
+                    "ph": "X",
+                    "ts": row["start_time"] * 1e6,
+                    "dur": (row["end_time"] - row["start_time"]) * 1e6,
+                    "pid": "node",
+                    "tid": row["pid"],
+                    "args": {key: row[key] for key in ("task_id", "state", "worker_id", "job_id") if row.get(key)},
+                }
+            )
+        names = [
+            {"name": "thread_name", "ph": "M", "pid": "node", "tid": pid, "args": {"name": f"worker {pid}"}}
+            for pid in sorted(pids)
+        ]
+        return names + sorted(spans, key=lambda span: span["ts"])
+
+    def stacks(self, answers: list[tuple[Peer, Any]]) -> list[dict[str, Any]]:
+        """The threads of all processes that answered."""
+        return [
+            {
+                "kind": peer.kind,
+                "name": peer.worker.name if peer.worker is not None else "",
+                **(value if isinstance(value, dict) else {"threads": value}),
+                "pid": peer.pid,
+            }
+            for peer, value in answers
+        ]
 
     def memory(self, answers: list[tuple[Peer, Any]]) -> dict[str, Any]:
         """Store, machine and processes."""
@@ -99,10 +110,15 @@ class State:
             ],
         }
 
-    def _events(self, kind: str) -> Iterable[tuple[int, dict[str, Any]]]:
+    def _finished(self, answers: list[tuple[Peer, Any]]) -> Iterable[dict[str, Any]]:
+        """Rows about tasks: from processes, and from events of processes that may be gone."""
         for pid, event in self.daemon.requests.events:
-            if event[0] == kind and len(event) > 1 and isinstance(event[1], dict):
-                yield pid, event[1]
+            if event[0] == "task" and isinstance(event[1], dict) and "task_id" in event[1]:
+                yield {"pid": pid, **event[1]}
+        for peer, value in answers:
+            for row in value or ():
+                if "task_id" in row:
+                    yield {"pid": peer.pid, **row}
 
     def _workers(self) -> Iterable[dict[str, Any]]:
         for worker in self.daemon.pool.workers.values():
@@ -186,9 +202,3 @@ class State:
     def _placement_groups(self) -> Iterable[dict[str, Any]]:
         for group in self.daemon.scheduler.groups.groups.values():
             yield group.table()
-
-    def _tasks(self) -> Iterable[dict[str, Any]]:
-        return self.merge("tasks", [])
-
-    def _objects(self) -> Iterable[dict[str, Any]]:
-        return []

@@ -10,7 +10,8 @@ from typing import Any
 class WorkerConfig:
     """Everything a worker knows before it connects to its node.
 
-    The zygote has applied all that concerns the process (environment, import path, directory, log files, setup hook) when ``aktis._native.worker.run`` gets this.
+    The zygote has applied all that concerns the process (environment, import path, directory, log files, setup hook) when
+    ``aktis._native.worker.run`` gets this.
     """
 
     session_name: str

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from aktis import _config
 from aktis._brain.claims import Lease
 from aktis._native import protocol as op
 from aktis._native.protocol import DeathCause
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = 60.0  # seconds from fork to HELLO; a preloading zygote may need long before it forks
 START_ATTEMPTS = 3  # workers in a row that die before HELLO until their environment counts as broken
-IDLE_SURPLUS = 5.0  # seconds that idle workers beyond the number of CPUs are kept
 EXIT_GRACE = 0.5  # seconds between EXIT and SIGKILL
 TAIL_BYTES = 4096  # of the error log, for messages
 
@@ -85,11 +87,13 @@ Key = tuple[bytes, str]
 class WorkerPool:
     """All workers of this node."""
 
-    def __init__(self, daemon: Daemon, first: ZygoteLink) -> None:
+    def __init__(self, daemon: Daemon, first: socket.socket) -> None:
         self.daemon = daemon
+        self.first = ZygoteLink(daemon.loop, first, os.getppid(), self.on_zygote)
+        self.idle_timeout: float = _config.read("IDLE_WORKER_TIMEOUT")
+        self.most: int | None = _config.read("MAX_WORKERS")
         self.workers: dict[bytes, Worker] = {}
         self.by_pid: dict[int, Worker] = {}
-        self.first = first
         self.prepared: dict[str, Prepared] = {}
         self._zygotes: dict[tuple[Any, ...], ZygoteLink] = {}
         self._idle: dict[Key, list[Worker]] = {}
@@ -140,6 +144,8 @@ class WorkerPool:
         starting = [worker for worker in self.workers.values() if worker.phase in (Phase.FORKING, Phase.STARTING)]
         ours = sum((worker.job_id, worker.env) == key for worker in starting)
         room = self.daemon.start_limit - len(starting)
+        if self.most is not None:
+            room = min(room, self.most - len(self.workers))
         for _ in range(min(waiting - ours, room)):
             if not self._fork(key):
                 return
@@ -198,7 +204,9 @@ class WorkerPool:
         if link is None or link.closed:
             environ = {**os.environ, **(prepared.env_vars if preload else {})}
             log_path = f"{self.daemon.session_dir}/logs/node.log"
-            link = spawn_zygote(self.daemon.loop, self.on_zygote, python, preload, self.daemon.runtime, environ, log_path)
+            link = spawn_zygote(
+                self.daemon.loop, self.on_zygote, python, preload, self.daemon.runtime, environ, log_path
+            )
             self._zygotes[key] = link
         return link
 
@@ -390,10 +398,10 @@ class WorkerPool:
     def _plan_trim(self) -> None:
         if not self._trim_planned and self._surplus():
             self._trim_planned = True
-            self.daemon.loop.call_later(IDLE_SURPLUS, self._trim)
+            self.daemon.loop.call_later(self.idle_timeout, self._trim)
 
     def _surplus(self) -> int:
-        return sum(map(len, self._idle.values())) - self.daemon.cpu_count
+        return sum(len(idle) for idle in self._idle.values()) - int(self.daemon.cpu_count)
 
     def _trim(self) -> None:
         """Ask idle workers that are too many whether they may go: they may own objects that others need."""
@@ -403,18 +411,13 @@ class WorkerPool:
         owners = {lease.process_id for lease in self.daemon.scheduler.leases.values()}
         surplus = self._surplus()
         for worker in idle[: max(0, surplus)]:
-            if (
-                now - worker.idle_since >= IDLE_SURPLUS * 0.9
-                and worker.process_id not in owners
-                and worker.peer is not None
-            ):
-                self.daemon.requests.ask(
-                    worker.peer, "may_exit", {}, 5.0, lambda ok, value, w=worker: self._may_exit(w, ok and value)
-                )
+            if now - worker.idle_since < self.idle_timeout * 0.9 or worker.process_id in owners or worker.peer is None:
+                continue
+            self.daemon.requests.ask(worker.peer, "may_exit", {}, 5.0, partial(self._may_exit, worker))
         if surplus > 0:
             self._plan_trim()
 
-    def _may_exit(self, worker: Worker, allowed: Any) -> None:
+    def _may_exit(self, worker: Worker, answered: bool, allowed: Any) -> None:
         if allowed is True and worker.phase is Phase.IDLE and self._surplus() > 0:
             self.ask_to_leave(worker, "The worker was idle.", 5.0)
 

@@ -7,10 +7,11 @@
               requests   │ └──forks──► worker, worker, ...
                          └── node daemon
 
-It talks to the node over one socket pair. ``("fork", number, pickled WorkerConfig)`` is answered with ``("forked", number, pid)`` or
-``("fork_failed", number, text)``; the end of a child is told as ``("exited", pid, wait status)``; ``("notice", level, text)`` is for
-the user. When the socket closes, whatever the reason, the zygote kills its children and their process groups; the first one also
-removes the session's sockets and shared memory. So a node daemon that is killed leaves nothing behind.
+It talks to the node over one socket pair. ``("fork", number, pickled WorkerConfig)`` is answered with
+``("forked", number, pid)`` or ``("fork_failed", number, text)``; the end of a child is told as
+``("exited", pid, wait status)``; ``("notice", level, text)`` is for the user. When the socket closes, whatever the reason, the
+zygote kills its children and their process groups; the first one also removes the session's sockets and shared memory. So
+a node daemon that is killed leaves nothing behind.
 """
 
 from __future__ import annotations

@@ -83,7 +83,13 @@ class ZygoteLink:
 
 
 def spawn_zygote(
-    loop: Loop, listener: Listener, python: str, preload: tuple[str, ...], runtime: str, environ: dict[str, str], log_path: str
+    loop: Loop,
+    listener: Listener,
+    python: str,
+    preload: tuple[str, ...],
+    runtime: str,
+    environ: dict[str, str],
+    log_path: str,
 ) -> ZygoteLink:
     """Start a zygote of its own for an environment. Raises OSError when its interpreter cannot be started."""
     ours, theirs = socket.socketpair()
