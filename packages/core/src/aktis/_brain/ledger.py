@@ -143,6 +143,7 @@ class StoreLedger:
     pooled: int = 0  # of the FREE ones
     promised: int = 0  # of the fresh ones
     disk_problem: str = ""
+    disk_failed_at: float = 0.0
     disk_retry_at: float = 0.0
     spilled_bytes: int = 0
     _commands: list[Command] = field(default_factory=list)
@@ -225,6 +226,7 @@ class StoreLedger:
             self._spillable_again(object_id)
         if problem:
             self.disk_problem = problem
+            self.disk_failed_at = now
             self.disk_retry_at = now + DISK_RETRY
 
     def process_gone(self, process_id: bytes, now: float) -> None:
@@ -274,10 +276,10 @@ class StoreLedger:
             return True
         if now - pending.since < self.grace or self.spilling:
             return False
-        if self.disk_problem:
+        if self.resident and self._excess() > 0:
+            if not self.disk_problem or self.disk_failed_at < pending.since:
+                return False  # something is about to be spilled, or spilling is tried again soon
             refusal = ("out_of_disk", f"the object store is full, and objects cannot be spilled: {self.disk_problem}")
-        elif self.resident and self._excess() > 0:
-            return False
         else:
             refusal = ("full", self._full_text(pending))
         self._commands.append(Reply(pending.process_id, pending.request, False, refusal))

@@ -21,6 +21,9 @@ from typing import Any
 from aktis._brain.ledger import DeleteSpilled, Outcome, Reply, Spill, StoreLedger
 from aktis._store import segment as _segment
 
+StoreReply = tuple[bytes, int, bool, Any]
+"""(process id, request, ok, value), to be sent as REPLY. The value is the segment's name, or (kind, text)."""
+
 DISK_LIMIT = 0.95  # of the disk may be in use for us to write to it
 _CHUNK = 16 << 20
 
@@ -64,7 +67,7 @@ class _Files:
 
 
 class NodeStore:
-    """To be used by one thread. Everything that wants an answer gets it from :meth:`poll`."""
+    """To be used by one thread. Every ``handle_...`` and :meth:`poll` returns the replies that have become ready."""
 
     def __init__(self, store_dir: str, spill_dir: str, capacity: int, *, grace: float | None = None) -> None:
         self.store_dir = store_dir
@@ -73,7 +76,6 @@ class NodeStore:
         self._ledger = StoreLedger(capacity, _Files(store_dir))
         if grace is not None:
             self._ledger.grace = grace
-        self._replies: list[tuple[bytes, int, bool, Any]] = []
         self._work: queue.SimpleQueue[Spill | None] = queue.SimpleQueue()
         self._outcomes: deque[tuple[Spill, str | None]] = deque()
         self._thread: threading.Thread | None = None
@@ -83,32 +85,32 @@ class NodeStore:
 
     # events -------------------------------------------------------------------------------------------------------
 
-    def handle_alloc(self, process_id: bytes, request: int, size: int, object_id: bytes) -> None:
-        """STORE_ALLOC. The answer comes out of :meth:`poll`, mostly of the next one."""
+    def handle_alloc(self, process_id: bytes, request: int, size: int, object_id: bytes) -> list[StoreReply]:
+        """STORE_ALLOC. The answer comes at once, or out of a later call when there is no room now."""
         self._ledger.allocate(process_id, request, size, object_id, time.monotonic())
-        self._act()
+        return self._act()
 
-    def handle_sealed(self, process_id: bytes, items: Iterable[tuple[bytes, str, int]]) -> None:
+    def handle_sealed(self, process_id: bytes, items: Iterable[tuple[bytes, str, int]]) -> list[StoreReply]:
         """STORE_SEALED."""
         now = time.monotonic()
         for object_id, name, size in items:
             self._ledger.sealed(process_id, object_id, name, size, now)
-        self._act()
+        return self._act()
 
-    def handle_freed(self, process_id: bytes, object_ids: Iterable[bytes]) -> None:
+    def handle_freed(self, process_id: bytes, object_ids: Iterable[bytes]) -> list[StoreReply]:
         """STORE_FREED."""
         now = time.monotonic()
         for object_id in object_ids:
             self._ledger.freed(process_id, object_id, now)
         self._ledger.tick(now)
-        self._act()
+        return self._act()
 
-    def process_gone(self, process_id: bytes) -> None:
+    def process_gone(self, process_id: bytes) -> list[StoreReply]:
         self._ledger.process_gone(process_id, time.monotonic())
-        self._act()
+        return self._act()
 
-    def poll(self, now: float | None = None) -> list[tuple[bytes, int, bool, Any]]:
-        """Replies that are ready: (process id, request, ok, value); value: the segment's name, or (kind, text)."""
+    def poll(self, now: float | None = None) -> list[StoreReply]:
+        """Take note of what the spill thread did, and of the time."""
         now = time.monotonic() if now is None else now
         self._drain()
         while self._outcomes:
@@ -118,9 +120,7 @@ class NodeStore:
             else:
                 self._ledger.spill_failed(work.object_id, problem, now)
         self._ledger.tick(now)
-        self._act()
-        replies, self._replies = self._replies, []
-        return replies
+        return self._act()
 
     def next_poll(self, now: float | None = None) -> float | None:
         """In how many seconds to poll although :meth:`fileno` is silent; None: no need."""
@@ -143,6 +143,8 @@ class NodeStore:
             "spilled_objects": sum(one.spilled for one in ledger.objects.values()),
             "spilled_bytes": ledger.spilled_bytes,
             "waiting": len(ledger.queue),
+            "spilling": len(ledger.spilling),
+            "busy": bool(ledger.queue or ledger.spilling),
         }
 
     def objects(self) -> list[dict[str, Any]]:
@@ -169,14 +171,16 @@ class NodeStore:
 
     # commands -----------------------------------------------------------------------------------------------------
 
-    def _act(self) -> None:
+    def _act(self) -> list[StoreReply]:
+        replies: list[StoreReply] = []
         for command in self._ledger.take_commands():
             if isinstance(command, Reply):
-                self._replies.append((command.process_id, command.request, command.ok, command.value))
+                replies.append((command.process_id, command.request, command.ok, command.value))
             elif isinstance(command, DeleteSpilled):
                 _unlink(self._spill_path(command.object_id))
             else:
                 self._start_spill(command)
+        return replies
 
     def _start_spill(self, work: Spill) -> None:
         if self._thread is None:
