@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import pytest
-
 from tests.core.store.helpers import DRIVER, WORKER, Process
 
 READER = """

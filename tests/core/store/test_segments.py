@@ -8,12 +8,12 @@ import os
 
 import numpy as np
 import pytest
+from tests.core.store.helpers import DRIVER, WORKER, Process, files, new_id
+
 from aktis._serialization import pack
 from aktis._store import segment
 from aktis._store.object_store import ObjectMissing, ObjectStore
 from aktis.exceptions import ObjectStoreFullError
-
-from tests.core.store.helpers import DRIVER, WORKER, Process, files, new_id
 
 MB = 1 << 20
 

@@ -8,11 +8,11 @@ import signal
 
 import numpy as np
 import pytest
+from tests.core.store.helpers import DRIVER, WORKER, Process, files, new_id, settle
+
 from aktis._store import node_side
 from aktis._store.object_store import ObjectMissing
 from aktis.exceptions import ObjectStoreFullError, OutOfDiskError
-
-from tests.core.store.helpers import DRIVER, WORKER, Process, files, new_id, settle
 
 MB = 1 << 20
 
