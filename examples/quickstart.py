@@ -177,7 +177,7 @@ def main() -> None:
     start = time.perf_counter()
     aktis.init()
     print(f"aktis is up after {time.perf_counter() - start:.2f} s")
-    chunks = split(offsets, pieces=32)
+    chunks = split(offsets, pieces=16)
     parallel, parallel_s = Display("aktis", len(paths)).timed(run_parallel, corpus, chunks)
     aktis.shutdown()
     sequential, sequential_s = Display("sequential", len(paths)).timed(run_sequential, corpus, chunks)
