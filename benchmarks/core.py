@@ -134,7 +134,7 @@ def run_lines(command: Sequence[str], limit_s: int) -> list[Figure]:
     """Run a measuring process in a process group of its own and read the figures that it writes, one JSON line each."""
     figures: list[Figure] = []
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=HERE
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     problem = ""
     try:
