@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from aktis import _session
+from aktis import _config, _session
 from aktis._native import protocol as op
 from aktis._native.actor_host import ActorHost
 from aktis._native.core import Core
@@ -109,7 +109,7 @@ def _apply_lease(engine: NativeEngine, resources: dict[str, int], accelerators: 
     from aktis._runtime_env.apply import thread_variables
 
     gpus = accelerators.get("GPU")
-    if gpus and not os.environ.get("AKTIS_NOSET_CUDA_VISIBLE_DEVICES"):
+    if gpus and not _config.read("NOSET_CUDA_VISIBLE_DEVICES"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in gpus)
     given = engine.facts.setdefault("thread_variables", {})
     for name in given:

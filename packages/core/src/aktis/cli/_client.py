@@ -36,7 +36,7 @@ class SessionRequestError(RuntimeError):
 def session_bases() -> Iterator[Path]:
     """Folders that session directories of this user are made in."""
     seen = set()
-    for root in (_config.read("TEMP_DIR"), os.environ.get("AKTIS_TMPDIR"), tempfile.gettempdir(), "/tmp"):
+    for root in (_config.read("TEMP_DIR"), tempfile.gettempdir(), "/tmp"):
         for name in ("aktis", f"aktis-{os.getuid()}"):
             base = Path(root or "/tmp", name)
             if base not in seen and base.is_dir() and base.stat().st_uid == os.getuid():
