@@ -155,7 +155,7 @@ class InlineActor:
     def submit(self, call: Call) -> None:
         """Queue a call and run what can run now."""
         with self._mutex:
-            dead = self.state == "DEAD" or (self._exiting and self._exiting or "")
+            dead = self.state == "DEAD" or ((self._exiting and self._exiting) or "")
             if not dead:
                 self._queue.append(call)
         if dead:
@@ -289,7 +289,9 @@ class InlineActor:
             self.instance = None
         self._close_loop()
         unavailable = Failure(
-            ActorUnavailableError(f"{text}; it restarts. This call may or may not have run", actor_id=self.actor_id.hex())
+            ActorUnavailableError(
+                f"{text}; it restarts. This call may or may not have run", actor_id=self.actor_id.hex()
+            )
         )
         again = []
         for call in lost:

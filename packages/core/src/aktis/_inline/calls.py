@@ -254,7 +254,8 @@ class Executor:
             return True
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
         self.reject(
-            call, WorkerCrashedError(f"the worker that ran {call.name} ended itself with exit code {code}", exit_code=code)
+            call,
+            WorkerCrashedError(f"the worker that ran {call.name} ended itself with exit code {code}", exit_code=code),
         )
         return False
 

@@ -182,7 +182,7 @@ class Control:
             "name": group.name,
             "namespace": group.namespace,
             "bundles": bundles,
-            "bundles_to_node_id": {index: self.node_id if group.created and live else "" for index in bundles},
+            "bundles_to_node_id": dict.fromkeys(bundles, self.node_id if group.created and live else ""),
             "strategy": group.strategy,
             "state": ("CREATED" if group.created else "PENDING") if live else "REMOVED",
         }
@@ -268,7 +268,9 @@ class Control:
                 "sentence": f"{name} waits for its actor, which is {actor.state}, with {ahead} calls ahead.",
             }
         if call.state == "RUNNING":
-            how = "a generator that nobody has asked for more" if call.stream else "it has begun, and waits for something"
+            how = (
+                "a generator that nobody has asked for more" if call.stream else "it has begun, and waits for something"
+            )
             return {"sentence": f"{name} is running: {how}."}
         wanted = getattr(call.options, "resources", {})
         need = {key: amount / RESOURCE_UNIT for key, amount in wanted.items()}
@@ -295,7 +297,13 @@ class Control:
 
     def _task_row(self, call: Call) -> dict[str, Any]:
         actor = call.actor
-        kind = "NORMAL_TASK" if actor is None else "ACTOR_CREATION_TASK" if call.function_name == "__init__" else "ACTOR_TASK"
+        kind = (
+            "NORMAL_TASK"
+            if actor is None
+            else "ACTOR_CREATION_TASK"
+            if call.function_name == "__init__"
+            else "ACTOR_TASK"
+        )
         return {
             "task_id": call.task_id.hex(),
             "name": call.name,
@@ -408,9 +416,7 @@ class Control:
         ]
 
     def _do_stacks(self) -> list[dict[str, Any]]:
-        stacks = {
-            str(ident): "".join(traceback.format_stack(frame)) for ident, frame in sys._current_frames().items()
-        }
+        stacks = {str(ident): "".join(traceback.format_stack(frame)) for ident, frame in sys._current_frames().items()}
         return [{"pid": self._engine.pid, "type": "DRIVER", "threads": stacks}]
 
     def _do_memory(self) -> dict[str, Any]:

@@ -189,7 +189,9 @@ class InlineEngine:
         if not self.ledger.possible(amounts, strategy):
             wanted = {name: amount / 10_000 for name, amount in amounts.items()}
             total = {name: amount / 10_000 for name, amount in self.ledger.total.items()}
-            _logger.warning("%s waits for resources that this session will never have: it wants %s of %s", who, wanted, total)
+            _logger.warning(
+                "%s waits for resources that this session will never have: it wants %s of %s", who, wanted, total
+            )
         self.parked.append(retry)
 
     def release(self, lease: Lease) -> None:
@@ -324,9 +326,7 @@ class InlineEngine:
         self.scheduler.drain()
         actor = self.names.get((namespace or self.namespace, name))
         if actor is None:
-            raise ValueError(
-                f"there is no living actor named {name!r} in namespace {namespace or self.namespace!r}"
-            )
+            raise ValueError(f"there is no living actor named {name!r} in namespace {namespace or self.namespace!r}")
         return self.handle_of(actor, strong=False)
 
     def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]:
@@ -351,7 +351,9 @@ class InlineEngine:
         if call is None or call.done:
             return
         if call.actor is not None and force:
-            raise ValueError("force=True is not possible for calls of actors' methods: use aktis.kill() to end the actor")
+            raise ValueError(
+                "force=True is not possible for calls of actors' methods: use aktis.kill() to end the actor"
+            )
         self._cancel(call, recursive)
         self.scheduler.drain()
         self.scheduler.spin()

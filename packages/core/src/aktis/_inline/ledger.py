@@ -86,7 +86,9 @@ class Ledger:
             return group is not None and (group.created or self.fits_group(group))
         return self._free(amounts, self.total, {})
 
-    def acquire(self, amounts: Amounts, strategy: tuple[Any, ...], is_task: bool, held: Amounts | None = None) -> Lease | None:
+    def acquire(
+        self, amounts: Amounts, strategy: tuple[Any, ...], is_task: bool, held: Amounts | None = None
+    ) -> Lease | None:
         """Take ``held`` (``amounts`` when not given) if ``amounts`` are free; None if they are not."""
         take = amounts if held is None else held
         if strategy[0] == "PG":

@@ -42,6 +42,7 @@ class PrivateLoop:
         with _aside():
             self.loop: Any = asyncio.new_event_loop()
         self._turning = threading.Lock()
+        self._closing = False
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], context: contextvars.Context) -> None:
         """Start a coroutine at the next turn, in this context."""
@@ -80,6 +81,8 @@ class PrivateLoop:
                     self.loop.run_forever()
         finally:
             self._turning.release()
+        if self._closing:
+            self.close()
         return worked
 
     def _busy(self) -> bool:
@@ -100,7 +103,8 @@ class PrivateLoop:
         return len(self.loop._selector.get_map() or ()) > 1
 
     def close(self) -> None:
-        """Cancel what runs, let it end, close the loop."""
+        """Cancel what runs, let it end, close the loop. When it is being turned, that is left to who turns it."""
+        self._closing = True
         if self.loop.is_closed() or not self._turning.acquire(blocking=False):
             return
         try:

@@ -1,0 +1,50 @@
+"""One session per engine, shared by all tests that do not end it themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import aktis
+
+CPUS = 4
+CAPACITY: dict[str, Any] = {
+    "num_cpus": CPUS,
+    "resources": {"widget": 2},
+    "log_to_driver": False,
+    "configure_logging": False,
+}
+
+_live = ""  # the engine that the shared session runs on
+
+
+def start(engine: str, **settings: Any) -> Any:
+    """A session on this engine."""
+    if engine == "ray":
+        return aktis.init(include_dashboard=False, **settings)
+    return aktis.init(mode=engine, **settings)
+
+
+@pytest.fixture
+def session(engine: str) -> Iterator[str]:
+    """A running session with four CPUs and two widgets; gives the engine's name."""
+    global _live
+    if not aktis.is_initialized() or _live != engine:
+        aktis.shutdown()
+        start(engine, **CAPACITY)
+        _live = engine
+    yield engine
+    if not aktis.is_initialized():
+        _live = ""
+
+
+@pytest.fixture
+def no_session(engine: str) -> Iterator[str]:
+    """No session runs; one that the test starts is ended. Gives the engine's name."""
+    global _live
+    aktis.shutdown()
+    _live = ""
+    yield engine
+    aktis.shutdown()

@@ -1,0 +1,119 @@
+"""Options of the test suite, and the check that a run leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("aktis")
+    group.addoption("--engine", action="append", choices=["inline", "native"], help="engines of the conformance tests")
+    group.addoption("--api", default="aktis", choices=["aktis", "ray"], help="whose API the conformance tests check")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "differs(reason): we differ from Ray on purpose; skipped with --api ray")
+    config.addinivalue_line("markers", "only(engine, reason): for one engine")
+    if config.getoption("--api") == "ray":
+        _alias_ray()
+    config.stash[_BEFORE] = _snapshot()
+
+
+_BEFORE = pytest.StashKey[dict[str, set[object]]]()
+
+
+def _alias_ray() -> None:
+    """Make ``import aktis`` mean Ray, so that the same tests say what Ray does."""
+
+    for name, module in list(sys.modules.items()):
+        if name == "ray" or name.startswith("ray."):
+            sys.modules["aktis" + name[3:]] = module
+
+
+def _snapshot() -> dict[str, set[object]]:
+    segments = (
+        {path.name for path in SHARED_MEMORY.glob("*") if str(os.getpid()) in path.name}
+        if SHARED_MEMORY.is_dir()
+        else set()
+    )
+    return {
+        "threads": {thread for thread in threading.enumerate() if not thread.daemon},
+        "processes": set(_children()),
+        "shared memory": segments,
+    }
+
+
+def _children() -> list[tuple[int, str]]:
+    """Our living children, as (pid, command)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*") if Path("/proc").is_dir() else ():
+        try:
+            stat = (entry / "stat").read_text()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it ended while we looked
+            continue
+        state, parent = stat.rpartition(")")[2].split()[:2]
+        if int(parent) == os.getpid() and state != "Z":
+            found.append((int(entry.name), command))
+    return found
+
+
+def _leaks(before: dict[str, set[object]]) -> dict[str, set[object]]:
+    deadline = time.monotonic() + 3  # what was told to end may take a moment
+    while True:
+        leaks = {kind: now - before[kind] for kind, now in _snapshot().items() if now - before[kind]}
+        if not leaks or time.monotonic() > deadline:
+            return leaks
+        time.sleep(0.05)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    module = sys.modules.get("aktis")
+    if module is None or hasattr(session.config, "workerinput"):
+        return
+    module.shutdown()
+    if session.config.getoption("--api") == "ray":
+        return
+    gc.collect()
+    leaks = _leaks(session.config.stash[_BEFORE])
+    if leaks:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        for kind, what in leaks.items():
+            if reporter is not None:
+                reporter.write_line(f"LEAK: {kind} left after the session: {sorted(map(str, what))}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def engines(config: pytest.Config) -> list[str]:
+    """The engines that this run is about."""
+    if config.getoption("--api") == "ray":
+        return ["ray"]
+    chosen = config.getoption("--engine")
+    if chosen:
+        return list(dict.fromkeys(chosen))
+    return ["inline", "native"] if importlib.util.find_spec("aktis._native.driver") else ["inline"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", engines(metafunc.config), scope="session")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")
+    differs = item.get_closest_marker("differs")
+    if engine == "ray" and differs:
+        pytest.skip(f"differs from Ray on purpose: {differs.args[0]}")
+    only = item.get_closest_marker("only")
+    if only and engine and engine != only.args[0]:
+        pytest.skip(only.args[1])
