@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from aktis._node.worker_config import WorkerConfig
 
 RUNTIME = "aktis._native.worker"
+NEEDED_BY_ALL = ("aktis._node.worker_config", "aktis._runtime_env.apply", "cloudpickle")
+"""What a worker would import before its first call: 20 ms that every fork saves. (Functions of ``__main__`` are cloudpickled.)"""
+
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Set while modules are preloaded: these libraries would start threads at import, which do not survive a fork."""
 
@@ -206,7 +209,8 @@ def _fork_node(settings: dict[str, Any]) -> socket.socket:
 
 def _import_runtime(zygote: Zygote) -> None:
     try:
-        __import__(zygote.settings.get("runtime", RUNTIME))
+        for name in (zygote.settings.get("runtime", RUNTIME), *NEEDED_BY_ALL):
+            __import__(name)
     except ImportError as error:
         zygote.say("notice", "error", f"The worker runtime cannot be imported by {sys.executable}: {error!r}.")
 
