@@ -95,12 +95,16 @@ class PlacementGroup:
     def ready(self) -> ObjectRef[PlacementGroup]:
         """A reference that becomes ready, with this handle as its value, when the resources are reserved.
 
-        Nothing is scheduled inside the group for that, so a group of custom resources or of GPUs alone gets ready too.
+        It takes none of them, so a group of custom resources or of GPUs alone, or one that is full, gets ready too.
+        If the group is removed first, getting the value raises TaskPlacementGroupRemoved.
         """
-        engine = _engine()
-        if engine.request("pg_wait", pg_id=self.id.binary(), timeout=0):
+        if _engine().request("pg_wait", pg_id=self.id.binary(), timeout=0):
             return aktis.put(self)
-        ref: ObjectRef[PlacementGroup] = _waiting_task().remote(self)
+        from aktis.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        # A task that needs nothing, but nowhere else than in this group: it waits in the scheduler, not in a process.
+        strategy = PlacementGroupSchedulingStrategy(self)
+        ref: ObjectRef[PlacementGroup] = _ready_task().options(scheduling_strategy=strategy).remote(self)
         return ref
 
     def wait(self, timeout_seconds: float = 30) -> bool:
@@ -288,14 +292,11 @@ def _engine() -> Engine:
     return _session.require_engine()
 
 
-def _wait_for_group(group: PlacementGroup) -> PlacementGroup:
-    """Body of the task behind :meth:`PlacementGroup.ready`. The wait sleeps in the engine: no polling."""
-    if not _engine().request("pg_wait", pg_id=group.id.binary(), timeout=None):
-        raise ValueError(f"{group!r} was removed before its resources could be reserved")
+def _is_reserved(group: PlacementGroup) -> PlacementGroup:
+    """Body of the task behind :meth:`PlacementGroup.ready`: when it runs, the resources are there."""
     return group
 
 
 @functools.cache
-def _waiting_task() -> Any:
-    # No CPU: when the group waits for resources, others hold them. Not in the caller's own group either.
-    return aktis.remote(num_cpus=0, max_retries=-1, scheduling_strategy="DEFAULT")(_wait_for_group)
+def _ready_task() -> Any:
+    return aktis.remote(num_cpus=0, max_retries=-1)(_is_reserved)

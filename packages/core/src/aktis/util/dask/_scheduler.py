@@ -21,6 +21,7 @@ from dask.utils import ensure_dict
 import aktis
 from aktis.object_ref import ObjectRef
 from aktis.util.dask._callbacks import Hooks, local_hooks
+from aktis.util.dask._references import find_refs, replace_refs
 
 Key = Hashable
 _SMALL = (int, float, complex, bool, str, bytes, type(None))
@@ -120,15 +121,22 @@ class _Run:
                 return
         options = {**self._remote_args, **self._annotations.get(key, {})}
         task = _task().options(name=f"dask:{_label(key)}", **options)
-        ref = task.remote(node, names, self._pre, self._post, *values)
+        # Dask's optimizations move the references of a persisted collection into the tasks that use them.
+        inner = find_refs(node)
+        ref = task.remote(node, names, [one.hex() for one in inner], self._pre, self._post, *values, *inner)
         self.results[key] = ref
         self.submitted.append(key)
         for hook in self._hooks["postsubmit"]:
             hook(node, key, values, ref)
 
 
-def _run_node(node: GraphNode, names: list[Key], pre: list[Any], post: list[Any], *values: Any) -> Any:
-    """Body of the tasks."""
+def _run_node(
+    node: GraphNode, names: list[Key], inner: list[str], pre: list[Any], post: list[Any], *arguments: Any
+) -> Any:
+    """Body of the tasks. ``arguments`` are the values of ``names``, then of the references inside of the node."""
+    values = arguments[: len(names)]
+    if inner:
+        node = replace_refs(node, dict(zip(inner, arguments[len(names) :])))
     states = [hook(node.key, values) for hook in pre]
     # A task may itself compute a collection: right here, whatever the driver's configuration says.
     with dask.config.set(scheduler="sync"):

@@ -197,7 +197,7 @@ class Pool:
         address: str | None = None,
         remote_args: dict[str, Any] | None = None,
     ) -> None:
-        self._closed = False
+        self._closed = True  # until there is something to close
         self._terminated = False
         if context is not None:
             warnings.warn("the argument context has no effect: the processes of this pool are actors", stacklevel=2)
@@ -219,6 +219,7 @@ class Pool:
         )
         self._functions: OrderedDict[Any, Any] = OrderedDict()
         self._iterators: list[IMapIterator] = []
+        self._closed = False
 
     # one call --------------------------------------------------------------------------------
 
