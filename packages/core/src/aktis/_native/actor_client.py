@@ -58,6 +58,7 @@ class ActorToken(NativeRef):
     """The creator's end of a strong hold: as an object it is counted, lent and borrowed like any other."""
 
     __slots__ = ("actor_id",)
+    actor_id: bytes
 
     def __del__(self) -> None:
         self.core.dropped_actor(self.actor_id)
@@ -429,7 +430,11 @@ class ActorClients:
             connection.send_now((op.CANCEL, record.counter, False, recursive))
             return
         name = record.spec.name
-        record.fail(values.pack_error(exceptions.TaskCancelledError(error_message=f"The call of {name} was cancelled before it ran.")))
+        record.fail(
+            values.pack_error(
+                exceptions.TaskCancelledError(error_message=f"The call of {name} was cancelled before it ran.")
+            )
+        )
         self.core.wake_watchers()
 
     def fail_everything(self, payload: Any) -> None:

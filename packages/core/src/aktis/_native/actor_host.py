@@ -204,7 +204,9 @@ class ActorHost:
 
     def _unknown_group(self, connection: Connection, message: Message) -> None:
         known = ", ".join(sorted(group for group in self.limits if group)) or "none"
-        error = ValueError(f"{self.spec.class_name} has no concurrency group {self.group_of(message)!r}; it has: {known}.")
+        error = ValueError(
+            f"{self.spec.class_name} has no concurrency group {self.group_of(message)!r}; it has: {known}."
+        )
         payload = (op.ERROR, pack_exception(error, message[2]))
         self.executor.reply(Running(self.core, connection, message[1], message[2], None), payload, 0.0)
         self.executor.flush_results()
@@ -319,7 +321,9 @@ class ActorHost:
             if flags < 0:
                 value = await self._stream_async(call, value)
         except asyncio.CancelledError:
-            payload = self._failure(call, KeyboardInterrupt() if call.cancelled else asyncio.CancelledError("cancelled"))
+            payload = self._failure(
+                call, KeyboardInterrupt() if call.cancelled else asyncio.CancelledError("cancelled")
+            )
         except BaseException as error:
             payload = self._failure(call, error)
         else:

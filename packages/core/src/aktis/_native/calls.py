@@ -128,6 +128,3 @@ def when_arguments_ready(call: Call, ready: Callable[[Call], None]) -> None:
     for ref in pending:
         core.when_done(ref, one_done)
     one_done()
-
-
-__all__ = ["DISCARD", "DYNAMIC", "ONE", "STREAM", "Call", "encode_arguments", "fill_slots", "when_arguments_ready"]

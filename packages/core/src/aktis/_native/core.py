@@ -139,9 +139,12 @@ class Core:
         del released
         for ref in list(self.borrowed.values()):
             if ref.owner_address == connection.address and ref.state == PENDING:
-                self.resolve(ref, values.pack_error(exceptions.OwnerDiedError(
-                    f"The owner of ObjectRef({ref.hex()}) died ({connection.address})."
-                )))
+                self.resolve(
+                    ref,
+                    values.pack_error(
+                        exceptions.OwnerDiedError(f"The owner of ObjectRef({ref.hex()}) died ({connection.address}).")
+                    ),
+                )
         for key, carriers in list(self.unacknowledged.items()):
             if carriers and carriers[0] == connection.address:
                 self._acknowledge(key)
@@ -191,7 +194,7 @@ class Core:
         kind = payload[0]
         if kind == op.PICKLE:
             return None
-        hold: list[Any] = [self.restore(*pair, carrier=ref) for pair in payload[-1]]
+        hold: list[Any] = [self.restore(key, address, ref) for key, address in payload[-1]]
         if kind == op.SHARED and type(ref) is NativeRef:
             hold.append(StoreToken(self, payload[1], payload[2]))
             if ref.spec is not None:

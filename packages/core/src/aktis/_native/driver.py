@@ -100,7 +100,10 @@ def _join(settings: InitSettings, address: str, session_dir: str, handle: NodeHa
         "address": info["address"],
     }
     core.info = {"cpus": int(info["resources"].get("CPU", 1)) or 1}
-    limits = {"spill_dir": info["spill_dir"], "object_store_memory": int(info["resources"].get("object_store_memory", 1 << 30))}
+    limits = {
+        "spill_dir": info["spill_dir"],
+        "object_store_memory": int(info["resources"].get("object_store_memory", 1 << 30)),
+    }
     core.store = open_store(core, info["store_dir"], limits)
     engine = NativeEngine(core, facts)
     core.handlers[op.LOG] = output.on_log

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aktis import exceptions
 from aktis._native import handles, narrate, values
 from aktis._native import protocol as op
-from aktis._native.actor_client import ActorClient, ActorClients, ActorHold
+from aktis._native.actor_client import ActorClient, ActorClients
 from aktis._native.calls import Call
 from aktis._native.connection import Connection, Message
 from aktis._native.core import Core
@@ -335,6 +335,3 @@ def first_ready(refs: Sequence[Any], limit: int) -> list[int]:
             if len(found) == limit:
                 break
     return found
-
-
-__all__ = ["ActorHold", "NativeEngine"]

@@ -208,7 +208,11 @@ class Executor:
                     self.inbox.remove(item)
                 except ValueError:
                     break  # it has begun
-                self.answer_error(connection, counter, exceptions.TaskCancelledError(error_message="The task was cancelled before it ran."))
+                self.answer_error(
+                    connection,
+                    counter,
+                    exceptions.TaskCancelledError(error_message="The task was cancelled before it ran."),
+                )
                 return
         call = self.calls.get((connection.peer_id, counter))
         if call is None:
@@ -360,7 +364,9 @@ class Executor:
         if isinstance(error, values.Missing):
             return (op.LOST, [error.object_id])
         if isinstance(error, KeyboardInterrupt) and call.cancelled:
-            return values.pack_error(exceptions.TaskCancelledError(error_message=f"{call.name} was cancelled while it ran."))
+            return values.pack_error(
+                exceptions.TaskCancelledError(error_message=f"{call.name} was cancelled while it ran.")
+            )
         if isinstance(error, SystemExit):
             code = error.code if error.code is not None else 0
             self.leaving = f"sys.exit({code!r}) was called in {call.name}"

@@ -13,7 +13,7 @@ from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.actor_client import ActorClient, ActorHold, ActorToken
 from aktis._native.calls import Call, encode_arguments, fill_slots, when_arguments_ready
-from aktis._native.refs import VALUE, NativeRef, restore_reference
+from aktis._native.refs import VALUE, NativeRef
 from aktis._serialization import pack_exception, pack_function
 from aktis.actor import ActorHandle
 
@@ -30,7 +30,8 @@ def describe(methods: Mapping[str, MethodDescriptor]) -> tuple[Any, ...]:
         parameters = None
         if method.signature is not None:
             parameters = tuple(
-                (p.name, int(p.kind), p.default is not inspect.Parameter.empty) for p in method.signature.parameters.values()
+                (p.name, int(p.kind), p.default is not inspect.Parameter.empty)
+                for p in method.signature.parameters.values()
             )
         rows.append((method.name, method.is_generator, method.is_coroutine, parameters, method.defaults))
     return tuple(rows)
@@ -127,7 +128,11 @@ def create(
         if options.get_if_exists and answer == "exists":
             return by_name(engine, options.name, namespace)
     else:
-        when_arguments_ready(call, lambda _: _send_creation(engine, client, spec, call, state[1], wait=False))
+
+        def send(_: Call) -> None:
+            _send_creation(engine, client, spec, call, state[1], wait=False)
+
+        when_arguments_ready(call, send)
     hold = ActorHold(client, token)
     return ActorHandle(engine, actor_id, cls.name, cls.methods, hold)
 
@@ -228,10 +233,11 @@ def restore_handle(
 
     engine: Any = _session.current
     if engine is None or not hasattr(engine, "actors"):
-        raise RuntimeError("An actor handle was unpickled where no session of the native engine runs: call aktis.init() first.")
+        raise RuntimeError(
+            "An actor handle was unpickled where no session of the native engine runs: call aktis.init() first."
+        )
     client = engine.actors.client(actor_id, class_name, subscribe=True)
     configure(client, facts)
-    return ActorHandle(engine, actor_id, class_name, restore_methods(rows), ActorHold(client, token), weak=token is None)
-
-
-__all__ = ["by_name", "create", "of_spec", "reduce", "restore_handle", "restore_reference"]
+    return ActorHandle(
+        engine, actor_id, class_name, restore_methods(rows), ActorHold(client, token), weak=token is None
+    )

@@ -12,10 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aktis import exceptions
-from aktis._native import pacing
+from aktis._native import pacing, values
 from aktis._native import protocol as op
-from aktis._native import values
-from aktis._native.refs import NativeRef
 
 if TYPE_CHECKING:
     from aktis._native.connection import Connection
@@ -281,7 +279,3 @@ class LeasePool:
         for record in records:
             record.fail(payload)
         self.core.wake_watchers()
-
-
-def single_result(record: Any) -> bool:
-    return type(record) is NativeRef

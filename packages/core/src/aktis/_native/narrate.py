@@ -59,7 +59,10 @@ def context(engine: NativeEngine) -> dict[str, Any]:
     if call is not None:
         named = call.options.get("name") if isinstance(call.options, dict) else None
         result.update(
-            task_id=call.task_id.hex(), task_name=named or call.name, task_function_name=call.name, is_canceled=call.cancelled
+            task_id=call.task_id.hex(),
+            task_name=named or call.name,
+            task_function_name=call.name,
+            is_canceled=call.cancelled,
         )
     host = executor.host
     if host is not None:
@@ -74,7 +77,10 @@ def context(engine: NativeEngine) -> dict[str, Any]:
             accelerator_ids=facts.get("actor_accelerators", {}),
         )
     if group:
-        result.update(placement_group_id=group[0].hex() if isinstance(group[0], bytes) else group[0], capture_child_tasks=bool(group[1]))
+        result.update(
+            placement_group_id=group[0].hex() if isinstance(group[0], bytes) else group[0],
+            capture_child_tasks=bool(group[1]),
+        )
     return result
 
 
@@ -98,7 +104,7 @@ def explain(engine: NativeEngine, ref: Any) -> dict[str, Any]:
         return {"state": "ready", "sentence": f"{ref!r} is ready: its value is {where}."}
     if ref.state == FAILED:
         error = values.to_exception(ref.value)
-        chain = []
+        chain: list[str] = []
         cause: BaseException | None = error
         while cause is not None and len(chain) < 20:
             chain.append(f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}")
@@ -154,7 +160,10 @@ def _explain_task(engine: NativeEngine, record: Any, binding: TaskBinding) -> di
         "workers": len(pool.leases),
     }  # fmt: skip
     needs = ", ".join(f"{amount:g} {name}" for name, amount in resources.items()) or "no resources"
-    sentence = f"{binding.name} waits for a worker ({needs}); {ahead} calls are ahead of it, {len(pool.leases)} workers run such calls."
+    sentence = (
+        f"{binding.name} waits for a worker ({needs}); {ahead} calls are ahead of it, "
+        f"{len(pool.leases)} workers run such calls."
+    )
     try:
         told = engine.request("explain", key_id=pool.key_id, process_id=engine.core.process_id)
     except Exception:
@@ -168,7 +177,12 @@ def _explain_task(engine: NativeEngine, record: Any, binding: TaskBinding) -> di
 
 def _explain_method(record: Any, binding: MethodBinding) -> dict[str, Any]:
     client: ActorClient = binding.client
-    base = {"state": "pending", "task": binding.name, "actor_id": client.actor_id.hex(), "actor_state": client.phase.value}
+    base = {
+        "state": "pending",
+        "task": binding.name,
+        "actor_id": client.actor_id.hex(),
+        "actor_state": client.phase.value,
+    }
     if record.counter in client.pending:
         ahead = list(client.pending).index(record.counter)
         text = f"{binding.name} was sent to its actor; {ahead} calls of this process are ahead of it."

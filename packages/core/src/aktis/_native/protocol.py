@@ -175,7 +175,9 @@ class ActorSpec:
 class DeathCause:
     """Why a worker or actor is gone, in words and as data."""
 
-    kind: str  # "crashed" | "oom" | "killed" | "exited" | "init_failed" | "owner_died" | "node_died" | "unschedulable" | "env_failed" | "pg_removed"
+    # "crashed" | "oom" | "killed" | "exited" | "init_failed" | "owner_died" | "node_died" | "unschedulable"
+    # | "env_failed" | "pg_removed"
+    kind: str
     text: str
     exit_code: int | None = None
     signal: int | None = None

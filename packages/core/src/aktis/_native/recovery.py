@@ -41,7 +41,9 @@ class Recovery:
         reason = ""
         if lineage is None:
             reason = "it was made by aktis.put(), so that nothing is known about how to make it again"
-        elif lineage.spec.max_retries == 0 if not isinstance(lineage.spec, Call) else lineage.spec.spec.max_retries == 0:
+        elif (
+            lineage.spec.max_retries == 0 if not isinstance(lineage.spec, Call) else lineage.spec.spec.max_retries == 0
+        ):
             reason = "the task that made it has max_retries=0"
         elif attempts >= MOST_ATTEMPTS:
             reason = f"it was made again {attempts} times already"

@@ -13,6 +13,7 @@ from aktis._native import values
 from aktis._native.pump import Waiter
 from aktis._native.refs import NativeRef
 from aktis._serialization import pack
+from aktis.object_ref import ObjectRef
 
 if TYPE_CHECKING:
     from aktis._native.calls import Call
@@ -35,10 +36,14 @@ class Stream:
         self.connection: Connection | None = None
         self.cancel: Callable[[], None] | None = None
         self._callbacks: list[Callable[[], None]] = []
-        self.completed_ref = NativeRef(core, call.counter, 0, call, None)
+        self.completed_ref: ObjectRef[Any] = NativeRef(core, call.counter, 0, call, None)
 
     def public(self) -> Any:
         return self.completed_ref if self.dynamic else ObjectRefGenerator(self)
+
+    def _end_ref(self) -> NativeRef:
+        assert isinstance(self.completed_ref, NativeRef)
+        return self.completed_ref
 
     # filled by the leader ---------------------------------------------------------------------
     def item(self, connection: Connection, index: int, payload: Any) -> None:
@@ -56,15 +61,16 @@ class Stream:
         if type(value) is tuple and value[0] == op.ERROR:
             self.fail(value)
             return
+        end = self._end_ref()
         if self.dynamic:
             packed = pack(DynamicObjectRefGenerator([ref for ref in self.items if ref is not None]))
-            self.core.resolve(self.completed_ref, values.encode_packed(self.core, packed, self.completed_ref.binary()))
+            self.core.resolve(end, values.encode_packed(self.core, packed, end.binary()))
         elif isinstance(value, int) and value < len(self.items):
             text = f"A generator was run again and yielded {value} items, {len(self.items)} the first time."
             self.fail(values.pack_error(exceptions.StreamingGeneratorReplayInconsistentError(text)))
             return
         else:
-            self.core.resolve(self.completed_ref, None)
+            self.core.resolve(end, None)
         self.ended = True
         self._wake()
 
@@ -74,7 +80,7 @@ class Stream:
             ref = NativeRef(self.core, self.counter, len(self.items) + 1, None, None)
             self.core.resolve(ref, payload)
             self.items.append(ref)
-        self.core.resolve(self.completed_ref, payload)
+        self.core.resolve(self._end_ref(), payload)
         self.ended = True
         self._wake()
 

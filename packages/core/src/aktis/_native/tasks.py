@@ -65,7 +65,9 @@ class TaskBinding:
             else:
                 counter = next(client.counters)
                 core = client.core
-                ref = NativeRef(core, counter, 0, self, (op.CALL, counter, self.function_id, args, None, 1, self.wire_options))
+                ref = NativeRef(
+                    core, counter, 0, self, (op.CALL, counter, self.function_id, args, None, 1, self.wire_options)
+                )
                 if client.track is not None:
                     client.track(ref)
                 pool = self.pool
@@ -235,9 +237,8 @@ class TaskClient:
         self.retries.pop(record.counter, None)
         self.cancelled.discard(record.counter)
         record.succeed(value)
-        if type(record) is NativeRef:
-            if type(record.hold) is not list:
-                record.spec = None
+        if type(record) is NativeRef and type(record.hold) is not list:
+            record.spec = None
         if carries_references(value):
             connection.post_in_pump((op.RECEIVED, [record.counter]))
 
@@ -274,7 +275,11 @@ class TaskClient:
         """The worker is gone: run the call again, or fail it with the cause."""
         if record.counter in self.cancelled:
             self.cancelled.discard(record.counter)
-            record.fail(values.pack_error(exceptions.TaskCancelledError(error_message=f"Task {record.spec.name} was cancelled.")))
+            record.fail(
+                values.pack_error(
+                    exceptions.TaskCancelledError(error_message=f"Task {record.spec.name} was cancelled.")
+                )
+            )
         elif not begun:
             pool.queue.appendleft(record)
         elif cause.kind == "pg_removed":
@@ -344,7 +349,9 @@ class TaskClient:
                 lease.connection.send_now((op.CANCEL, counter, force, recursive))
                 return
         self.cancelled.add(counter)
-        record.fail(values.pack_error(exceptions.TaskCancelledError(error_message=f"Task {record.spec.name} was cancelled.")))
+        record.fail(
+            values.pack_error(exceptions.TaskCancelledError(error_message=f"Task {record.spec.name} was cancelled."))
+        )
         self.core.wake_watchers()
 
     def fail_everything(self, payload: Any) -> None:

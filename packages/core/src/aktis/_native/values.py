@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis import exceptions
 from aktis._native import protocol as op
-from aktis._native.refs import FAILED, PAYLOAD, PENDING, VALUE, NativeRef
 from aktis._serialization import Packed, pack, pack_exception, unpack, unpack_exception
-from aktis.object_ref import ObjectRef
 
 if TYPE_CHECKING:
     from aktis._native.core import Core
@@ -142,25 +140,9 @@ def pack_error(error: BaseException) -> tuple[Any, ...]:
     return (op.ERROR, pack_exception(error))
 
 
-def raise_error(payload: tuple[Any, ...]) -> None:
-    """Raise what an ERROR payload holds; a task's error as an instance of the user's class too."""
-    raise to_exception(payload)
-
-
 def to_exception(payload: tuple[Any, ...]) -> BaseException:
+    """What an ERROR payload holds; a task's error as an instance of the user's class too."""
     error = unpack_exception(payload[1])
     if isinstance(error, exceptions.AktisTaskError):
         return error.as_instanceof_cause()
     return error
-
-
-def payload_of(ref: NativeRef) -> Any:
-    """A resolved reference's payload, ready to be an argument of a message."""
-    return ref.value
-
-
-def is_reference(value: Any) -> bool:
-    return isinstance(value, ObjectRef)
-
-
-__all__ = ["FAILED", "PAYLOAD", "PENDING", "VALUE"]
