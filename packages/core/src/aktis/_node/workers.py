@@ -141,6 +141,8 @@ class WorkerPool:
     # births ----------------------------------------------------------------------------------
     def _start_enough(self, key: Key) -> None:
         waiting = len(self._waiting.get(key, ()))
+        if not waiting:
+            return
         starting = [worker for worker in self.workers.values() if worker.phase in (Phase.FORKING, Phase.STARTING)]
         ours = sum((worker.job_id, worker.env) == key for worker in starting)
         room = self.daemon.start_limit - len(starting)
@@ -247,6 +249,18 @@ class WorkerPool:
             worker.lease = None
             worker.phase = Phase.IDLE
             self._next_lease(worker)
+        elif worker.phase is Phase.ACTOR:
+            self._have_spare((worker.job_id, worker.env))
+
+    def _have_spare(self, key: Key) -> None:
+        """An actor keeps its worker, and where there is one actor there often comes another: have a worker ready for it."""
+        if self._idle.get(key) or self._waiting.get(key):
+            return
+        if not any(worker.phase in (Phase.FORKING, Phase.STARTING) for worker in self._of(key)):
+            self._fork(key)
+
+    def _of(self, key: Key) -> list[Worker]:
+        return [worker for worker in self.workers.values() if (worker.job_id, worker.env) == key]
 
     # deaths ----------------------------------------------------------------------------------
     def on_zygote(self, link: ZygoteLink, message: tuple[Any, ...]) -> None:
