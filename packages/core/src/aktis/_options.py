@@ -90,7 +90,7 @@ def units(name: str, value: Any) -> int:
         raise ValueError(f"{name} must not be negative, got {value!r}")
     if value == float("inf"):
         raise ValueError(f"{name} must be finite, got {value!r}")
-    amount = round(value * RESOURCE_UNIT)
+    amount: int = round(value * RESOURCE_UNIT)
     if amount == 0 and value > 0:
         raise ValueError(f"{name}={value!r} is too small: resources are counted in steps of 0.0001")
     return amount

@@ -215,7 +215,7 @@ def describe_class(cls: type) -> ClassDescriptor:
         )
     constructor = None if cls.__init__ is object.__init__ else cls.__init__  # type: ignore[misc]
     signature = _signatures.signature_of(constructor, skip_self=True) if constructor else inspect.Signature()
-    if constructor is None and cls.__new__ is not object.__new__:
+    if constructor is None and "__new__" in {name for base in cls.__mro__[:-1] for name in vars(base)}:
         signature = None
     return ClassDescriptor(cls, f"{cls.__module__}.{cls.__qualname__}", methods, is_async, signature)
 

@@ -52,9 +52,7 @@ class PoolWorker:
             before = dict(self._module)
             initializer(*initargs)
             self._set = {
-                name: value
-                for name, value in self._module.items()
-                if name not in before or before[name] is not value
+                name: value for name, value in self._module.items() if name not in before or before[name] is not value
             }
 
     def run(self, function: list[Any], kind: int, batch: list[Any]) -> list[Any] | Failure:
