@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from aktis._serialization import diagnose, pack
+from aktis._serialization import diagnose, pack, pack_arguments, unpack
 from aktis._serialization.inspect import inspect_serializability
 from aktis.exceptions import SerializationError
 
@@ -65,6 +65,13 @@ def test_message():
     assert str(caught.value) == "cannot pickle config[\"callbacks\"][2].lock: cannot pickle '_thread.lock' object"
     assert caught.value.paths == ('config["callbacks"][2].lock',)
     assert isinstance(caught.value, TypeError)
+
+
+def test_arguments_have_the_names_of_their_parameters():
+    assert unpack(pack_arguments((1,), {"b": 2}).data) == ((1,), {"b": 2})
+    with pytest.raises(SerializationError) as caught:
+        pack_arguments((1, Holder(lock=LOCK), [LOCK]), {"config": {"x": threading.Lock()}}, ["first", "second"])
+    assert caught.value.paths == ("second.lock", "args[2][0]", 'config["x"]')
 
 
 def test_functions_are_looked_into():

@@ -8,6 +8,7 @@ from aktis._serialization.values import (
     deregister_serializer,
     note_reference,
     pack,
+    pack_arguments,
     register_serializer,
     unpack,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "explain_failure",
     "note_reference",
     "pack",
+    "pack_arguments",
     "pack_exception",
     "pack_function",
     "register_serializer",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,24 @@ def explain_failure(value: Any, name: str, error: BaseException) -> Serializatio
         found = []
     if not found:
         return SerializationError(f"{name} (a {_type_name(value)}) cannot be pickled: {error}")
+    return _report(found)
+
+
+def explain_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], error: SerializationError
+) -> SerializationError:
+    """The same for the arguments of a call: paths begin with the names of the parameters, as far as ``names`` has them."""
+    found: list[Culprit] = []
+    named = [(names[i] if i < len(names) else f"args[{i}]", value) for i, value in enumerate(args)]
+    for name, value in [*named, *kwargs.items()]:
+        try:
+            found += diagnose(value, name)
+        except Exception:  # a diagnosis must not hide what it was made for
+            continue
+    return _report(found[:MAX_FOUND]) if found else error
+
+
+def _report(found: list[Culprit]) -> SerializationError:
     lines = [str(culprit) for culprit in found]
     paths = tuple(culprit.path for culprit in found)
     if len(lines) == 1:

@@ -15,10 +15,10 @@ import pickle
 import sys
 import threading
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from aktis.exceptions import OutOfBandObjectRefSerializationException
+from aktis.exceptions import OutOfBandObjectRefSerializationException, SerializationError
 
 if TYPE_CHECKING:
     from aktis.object_ref import ObjectRef
@@ -80,6 +80,16 @@ def pack(value: Any, name: str = "value") -> Packed:
         return Packed(data, buffers, refs)
     finally:
         _running.refs = outer
+
+
+def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str] = ()) -> Packed:
+    """Pickle ``(args, kwargs)`` of a call; ``names`` of the parameters are for the message when that fails."""
+    try:
+        return pack((args, kwargs), "the arguments")
+    except SerializationError as error:
+        from aktis._serialization.diagnose import explain_arguments
+
+        raise explain_arguments(args, kwargs, names, error) from error.__cause__
 
 
 def unpack(data: bytes | memoryview, buffers: Any = ()) -> Any:
