@@ -100,7 +100,6 @@ class Actor:
     cause: DeathCause | None = None
     subscribers: dict[bytes, None] = field(default_factory=dict)
     created: float = 0.0
-    ended: float = 0.0
     label: str = ""  # repr of the instance, when it has one of its own
 
     def view(self) -> ActorView:
@@ -170,25 +169,25 @@ class Directory:
                 self._terminate(actor, now)
 
     # deaths ----------------------------------------------------------------------------------
-    def constructor_failed(self, actor_id: bytes, epoch: int, worker_id: bytes, cause: DeathCause, now: float) -> None:
+    def constructor_failed(self, actor_id: bytes, epoch: int, worker_id: bytes, cause: DeathCause) -> None:
         """``__init__`` raised: a restart would not help."""
         actor = self._current(actor_id, epoch, worker_id)
         if actor is not None:
-            self._die(actor, cause, now, kill=True)
+            self._die(actor, cause, kill=True)
 
-    def unplaceable(self, actor_id: bytes, cause: DeathCause, now: float) -> None:
+    def unplaceable(self, actor_id: bytes, cause: DeathCause) -> None:
         """There will never be a place, or no environment, for the actor."""
         actor = self.actors.get(actor_id)
         if actor is not None and actor.state is not State.DEAD:
-            self._die(actor, cause, now, kill=True)
+            self._die(actor, cause, kill=True)
 
-    def exiting(self, actor_id: bytes, epoch: int, worker_id: bytes, text: str, now: float) -> None:
+    def exiting(self, actor_id: bytes, epoch: int, worker_id: bytes, text: str) -> None:
         """The actor leaves on its own account. Its worker ends itself."""
         actor = self._current(actor_id, epoch, worker_id)
         if actor is not None:
-            self._die(actor, DeathCause("exited", text or "The actor exited.", pid=actor.pid), now, kill=False)
+            self._die(actor, DeathCause("exited", text or "The actor exited.", pid=actor.pid), kill=False)
 
-    def worker_died(self, worker_id: bytes, cause: DeathCause, now: float) -> bytes | None:
+    def worker_died(self, worker_id: bytes, cause: DeathCause) -> bytes | None:
         """A worker is gone; if it was an actor, that restarts or dies. Returns the actor's id."""
         actor_id = self._by_worker.pop(worker_id, None)
         if actor_id is None:
@@ -196,28 +195,28 @@ class Directory:
         actor = self.actors.get(actor_id)
         if actor is None or actor.state is State.DEAD or actor.worker_id != worker_id:
             return actor_id
-        self._restart_or_die(actor, cause, now)
+        self._restart_or_die(actor, cause)
         return actor_id
 
-    def place_lost(self, actor_id: bytes, cause: DeathCause, now: float) -> None:
+    def place_lost(self, actor_id: bytes, cause: DeathCause) -> None:
         """The worker that was being prepared for the actor died before it could become the actor."""
         actor = self.actors.get(actor_id)
         if actor is not None and actor.state in (State.PENDING_CREATION, State.RESTARTING) and not actor.worker_id:
-            self._restart_or_die(actor, cause, now)
+            self._restart_or_die(actor, cause)
 
-    def kill(self, actor_id: bytes, no_restart: bool, now: float) -> None:
+    def kill(self, actor_id: bytes, no_restart: bool) -> None:
         """Somebody wants it dead. Without ``no_restart`` it comes back if it has restarts left."""
         actor = self.actors.get(actor_id)
         if actor is None or actor.state is State.DEAD:
             return
         cause = DeathCause("killed", "The actor was killed with kill().", pid=actor.pid)
         if no_restart or actor.restarts_left == 0:
-            self._die(actor, cause, now, kill=True)
+            self._die(actor, cause, kill=True)
         elif actor.worker_id:
             worker_id = actor.worker_id
             self._by_worker.pop(worker_id, None)
             self.outbox.append(KillWorker(actor_id, worker_id, cause.text))
-            self._restart_or_die(actor, cause, now)
+            self._restart_or_die(actor, cause)
 
     def release(self, actor_id: bytes, now: float) -> None:
         """The owner's last handle is gone: let the actor finish its calls, then end it."""
@@ -228,22 +227,21 @@ class Directory:
         if actor.state is State.ALIVE:
             self._terminate(actor, now)
 
-    def process_gone(self, process_id: bytes, now: float) -> None:
+    def process_gone(self, process_id: bytes) -> None:
         """A process died: the actors it owns share its fate."""
         for actor in list(self.actors.values()):
             actor.subscribers.pop(process_id, None)
             if actor.state is not State.DEAD and actor.spec.owner == process_id and not actor.spec.detached:
                 text = f"The owner of the actor, process {process_id.hex()}, is gone."
-                self._die(actor, DeathCause("owner_died", text, pid=actor.pid), now, kill=True)
+                self._die(actor, DeathCause("owner_died", text, pid=actor.pid), kill=True)
 
-    def job_gone(self, job_id: bytes, now: float) -> None:
+    def job_gone(self, job_id: bytes) -> None:
         """A driver left: all its actors go, detached ones excepted."""
         for actor in list(self.actors.values()):
             if actor.state is not State.DEAD and actor.spec.job_id == job_id and not actor.spec.detached:
                 self._die(
                     actor,
                     DeathCause("owner_died", "The driver of the actor's job left.", pid=actor.pid),
-                    now,
                     kill=True,
                 )
 
@@ -256,7 +254,7 @@ class Directory:
                 self._ending.pop(actor_id)
             elif actor.deadline <= now:
                 text = f"All handles are gone, and the actor did not finish its calls within {GRACE:g} s."
-                self._die(actor, DeathCause("exited", text, pid=actor.pid), now, kill=True)
+                self._die(actor, DeathCause("exited", text, pid=actor.pid), kill=True)
             else:
                 soonest = actor.deadline if soonest is None else min(soonest, actor.deadline)
         return soonest
@@ -298,7 +296,7 @@ class Directory:
         for actor_id, actor in self.actors.items():
             dead = actor.state is State.DEAD
             assert dead == (actor_id in self._dead)
-            assert dead == (actor.cause is not None and actor.ended > 0) or not dead
+            assert actor.cause is not None or not dead, "the dead have a cause"
             assert actor.state is not State.ALIVE or self._by_worker.get(actor.worker_id) == actor_id
             assert dead or not actor.spec.name or self.names.get((actor.spec.namespace, actor.spec.name)) == actor_id
         assert len(self._dead) <= KEEP_DEAD
@@ -311,9 +309,9 @@ class Directory:
             return None
         return actor
 
-    def _restart_or_die(self, actor: Actor, cause: DeathCause, now: float) -> None:
+    def _restart_or_die(self, actor: Actor, cause: DeathCause) -> None:
         if actor.restarts_left == 0 or actor.released:
-            self._die(actor, cause, now, kill=False)
+            self._die(actor, cause, kill=False)
             return
         if actor.restarts_left > 0:
             actor.restarts_left -= 1
@@ -325,7 +323,7 @@ class Directory:
         self.outbox.append(Place(actor))
         self._publish(actor)
 
-    def _die(self, actor: Actor, cause: DeathCause, now: float, kill: bool) -> None:
+    def _die(self, actor: Actor, cause: DeathCause, kill: bool) -> None:
         actor_id = actor.spec.actor_id
         if actor.worker_id:
             if kill:
@@ -334,7 +332,6 @@ class Directory:
             self.outbox.append(Unplace(actor_id))
         actor.state = State.DEAD
         actor.cause = cause
-        actor.ended = now
         actor.deadline = None
         self._ending.pop(actor_id, None)
         if actor.spec.name:

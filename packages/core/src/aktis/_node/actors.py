@@ -48,7 +48,7 @@ class ActorShell:
 
     def on_kill(self, peer: Peer, message: Message) -> None:
         """ACTOR_KILL actor_id, no_restart."""
-        self.directory.kill(message[1], bool(message[2]), monotonic())
+        self.directory.kill(message[1], bool(message[2]))
 
     def on_release(self, peer: Peer, message: Message) -> None:
         """ACTOR_RELEASE actor_id: the owner's last strong handle is gone."""
@@ -69,14 +69,14 @@ class ActorShell:
         if peer.worker is not None:
             data = error[1] if isinstance(error, tuple) else error
             cause = DeathCause("init_failed", "The actor's constructor raised.", pid=peer.pid, error=data)
-            self.directory.constructor_failed(actor_id, epoch, peer.worker.worker_id, cause, monotonic())
+            self.directory.constructor_failed(actor_id, epoch, peer.worker.worker_id, cause)
 
     def on_exiting(self, peer: Peer, message: Message) -> None:
         """ACTOR_EXITING actor_id, epoch, text. The worker ends by itself; it is killed if it does not within 30 s."""
         _, actor_id, epoch, text = message
         if peer.worker is not None:
             peer.worker.exit_text = text or "The actor exited."
-            self.directory.exiting(actor_id, epoch, peer.worker.worker_id, text, monotonic())
+            self.directory.exiting(actor_id, epoch, peer.worker.worker_id, text)
             worker = peer.worker
             self.daemon.loop.call_later(actors.GRACE, lambda: self.daemon.pool.kill(worker))
 
@@ -127,7 +127,7 @@ class ActorShell:
                 spec.env, monotonic(),
             )  # fmt: skip
         else:
-            self.directory.unplaceable(spec.actor_id, DeathCause("env_failed", state), monotonic())
+            self.directory.unplaceable(spec.actor_id, DeathCause("env_failed", state))
 
     def env_settled(self, env: str) -> None:
         """An environment is ready, or will never be."""

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
 
-from aktis._brain.actors import Directory
+from aktis._brain.actors import Directory, State
 from aktis._brain.claims import Node
 from aktis._brain.resources import ResourcePool, to_floats
 from aktis._brain.scheduler import Scheduler
@@ -252,12 +252,11 @@ class Daemon:
         if peer.kind == "tool":
             return
         self.processes.pop(peer.process_id, None)
-        now = monotonic()
         self.objects.process_gone(peer.process_id)
         if peer.kind == "worker" and peer.worker is not None:
             self.pool.connection_lost(peer.worker)
         self.leases.process_gone(peer.process_id)
-        self.directory.process_gone(peer.process_id, now)
+        self.directory.process_gone(peer.process_id)
         if peer.kind == "driver":
             self._driver_left(peer)
 
@@ -265,12 +264,15 @@ class Daemon:
         job = self.jobs[peer.job_id]
         job.peer = None
         job.ended = time()
-        self.directory.job_gone(job.job_id, monotonic())
+        self.directory.job_gone(job.job_id)
         self.scheduler.job_gone(job.job_id)
         self._settle()
         self.pool.end_job(job.job_id)
         self.old_jobs = [*self.old_jobs[-99:], job]
-        if not any(actor.spec.job_id == job.job_id and not actor.ended for actor in self.directory.actors.values()):
+        if not any(
+            actor.spec.job_id == job.job_id and actor.state is not State.DEAD
+            for actor in self.directory.actors.values()
+        ):
             del self.jobs[job.job_id]
         if not any(other.peer is not None for other in self.jobs.values()):
             self.end("The last driver left.")

@@ -115,7 +115,7 @@ class Leases:
         elif isinstance(command, claims.DemandFailed):
             self._tell_failure(command.process_id, command.key_id, command.kind, command.text)
         elif isinstance(command, claims.ActorUnplaceable):
-            daemon.directory.unplaceable(command.actor_id, DeathCause(command.kind, command.text), monotonic())
+            daemon.directory.unplaceable(command.actor_id, DeathCause(command.kind, command.text))
         elif isinstance(command, claims.EndLease):
             self._end_lease(command.lease, DeathCause(command.kind, command.text))
         elif isinstance(command, claims.GroupCreated):
@@ -168,7 +168,7 @@ class Leases:
         self.daemon.worker_of.pop(lease.lease_id, None)
         self.scheduler.release(lease.lease_id)
         if worker.actor_id is not None:
-            self.daemon.directory.worker_died(worker.worker_id, cause, monotonic())
+            self.daemon.directory.worker_died(worker.worker_id, cause)
         else:
             holder = self.daemon.processes.get(lease.process_id)
             if holder is not None:
@@ -181,7 +181,7 @@ class Leases:
 
     def _lost(self, lease: Lease, cause: DeathCause) -> None:
         if lease.actor_id is not None:
-            self.daemon.directory.unplaceable(lease.actor_id, cause, monotonic())
+            self.daemon.directory.unplaceable(lease.actor_id, cause)
         elif lease.claim_id in self.scheduler.claims:
             self.scheduler.fail_demand(lease.claim_id[1], lease.claim_id[2], cause.kind, cause.text)
 
