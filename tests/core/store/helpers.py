@@ -62,7 +62,7 @@ class Process:
         return unpack(*self.store.read(*ref))
 
     def free(self, ref: tuple[bytes, str]) -> bool:
-        kept = self.store.recycle(ref[1])
+        kept = self.store.recycle(ref[1], ref[0])
         self.node.handle_freed(self.process_id, [ref[0]])
         return kept
 

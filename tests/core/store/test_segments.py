@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 import pytest
-from tests.core.store.helpers import DRIVER, WORKER, Process, files, new_id
+from tests.core.store.helpers import DRIVER, WORKER, Process, files, new_id, settle
 
 from aktis._serialization import pack
 from aktis._store import segment
@@ -116,7 +116,7 @@ def test_segment_that_was_used_again_is_not_given_away(make_node):
     node = make_node()
     one, other = Process(node, DRIVER), Process(node, WORKER)
     first = one.put(np.full(300_000, 1))
-    one.store.recycle(first[1])
+    one.store.recycle(first[1], first[0])
     node.handle_freed(DRIVER, [first[0]])
     second_id = new_id()
     name, size = one.store.write(second_id, pack(np.full(300_000, 2)))  # and the node does not know yet
@@ -126,6 +126,21 @@ def test_segment_that_was_used_again_is_not_given_away(make_node):
     node.handle_sealed(DRIVER, [(second_id, name, size)])
     assert one.get((second_id, name))[0] == 2
     node._ledger.validate()
+
+
+def test_freeing_a_spilled_object_does_not_free_what_is_in_its_segment_now(make_node):
+    node = make_node(capacity=4 * MB)
+    process = Process(node, DRIVER)
+    first = process.put(np.full(MB, 1, np.uint8))
+    others = [process.put(np.full(MB, number, np.uint8)) for number in (2, 3)]
+    settle(node)
+    assert node.objects()[0]["where"] == "disk"
+    now_there = process.put(np.full(MB, 4, np.uint8))
+    assert now_there[1] == first[1]
+    process.free(first)
+    process.put(np.full(MB, 5, np.uint8))
+    for number, ref in zip((2, 3, 4), [*others, now_there]):
+        assert process.get(ref)[0] == number
 
 
 def test_memory_given_back_by_the_node_is_not_touched(make_node):
@@ -249,7 +264,7 @@ def test_threads_write_at_once(make_node):
             if bytes(buffers[0]) != value.tobytes():
                 bad.append(number)
             del data, buffers
-            store.recycle(name)
+            store.recycle(name, object_id)
             with lock:
                 node.handle_freed(DRIVER, [object_id])
 

@@ -425,7 +425,7 @@ class Core:
             if what == 0:
                 self._release_borrow(key, where)
             elif what == 1:
-                self.store.recycle(where)
+                self.store.recycle(where, key)
                 freed.append(key)
             elif what == 2:
                 if self.node is not None:

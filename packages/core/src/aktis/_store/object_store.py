@@ -159,14 +159,16 @@ class ObjectStore:
 
     # using segments again -----------------------------------------------------------------------------------------
 
-    def recycle(self, name: str) -> bool:
-        """The object in this segment is freed. True when the segment was kept here, for the next object of its size.
+    def recycle(self, name: str, object_id: bytes) -> bool:
+        """This object is freed. True when its segment was kept here, for the next object of its size.
+
+        The segment may hold another object by now: the freed one may have been spilled long ago.
 
         To be called besides (before or after) STORE_FREED; the node need not be told anything else.
         """
         with self._lock:
             kept = self._kept.get(name)
-            if kept is None:
+            if kept is None or kept.object_id != object_id:
                 return False
             kept.dead = True
             self._kept.move_to_end(name)
