@@ -155,6 +155,7 @@ class ActorClient:
         if call.stream is not None:
             call.stream.backpressure = bool(binding.options.backpressure)
         if references and any(not ref.state for _, ref in references):
+            call.waiting = 1  # before anybody can see it in the queue
             if not self.out_of_order:
                 self.enqueue(call)
             when_arguments_ready(call, self._arguments_ready)

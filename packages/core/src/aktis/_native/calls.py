@@ -34,7 +34,7 @@ class Call:
         self.refs: tuple[NativeRef, ...] = ()  # only while the call runs: afterwards they may refer to us, as lineage
         self.pins: Any = ()  # kept alive until the call is done: references and values in its arguments
         self.arguments: list[tuple[Any, NativeRef]] = []  # references among the arguments, by position or keyword
-        self.waiting = 0  # arguments that are not known yet
+        self.waiting = 0  # arguments that are not known yet, and more until they are in the message
         self.stream: Any = None
 
     def succeed(self, value: Any) -> None:
@@ -116,12 +116,12 @@ def when_arguments_ready(call: Call, ready: Callable[[Call], None]) -> None:
     if not pending:
         ready(call)
         return
-    call.waiting = len(pending) + 1
+    call.waiting = len(pending) + 2  # never 0 before ready() has filled them in: who sends must not be too early
 
     def one_done() -> None:
         with core.lock:
             call.waiting -= 1
-            last = not call.waiting
+            last = call.waiting == 1
         if last:
             ready(call)
 
