@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,7 @@ def test_nothing_is_left_of_a_killed_driver(session: Any) -> None:
     deadline = time.monotonic() + 2.0
     assert all(session.gone(int(pid), max(0.0, deadline - time.monotonic())) for pid in pids)
     assert not os.path.exists(store_dir)
-    assert os.listdir(session_dir) == ["logs"]
+    assert sorted(os.listdir(session_dir)) == ["logs", "session.json"]
     driver.stdout.close()
 
 
@@ -244,7 +246,7 @@ def test_workers_that_cannot_start_are_an_answer(session: Any) -> None:
     driver = session.driver()
     driver.demand(1, 1)
     _, key_id, kind, text = driver.expect(op.DEMAND_FAILED)
-    assert (key_id, kind) == (1, "env_failed") and "no_such_runtime" in text
+    assert (key_id, kind) == (1, "unschedulable") and "no_such_runtime" in text
 
 
 def test_output_goes_to_the_driver(session: Any) -> None:
@@ -256,7 +258,9 @@ def test_output_goes_to_the_driver(session: Any) -> None:
         pid = session.order(lease[4], "print", "hello\nworld")
         if one is driver:
             _, entries = driver.expect(op.LOG)
-            assert entries == [(pid, "chatty", "stdout", driver.job_id, ["hello", "world"])]
+            assert entries == [
+                (pid, "chatty", "stdout", driver.job_id, [f"(chatty pid={pid}) hello", f"(chatty pid={pid}) world"])
+            ]
     silent.request("flush_logs")
     assert not [message for message in silent.inbox if message[0] == op.LOG]
 
@@ -267,7 +271,7 @@ def test_last_words_without_a_newline(session: Any) -> None:
     lease = driver.grant(1)
     session.order(lease[4], "crash")
     _, entries = driver.expect(op.LOG)
-    assert entries[0][2:] == ("stderr", driver.job_id, ["last words"])
+    assert entries[0][2:] == ("stderr", driver.job_id, [f"(pid={entries[0][0]}) last words"])
 
 
 def test_log_files_have_a_cap(session: Any, monkeypatch: Any) -> None:
@@ -297,3 +301,55 @@ def test_memory_runs_out(session: Any, monkeypatch: Any) -> None:
     assert lease_id == greedy[2] and cause.kind == "oom"
     assert "greedy" in cause.text and "steady" in cause.text and "<- killed" in cause.text
     assert session.order(steady[4], "pid")
+
+
+def test_equal_lines_of_several_workers_are_put_together(session: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("AKTIS_DEDUP_LOGS_WINDOW", "0.3")
+    session.node(num_cpus=3)
+    driver = session.driver()
+    driver.demand(1, 3, name="f")
+    leases = [driver.grant(1) for _ in range(3)]
+    for lease in leases:
+        session.order(lease[4], "print", "the same")
+    driver.request("flush_logs")
+    lines = [line for message in driver.inbox if message[0] == op.LOG for entry in message[1] for line in entry[4]]
+    assert sorted(line.partition(") ")[2] for line in lines) == [
+        "the same",
+        "the same [repeated 2x across 2 processes]",
+    ]
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "request"])
+def test_a_session_can_be_told_to_end(session: Any, how: str) -> None:
+    driver = session.driver()
+    handle = session.handles[-1]
+    if how == "SIGTERM":
+        os.kill(handle.node_pid, signal.SIGTERM)
+    else:
+        session.client("tool").request("shutdown", text="enough")
+    assert handle.wait(3.0)
+    assert not _session_files(handle)
+
+
+def test_leavings_of_sessions_that_were_killed_as_a_whole_are_removed(session: Any) -> None:
+    tmp_path = Path(tempfile.mkdtemp())
+    first = session.node(temp_dir=str(tmp_path), store_dir=str(tmp_path))
+    session.driver()
+    for pid in (first.zygote_pid, first.node_pid):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (first.zygote_pid, first.node_pid):
+        os.kill(pid, signal.SIGKILL)
+    assert session.gone(first.node_pid, 5)
+    assert _session_files(first)
+    for number in range(25):
+        old = tmp_path / f"session_2000{number:02}"
+        (old / "logs").mkdir(parents=True)
+        (old / "session.json").write_text('{"store_dir": "/nowhere", "spill_dir": ""}')
+    second = session.node(temp_dir=str(tmp_path), store_dir=str(tmp_path))
+    driver = session.driver()
+    driver.close()
+    assert second.wait(3.0)
+    assert not _session_files(first)
+    assert len(list(tmp_path.glob("session_2000*"))) < 25
+    assert os.path.exists(second.session_dir)
+    shutil.rmtree(tmp_path)

@@ -43,7 +43,7 @@ class Deduplicator:
         out = self.expire(now)
         if self._skip is not None and self._skip.search(line):
             return out
-        if not line.strip() or (self._allow is not None and self._allow.search(line)):
+        if not line.strip() or not self.window or (self._allow is not None and self._allow.search(line)):
             return [*out, (pid, name, line)]
         key = _NUMBER.sub("#", line)  # lines that differ in numbers only are the same message
         seen = self._seen.get(key)

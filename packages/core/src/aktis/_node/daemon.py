@@ -34,7 +34,7 @@ from aktis._native.frames import MAX_FRAME
 from aktis._node.actors import ActorShell
 from aktis._node.connections import Loop, Message, Peer, complain, note
 from aktis._node.environments import Environments, simple
-from aktis._node.files import remove_session
+from aktis._node.files import prune_sessions, remove_session
 from aktis._node.leases import Leases
 from aktis._node.logs import LogTailer
 from aktis._node.memory import MemoryWatch
@@ -46,6 +46,8 @@ END_GRACE = 0.3
 """Seconds that workers have to leave by themselves when the session ends."""
 FIRST_DRIVER = 60.0
 """Seconds until the first driver must have said HELLO."""
+PRUNE_AFTER = 5.0
+"""Seconds from the start until leavings of earlier sessions are removed: not while somebody waits for the first result."""
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -132,6 +134,7 @@ class Daemon:
         self.loop.register(self._listener.fileno(), self._on_accept)
         self.loop.after_round = self._settle
         self.loop.call_later(FIRST_DRIVER, self._expect_driver)
+        self.loop.call_later(PRUNE_AFTER, lambda: prune_sessions(os.path.dirname(self.session_dir)))
 
     # connections -----------------------------------------------------------------------------
     def _listen(self) -> socket.socket:
@@ -268,6 +271,7 @@ class Daemon:
         self.scheduler.job_gone(job.job_id)
         self._settle()
         self.pool.end_job(job.job_id)
+        self.logs.job_gone(job.job_id)
         self.old_jobs = [*self.old_jobs[-99:], job]
         if not any(
             actor.spec.job_id == job.job_id and actor.state is not State.DEAD
@@ -312,6 +316,16 @@ class Daemon:
             return f"The runtime environment {env} cannot be prepared: {error!r}."
         self._preparing.add(env)
         return None
+
+    def acquire_env(self, env: str) -> None:
+        """A worker of this environment is being started."""
+        if self._environments is not None and simple(env) is None:
+            self._environments.acquire(env)
+
+    def release_env(self, env: str) -> None:
+        """A worker of this environment is gone."""
+        if self._environments is not None and simple(env) is None:
+            self._environments.release(env)
 
     def _environments_ready(self) -> None:
         assert self._environments is not None
@@ -368,6 +382,19 @@ class Daemon:
         self._deadline = monotonic() + END_GRACE
         self._await_workers()
 
+    def end_on_sigterm(self) -> None:
+        """Have SIGTERM end the session, from within the loop."""
+        self._signal_read, signal_write = os.pipe()
+        for fd in (self._signal_read, signal_write):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.set_wakeup_fd(signal_write, warn_on_full_buffer=False)
+        self.loop.register(self._signal_read, self._on_signal)
+
+    def _on_signal(self, _: int) -> None:
+        if signal.SIGTERM in os.read(self._signal_read, 4096):
+            self.end("The node daemon was told to end (SIGTERM).")
+
     def _await_workers(self) -> None:
         if not self.pool.workers or monotonic() >= self._deadline:
             self.loop.running = False
@@ -385,6 +412,7 @@ class Daemon:
         self.objects.close()
         self.pool.close()
         remove_session(self.session_dir, self.store_dir, self.spill_dir)
+        prune_sessions(os.path.dirname(self.session_dir))
 
 
 def main(options: dict[str, Any], zygote: socket.socket) -> int:
@@ -398,7 +426,7 @@ def main(options: dict[str, Any], zygote: socket.socket) -> int:
         complain()
         os.write(ready_fd, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         return 1
-    signal.signal(signal.SIGTERM, lambda *_: daemon.end("The node daemon was told to end."))
+    daemon.end_on_sigterm()
     os.write(ready_fd, json.dumps({"pid": os.getpid(), "node_id": daemon.node_id.hex()}).encode())
     os.close(ready_fd)
     try:

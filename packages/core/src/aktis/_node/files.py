@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+
+FACTS = "session.json"
+KEEP_ENDED = 20
+"""Ended sessions whose logs are kept."""
 
 
 def remove_tree(path: str) -> None:
@@ -40,3 +46,45 @@ def remove_session(session_dir: str, store_dir: str, spill_dir: str = "") -> Non
                 os.unlink(entry.path)
             except OSError:
                 continue
+
+
+def write_facts(session_dir: str, store_dir: str, spill_dir: str) -> None:
+    """Note where a session keeps what, for :func:`prune_sessions` of a later one."""
+    with open(os.path.join(session_dir, FACTS), "w") as file:
+        json.dump({"store_dir": store_dir, "spill_dir": spill_dir}, file)
+
+
+def prune_sessions(base: str, keep: int = KEEP_ENDED) -> None:
+    """Remove what sessions left whose processes were all killed at once, and the logs of all but the last few."""
+    try:
+        names = sorted(name for name in os.listdir(base) if name.startswith("session_2"))
+    except OSError:
+        return
+    ended = []
+    for name in names:
+        path = os.path.join(base, name)
+        try:
+            if os.path.islink(path) or os.stat(path).st_uid != os.getuid() or _answers(os.path.join(path, "node.sock")):
+                continue
+            with open(os.path.join(path, FACTS)) as file:
+                facts = json.load(file)
+        except (OSError, ValueError):  # not ours, not of this version, or starting right now
+            continue
+        if os.path.exists(os.path.join(path, "node.sock")):
+            remove_session(path, facts["store_dir"], facts["spill_dir"])
+        elif not os.path.exists(facts["store_dir"]):
+            ended.append(path)
+    for path in ended[:-keep]:
+        remove_tree(path)
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True

@@ -15,7 +15,7 @@ from typing import Any
 
 from aktis import _config
 from aktis._brain.resources import to_fixed
-from aktis._node.files import remove_session
+from aktis._node.files import remove_session, write_facts
 
 START_TIMEOUT = 60.0
 SOCKET_NAME = "node.sock"
@@ -110,6 +110,7 @@ def start_node(options: NodeOptions) -> NodeHandle:
     )
     resources["object_store_memory"] = store_size
     address = f"unix:{session_dir}/{SOCKET_NAME}"
+    write_facts(session_dir, store_dir, spill_dir)
     read_fd, write_fd = os.pipe()
     os.set_inheritable(write_fd, True)
     node = {

@@ -109,9 +109,7 @@ class Leases:
         elif isinstance(command, claims.RecallLease):
             holder = daemon.processes.get(command.lease.process_id)
             if holder is not None and command.lease.lease_id in daemon.worker_of:
-                holder.send(op.RECALL, command.lease.lease_id, command.must)
-            else:
-                command.lease.recalled = ""  # it has not been delivered yet; ask again then
+                holder.send(op.RECALL, command.lease.lease_id, command.must)  # if not yet delivered: right after that
         elif isinstance(command, claims.DemandFailed):
             self._tell_failure(command.process_id, command.key_id, command.kind, command.text)
         elif isinstance(command, claims.ActorUnplaceable):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from itertools import groupby
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aktis import _config
+from aktis._brain.logs import Deduplicator, prefix
 from aktis._native import protocol as op
-from aktis._node.connections import complain
+from aktis._node.connections import Peer, complain
 
 if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
@@ -93,6 +94,9 @@ class LogTailer:
         self._timer: Any = None
         self._interval = QUICK
         self._last_news = 0.0
+        self._seen: dict[tuple[bytes, str], Deduplicator] = {}  # by job and stream
+        self._summary: Any = None
+        self._window: float = _config.read("DEDUP_LOGS_WINDOW") if _config.read("DEDUP_LOGS") else 0.0
         self._limit: int = _config.read("LOG_FILE_BYTES")
         self._backups: int = _config.read("LOG_FILE_BACKUPS")
 
@@ -104,10 +108,17 @@ class LogTailer:
             self._timer = self.daemon.loop.call_later(QUICK, self._look)
 
     def flush(self) -> None:
-        """Send everything that has been written so far."""
+        """Send everything that has been written so far, and what was held back as a repetition."""
         for worker in list(self.daemon.pool.workers.values()):
             while self._send_news(worker):
                 pass
+        for (job_id, stream), lines in self._seen.items():
+            self._show(job_id, stream, lines.flush())
+
+    def job_gone(self, job_id: bytes) -> None:
+        """Nobody reads the output of this job any more."""
+        for key in [key for key in self._seen if key[0] == job_id]:
+            del self._seen[key]
 
     def worker_gone(self, worker: Worker) -> None:
         """Send the last words of a worker; an empty file is removed."""
@@ -155,10 +166,40 @@ class LogTailer:
         return _Tail(worker.stdout_path, "stdout", limit, backups), _Tail(worker.stderr_path, "stderr", limit, backups)
 
     def _send(self, worker: Worker, stream: str, lines: list[str]) -> None:
-        for peer in self._readers(worker.job_id):
-            peer.send(op.LOG, [(worker.pid, worker.name, stream, worker.job_id, lines)])
+        job_id, pid, name = worker.job_id, worker.pid, worker.name
+        if self._reader(job_id) is None:
+            return
+        seen = self._seen.get((job_id, stream))
+        if seen is None:
+            seen = self._seen[job_id, stream] = Deduplicator(self._window)
+        now = monotonic()
+        self._show(job_id, stream, [shown for line in lines for shown in seen.add(pid, name, line, now)])
+        self._plan_summary()
 
-    def _readers(self, job_id: bytes) -> Iterator[Any]:
+    def _plan_summary(self) -> None:
+        due = [when for seen in self._seen.values() if (when := seen.next_due()) is not None]
+        if due and self._summary is None:
+            self._summary = self.daemon.loop.call_later(max(0.0, min(due) - monotonic()), self._summarise)
+
+    def _summarise(self) -> None:
+        self._summary = None
+        now = monotonic()
+        for (job_id, stream), seen in self._seen.items():
+            self._show(job_id, stream, seen.expire(now))
+        self._plan_summary()
+
+    def _show(self, job_id: bytes, stream: str, lines: list[tuple[int, str, str]]) -> None:
+        """Send lines to the driver; runs of one process travel together."""
+        peer = self._reader(job_id)
+        if peer is None or not lines:
+            return
+        colour = bool(peer.info.get("log_colour"))
+        entries = []
+        for (pid, name), group in groupby(lines, key=lambda line: line[:2]):
+            head = prefix(name, pid, colour)
+            entries.append((pid, name, stream, job_id, [f"{head} {line}" for _, _, line in group]))
+        peer.send(op.LOG, entries)
+
+    def _reader(self, job_id: bytes) -> Peer | None:
         job = self.daemon.jobs.get(job_id)
-        if job is not None and job.peer is not None and job.info.get("log_to_driver", True):
-            yield job.peer
+        return job.peer if job is not None and job.info.get("log_to_driver", True) else None

@@ -148,6 +148,11 @@ class Requests:
         address = self._kv.get(("metrics", b"address"))
         return address.decode() if address else None
 
+    def _do_shutdown(self, peer: Peer, reply: Reply, text: str = "") -> None:
+        self.daemon.loop.call_later(
+            0.0, lambda: self.daemon.end(text or f"The {peer.kind} (pid {peer.pid}) asked for it.")
+        )
+
     def _do_flush_logs(self, peer: Peer, reply: Reply) -> None:
         self.daemon.logs.flush()
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
 
 START_TIMEOUT = 60.0  # seconds from fork to HELLO; a preloading zygote may need long before it forks
-START_ATTEMPTS = 3  # workers in a row that die before HELLO until their environment counts as broken
+START_ATTEMPTS = 3  # workers in a row that die before HELLO until there is no point in another
+START_PAUSE = 0.2  # seconds between such attempts: what lacks (processes, memory) may be there again
 EXIT_GRACE = 0.5  # seconds between EXIT and SIGKILL
 TAIL_BYTES = 4096  # of the error log, for messages
 
@@ -169,6 +170,8 @@ class WorkerPool:
         logs = f"{daemon.session_dir}/logs/worker-{name}"
         worker = Worker(worker_id, job_id, env, zygote, f"{logs}.out", f"{logs}.err")
         self.workers[worker_id] = worker
+        zygote.jobs.add(job_id)
+        daemon.acquire_env(env)
         general = not hasattr(prepared, "setup_hook")
         zygote.fork(
             worker_id,
@@ -365,20 +368,33 @@ class WorkerPool:
         lease = worker.lease
         if lease is not None:
             self.daemon.leases.worker_died(worker, lease, cause)
+        key = (worker.job_id, worker.env)
+        self.daemon.release_env(worker.env)
         if before in (Phase.FORKING, Phase.STARTING) and not worker.asked_to_leave:
-            key = (worker.job_id, worker.env)
-            self._failures[key] = self._failures.get(key, 0) + 1
-            if self._failures[key] >= START_ATTEMPTS:
-                self._start_failed(
-                    key, f"{START_ATTEMPTS} workers in a row died while they started. {cause.text}", cause.log_tail
-                )
-        for key in list(self._waiting):
-            self._start_enough(key)
+            self._failures[key] = failures = self._failures.get(key, 0) + 1
+            if failures >= START_ATTEMPTS:
+                text = f"{START_ATTEMPTS} workers in a row died while they started. {cause.text}"
+                self._start_failed(key, text, cause.log_tail)
+            else:
+                self.daemon.loop.call_later(START_PAUSE * failures, partial(self._start_enough, key))
+        else:
+            for other in list(self._waiting):
+                self._start_enough(other)
+        self._close_unused_zygotes()
+
+    def _close_unused_zygotes(self) -> None:
+        """Zygotes of environments hold memory; those of jobs that are over go."""
+        jobs = {job.job_id for job in self.daemon.jobs.values() if job.peer is not None}
+        for key, link in list(self._zygotes.items()):
+            if not (link.jobs & jobs) and not any(worker.zygote is link for worker in self.workers.values()):
+                del self._zygotes[key]
+                link.close()
 
     def _start_failed(self, key: Key, text: str, log_tail: str = "") -> None:
         self._failures.pop(key, None)
         waiting = self._waiting.pop(key, deque())
-        cause = DeathCause("env_failed", text if not log_tail else f"{text}\n{log_tail}", log_tail=log_tail)
+        kind = "env_failed" if key[1] else "unschedulable"
+        cause = DeathCause(kind, text if not log_tail else f"{text}\n{log_tail}", log_tail=log_tail)
         for lease in waiting:
             self.daemon.leases.start_failed(lease, cause)
 

@@ -24,6 +24,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from aktis._native.frames import Decoder, FrameError, encode
@@ -86,14 +87,28 @@ class Zygote:
         """Take everything down that hangs on this zygote."""
         for pid in self.children:
             _kill_group(pid)
-        while self.children:
+        for pid in self.children:
             try:
-                pid, _ = os.waitpid(-1, 0)
+                os.waitpid(pid, 0)
             except ChildProcessError:
-                break
-            self.children.discard(pid)
+                continue
+        self._await_node()
         if self.settings.get("clean"):
             remove_session(*self.settings["clean"])
+
+    def _await_node(self) -> None:
+        """A node that closed its socket is about to exit; the session has ended when it has."""
+        node_pid = self.settings.get("node_pid")
+        if node_pid is None:
+            return
+        for _ in range(200):
+            try:
+                if os.waitpid(node_pid, os.WNOHANG)[0]:
+                    return
+            except ChildProcessError:
+                return
+            time.sleep(0.005)
+        _kill_group(node_pid)
 
     def _receive(self) -> bytes:
         try:
@@ -204,6 +219,7 @@ def _fork_node(settings: dict[str, Any]) -> socket.socket:
     os.close(settings["node"]["ready_fd"])
     settings["clean"] = settings["node"]["clean"]
     settings["node_fd"] = ours.fileno()  # for a re-exec
+    settings["node_pid"] = pid
     return ours
 
 

@@ -31,7 +31,7 @@ class ZygoteLink:
         self._listener = listener
         self.pid = pid
         self.closed = False
-        self.last_used = 0.0
+        self.jobs: set[bytes] = set()  # whose workers come from here
         loop.register(sock.fileno(), self._on_event)
 
     def fork(self, number: bytes, config: WorkerConfig) -> None:
@@ -45,6 +45,15 @@ class ZygoteLink:
             self.closed = True
             self._loop.unregister(self._sock.fileno())
             self._sock.close()
+            self._reap()
+
+    def _reap(self) -> None:
+        try:
+            pid, _ = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:  # the first zygote is our parent, not our child
+            return
+        if not pid:
+            self._loop.call_later(0.1, self._reap)
 
     def _write(self) -> None:
         try:
