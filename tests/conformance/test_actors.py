@@ -142,7 +142,7 @@ def test_an_unknown_method() -> None:
 
 @pytest.mark.differs("the wording of messages is ours")
 def test_an_unknown_method_names_close_matches() -> None:
-    with pytest.raises(AttributeError, match="Counter.*did you mean add"):
+    with pytest.raises(AttributeError, match=r"Counter.*did you mean add"):
         Counter.remote().ad
 
 

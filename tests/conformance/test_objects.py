@@ -272,7 +272,7 @@ def test_asyncio_wait() -> None:
     async def main() -> Any:
         slow = asyncio.wrap_future(gate.wait.remote(1).future())
         quick = asyncio.ensure_future(_value(identity.remote(2)))
-        done, pending = await asyncio.wait([slow, quick], return_when=asyncio.FIRST_COMPLETED)
+        _, pending = await asyncio.wait([slow, quick], return_when=asyncio.FIRST_COMPLETED)
         assert pending == {slow}
         gate.open.remote()
         return await slow, quick.result()

@@ -229,7 +229,7 @@ def test_max_calls_is_not_for_options() -> None:
 
 @pytest.mark.differs("the wording of messages is ours")
 def test_unknown_option_names_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="did you mean 'num_cpus'.*max_retries"):
+    with pytest.raises(ValueError, match=r"did you mean 'num_cpus'.*max_retries"):
         aktis.remote(num_cpu=1)(lambda: 1)
 
 
