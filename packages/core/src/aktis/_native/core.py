@@ -110,6 +110,8 @@ class Core:
             raise ConnectionError(f"The process at {address} is gone ({error.strerror}).") from error
         connection = Connection(self.pump, sock, self.on_messages, self._on_close)
         connection.address = address
+        # It may call us over this connection, too, and then it need not say HELLO.
+        connection.peer_id = bytes.fromhex(os.path.basename(path).removeprefix("p-").removesuffix(".sock"))
         connection.out.append(
             (op.HELLO, op.PROTOCOL_VERSION, self.kind, self.process_id, os.getpid(), self.address, None)
         )
