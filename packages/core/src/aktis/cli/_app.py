@@ -219,10 +219,10 @@ def logs(
 
 @app.command()
 def stop(
-    force: Annotated[bool, typer.Option("--force", help="Kill at once instead of asking.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Kill at once, without time to clean up.")] = False,
     address: Address = None,
 ) -> None:
-    """End all sessions of this user, or the one at --address."""
+    """End all sessions of this user (in AKTIS_TEMP_DIR, if that is set), or the one at --address."""
     try:
         folders = [find_session(address)] if address else [folder for folder in all_sessions() if is_alive(folder)]
     except NoSessionError as error:

@@ -35,13 +35,13 @@ class SessionRequestError(RuntimeError):
 
 def session_bases() -> Iterator[Path]:
     """Folders that session directories of this user are made in."""
-    seen = set()
-    for root in (_config.read("TEMP_DIR"), tempfile.gettempdir(), "/tmp"):
-        for name in ("aktis", f"aktis-{os.getuid()}"):
-            base = Path(root or "/tmp", name)
-            if base not in seen and base.is_dir() and base.stat().st_uid == os.getuid():
-                yield base
-            seen.add(base)
+    chosen = _config.read("TEMP_DIR")
+    # Without a choice sessions are in the system's folder, or in /tmp when its name is too long for a socket.
+    roots = dict.fromkeys((tempfile.gettempdir(), "/tmp"))
+    names = ("aktis", f"aktis-{os.getuid()}")
+    for base in [Path(chosen)] if chosen else [Path(root, name) for root in roots for name in names]:
+        if base.is_dir() and base.stat().st_uid == os.getuid():
+            yield base
 
 
 def find_session(address: str | None = None) -> Path:

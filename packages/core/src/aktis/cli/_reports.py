@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aktis.cli._tables import byte_count, console, print_rows, resources
+from aktis.cli._tables import byte_count, console, print_rows
 
 if TYPE_CHECKING:
     from aktis.cli._client import NodeClient
@@ -27,7 +27,8 @@ def status_report(client: NodeClient) -> None:
     print("\nresources in use")
     for name in sorted(total, key=lambda one: (one not in ("CPU", "GPU"), one)):
         if not name.startswith("node:") and total[name]:
-            _print_use(name, total[name] - free.get(name, 0.0), total[name])
+            is_bytes = name in ("memory", "object_store_memory")
+            _print_use(name, total[name] - free.get(name, 0.0), total[name], is_bytes)
     print("\nwhat runs")
     for kind, key in (("jobs", "state"), ("actors", "state"), ("workers", "state"), ("tasks", "state"),
                       ("placement_groups", "state")):  # fmt: skip
@@ -37,38 +38,28 @@ def status_report(client: NodeClient) -> None:
         print(f"  {kind.replace('_', ' '):17} {text}")
 
 
-def _print_use(name: str, used: float, total: float) -> None:
+def _print_use(name: str, used: float, total: float, is_bytes: bool) -> None:
     filled = max(0, min(_BAR, round(_BAR * used / total)))
     bar = "█" * filled + "░" * (_BAR - filled)
-    is_bytes = name in ("memory", "object_store_memory")
     amounts = f"{byte_count(used)} of {byte_count(total)}" if is_bytes else f"{used:g} of {total:g}"
     print(f"  {name[:20]:20} {bar} {amounts}")
 
 
 def memory_report(report: Mapping[str, Any], objects: list[dict[str, Any]]) -> None:
-    """The store, processes, and the first objects."""
-    for name, value in report.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
-        counted = "count" in name or name.startswith(("num", "objects")) or name.endswith("objects")
-        print(f"{name.replace('_', ' '):28} {value if counted else byte_count(value)}")
-    for name, value in report.items():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            print(f"\n{name.replace('_', ' ')}")
-            print_rows("workers" if name in ("processes", "workers") else "objects", value, "table")
-        elif isinstance(value, Mapping) and value:
-            print(f"\n{name.replace('_', ' ')}")
-            for key, amount in value.items():
-                print(f"  {key!s:26} {_amount(str(key), amount)}")
-    if objects and not any(isinstance(value, list) and value for value in report.values()):
-        print("\nobjects")
-        print_rows("objects", objects, "table")
-
-
-def _amount(name: str, value: Any) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value) if "count" in name or "num" in name else byte_count(value)
-    return resources(value) if isinstance(value, Mapping) else str(value)
+    """The machine, the store, processes, and the first objects."""
+    if report.get("limit"):
+        _print_use("memory", report.get("used", 0), report["limit"], is_bytes=True)
+    store = report.get("store") or {}
+    if store.get("capacity"):
+        _print_use("object store", store.get("used", 0), store["capacity"], is_bytes=True)
+    for name, value in store.items():
+        if name not in ("capacity", "used"):
+            counted = not any(word in name for word in ("bytes", "size", "used", "memory"))
+            print(f"  {name.replace('_', ' '):20} {value if counted else byte_count(value)}")
+    print("\nprocesses")
+    print_rows("processes", report.get("processes") or (), "table")
+    print("\nobjects")
+    print_rows("objects", objects, "table")
 
 
 def summary_report(kind: str, result: Mapping[str, Any]) -> None:
@@ -101,9 +92,6 @@ def stacks_report(processes: list[dict[str, Any]]) -> None:
     for process in processes:
         title = " ".join(str(process[key]) for key in ("kind", "name") if process.get(key))
         print(f"── process {process.get('pid', '?')} {title}".rstrip())
-        text = process.get("stacks") or process.get("stack") or process.get("text") or process.get("threads") or ""
-        if isinstance(text, Mapping):
-            text = "\n".join(f"thread {name}:\n{frames}" for name, frames in text.items())
-        elif isinstance(text, (list, tuple)):
-            text = "\n".join(str(part) for part in text)
-        print(f"{str(text).rstrip()}\n")
+        for thread in process.get("threads") or ():
+            print(f"thread {thread.get('name', '?')}\n{str(thread.get('stack', '')).rstrip()}")
+        print()

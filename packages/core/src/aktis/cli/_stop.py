@@ -1,4 +1,4 @@
-"""End sessions from outside: ask first, then SIGTERM, then SIGKILL.
+"""End sessions from outside: SIGTERM, which makes a node end its session in good order, then SIGKILL.
 
 A process is only signalled when the kernel says that it is the one that listens at the session's socket and that it
 is ours, and through a descriptor of that very process, so that it does no harm if its number was given to another
@@ -12,26 +12,22 @@ import select
 import signal
 from pathlib import Path
 
-from aktis.cli._client import NodeClient, NoSessionError, SessionRequestError
+from aktis.cli._client import NodeClient
 
-_ASK_SECONDS = 5.0
 _TERMINATE_SECONDS = 5.0
 _KILL_SECONDS = 3.0
 
 
 def stop_session(folder: Path, force: bool) -> str:
     """End one session; how it went. Raises NoSessionError when it runs not (any more)."""
-    with NodeClient(folder, timeout=_ASK_SECONDS) as client:
+    with NodeClient(folder, timeout=_TERMINATE_SECONDS) as client:
         pid = client.node_pid
         descriptor = _open_process(pid)
         try:
             if not force:
-                _ask(client)
-                if _ended(descriptor, _ASK_SECONDS):
-                    return "ended"
                 _signal(descriptor, pid, signal.SIGTERM)
                 if _ended(descriptor, _TERMINATE_SECONDS):
-                    return "ended after SIGTERM"
+                    return "ended"
             _signal(descriptor, pid, signal.SIGKILL)
             if not _ended(descriptor, _KILL_SECONDS):
                 raise RuntimeError(f"process {pid} of the session in {folder} can't be ended")
@@ -39,15 +35,6 @@ def stop_session(folder: Path, force: bool) -> str:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
-
-
-def _ask(client: NodeClient) -> None:
-    try:
-        client.request("shutdown", text="aktis stop")
-    except (NoSessionError, TimeoutError):  # it ended before it could answer, or it hangs
-        pass
-    except (SessionRequestError, ValueError, LookupError):  # a node that knows no such request
-        pass
 
 
 def _open_process(pid: int) -> int | None:

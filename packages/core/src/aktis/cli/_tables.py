@@ -13,6 +13,7 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "actors": (("actor_id", "actor"), ("class_name", "class"), ("name", "name"), ("state", "state"), ("pid", "pid")),
     "objects": (("object_id", "object"), ("size", "size"), ("state", "state"), ("owner", "owner"), ("refs", "refs")),
     "workers": (("worker_id", "worker"), ("pid", "pid"), ("state", "state"), ("rss", "memory"), ("doing", "doing")),
+    "processes": (("pid", "pid"), ("kind", "kind"), ("name", "name"), ("rss", "own memory"), ("objects", "objects")),
     "nodes": (("node_id", "node"), ("address", "address"), ("state", "state"), ("resources", "resources")),
     "jobs": (
         ("job_id", "job"), ("pid", "pid"), ("state", "state"), ("namespace", "namespace"), ("entrypoint", "program"),
@@ -30,8 +31,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "state": ("state", "status", "phase", "task_status", "is_alive"),
     "pid": ("pid", "worker_pid", "driver_pid"),
     "size": ("object_size", "size", "bytes"),
-    "rss": ("rss", "memory", "rss_bytes"),
-    "doing": ("doing", "task_name", "running", "actor", "worker_type", "kind"),
+    "rss": ("unshared", "rss"),
+    "doing": ("name", "worker_type", "kind"),
     "owner": ("owner_pid", "owner", "pid"),
     "refs": ("refs", "reference_type", "reference_count", "references"),
     "address": ("address", "node_ip", "NodeManagerAddress"),
@@ -41,6 +42,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 }
 _BYTE_COLUMNS = frozenset({"size", "rss"})
 _LONGEST = 28
+_LONGEST_ID = 17
 
 
 def print_rows(kind: str, rows: Iterable[Mapping[str, Any]], form: str) -> None:
@@ -62,7 +64,14 @@ def print_rows(kind: str, rows: Iterable[Mapping[str, Any]], form: str) -> None:
         right = all(
             line[index].replace(".", "").replace(",", "").split(" ")[0].isdigit() for line in cells if line[index]
         )
-        table.add_column(columns[index][1], justify="right" if right else "left", overflow="ellipsis", no_wrap=True)
+        widest = max(len(columns[index][1]), *(len(line[index]) for line in cells))
+        table.add_column(
+            columns[index][1],
+            justify="right" if right else "left",
+            min_width=widest if widest <= _LONGEST_ID else None,  # short ones stay whole when the table is too wide
+            overflow="ellipsis",
+            no_wrap=True,
+        )
     for line in cells:
         table.add_row(*[line[index] for index in shown])
     console().print(table)
@@ -91,14 +100,21 @@ def cell(row: Mapping[str, Any], key: str) -> str:
         value = value.hex()
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return str(len(value))
     if isinstance(value, Mapping):
         return resources(value) if key != "bundles" else ", ".join(f"{{{resources(one)}}}" for one in value.values())
     if isinstance(value, float):
         return f"{value:g}"
     text = " ".join(str(value).split())
-    if key.endswith("_id") and len(text) > 16:
-        return text[:16]
-    return text if len(text) <= _LONGEST else "…" + text[-_LONGEST + 1 :] if "/" in text else text[: _LONGEST - 1] + "…"
+    if key.endswith("_id"):
+        # Ids of one process begin alike: the end tells them apart. `--format json` has them whole.
+        return text if len(text) <= _LONGEST_ID else "…" + text[-_LONGEST_ID + 1 :]
+    if key in ("name", "class_name", "doing"):
+        text = text.rpartition("<locals>.")[2] or text  # what a function is called, not where it was made
+    if len(text) <= _LONGEST:
+        return text
+    return "…" + text[-_LONGEST + 1 :] if "/" in text else text[: _LONGEST - 1] + "…"
 
 
 def _duration(row: Mapping[str, Any]) -> str:
@@ -155,6 +171,8 @@ def serialized(value: Any, form: str) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, (list, tuple)):
+        return str(len(value))
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (set, frozenset, tuple)):

@@ -27,10 +27,7 @@ class ActorPool(Generic[V]):
 
     def __init__(self, actors: Iterable[Any]) -> None:
         self._idle: list[Any] = list(actors)
-        self._running: dict[ObjectRef[Any], tuple[int, Any]] = {}  # reference -> its turn, its actor
-        self._by_turn: dict[int, ObjectRef[Any]] = {}  # turns that were submitted and not yet taken
-        self._next_turn = 0  # of the next value submitted
-        self._next_return = 0  # that get_next takes
+        self._running: dict[ObjectRef[Any], Any] = {}  # references and their actors, in order of submission
         self._waiting: deque[tuple[Callable[[Any, V], Any], V]] = deque()  # values that no actor was free for
 
     def map(self, fn: Callable[[Any, V], Any], values: Iterable[V]) -> Iterator[Any]:
@@ -71,25 +68,21 @@ class ActorPool(Generic[V]):
         except BaseException:
             self._idle.append(actor)
             raise
-        self._running[ref] = (self._next_turn, actor)
-        self._by_turn[self._next_turn] = ref
-        self._next_turn += 1
+        self._running[ref] = actor
 
     def has_next(self) -> bool:
         """Whether results are still to come."""
         return bool(self._running)
 
     def get_next(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
-        """The next result in order of submission.
+        """The next result in order of submission, of those that were not taken yet.
 
         Raises StopIteration when nothing was submitted, and TimeoutError after ``timeout`` seconds; with
         ``ignore_if_timedout`` the late result is thrown away (and its actor used again) before that is raised.
         """
         if not self.has_next():
             raise StopIteration("no results are to come from this ActorPool; submit() something first")
-        if self._next_return not in self._by_turn:
-            raise ValueError("get_next() can't follow get_next_unordered(): the next result in order was taken already")
-        ref = self._by_turn[self._next_return]
+        ref = next(iter(self._running))
         if timeout is not None and not self._is_ready([ref], timeout):
             if ignore_if_timedout:
                 self._take(ref)
@@ -119,7 +112,7 @@ class ActorPool(Generic[V]):
 
     def push(self, actor: Any) -> None:
         """Add an actor to the pool. Raises ValueError if it is a member already."""
-        if actor in self._idle or any(actor == busy for _, busy in self._running.values()):
+        if actor in self._idle or actor in self._running.values():
             raise ValueError(f"{actor!r} belongs to this ActorPool already")
         self._put_to_work(actor)
 
@@ -129,13 +122,7 @@ class ActorPool(Generic[V]):
 
     def _take(self, ref: ObjectRef[Any]) -> None:
         """Strike a reference off; its actor gets the next value."""
-        turn, actor = self._running.pop(ref)
-        del self._by_turn[turn]
-        # Turns may have been taken out of order; in-order readers go on after what was taken from the front.
-        if turn == self._next_return:
-            self._next_return += 1
-        if not self._by_turn:
-            self._next_return = self._next_turn
+        actor = self._running.pop(ref)
         self._put_to_work(actor)
 
     def _put_to_work(self, actor: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis.util.state._common import DEFAULT_TIMEOUT
-from aktis.util.state._queries import get_actor, get_task, get_worker
+from aktis.util.state._queries import get_actor, get_task, get_worker, list_workers
 
 _POLL_SECONDS = 0.25
 
@@ -77,7 +77,7 @@ def get_log(
         raise ValueError(f"suffix must be 'out' or 'err', not {suffix!r}")
     folder = logs_folder(address)
     if filename is None:
-        path = _of_process(folder, _pid(address, actor_id, task_id, pid, timeout), suffix)
+        path = _of_process(address, _pid(address, actor_id, task_id, pid, timeout), suffix, timeout)
     else:
         path = (folder / filename).resolve()
         if not path.is_relative_to(folder.resolve()):
@@ -103,11 +103,12 @@ def _pid(address: str | None, actor_id: str | None, task_id: str | None, pid: in
     return int(found)
 
 
-def _of_process(folder: Path, pid: int, suffix: str) -> Path:
-    for path in sorted(folder.glob(f"**/*.{suffix}")):
-        if str(pid) in path.stem.replace("_", "-").split("-"):
-            return path
-    raise FileNotFoundError(f"process {pid} has no log file with suffix .{suffix} in this session")
+def _of_process(address: str | None, pid: int, suffix: str, timeout: float) -> Path:
+    for row in list_workers(address, [("pid", "=", pid)], timeout=timeout, detail=True):
+        path = row.get("stdout" if suffix == "out" else "stderr")
+        if path:
+            return Path(path)
+    raise FileNotFoundError(f"process {pid} has no log file, or has ended; list_logs() says which files there are")
 
 
 def _lines(path: Path, tail: int, follow: bool, encoding: str, errors: str) -> Iterator[str]:

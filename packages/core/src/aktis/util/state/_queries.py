@@ -56,7 +56,7 @@ def runtime_envs(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     counts: dict[str, int] = {}
     for worker in workers:
         env = worker.get("runtime_env") or {}
-        text = env if isinstance(env, str) else json.dumps(env, sort_keys=True)
+        text = env if isinstance(env, str) and env else json.dumps(env or {}, sort_keys=True)
         counts[text] = counts.get(text, 0) + 1
     return [
         {"runtime_env": json.loads(text or "{}"), "workers": count, "success": True} for text, count in counts.items()
