@@ -235,11 +235,15 @@ def _state(run: _Run) -> dict[str, Any]:
 
 def _annotated_args(dsk: Any) -> dict[Key, dict[str, Any]]:
     """Options from ``dask.annotate(aktis_remote_args=...)``, by key."""
+    if hasattr(dsk, "__dask_annotations__"):
+        notes = dsk.__dask_annotations__()
+        by_key = notes.get("aktis_remote_args") or notes.get("ray_remote_args") or {}
+        return {key: dict(options) for key, options in by_key.items()}
     layers = getattr(dsk, "layers", None)
     found: dict[Key, dict[str, Any]] = {}
     for layer in layers.values() if isinstance(layers, Mapping) else ():
-        notes = getattr(layer, "annotations", None) or {}
-        options = notes.get("aktis_remote_args", notes.get("ray_remote_args"))
+        of_layer = getattr(layer, "annotations", None) or {}
+        options = of_layer.get("aktis_remote_args", of_layer.get("ray_remote_args"))
         if options:
             found.update((key, dict(options)) for key in layer)
     return found

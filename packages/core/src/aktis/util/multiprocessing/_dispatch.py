@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aktis.object_ref import ObjectRef
 
 _DEPTH = 2  # chunks an actor has at once: the next one is there when the first ends
-_SHORT_DEPTH = 16  # when chunks take less than _SHORT seconds, so that nobody waits for messages
+_SHORT_DEPTH = 8  # when chunks take less than _SHORT seconds, so that nobody waits for messages
 _SHORT = 0.005
 
 

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import pytest
+
+import aktis
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("numpy")
+
+from aktis.util.dask import (  # noqa: E402
+    AktisDaskCallback,
+    aktis_dask_get,
+    aktis_dask_get_sync,
+    disable_dask_on_aktis,
+    enable_dask_on_aktis,
+    enable_dask_on_ray,
+    ray_dask_get,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture
+def delayed() -> Any:
+    return dask.delayed(lambda value: value + 1)
+
+
+def test_plain_graphs(session: str) -> None:
+    graph = {
+        "x": 1,
+        "y": (operator.add, "x", 1),
+        "z": (sum, ["x", "y"]),
+        "alias": "z",
+        "unused": (operator.truediv, 1, 0),
+    }
+    assert aktis_dask_get(graph, "z") == 3
+    assert ray_dask_get(graph, ["z", ["y", "x"], "alias"]) == (3, (2, 1), 3)
+    assert aktis_dask_get_sync(graph, ["z"]) == (3,)
+    with pytest.raises(KeyError, match="no key 'q'"):
+        aktis_dask_get(graph, "q")
+
+
+def test_delayed_and_nested_results(session: str, delayed: Any) -> None:
+    with enable_dask_on_aktis():
+        assert dask.compute(delayed(1), [delayed(2), {"k": delayed(delayed(3))}]) == (2, [3, {"k": 5}])
+
+
+def test_arrays(session: str) -> None:
+    import dask.array as da
+    import numpy as np
+
+    data = np.arange(400.0).reshape(20, 20)
+    array = da.from_array(data, chunks=(7, 7))
+    result = (array + array.T).sum(axis=0).compute(scheduler=aktis_dask_get)
+    np.testing.assert_array_equal(result, (data + data.T).sum(axis=0))
+
+
+def test_data_frames(session: str) -> None:
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame({"a": range(40), "b": [number % 4 for number in range(40)]})
+    with enable_dask_on_ray(shuffle="tasks"):
+        parts = dd.from_pandas(frame, npartitions=3)
+        assert parts.groupby("b").a.sum().compute().tolist() == frame.groupby("b").a.sum().tolist()
+        assert parts.set_index("b").loc[2].a.sum().compute() == frame[frame.b == 2].a.sum()
+        kept = parts.persist(aktis_persist=True)
+        assert (kept.a + 1).sum().compute() == (frame.a + 1).sum()
+
+
+def test_persist_keeps_references(session: str) -> None:
+    import dask.array as da
+
+    array = da.ones((8, 8), chunks=4) + 1
+    with enable_dask_on_aktis():
+        kept = array.persist(aktis_persist=True)
+        assert all(isinstance(value, aktis.ObjectRef) for value in kept.dask.values())
+        assert kept.sum().compute() == 128  # fused by dask into the tasks that use them
+        assert (kept * 2).sum().compute(optimize_graph=False) == 256
+
+
+def test_the_error_is_the_functions_own(session: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        aktis_dask_get({"x": (operator.truediv, 1, 0), "y": (operator.add, "x", 1)}, "y")
+
+
+def test_switching_on_and_off(session: str) -> None:
+    with enable_dask_on_aktis():
+        assert dask.config.get("scheduler") is aktis_dask_get
+        with disable_dask_on_aktis():
+            assert dask.config.get("scheduler") is None
+    assert dask.config.get("scheduler", None) is None
+    with pytest.raises(ValueError, match="shuffle must be"):
+        enable_dask_on_aktis(shuffle="p2p")
+
+
+def test_options_for_all_and_for_some(session: str) -> None:
+    cpus = lambda *_: aktis.get_runtime_context().get_assigned_resources().get("CPU")
+    assert aktis_dask_get({"x": (cpus,)}, "x", ray_remote_args={"num_cpus": 2}) == 2
+    import dask.array as da
+
+    with dask.annotate(aktis_remote_args={"num_cpus": 2}):
+        array = da.zeros(2, chunks=2).map_blocks(lambda block: block + cpus(), dtype=float, meta=block_meta())
+    assert array.compute(scheduler=aktis_dask_get, optimize_graph=False).tolist() == [2.0, 2.0]
+
+
+def block_meta() -> Any:
+    import numpy as np
+
+    return np.zeros(0)
+
+
+def test_dasks_own_callbacks(session: str) -> None:
+    from dask.callbacks import Callback
+
+    started, finished, ends = [], [], []
+    callback = Callback(
+        pretask=lambda key, graph, state: started.append(key),
+        posttask=lambda key, result, graph, state, worker: finished.append((key, result)),
+        finish=lambda graph, state, failed: ends.append((len(state["finished"]), failed)),
+    )
+    graph = {"x": (operator.add, 1, 1), "y": (operator.add, "x", 1)}
+    with callback:
+        assert aktis_dask_get(graph, "y") == 3
+    assert sorted(started) == ["x", "y"]
+    assert sorted(finished) == [("x", 2), ("y", 3)]
+    assert ends == [(2, False)]
+    with callback, pytest.raises(ZeroDivisionError):
+        aktis_dask_get({"x": (operator.truediv, 1, 0)}, "x")
+    assert ends[-1][1] is True
+
+
+def test_our_callbacks(session: str) -> None:
+    seen: list[Any] = []
+
+    class Watch(AktisDaskCallback):
+        def _aktis_presubmit(self, task: Any, key: Any, deps: Any) -> Any:
+            return 40 if key == "x" else None
+
+        def _ray_postsubmit_all(self, refs: Any, graph: Any) -> None:
+            seen.append(len(refs))
+
+        def _aktis_finish(self, result: Any) -> None:
+            seen.append(result)
+
+    graph = {"x": (operator.add, 1, 1), "y": (operator.add, "x", 2)}
+    with Watch():
+        assert aktis_dask_get(graph, "y") == 42
+    assert seen == [1, 42]
+    assert aktis_dask_get(graph, "y") == 4
+    with pytest.raises(TypeError, match="unknown hook 'nothing'"):
+        AktisDaskCallback(nothing=print)
+
+
+def test_hooks_around_tasks_in_workers(session: str) -> None:
+    from aktis.util.queue import Queue
+
+    notes = Queue()
+    callback = AktisDaskCallback(
+        ray_pretask=lambda key, values: notes.put(("before", key)) or "state",
+        ray_posttask=lambda key, result, state: notes.put(("after", key, result, state)),
+    )
+    assert aktis_dask_get({"x": (operator.add, 1, 1)}, "x", aktis_callbacks=[callback]) == 2
+    assert [notes.get(), notes.get()] == [("before", "x"), ("after", "x", 2, "state")]
