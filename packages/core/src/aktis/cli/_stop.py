@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aktis.cli._client import NodeClient
 
-_TERMINATE_SECONDS = 5.0
+_TERMINATE_SECONDS = 15.0  # a node gives its workers some of these to end in good order
 _KILL_SECONDS = 3.0
 
 
