@@ -18,6 +18,7 @@ import pytest
 
 from aktis._native import protocol as op
 from aktis._native.frames import encode
+from aktis._node.files import prune_sessions
 from aktis._node.launch import NodeOptions, NodeStartError, find_session, start_node
 
 
@@ -46,6 +47,7 @@ def test_everything_goes_when_the_driver_leaves(session: Any) -> None:
 _DOOMED_DRIVER = """
 import os, sys, time
 sys.path[:0] = {path!r}
+from aktis._node.files import prune_sessions
 from aktis._node.launch import NodeOptions, start_node
 import conftest
 handle = start_node(NodeOptions(num_cpus=2, runtime="fake_worker"))
@@ -321,7 +323,7 @@ def test_equal_lines_of_several_workers_are_put_together(session: Any, monkeypat
 
 @pytest.mark.parametrize("how", ["SIGTERM", "request"])
 def test_a_session_can_be_told_to_end(session: Any, how: str) -> None:
-    driver = session.driver()
+    session.driver()
     handle = session.handles[-1]
     if how == "SIGTERM":
         os.kill(handle.node_pid, signal.SIGTERM)
@@ -341,15 +343,21 @@ def test_leavings_of_sessions_that_were_killed_as_a_whole_are_removed(session: A
         os.kill(pid, signal.SIGKILL)
     assert session.gone(first.node_pid, 5)
     assert _session_files(first)
+    second = session.node(temp_dir=str(tmp_path), store_dir=str(tmp_path))
+    session.driver()
     for number in range(25):
         old = tmp_path / f"session_2000{number:02}"
         (old / "logs").mkdir(parents=True)
-        (old / "session.json").write_text('{"store_dir": "/nowhere", "spill_dir": ""}')
-    second = session.node(temp_dir=str(tmp_path), store_dir=str(tmp_path))
-    driver = session.driver()
-    driver.close()
-    assert second.wait(3.0)
-    assert not _session_files(first)
-    assert len(list(tmp_path.glob("session_2000*"))) < 25
-    assert os.path.exists(second.session_dir)
+        os.utime(old, (0, 0))
+    starting = tmp_path / "session_2001"
+    starting.mkdir()
+    prune_sessions(str(tmp_path), keep=0)
+    assert not os.path.exists(first.session_dir) and not os.path.exists(first.store_dir)
+    assert not list(tmp_path.glob("session_2000*"))
+    assert starting.exists() and os.path.exists(second.address.removeprefix("unix:"))
+    for number in range(5):
+        (tmp_path / f"session_2000{number}").mkdir()
+        os.utime(tmp_path / f"session_2000{number}", (0, 0))
+    prune_sessions(str(tmp_path), keep=3)
+    assert sorted(path.name for path in tmp_path.glob("session_200*")) == ["session_20004", "session_2001"]
     shutil.rmtree(tmp_path)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 
 FACTS = "session.json"
 KEEP_ENDED = 20
-"""Ended sessions whose logs are kept."""
+"""Newest sessions that are left alone: their logs may still be of interest."""
+STARTING = 60.0
+"""Seconds that a session without a socket may be one that is just starting."""
 
 
 def remove_tree(path: str) -> None:
@@ -54,27 +57,31 @@ def write_facts(session_dir: str, store_dir: str, spill_dir: str) -> None:
         json.dump({"store_dir": store_dir, "spill_dir": spill_dir}, file)
 
 
-def prune_sessions(base: str, keep: int = KEEP_ENDED) -> None:
-    """Remove what sessions left whose processes were all killed at once, and the logs of all but the last few."""
+def prune_sessions(base: str, keep: int = KEEP_ENDED, most: int = 100) -> None:
+    """Remove what sessions left whose processes were all killed at once, and the logs of all but the last few.
+
+    At most ``most`` at a time, the oldest: somebody may be waiting for us.
+    """
     try:
         names = sorted(name for name in os.listdir(base) if name.startswith("session_2"))
     except OSError:
         return
-    ended = []
-    for name in names:
+    for name in names[: max(0, len(names) - keep)][:most]:
         path = os.path.join(base, name)
         try:
-            if os.path.islink(path) or os.stat(path).st_uid != os.getuid() or _answers(os.path.join(path, "node.sock")):
+            if os.path.islink(path) or os.stat(path).st_uid != os.getuid():
+                continue
+            sock = os.path.join(path, "node.sock")
+            if os.path.exists(sock):
+                if _answers(sock):
+                    continue
+            elif time.time() - os.stat(path).st_mtime < STARTING:
                 continue
             with open(os.path.join(path, FACTS)) as file:
                 facts = json.load(file)
-        except (OSError, ValueError):  # not ours, not of this version, or starting right now
-            continue
-        if os.path.exists(os.path.join(path, "node.sock")):
             remove_session(path, facts["store_dir"], facts["spill_dir"])
-        elif not os.path.exists(facts["store_dir"]):
-            ended.append(path)
-    for path in ended[:-keep]:
+        except (OSError, ValueError, KeyError):
+            pass
         remove_tree(path)
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 START_TIMEOUT = 60.0  # seconds from fork to HELLO; a preloading zygote may need long before it forks
 START_ATTEMPTS = 3  # workers in a row that die before HELLO until there is no point in another
 START_PAUSE = 0.2  # seconds between such attempts: what lacks (processes, memory) may be there again
+SPARE_AFTER = 0.02  # seconds from the first lease of a job to the next worker: the first call shall not wait for that
 EXIT_GRACE = 0.5  # seconds between EXIT and SIGKILL
 TAIL_BYTES = 4096  # of the error log, for messages
 
@@ -254,10 +255,12 @@ class WorkerPool:
             self._next_lease(worker)
         elif worker.phase is Phase.ACTOR:
             self._have_spare((worker.job_id, worker.env))
+        elif len(self.workers) < self.daemon.cpu_count:
+            self.daemon.loop.call_later(SPARE_AFTER, lambda: self._have_spare((worker.job_id, worker.env)))
 
     def _have_spare(self, key: Key) -> None:
-        """An actor keeps its worker, and where there is one actor there often comes another: have a worker ready for it."""
-        if self._idle.get(key) or self._waiting.get(key):
+        """Where there is one actor, or one busy worker, there often comes another: have a worker ready for it."""
+        if self._idle.get(key) or self._waiting.get(key) or self.daemon.ending:
             return
         if not any(worker.phase in (Phase.FORKING, Phase.STARTING) for worker in self._of(key)):
             self._fork(key)
