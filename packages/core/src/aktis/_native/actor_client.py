@@ -125,6 +125,7 @@ class ActorClient:
         self.queue: deque[Any] = deque()
         self.cause: op.DeathCause | None = None
         self.view: op.ActorView | None = None
+        self.epoch = -1  # of the incarnation that we connected to last
         self.lost_epoch = -1  # the connection to this incarnation broke: news of it being alive is old
         self.max_pending = -1
         self.max_task_retries = 0
@@ -220,6 +221,7 @@ class ActorClient:
             if view.state == "ALIVE":
                 if self.connection is None or self.connection.address != view.address:
                     self._connect(view.address)
+                    self.epoch = view.epoch
             elif view.state == "DEAD":
                 self.phase = Phase.DEAD
                 self.cause = view.cause
@@ -266,8 +268,7 @@ class ActorClient:
                     self.phase = Phase.WAITING
             self._orphan()
             view = self.view
-            if view is not None:
-                self.lost_epoch = max(self.lost_epoch, view.epoch)
+            self.lost_epoch = max(self.lost_epoch, self.epoch)
         if view is not None and view.state == "DEAD":
             self._settle_orphans(view)
         else:
@@ -290,8 +291,7 @@ class ActorClient:
             connection.flush_now()
             self.connection = None
             self.phase = Phase.WAITING
-            if self.view is not None:
-                self.lost_epoch = max(self.lost_epoch, self.view.epoch)
+            self.lost_epoch = max(self.lost_epoch, self.epoch)
 
     def rescue(self, connection: Connection) -> None:
         """A call was registered just when its connection closed."""

@@ -1,6 +1,6 @@
 """A worker that has become an actor: its instance, and where its methods run.
 
-Plain actors run methods on the main thread in the order they came. Threaded actors have a queue and threads per concurrency group.
+Plain actors run methods on the main thread in the order they came. Threaded actors have a queue and threads per group.
 Async actors run an event loop on the main thread; the loop leads the pump, so that a call needs no thread hand-off.
 """
 

@@ -82,7 +82,8 @@ class NativeEngine:
 
     def _on_node_lost(self) -> None:
         error = exceptions.LocalNodeDiedError(
-            "The node daemon of this session died; its workers went with it. Call aktis.shutdown() and aktis.init() to start anew."
+            "The node daemon of this session died; its workers went with it. "
+            "Call aktis.shutdown() and aktis.init() to start anew."
         )
         payload = values.pack_error(error)
         self.tasks.fail_everything(payload)
