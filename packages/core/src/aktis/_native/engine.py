@@ -175,12 +175,15 @@ class NativeEngine:
 
     def get(self, refs: Sequence[Any], timeout: float | None) -> list[Any]:
         deadline = None if timeout is None else monotonic() + timeout
+        core = self.core
         results = []
         for ref in refs:
             try:
                 state = ref.state
             except AttributeError:
                 raise TypeError(f"get() takes ObjectRefs of this session, not {type(ref).__name__}: {ref!r}.") from None
+            if ref.core is not core:
+                raise exceptions.ObjectLostError(f"{ref!r} belongs to a session that was shut down; its objects went with it.")
             if state == VALUE:
                 results.append(ref.value)
             else:

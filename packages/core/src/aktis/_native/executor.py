@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from aktis._native.core import Core
 
 SHORT = 0.001  # seconds: results may wait for calls that are known to be shorter
+_CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x80, 0x200  # as in the inspect module, which is large
 BATCH = 128  # results in one message at most
 _SCALARS = values._SCALARS
 _TEXTS = values._TEXTS
@@ -62,9 +63,32 @@ class LoadedFunction:
     def load(self) -> Callable[..., Any]:
         if self.function is None:
             assert self.blob is not None
-            self.function = unpack_function(self.blob)
+            self.function = synchronous(unpack_function(self.blob))
             self.blob = None
         return self.function
+
+
+def synchronous(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A coroutine function or async generator function as a plain one: in a task, nothing else wants the loop."""
+    code = getattr(function, "__code__", None)
+    if code is None or not code.co_flags & (_CO_COROUTINE | _CO_ASYNC_GENERATOR):
+        return function
+    import asyncio
+
+    if code.co_flags & _CO_COROUTINE:
+        return lambda *args, **kwargs: asyncio.run(function(*args, **kwargs))
+
+    def iterate(*args: Any, **kwargs: Any) -> Any:
+        with asyncio.Runner() as runner:
+            items = function(*args, **kwargs)
+            while True:
+                try:
+                    item = runner.run(anext(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+
+    return iterate
 
 
 class Running:

@@ -71,7 +71,7 @@ def context(engine: NativeEngine) -> dict[str, Any]:
         result.update(
             actor_id=host.actor_id.hex(),
             actor_name=host.spec.name or None,
-            was_restarted=host.epoch > 1,
+            was_restarted=host.epoch > 0,
             is_async=host.is_async,
             resources={name: amount / 10_000 for name, amount in held.items()},
             accelerator_ids=facts.get("actor_accelerators", {}),
@@ -101,7 +101,7 @@ def explain(engine: NativeEngine, ref: Any) -> dict[str, Any]:
     """Why ``ref`` is not ready, or what happened to it."""
     if ref.state in (VALUE, PAYLOAD):
         where = "in shared memory" if ref.state == PAYLOAD and ref.value[0] == op.SHARED else "here"
-        return {"state": "ready", "sentence": f"{ref!r} is ready: its value is {where}."}
+        return {"state": "FINISHED", "sentence": f"{ref!r} is ready: its value is {where}."}
     if ref.state == FAILED:
         error = values.to_exception(ref.value)
         chain: list[str] = []
@@ -109,10 +109,10 @@ def explain(engine: NativeEngine, ref: Any) -> dict[str, Any]:
         while cause is not None and len(chain) < 20:
             chain.append(f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}")
             cause = getattr(cause, "cause", None) or cause.__cause__
-        return {"state": "failed", "sentence": f"{ref!r} failed: {chain[0]}", "chain": chain, "error": error}
+        return {"state": "FAILED", "sentence": f"{ref!r} failed: {chain[0]}", "chain": chain, "error": error}
     if type(ref) is BorrowedRef:
         return {
-            "state": "pending",
+            "state": "PENDING",
             "reason": "borrowed",
             "owner": ref.owner_address,
             "sentence": f"{ref!r} is owned by the process at {ref.owner_address}, which has not said that it is ready.",
@@ -125,7 +125,7 @@ def explain(engine: NativeEngine, ref: Any) -> dict[str, Any]:
         more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
         name = binding.name if binding is not None else "the call"
         return {
-            "state": "pending",
+            "state": "PENDING_ARGS_AVAIL",
             "reason": "arguments",
             "task": name,
             "waiting_for": waiting,
@@ -136,7 +136,7 @@ def explain(engine: NativeEngine, ref: Any) -> dict[str, Any]:
         return _explain_task(engine, record, binding)
     if isinstance(binding, MethodBinding):
         return _explain_method(record, binding)
-    return {"state": "pending", "reason": "unknown", "sentence": f"{ref!r} is pending."}
+    return {"state": "PENDING", "reason": "unknown", "sentence": f"{ref!r} is pending."}
 
 
 def _explain_task(engine: NativeEngine, record: Any, binding: TaskBinding) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _explain_task(engine: NativeEngine, record: Any, binding: TaskBinding) -> di
                 sentence = f"{binding.name} is at worker {lease.worker_id.hex()[:8]}, behind {ahead} other calls."
             else:
                 sentence = f"{binding.name} is running on worker {lease.worker_id.hex()[:8]}."
-            return {"state": "running" if not ahead else "pending", "reason": "running" if not ahead else "queued",
+            return {"state": "RUNNING" if not ahead else "SUBMITTED_TO_WORKER", "reason": "running" if not ahead else "queued",
                     "task": binding.name, "worker_id": lease.worker_id.hex(), "ahead": ahead, "sentence": sentence}  # fmt: skip
     try:
         ahead = pool.queue.index(record)
@@ -156,7 +156,7 @@ def _explain_task(engine: NativeEngine, record: Any, binding: TaskBinding) -> di
         ahead = 0
     resources = {name: amount / 10_000 for name, amount in pool.spec.resources.items()}
     result: dict[str, Any] = {
-        "state": "pending", "reason": "resources", "task": binding.name, "needs": resources, "ahead": ahead,
+        "state": "PENDING_NODE_ASSIGNMENT", "reason": "resources", "task": binding.name, "needs": resources, "ahead": ahead,
         "workers": len(pool.leases),
     }  # fmt: skip
     needs = ", ".join(f"{amount:g} {name}" for name, amount in resources.items()) or "no resources"
@@ -178,7 +178,7 @@ def _explain_task(engine: NativeEngine, record: Any, binding: TaskBinding) -> di
 def _explain_method(record: Any, binding: MethodBinding) -> dict[str, Any]:
     client: ActorClient = binding.client
     base = {
-        "state": "pending",
+        "state": "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY",
         "task": binding.name,
         "actor_id": client.actor_id.hex(),
         "actor_state": client.phase.value,
@@ -186,7 +186,7 @@ def _explain_method(record: Any, binding: MethodBinding) -> dict[str, Any]:
     if record.counter in client.pending:
         ahead = list(client.pending).index(record.counter)
         text = f"{binding.name} was sent to its actor; {ahead} calls of this process are ahead of it."
-        return {**base, "reason": "running", "ahead": ahead, "sentence": text}
+        return {**base, "state": "RUNNING", "reason": "running", "ahead": ahead, "sentence": text}
     state = client.view.state if client.view is not None else "PENDING_CREATION"
     ahead = client.queue.index(record) if record in client.queue else 0
     words = {

@@ -84,9 +84,6 @@ class Stream:
         self.ended = True
         self._wake()
 
-    def restart(self) -> None:
-        """The call runs again from the start; items that have been seen are not given twice."""
-
     def _wake(self) -> None:
         if self._callbacks:
             with self.core.lock:

@@ -245,7 +245,7 @@ class TaskClient:
     def _retry_after_error(self, record: Any, payload: Any) -> bool:
         binding = record.spec
         wanted = getattr(binding, "retry_exceptions", False)
-        if not wanted or record.counter in self.cancelled or getattr(record, "stream", None) is not None:
+        if not wanted or record.counter in self.cancelled:
             return False
         used = self.retries.get(record.counter, 0)
         if 0 <= binding.max_retries <= used:
@@ -256,7 +256,7 @@ class TaskClient:
             if not isinstance(error, tuple(wanted)) and not isinstance(cause, tuple(wanted)):
                 return False
         self.retries[record.counter] = used + 1
-        binding.enqueue(record)
+        binding.enqueue(record)  # a generator's items that have been seen are dropped when they come again
         return True
 
     def _retry_after_loss(self, record: Any, lost: list[bytes]) -> bool:
@@ -294,8 +294,6 @@ class TaskClient:
                 self.core.pump.call_later(delay, lambda: binding.enqueue(record))
             elif limit < 0 or used < limit:
                 self.retries[record.counter] = used + 1
-                if getattr(record, "stream", None) is not None:
-                    record.stream.restart()
                 binding.enqueue(record)
             else:
                 self.retries.pop(record.counter, None)
