@@ -226,8 +226,8 @@ class ActorClient:
                 self.phase = Phase.DEAD
                 self.cause = view.cause
                 connection, self.connection = self.connection, None
-                if connection is not None and not connection.closed:
-                    self._drain(connection)
+                if connection is not None:
+                    connection.drain()  # results that were sent before the actor died still count
                 self._orphan()
             elif view.state == "RESTARTING":
                 self.connection = None
@@ -238,14 +238,6 @@ class ActorClient:
         if view.state in ("DEAD", "RESTARTING", "ALIVE"):
             self._settle_orphans(view)
         self.advance()
-
-    def _drain(self, connection: Connection) -> None:
-        """Results that were sent before the actor died still count: read what lies in the socket."""
-        while not connection.closed:
-            before = len(self.pending)
-            connection._read()
-            if len(self.pending) == before:
-                break
 
     def _connect(self, address: str) -> None:
         try:

@@ -386,6 +386,8 @@ class ActorHost:
         if self._terminating:
             return
         self._terminating = True
+        self.executor.flush_results()
+        self.core.drain_output()  # results first: the node's word that we are gone ends the callers' wait for them
         if self.core.node is not None:
             self.core.node.send_now((op.ACTOR_EXITING, self.actor_id, self.epoch, reason))
         self.executor.leave(reason)

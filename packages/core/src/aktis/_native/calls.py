@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.refs import FAILED, PAYLOAD, NativeRef, StoreToken, object_id
-from aktis._serialization import pack
+from aktis._serialization import pack_arguments
 
 if TYPE_CHECKING:
     from aktis._native.core import Core
@@ -68,7 +68,7 @@ class Call:
 
 
 def encode_arguments(
-    core: Core, args: tuple[Any, ...], kwargs: dict[str, Any]
+    core: Core, args: tuple[Any, ...], kwargs: dict[str, Any], names: tuple[str, ...] = ()
 ) -> tuple[tuple[Any, ...], Any, list[tuple[Any, NativeRef]], list[Any]]:
     """Arguments as (atoms, extra, references among them, things to keep alive).
 
@@ -86,7 +86,7 @@ def encode_arguments(
             kwargs = {key: None if isinstance(value, NativeRef) else value for key, value in kwargs.items()}
     if not kwargs and values.all_atoms(args):
         return args, (None, ()), references, []
-    packed = pack((args, kwargs))
+    packed = pack_arguments(args, kwargs, names)
     pins: list[Any] = list(packed.refs)
     if packed.nbytes <= values.INLINE_LIMIT:
         payload = values.encode_packed(core, packed, b"")

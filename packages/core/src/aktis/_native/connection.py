@@ -165,6 +165,24 @@ class Connection:
         self._tail = None
         return True
 
+    @property
+    def blocked(self) -> bool:
+        """Part of a frame waits for room in the socket's buffer."""
+        return self._tail is not None
+
+    def drain(self) -> None:
+        """In the leader: read what lies in the socket, of a peer that is known to be gone."""
+        while not self.closed:
+            try:
+                more = self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                more = b""
+            self._read()
+            if not more:
+                return
+
     # reading --------------------------------------------------------------------------------
     def _on_event(self, event: int) -> None:
         if event & select.EPOLLOUT:

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -66,6 +66,7 @@ class Core:
         self.requests = Requests(self)
         self.on_blocked: Callable[[bool], None] | None = None
         self.on_node_lost: Callable[[], None] | None = None
+        self.cancel: Callable[[Any, bool, bool], None] | None = None
         self.recover: Callable[[NativeRef], bool] | None = None
 
     # connections ----------------------------------------------------------------------------
@@ -432,8 +433,8 @@ class Core:
             elif what == 2:
                 if self.node is not None:
                     self.node.post((op.ACTOR_RELEASE, key))
-            elif key.cancel is not None:
-                key.cancel()
+            elif not key.ended and self.cancel is not None:
+                self.cancel(key.call, False, True)
         if freed and self.node is not None:
             self.node.post((op.STORE_FREED, freed))
 
@@ -443,6 +444,18 @@ class Core:
             connection.post((op.RELEASE, key))
 
     # end ------------------------------------------------------------------------------------
+    def drain_output(self, seconds: float = 5.0) -> None:
+        """Wait, within reason, until everything that was said has left this process."""
+        deadline = monotonic() + seconds
+        connections = [*self.peers.values(), *([self.node] if self.node is not None else [])]
+        while monotonic() < deadline:
+            busy = [one for one in connections if not one.closed and (one.out or one.blocked)]
+            if not busy:
+                return
+            for one in busy:
+                one.flush_now()
+            sleep(0.001)
+
     def close(self) -> None:
         if self.closed:
             return

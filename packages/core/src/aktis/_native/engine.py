@@ -46,6 +46,7 @@ class NativeEngine:
         core.handlers[op.QUERY] = self._on_query
         core.handlers.setdefault(op.CANCEL, self._on_cancel)
         core.on_node_lost = self._on_node_lost
+        core.cancel = self.cancel_record
         core.pump.before_sleep = core.drain_dropped
 
     # messages -------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ class NativeEngine:
         self.cancel_record(record, force, recursive)
 
     def cancel_record(self, record: Any, force: bool, recursive: bool) -> None:
-        if record.spec is None:
+        if record is None or record.spec is None:
             return
         if isinstance(record.spec, TaskBinding):
             self.tasks.cancel(record, force, recursive)

@@ -79,14 +79,18 @@ def synchronous(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: asyncio.run(function(*args, **kwargs))
 
     def iterate(*args: Any, **kwargs: Any) -> Any:
-        with asyncio.Runner() as runner:
+        loop = asyncio.new_event_loop()
+        try:
             items = function(*args, **kwargs)
             while True:
                 try:
-                    item = runner.run(anext(items))
+                    item = loop.run_until_complete(anext(items))
                 except StopAsyncIteration:
                     return
                 yield item
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     return iterate
 

@@ -48,9 +48,8 @@ class Recovery:
         elif attempts >= MOST_ATTEMPTS:
             reason = f"it was made again {attempts} times already"
         if lineage is None or reason:
-            error = exceptions.ObjectReconstructionFailedError(
-                f"ObjectRef({ref.hex()}) was lost: its data ({payload[3]:,} bytes) is no longer in the store, and {reason}."
-            )
+            text = f"ObjectRef({ref.hex()}) was lost: its data ({payload[3]:,} bytes) is no longer in the store, and {reason}."
+            error = exceptions.ObjectReconstructionFailedError(ref.hex(), reason, text)
             self.core.resolve(ref, values.pack_error(error))
             return False
         self._attempts[key] = attempts + 1

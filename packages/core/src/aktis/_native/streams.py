@@ -34,7 +34,6 @@ class Stream:
         self.closed = False
         self.backpressure = False
         self.connection: Connection | None = None
-        self.cancel: Callable[[], None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.completed_ref: ObjectRef[Any] = NativeRef(core, call.counter, 0, call, None)
 
@@ -44,6 +43,11 @@ class Stream:
     def _end_ref(self) -> NativeRef:
         assert isinstance(self.completed_ref, NativeRef)
         return self.completed_ref
+
+    @property
+    def call(self) -> Any:
+        """The call's record while it runs."""
+        return self._end_ref().spec
 
     # filled by the leader ---------------------------------------------------------------------
     def item(self, connection: Connection, index: int, payload: Any) -> None:
@@ -71,6 +75,7 @@ class Stream:
             return
         else:
             self.core.resolve(end, None)
+        end.spec = None
         self.ended = True
         self._wake()
 
@@ -80,7 +85,9 @@ class Stream:
             ref = NativeRef(self.core, self.counter, len(self.items) + 1, None, None)
             self.core.resolve(ref, payload)
             self.items.append(ref)
-        self.core.resolve(self._end_ref(), payload)
+        end = self._end_ref()
+        self.core.resolve(end, payload)
+        end.spec = None
         self.ended = True
         self._wake()
 

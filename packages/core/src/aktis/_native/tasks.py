@@ -308,12 +308,7 @@ class TaskClient:
     def _on_lease_lost(self, _: Connection, message: Message) -> None:
         lease = self._leases.get(message[1])
         if lease is not None:
-            # results that the worker sent before it died may still lie in its socket: read them first
-            while not lease.connection.closed and not lease.dead:
-                before = len(lease.pending)
-                lease.connection._read()
-                if len(lease.pending) == before and not lease.connection.closed:
-                    break
+            lease.connection.drain()  # results that the worker sent before it died still count
             lease.pool.lost(lease, message[2])
 
     def _on_recall(self, _: Connection, message: Message) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from aktis import _config, _session
@@ -126,22 +125,9 @@ def _leave(engine: NativeEngine, executor: Executor, code: int) -> None:
         executor.flush_results()
         if core.node is not None and executor.host is None:
             core.node.send_now((op.WORKER_EXITING, reason))
-        _drain_output(core)
+        core.drain_output()
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(code)
-
-
-def _drain_output(core: Core) -> None:
-    """Wait, within reason, until everything that was said has left this process."""
-    deadline = time.monotonic() + 5.0
-    connections = [*core.peers.values(), *([core.node] if core.node is not None else [])]
-    while time.monotonic() < deadline:
-        busy = [one for one in connections if not one.closed and (one.out or one._tail is not None)]
-        if not busy:
-            return
-        for one in busy:
-            one.flush_now()
-        time.sleep(0.001)
