@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import sys
 import threading
@@ -92,21 +91,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             if reporter is not None:
                 reporter.write_line(f"LEAK: {kind} left after the session: {sorted(map(str, what))}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def engines(config: pytest.Config) -> list[str]:
-    """The engines that this run is about."""
-    if config.getoption("--api") == "ray":
-        return ["ray"]
-    chosen = config.getoption("--engine")
-    if chosen:
-        return list(dict.fromkeys(chosen))
-    return ["inline", "native"] if importlib.util.find_spec("aktis._native.driver") else ["inline"]
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "engine" in metafunc.fixturenames:
-        metafunc.parametrize("engine", engines(metafunc.config), scope="session")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

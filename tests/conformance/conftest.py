@@ -9,6 +9,8 @@ import pytest
 
 import aktis
 
+from ..helpers.engines import chosen_engines
+
 CPUS = 4
 CAPACITY: dict[str, Any] = {
     "num_cpus": CPUS,
@@ -18,6 +20,11 @@ CAPACITY: dict[str, Any] = {
 }
 
 _live = ""  # the engine that the shared session runs on
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", chosen_engines(metafunc.config), scope="session")
 
 
 def start(engine: str, **settings: Any) -> Any:

@@ -1,4 +1,4 @@
-# ruff: noqa: F821, F841, RUF059
+# ruff: noqa: F821, F841
 """What type checkers see. Checked by mypy in test_typing.py; never run.
 
 A comment at the end of a line says what its ``reveal_type`` should be, or which error it should cause.

@@ -1,0 +1,17 @@
+"""Which engines a run of the tests is about."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+
+def chosen_engines(config: pytest.Config) -> list[str]:
+    """Those of ``--engine``; else every one that is there."""
+    if config.getoption("--api") == "ray":
+        return ["ray"]
+    chosen = config.getoption("--engine")
+    if chosen:
+        return list(dict.fromkeys(chosen))
+    return ["inline", "native"] if importlib.util.find_spec("aktis._native.driver") else ["inline"]
