@@ -22,7 +22,7 @@ from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import Call, encode_arguments, fill_slots, when_arguments_ready
 from aktis._native.refs import NativeRef
-from aktis._native.tasks import carries_references, crash_error, make_results, result_flags
+from aktis._native.tasks import carries_references, crash_error, make_results, names_of, result_flags
 
 if TYPE_CHECKING:
     from aktis._engine import MethodDescriptor, Submit
@@ -67,7 +67,8 @@ class ActorToken(NativeRef):
 class MethodBinding:
     """A method with options through one handle: what its calls share."""
 
-    __slots__ = ("client", "flags", "hold", "max_retries", "name", "options", "retry_exceptions", "wire")
+    __slots__ = ("client", "flags", "hold", "max_retries", "name", "options", "parameters", "retry_exceptions",
+                 "wire")  # fmt: skip
 
     def __init__(self, hold: ActorHold, method: MethodDescriptor, options: MethodOptions, retries: int) -> None:
         self.hold: ActorHold | None = hold
@@ -75,6 +76,7 @@ class MethodBinding:
         self.options = options
         self.name = f"{hold.client.class_name}.{options.name or method.name}"
         self.wire = method.name
+        self.parameters = names_of(method.signature)
         self.flags = result_flags(options.num_returns)
         self.max_retries = retries
         self.retry_exceptions = options.retry_exceptions
@@ -146,7 +148,7 @@ class ActorClient:
                 f"{self.class_name} has {len(self.pending) + len(self.queue)} calls pending through this process, "
                 f"max_pending_calls={self.max_pending} allows no more. Wait for some, or raise the limit."
             )
-        atoms, extra, references, pins = encode_arguments(core, args, kwargs)
+        atoms, extra, references, pins = encode_arguments(core, args, kwargs, binding.parameters)
         counter = next(core.counters)
         options = self.actors.wire_options(binding)
         call = Call(core, counter, binding, (op.METHOD, counter, binding.wire, atoms, extra, binding.flags, options))

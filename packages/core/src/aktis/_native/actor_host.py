@@ -44,6 +44,7 @@ class ActorHost:
         self.actor_id = spec.actor_id
         self.epoch = epoch
         self.instance: Any = None
+        self.label = spec.class_name.rpartition(".")[2]  # in front of its output
         self.methods: dict[str, Callable[..., Any]] = {}
         options = spec.options
         self.is_async: bool = options["is_async"]
@@ -81,6 +82,8 @@ class ActorHost:
             cls = unpack_function(content["cls"])
             args, kwargs = self.executor.arguments(call, content["atoms"], content["extra"] or (None, ()))
             self.instance = cls(*args, **kwargs)
+            if type(self.instance).__repr__ is not object.__repr__:
+                self.label = repr(self.instance)
         except BaseException as error:
             self._report_failure(error)
             return False
@@ -157,7 +160,7 @@ class ActorHost:
         seconds = perf_counter() - began
         current.set(None)
         del executor.calls[key]
-        executor.events.append((key, f"{self.spec.class_name}.{name}", began, seconds, payload))
+        executor.note(key, f"{self.spec.class_name}.{name}", began, seconds, payload)
         executor.reply(call, payload, seconds)
         if self.threaded:
             executor.flush_results()
@@ -330,7 +333,7 @@ class ActorHost:
             payload = executor.result(call, value, flags)
         seconds = perf_counter() - began
         del executor.calls[key]
-        executor.events.append((key, f"{self.spec.class_name}.{name}", began, seconds, payload))
+        executor.note(key, f"{self.spec.class_name}.{name}", began, seconds, payload)
         executor.reply(call, payload, 0.0)
         self._wake_loop()
         waiting = self._waiting[group]

@@ -129,6 +129,7 @@ def hello(settings: InitSettings, job_env: str) -> dict[str, Any]:
         "namespace": settings.namespace,
         "runtime_env": job_env,
         "log_to_driver": settings.log_to_driver,
+        "log_colour": sys.stdout is not None and sys.stdout.isatty(),
         "entrypoint": " ".join(sys.argv),
         "pid": os.getpid(),
     }

@@ -184,7 +184,9 @@ class NativeEngine:
             except AttributeError:
                 raise TypeError(f"get() takes ObjectRefs of this session, not {type(ref).__name__}: {ref!r}.") from None
             if ref.core is not core:
-                raise exceptions.ObjectLostError(f"{ref!r} belongs to a session that was shut down; its objects went with it.")
+                raise exceptions.ObjectLostError(
+                    f"{ref!r} belongs to a session that was shut down; its objects went with it."
+                )
             if state == VALUE:
                 results.append(ref.value)
             else:

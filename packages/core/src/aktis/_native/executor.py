@@ -25,7 +25,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 from aktis import exceptions
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 SHORT = 0.001  # seconds: results may wait for calls that are known to be shorter
 _CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x80, 0x200  # as in the inspect module, which is large
+EVENT_INTERVAL = 1.0  # seconds
+EVENTS_KEPT = 10_000  # between two reports; older ones are dropped, the state API is lossy
 BATCH = 128  # results in one message at most
 _SCALARS = values._SCALARS
 _TEXTS = values._TEXTS
@@ -148,7 +150,9 @@ class Executor:
         self.lease: tuple[Any, ...] = (None, {}, {}, None, "")
         self.leaving: str | None = None
         self.transit: dict[tuple[Connection, int], list[Any]] = {}
-        self.events: deque[tuple[Any, ...]] = deque(maxlen=20_000)
+        self.events: deque[tuple[Any, ...]] = deque(maxlen=EVENTS_KEPT)
+        self.worker_id = ""
+        self.job_id = ""
         self.on_lease: Callable[[tuple[Any, ...]], None] = lambda lease: None
         self._submit_cancel = submit_cancel
         self._waiter: Waiter | None = None
@@ -165,6 +169,51 @@ class Executor:
         core.close_listeners.append(self._on_connection_closed)
         core.pump.on_takeover = self.flush_results
         signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def speaker(self) -> str:
+        """Whose output is written now: the actor, or the function that runs in this thread."""
+        if self.host is not None:
+            return str(self.host.label)
+        call = current.get() or self.main_call
+        return call.name.rpartition(".")[2] if call is not None else ""
+
+    # events ---------------------------------------------------------------------------------
+    def note(self, key: tuple[bytes, int], name: str, began: float, seconds: float, payload: Any) -> None:
+        """Remember a finished call for the state API; told to the node once a second, in bulk."""
+        events = self.events
+        if not events:
+            self.core.pump.call_later(EVENT_INTERVAL, self.push_events)
+        events.append((key, name, began, seconds, payload))
+
+    def push_events(self) -> None:
+        rows = self.take_events()
+        if rows and self.core.node is not None:
+            self.core.node.post((op.EVENTS, [("task", row) for row in rows]))
+
+    def take_events(self) -> list[dict[str, Any]]:
+        """Finished calls that the node has not been told about."""
+        offset = time() - perf_counter()
+        pid = os.getpid()
+        actor_id = self.host.actor_id.hex() if self.host is not None else None
+        rows = []
+        while self.events:
+            (process_id, counter), name, began, seconds, payload = self.events.popleft()
+            failed = type(payload) is tuple and payload[0] == op.ERROR
+            rows.append(
+                {
+                    "task_id": (process_id + counter.to_bytes(8, "big")).hex(),
+                    "name": name,
+                    "type": "NORMAL_TASK" if actor_id is None else "ACTOR_TASK",
+                    "state": "FAILED" if failed else "FINISHED",
+                    "start_time": began + offset,
+                    "end_time": began + offset + seconds,
+                    "pid": pid,
+                    "worker_id": self.worker_id,
+                    "job_id": self.job_id,
+                    "actor_id": actor_id,
+                }
+            )
+        return rows
 
     # messages (leader) ----------------------------------------------------------------------
     def _on_call(self, connection: Connection, message: Message) -> None:
@@ -334,7 +383,7 @@ class Executor:
         del self.calls[key]
         seconds = ended - began
         loaded.average += 0.5 * (seconds - loaded.average)
-        self.events.append((key, loaded.name, began, seconds, payload))
+        self.note(key, loaded.name, began, seconds, payload)
         if loaded.calls_left > 0:
             loaded.calls_left -= 1
             if not loaded.calls_left:

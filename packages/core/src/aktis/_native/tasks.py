@@ -24,6 +24,8 @@ from aktis._native.streams import Stream
 from aktis._serialization import pack_function
 
 if TYPE_CHECKING:
+    import inspect
+
     from aktis._engine import FunctionDescriptor, Submit
     from aktis._native.connection import Connection, Message
     from aktis._native.core import Core
@@ -36,15 +38,24 @@ OOM_LONGEST_DELAY = 60.0
 class TaskBinding:
     """A function with its options: what every call of ``f.options(...).remote`` shares."""
 
-    __slots__ = ("client", "flags", "function_id", "max_retries", "name", "options", "pool", "retry_exceptions",
+    __slots__ = ("client", "flags", "function_id", "max_retries", "name", "options", "parameters", "pool", "retry_exceptions",
                  "wire_options")  # fmt: skip
 
-    def __init__(self, client: TaskClient, function_id: int, options: TaskOptions, pool: LeasePool, name: str) -> None:
+    def __init__(
+        self,
+        client: TaskClient,
+        function_id: int,
+        options: TaskOptions,
+        pool: LeasePool,
+        name: str,
+        parameters: tuple[str, ...],
+    ) -> None:
         self.client = client
         self.function_id = function_id
         self.options = options
         self.pool = pool
         self.name = name
+        self.parameters = parameters  # their names, for messages
         self.max_retries = options.max_retries
         self.retry_exceptions = options.retry_exceptions
         self.flags = result_flags(options.num_returns)
@@ -130,7 +141,9 @@ class TaskClient:
         if options.max_calls:
             function_id = next(self._function_ids)
             self._functions[function_id] = (op.FUNCTION, function_id, state[2], function.name, options.max_calls)
-        binding = TaskBinding(self, function_id, options, self._pool(spec), options.name or function.name)
+        binding = TaskBinding(
+            self, function_id, options, self._pool(spec), options.name or function.name, names_of(function.signature)
+        )
         return binding.submit
 
     def function_message(self, function_id: int) -> tuple[Any, ...]:
@@ -147,7 +160,7 @@ class TaskClient:
     def submit_call(self, binding: TaskBinding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The general case: references, keywords, big or pickled arguments, several results, generators."""
         core = self.core
-        atoms, extra, references, pins = encode_arguments(core, args, kwargs)
+        atoms, extra, references, pins = encode_arguments(core, args, kwargs, binding.parameters)
         counter = next(self.counters)
         flags = binding.flags
         message = (op.CALL, counter, binding.function_id, atoms, extra, flags, binding.wire_options)
@@ -357,6 +370,10 @@ class TaskClient:
                 lease.pending.clear()
             for record in records:
                 record.fail(payload)
+
+
+def names_of(signature: inspect.Signature | None) -> tuple[str, ...]:
+    return tuple(signature.parameters) if signature is not None else ()
 
 
 def crash_error(name: str, cause: op.DeathCause, retries: int) -> exceptions.AktisError:

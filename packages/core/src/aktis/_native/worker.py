@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis import _config, _session
 from aktis._native import protocol as op
+from aktis._native import stdio
 from aktis._native.actor_host import ActorHost
 from aktis._native.core import Core
 from aktis._native.engine import NativeEngine
@@ -38,8 +39,10 @@ def run(config: WorkerConfig) -> None:
     core.info = dict(config.limits)
     engine = NativeEngine(core, facts)
     executor = engine.executor = Executor(core, engine.cancel_record)
+    executor.worker_id, executor.job_id = config.worker_id.hex(), config.job_id.hex()
     core.store = open_store(core, config.store_dir, config.limits)
     _wire(engine, executor, config)
+    stdio.install(executor.speaker)
     _session.attach(engine)
     core.listen()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -123,6 +126,7 @@ def _leave(engine: NativeEngine, executor: Executor, code: int) -> None:
     reason = executor.leaving or "it is no longer needed"
     try:
         executor.flush_results()
+        executor.push_events()
         if core.node is not None and executor.host is None:
             core.node.send_now((op.WORKER_EXITING, reason))
         core.drain_output()

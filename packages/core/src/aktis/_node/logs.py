@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aktis import _config
 from aktis._brain.logs import Deduplicator, prefix
 from aktis._native import protocol as op
+from aktis._native.stdio import MARK
 from aktis._node.connections import Peer, complain
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class LogTailer:
         self._interval = QUICK
         self._last_news = 0.0
         self._seen: dict[tuple[bytes, str], Deduplicator] = {}  # by job and stream
+        self._speakers: dict[tuple[bytes, str], str] = {}  # by worker and stream: whose output it is now
         self._summary: Any = None
         self._window: float = _config.read("DEDUP_LOGS_WINDOW") if _config.read("DEDUP_LOGS") else 0.0
         self._limit: int = _config.read("LOG_FILE_BYTES")
@@ -126,6 +128,7 @@ class LogTailer:
             pass
         for tail in self._tails.pop(worker.worker_id, self._open(worker)):
             lines = tail.last()
+            self._speakers.pop((worker.worker_id, tail.stream), None)
             if lines:
                 self._send(worker, tail.stream, lines)
             try:
@@ -166,14 +169,21 @@ class LogTailer:
         return _Tail(worker.stdout_path, "stdout", limit, backups), _Tail(worker.stderr_path, "stderr", limit, backups)
 
     def _send(self, worker: Worker, stream: str, lines: list[str]) -> None:
-        job_id, pid, name = worker.job_id, worker.pid, worker.name
+        job_id, pid = worker.job_id, worker.pid
+        names = self._speakers
+        said: list[tuple[str, str]] = []
+        for line in lines:
+            if line.startswith(MARK):
+                names[worker.worker_id, stream] = line[1:].strip()
+            else:
+                said.append((names.get((worker.worker_id, stream)) or worker.name, line))
         if self._reader(job_id) is None:
             return
         seen = self._seen.get((job_id, stream))
         if seen is None:
             seen = self._seen[job_id, stream] = Deduplicator(self._window)
         now = monotonic()
-        self._show(job_id, stream, [shown for line in lines for shown in seen.add(pid, name, line, now)])
+        self._show(job_id, stream, [shown for name, line in said for shown in seen.add(pid, name, line, now)])
         self._plan_summary()
 
     def _plan_summary(self) -> None:
