@@ -64,3 +64,9 @@ def test_safe_print(capsys: pytest.CaptureFixture[str]) -> None:
     bar.close()
     safe_print("after")
     assert capsys.readouterr().out == "between\nafter\n"
+
+
+def test_the_name_that_scripts_import() -> None:
+    from aktis.experimental import tqdm_ray
+
+    assert tqdm_ray.tqdm is tqdm
