@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -156,6 +157,10 @@ def test_garbage_costs_only_its_sender(session: Any, garbage: bytes) -> None:
     "message",
     [
         (op.DEMAND, 1, "no spec", 1),
+        (op.DEMAND, 1, op.LeaseSpec(b"somebody", {}), 1),
+        (op.DEMAND, 1, op.LeaseSpec(b"", {"CPU": -1}), 1),
+        (op.DEMAND, 1, op.LeaseSpec(b"", {}, strategy=()), 1),
+        (op.DEMAND, 1, op.LeaseSpec(b"", {}, strategy=("LABELS", (("a", "near", ()),), ())), 1),
         (op.DEMAND,),
         (op.ACTOR_CREATE, 1, None),
         (op.LEASE_RETURN,),
@@ -361,3 +366,57 @@ def test_leavings_of_sessions_that_were_killed_as_a_whole_are_removed(session: A
     prune_sessions(str(tmp_path), keep=3)
     assert sorted(path.name for path in tmp_path.glob("session_200*")) == ["session_20004", "session_2001"]
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_nonsense_does_not_end_the_session(session: Any, seed: int) -> None:
+    dice = random.Random(seed)
+    witness = session.driver()
+    witness.demand(1, 1)
+    lease = witness.grant(1)
+    operations = [value for name, value in vars(op).items() if name.isupper() and isinstance(value, int)]
+    specs = [
+        op.LeaseSpec(witness.job_id, {"CPU": 5_000}),
+        op.LeaseSpec(b"", {"X": -1}),
+        op.LeaseSpec(b"", {}, strategy=()),
+    ]
+    pieces = [
+        None,
+        0,
+        1,
+        -1,
+        2**70,
+        b"",
+        b"x" * 16,
+        "",
+        "x",
+        [],
+        {},
+        (),
+        [("a",)],
+        [(1, 2, 3)],
+        {"a": 1},
+        0.5,
+        True,
+        *specs,
+    ]
+    pieces += [
+        "state",
+        "kv_put",
+        "pg_create",
+        {"kind": "actors"},
+        {"pg_id": b"g", "bundles": [{"CPU": -1}], "strategy": "PACK"},
+    ]
+    pieces.append(op.ActorSpec(b"a" * 16, witness.job_id, b"", "A", b"", {"CPU": 1}, {}))
+    for _ in range(60):
+        client = session.driver()
+        try:
+            for _ in range(10):
+                client.send(dice.choice(operations), *(dice.choice(pieces) for _ in range(dice.randrange(5))))
+        except OSError:
+            pass
+        client.close()
+    assert session.order(lease[4], "pid"), "somebody else's worker still serves"
+    assert witness.request("available_resources")["CPU"] == 1, "nothing is lost of what nonsense had taken"
+    witness.demand(2, 1)
+    witness.grant(2)

@@ -32,6 +32,30 @@ class Target:
     bundle_index: int = -1
 
 
+_FORMS = {"DEFAULT": 1, "SPREAD": 1, "NODE": 3, "LABELS": 3, "PG": 4}
+"""Kinds of strategies, and how many items they have."""
+
+
+def check(resources: Any, strategy: Any) -> None:
+    """Raise ValueError unless this is a request that can be decided about: one bad claim must not stop all others."""
+    if not isinstance(resources, dict) or not all(
+        isinstance(name, str) and type(amount) is int and amount >= 0 for name, amount in resources.items()
+    ):
+        raise ValueError(f"resources are a dict of name to a whole number of 1/10,000, 0 or more; got {resources!r}")
+    if not isinstance(strategy, tuple) or not strategy or _FORMS.get(strategy[0]) != len(strategy):
+        raise ValueError(f"{strategy!r} is no scheduling strategy; there are {', '.join(_FORMS)}")
+    if strategy[0] == "LABELS":
+        for conditions in strategy[1:]:
+            for condition in conditions or ():
+                matches({}, [condition])
+    elif strategy[0] == "PG" and not (
+        isinstance(strategy[1], bytes) and type(strategy[2]) is int and strategy[2] >= -1
+    ):
+        raise ValueError(f"{strategy!r} names no bundle of a placement group")
+    elif strategy[0] == "NODE" and not isinstance(strategy[1], str):
+        raise ValueError(f"{strategy!r} names no node")
+
+
 def targets(claim: Claim, nodes: Mapping[str, Node], groups: PlacementGroups) -> list[Target]:
     """Pools to try, best first. Raises Unschedulable when waiting is pointless."""
     kind = claim.strategy[0]
@@ -82,7 +106,7 @@ def matches(labels: Mapping[str, str], conditions: Iterable[tuple[str, str, Sequ
             satisfied = value is None
         else:
             known = '"in", "not in", "exists" and "does not exist"'
-            raise Unschedulable("unschedulable", f"{operator!r} is no condition on a label; there are {known}.")
+            raise ValueError(f"{operator!r} is no condition on a label; there are {known}.")
         if not satisfied:
             return False
     return True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis._brain import actors
 from aktis._brain.actors import Actor
+from aktis._brain.strategies import check
 from aktis._native import protocol as op
 from aktis._native.protocol import ActorSpec, DeathCause
 from aktis._node.connections import Message, Peer
@@ -30,6 +31,8 @@ class ActorShell:
         _, request, spec = message
         if not isinstance(spec, ActorSpec):
             raise TypeError(f"ACTOR_CREATE carries an ActorSpec, not {type(spec).__name__}")
+        check(spec.placement_resources, spec.strategy)
+        check(spec.held_resources, spec.strategy)
         spec.env = spec.env or self.daemon.job_env(spec.job_id)
         try:
             actor, created = self.directory.create(spec, peer.process_id, monotonic())

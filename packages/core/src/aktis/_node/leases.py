@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aktis._brain import claims
 from aktis._brain.claims import Lease
 from aktis._brain.resources import words
+from aktis._brain.strategies import check
 from aktis._native import protocol as op
 from aktis._native.protocol import DeathCause, LeaseSpec
 from aktis._node.connections import Message, Peer
@@ -35,6 +36,9 @@ class Leases:
         if spec is not None:
             if not isinstance(spec, LeaseSpec):
                 raise TypeError(f"DEMAND carries a LeaseSpec, not {type(spec).__name__}")
+            check(spec.resources, spec.strategy)
+            if spec.job_id != peer.job_id:
+                raise ValueError(f"a demand for job {spec.job_id!r} from a process of job {peer.job_id!r}")
             spec.env = spec.env or self.daemon.job_env(spec.job_id)
             self._specs[key] = spec
         known = self._specs.get(key)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis._brain.placement import Bundle, PlacementGroup
 from aktis._brain.resources import to_fixed, to_floats
+from aktis._brain.strategies import check
 from aktis._native import protocol as op
 from aktis._node.actors import describe
 from aktis._node.connections import Message, Peer
@@ -228,6 +229,8 @@ class Requests:
         namespace: str = "",
         detached: bool = False,
     ) -> None:
+        for bundle in bundles:
+            check(to_fixed(bundle), ("DEFAULT",))
         group = PlacementGroup(
             pg_id,
             peer.job_id,

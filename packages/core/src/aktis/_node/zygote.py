@@ -227,7 +227,7 @@ def _import_runtime(zygote: Zygote) -> None:
     try:
         for name in (zygote.settings.get("runtime", RUNTIME), *NEEDED_BY_ALL):
             __import__(name)
-    except ImportError as error:
+    except Exception as error:  # forks will fail, and say so; the zygote must live to tell
         zygote.say("notice", "error", f"The worker runtime cannot be imported by {sys.executable}: {error!r}.")
 
 
