@@ -21,6 +21,7 @@ from aktis import exceptions
 from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import Call, encode_arguments, fill_slots, when_arguments_ready
+from aktis._native.interrupts import guard
 from aktis._native.refs import NativeRef
 from aktis._native.tasks import carries_references, crash_error, make_results, names_of, result_flags
 
@@ -188,7 +189,7 @@ class ActorClient:
 
     def advance(self) -> None:
         """Send what can be sent, in order."""
-        with self.lock:
+        with guard, self.lock:
             if self.phase is Phase.DEAD:
                 records = list(self.queue)
                 self.queue.clear()

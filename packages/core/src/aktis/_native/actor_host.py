@@ -82,7 +82,7 @@ class ActorHost:
             cls = unpack_function(content["cls"])
             args, kwargs = self.executor.arguments(call, content["atoms"], content["extra"] or (None, ()))
             self.instance = cls(*args, **kwargs)
-            if type(self.instance).__repr__ is not object.__repr__:
+            if any("__repr__" in vars(cls) for cls in type(self.instance).__mro__[:-1]):
                 self.label = repr(self.instance)
         except BaseException as error:
             self._report_failure(error)

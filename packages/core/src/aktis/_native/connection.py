@@ -219,7 +219,10 @@ class Connection:
             end = position + 4 + length
             if end > size:
                 break
-            frames.append(self._load(data[position + 4 : end]))
+            messages = self._load(data[position + 4 : end])
+            if messages is None:
+                return
+            frames.append(messages)
             position = end
         if position < size:
             self._keep(data, position)
@@ -255,14 +258,21 @@ class Connection:
             big = self._big
             self._big = self._big_view = None
             self._fill = 0
-            self.on_messages(self, self._load(big))
+            messages = self._load(big)
+            if messages is not None:
+                self.on_messages(self, messages)
 
-    def _load(self, frame: memoryview | bytes | bytearray) -> list[Message]:
+    def _load(self, frame: memoryview | bytes | bytearray) -> list[Message] | None:
+        """The messages of a frame; None, and the connection closed, when it is none."""
         try:
             messages: list[Message] = pickle.loads(frame)
-        except Exception:
+        except Exception as error:
+            import logging
+
+            text = "Closed the connection to %s, which sent %d bytes that are not a frame: %r"
+            logging.getLogger("aktis").warning(text, self.address or "a process", len(frame), error)
             self.close()
-            raise
+            return None
         return messages
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from aktis._native import output
 from aktis._native import protocol as op
 from aktis._native.core import Core
 from aktis._native.engine import NativeEngine
+from aktis._native.interrupts import guard
 from aktis._native.pump import Waiter
 from aktis._native.stores import open_store
 from aktis._node.launch import NodeHandle, NodeOptions, NodeStartError, find_session, start_node
@@ -111,6 +112,7 @@ def _join(settings: InitSettings, address: str, session_dir: str, handle: NodeHa
     core.handlers[op.EXIT] = lambda _connection, message: core.node.close() if core.node is not None else None
     if handle is not None:
         engine.stop_session = handle.close
+    guard.install()
     return engine
 
 

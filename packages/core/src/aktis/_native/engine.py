@@ -14,6 +14,7 @@ from aktis._native.actor_client import ActorClient, ActorClients
 from aktis._native.calls import Call
 from aktis._native.connection import Connection, Message
 from aktis._native.core import Core
+from aktis._native.interrupts import guard
 from aktis._native.leases import Lease
 from aktis._native.recovery import Recovery
 from aktis._native.refs import FAILED, PAYLOAD, PENDING, VALUE, BorrowedRef, NativeRef
@@ -322,6 +323,8 @@ class NativeEngine:
             self.actors.fail_everything(payload)
             self.core.wake_watchers()
         stop = self.stop_session
+        if self.executor is None:
+            guard.remove()
         self.core.close()
         if stop is not None:
             stop()

@@ -32,6 +32,7 @@ from aktis import exceptions
 from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import DISCARD, DYNAMIC, ONE, STREAM
+from aktis._native.interrupts import guard
 from aktis._native.pump import Waiter
 from aktis._native.refs import object_id
 from aktis._serialization import pack_exception, unpack_function
@@ -168,7 +169,7 @@ class Executor:
         handlers[op.ACK_ITEMS] = self._on_ack_items
         core.close_listeners.append(self._on_connection_closed)
         core.pump.on_takeover = self.flush_results
-        signal.signal(signal.SIGINT, self._on_interrupt)
+        guard.install(self._on_interrupt)
 
     def speaker(self) -> str:
         """Whose output is written now: the actor, or the function that runs in this thread."""

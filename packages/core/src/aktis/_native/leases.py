@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aktis import exceptions
 from aktis._native import pacing, values
 from aktis._native import protocol as op
+from aktis._native.interrupts import guard
 
 if TYPE_CHECKING:
     from aktis._native.connection import Connection
@@ -67,7 +68,7 @@ class LeasePool:
     def dispatch(self) -> None:
         """Send queued calls to leases that have room, and ask for more workers where that would help."""
         touched = []
-        with self.lock:
+        with guard, self.lock:
             depth = pacing.depth(self.average, self.spec.retriable)
             while self.queue:
                 lease = pacing.choose([one for one in self.leases if not one.recalled], depth)

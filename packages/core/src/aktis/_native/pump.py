@@ -32,6 +32,8 @@ from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
+from aktis._native.interrupts import guard
+
 if TYPE_CHECKING:
     from aktis._native.connection import Connection
 
@@ -41,6 +43,13 @@ MOST_SKIPPED = 255
 NAPS_BEFORE_SLEEP = 25
 READ_SIZE = 1 << 18
 LOOP_NAP = 0.05
+
+
+def report() -> None:
+    """Tell about an exception in a handler. It is a defect of ours: nobody else's code runs there."""
+    import logging
+
+    logging.getLogger("aktis").exception("An internal handler failed.")
 
 
 class Waiter:
@@ -259,15 +268,19 @@ class Pump:
             events = self._spin() or self._sleep(timeout)
         else:
             events = epoll.poll(0)
-        handlers = self._handlers
-        for fd, event in events:
-            handler = handlers.get(fd)
-            if handler is not None:
-                handler(event)
-        if self._timers:
-            self._run_timers()
-        if self._dirty:
-            self.flush_all()
+        with guard:
+            handlers = self._handlers
+            for fd, event in events:
+                handler = handlers.get(fd)
+                if handler is not None:
+                    try:
+                        handler(event)
+                    except Exception:
+                        report()  # one bad message must not stop the process from reading the others
+            if self._timers:
+                self._run_timers()
+            if self._dirty:
+                self.flush_all()
 
     def _spin(self) -> list[tuple[int, int]]:
         """Look for events for a moment without going to sleep, as long as that has been paying off.
@@ -314,7 +327,10 @@ class Pump:
                 if not self._timers or self._timers[0][0] > now:
                     return
                 callback = heapq.heappop(self._timers)[2]
-            callback()
+            try:
+                callback()
+            except Exception:
+                report()
 
     # an event loop leads --------------------------------------------------------------------
     def poll_from_loop(self) -> None:
