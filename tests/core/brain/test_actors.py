@@ -68,6 +68,8 @@ def test_stale_news_of_an_earlier_life_is_ignored() -> None:
     assert actor.state is State.RESTARTING
     directory.placed(b"a", b"w2", "unix:/y", 43)
     directory.worker_died(b"w", CRASH)
+    directory.ready(b"a", 0, b"w2", 1.0)
+    assert actor.state is State.RESTARTING
     directory.ready(b"a", 1, b"w2", 1.0)
     assert actor.state is State.ALIVE
 

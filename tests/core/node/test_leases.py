@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any
 
 from aktis._native import protocol as op
@@ -229,3 +230,22 @@ def test_the_worker_is_set_up_as_the_driver_says(session: Any, tmp_path: Any) ->
     other = driver.grant(2)
     assert other[3] != lease[3], "environments do not share workers"
     assert session.order(other[4], "environ", "TASTE") is None
+
+
+def test_a_worker_that_dies_takes_the_workers_along_that_it_leased(session: Any) -> None:
+    driver = session.driver()
+    driver.demand(1, 1)
+    parent = driver.grant(1)
+    spec = op.LeaseSpec(driver.job_id, {"CPU": 10_000}, name="child")
+    session.order(parent[4], "send", op.DEMAND, 1, spec, 1)
+    rows: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 10
+    while not rows and time.monotonic() < deadline:
+        rows = driver.request("state", kind="workers", filters=[("name", "=", "child"), ("state", "=", "LEASED")])
+    child = rows[0]["pid"]
+    session.order(parent[4], "crash")
+    driver.expect(op.LEASE_LOST)
+    assert session.gone(child, 5)
+    driver.demand(2, 2)
+    driver.grant(2)
+    driver.grant(2)
