@@ -13,15 +13,17 @@ def test_a_package_from_the_index(tmp_path, monkeypatch):
     monkeypatch.setenv("AKTIS_ENV_CACHE", str(tmp_path / "cache"))
     aktis.init(num_cpus=1, log_to_driver=False)
 
-    @aktis.remote(runtime_env={"pip": ["toolz==0.12.1"]})
+    @aktis.remote(runtime_env={"pip": ["iniconfig==1.1.1"]})
     def version():
-        import toolz
+        import importlib.metadata
 
-        return toolz.__version__, toolz.__file__
+        import iniconfig
+
+        return importlib.metadata.version("iniconfig"), iniconfig.__file__
 
     try:
         number, path = aktis.get(version.remote(), timeout=200)
     finally:
         aktis.shutdown()
-    assert number == "0.12.1"
+    assert number == "1.1.1"
     assert path.startswith(str(tmp_path / "cache"))

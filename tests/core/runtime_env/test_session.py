@@ -123,16 +123,21 @@ def test_preloaded_modules_are_there(session):
     assert aktis.get(look.remote(), timeout=30)
 
 
+def write_wheel(folder, name, version):
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
 def test_packages_for_one_task(session, tmp_path, monkeypatch):
     monkeypatch.setenv("AKTIS_ENV_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    info = "onlyhere-3.0.dist-info"
-    with zipfile.ZipFile(tmp_path / "onlyhere-3.0-py3-none-any.whl", "w") as archive:
-        archive.writestr("onlyhere.py", "VERSION = '3.0'\n")
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: onlyhere\nVersion: 3.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
+    write_wheel(tmp_path, "onlyhere", "3.0")
+    write_wheel(tmp_path, "iniconfig", "99.0")
     session()
 
     @aktis.remote
@@ -143,10 +148,17 @@ def test_packages_for_one_task(session, tmp_path, monkeypatch):
             return None
         return onlyhere.VERSION
 
-    with_package = look.options(runtime_env={"pip": ["onlyhere"]})
+    @aktis.remote(runtime_env={"pip": ["onlyhere", "iniconfig==99.0"]})
+    def shadowing():
+        import iniconfig
+
+        return iniconfig.VERSION
+
+    with_package = look.options(runtime_env={"pip": ["onlyhere", "iniconfig==99.0"]})
     without = look.remote()
     assert aktis.get(with_package.remote(), timeout=60) == "3.0"
     assert aktis.get(without, timeout=20) is None
+    assert aktis.get(shadowing.remote(), timeout=20) == "99.0"  # pytest has brought another version
 
 
 @pytest.mark.parametrize("kind", ["task", "actor"])

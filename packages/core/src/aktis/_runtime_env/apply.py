@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aktis._runtime_env.prepared import PreparedEnv
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LIBRARY = re.compile(r"(^|/)(site-packages|dist-packages|lib(64)?/python[0-9.]+(\.zip|/lib-dynload)?)$")
 _THREAD_VARIABLE = "OMP_NUM_THREADS"
 RESOURCE_UNIT = 10_000  # resources are counted in units of 1/10,000
 
@@ -36,9 +37,30 @@ def thread_variables(resources: Mapping[str, int], environ: Mapping[str, str]) -
     return {_THREAD_VARIABLE: str(max(1, resources.get("CPU", 0) // RESOURCE_UNIT))}
 
 
+def own_libraries_first(paths: list[str]) -> list[str]:
+    """Import paths of a worker whose interpreter is not the driver's, and that has got the driver's paths, too.
+
+    The driver's own code stays in front. Of the libraries, those of this interpreter come before the driver's: a
+    package of the environment must win over another version of it.
+    """
+    import sysconfig
+
+    home = sysconfig.get_path("stdlib")
+    own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    own.add(os.path.join(home, "lib-dynload"))
+    code: list[str] = []
+    ours: list[str] = []
+    others: list[str] = []
+    for path in paths:
+        (ours if path in own else others if _LIBRARY.search(path) else code).append(path)
+    return code + ours + others
+
+
 def apply(prepared: PreparedEnv) -> None:
     """Environment variables, current directory, import path. The setup hook is separate: see run_setup_hook."""
     os.environ.update(expand(prepared.env_vars, dict(os.environ)))
+    if prepared.python_executable is not None:
+        sys.path[:] = own_libraries_first(sys.path)
     if prepared.sys_path_prepend:
         sys.path[:0] = [path for path in prepared.sys_path_prepend if path not in sys.path]
         outer = os.environ.get("PYTHONPATH")  # programs that the user's code starts import the same modules
