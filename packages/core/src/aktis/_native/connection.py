@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from aktis._native.interrupts import guard
 from aktis._native.pump import Pump
 
 _LENGTH = struct.Struct("<I")
@@ -114,34 +115,37 @@ class Connection:
     def flush_now(self) -> None:
         """Send all that is queued. Lock-free for producers: they append, the flusher cuts off what it saw."""
         while (self.out or self._tail is not None) and not self.closed:
-            if not self._flush_lock.acquire(False):
-                return  # the holder looks again after it lets go
-            try:
-                self.queued = False
-                if self._tail is not None and not self._send_tail():
-                    return
-                count = len(self.out)
-                if not count:
-                    continue
-                batch = self.out[:count]
-                del self.out[:count]
-                data = pickle.dumps(batch, 5)
-                if len(data) < _BIG:
-                    data = _LENGTH.pack(len(data)) + data
-                    sent = self._send(data)
-                    if sent == len(data):
-                        continue
-                    self._tail = memoryview(data)[sent:]
-                else:
-                    self._tail = memoryview(data)
-                    head = _LENGTH.pack(len(data))
-                    sent = self._send(head)
-                    if sent < len(head):
-                        self._tail = memoryview(head[sent:] + data)
-                if not self._send_tail():
-                    return
-            finally:
-                self._flush_lock.release()
+            with guard:  # what is cut off the queue must be sent
+                if not self._flush_lock.acquire(False):
+                    return  # the holder looks again after it lets go
+                try:
+                    if not self._flush_locked():
+                        return
+                finally:
+                    self._flush_lock.release()
+
+    def _flush_locked(self) -> bool:
+        """Send one frame with what is queued; False when the socket's buffer is full."""
+        self.queued = False
+        if self._tail is not None and not self._send_tail():
+            return False
+        count = len(self.out)
+        if not count:
+            return True
+        batch = self.out[:count]
+        del self.out[:count]
+        data = pickle.dumps(batch, 5)
+        head = _LENGTH.pack(len(data))
+        if len(data) < _BIG:
+            data = head + data
+            sent = self._send(data)
+            if sent == len(data):
+                return True
+            self._tail = memoryview(data)[sent:]
+        else:
+            sent = self._send(head)
+            self._tail = memoryview(data) if sent == len(head) else memoryview(head[sent:] + data)
+        return self._send_tail()
 
     def _send(self, data: bytes | memoryview) -> int:
         try:

@@ -65,6 +65,25 @@ class Guard:
                 if self._handler is not None:
                     self._handler(signal.SIGINT, None)
 
+    def open(self) -> int:
+        """A window in a guarded section, for a call that may take long: what was kept strikes now. Returns what
+        :meth:`close` takes."""
+        if threading.get_ident() != self._main:
+            return 0
+        depth, self._depth = self._depth, 0
+        if self._kept:
+            self._kept = False
+            self._depth = depth
+            if self._handler is not None:
+                self._handler(signal.SIGINT, None)
+            self._depth = 0
+        return depth
+
+    def close(self, depth: int) -> None:
+        """End of a window."""
+        if depth:
+            self._depth = depth
+
 
 guard = Guard()
 """The one of this process: there is one SIGINT."""

@@ -190,28 +190,34 @@ class Pump:
 
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
         """Lead or follow until ``waiter.ready``; False when the timeout came first."""
-        deadline = None if timeout is None else monotonic() + timeout
-        self.flush_all()
-        while not waiter.ready:
-            remaining = None
-            if deadline is not None:
-                remaining = deadline - monotonic()
-                if remaining <= 0:
-                    return False
-            if self._lead.acquire(False):
-                self._sequence += 1
-                try:
-                    while not waiter.ready:
-                        if deadline is not None:
-                            remaining = deadline - monotonic()
-                            if remaining <= 0:
-                                break
-                        self.poll(remaining)
-                finally:
-                    self._leave()
-            else:
-                self._follow(waiter, remaining)
+        with guard:
+            deadline = None if timeout is None else monotonic() + timeout
+            self.flush_all()
+            while not waiter.ready:
+                remaining = None
+                if deadline is not None:
+                    remaining = deadline - monotonic()
+                    if remaining <= 0:
+                        return False
+                if self._lead.acquire(False):
+                    self._lead_for(waiter, deadline)
+                else:
+                    self._follow(waiter, remaining)
         return True
+
+    def _lead_for(self, waiter: Waiter, deadline: float | None) -> None:
+        """Having the lead: read until ``waiter`` is ready, or the deadline."""
+        self._sequence += 1
+        try:
+            while not waiter.ready:
+                remaining = None
+                if deadline is not None:
+                    remaining = deadline - monotonic()
+                    if remaining <= 0:
+                        return
+                self.poll(remaining)
+        finally:
+            self._leave()
 
     def _leave(self) -> None:
         self._sequence += 1
@@ -245,7 +251,11 @@ class Pump:
         elif not self._lead.locked():  # the leader left in between: nobody would wake us
             timeout = 0.0
         # a bounded sleep: the loop in wait() looks again, so that a lost wake-up is a delay, not a hang
-        waiter._lock.acquire(True, 1.0 if timeout is None else min(timeout, 1.0))
+        window = guard.open()
+        try:
+            waiter._lock.acquire(True, 1.0 if timeout is None else min(timeout, 1.0))
+        finally:
+            guard.close(window)
         with self._followers_lock:
             if waiter._sleeping:
                 waiter._sleeping = False
@@ -309,7 +319,11 @@ class Pump:
         try:
             if self._dirty or (self._deputy_leads and self._wanted):
                 return self._epoll.poll(0)
-            return self._epoll.poll(timeout)
+            window = guard.open()
+            try:
+                return self._epoll.poll(timeout)
+            finally:
+                guard.close(window)
         finally:
             self._polling = False
 
