@@ -249,3 +249,21 @@ def test_a_worker_that_dies_takes_the_workers_along_that_it_leased(session: Any)
     driver.demand(2, 2)
     driver.grant(2)
     driver.grant(2)
+
+
+def test_idle_workers_beyond_the_cpus_are_trimmed(session: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("AKTIS_IDLE_WORKER_TIMEOUT", "0.2")
+    session.node(num_cpus=1)
+    driver = session.driver()
+    driver.demand(1, 3, cpus=0)
+    leases = [driver.grant(1) for _ in range(3)]
+    pids = [session.order(lease[4], "pid") for lease in leases]
+    for lease in leases:
+        driver.send(op.LEASE_RETURN, lease[2], True)
+    deadline = time.monotonic() + 10
+    while sum(map(session.alive, pids)) > 1 and time.monotonic() < deadline:
+        driver.settle()
+        time.sleep(0.01)
+    assert sum(map(session.alive, pids)) == 1
+    driver.demand(2, 1)
+    driver.grant(2)

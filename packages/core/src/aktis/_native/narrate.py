@@ -216,6 +216,8 @@ def query(engine: NativeEngine, kind: str, arguments: dict[str, Any]) -> Any:
         return _objects(engine)
     if kind == "stacks":
         return stacks()
+    if kind == "may_exit":  # an idle worker that is too many: would anybody miss its objects?
+        return not engine.core.exposed and not engine.core.lent
     if kind == "events":
         if engine.executor is not None:
             engine.executor.push_events()  # on the same stream, so it arrives before this answer

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
 
 ANSWER_TIMEOUT = 2.0
-EVENTS_KEPT = 20_000
+EVENTS_KEPT = 10_000  # of about 1 KB each
 
 Reply = Callable[[bool, Any], None]
 
