@@ -420,3 +420,13 @@ def test_random_nonsense_does_not_end_the_session(session: Any, seed: int) -> No
     assert witness.request("available_resources")["CPU"] == 1, "nothing is lost of what nonsense had taken"
     witness.demand(2, 1)
     witness.grant(2)
+
+
+def test_modules_of_the_current_directory_do_not_hide_the_librarys(
+    session: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    (tmp_path / "socket.py").write_text("raise RuntimeError('not the real one')")
+    monkeypatch.chdir(tmp_path)
+    driver = session.driver()
+    driver.demand(1, 1)
+    driver.grant(1)

@@ -1,4 +1,4 @@
-"""Removing what a session leaves behind, without importing much."""
+"""How a session begins and what it leaves behind, without importing much."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ KEEP_ENDED = 20
 """Newest sessions that are left alone: their logs may still be of interest."""
 STARTING = 60.0
 """Seconds that a session without a socket may be one that is just starting."""
+
+
+def zygote_code(paths: list[str]) -> str:
+    """What an interpreter runs to become a zygote.
+
+    Without the current directory, whose modules might hide those of the library; and we come last on the import path, after
+    the packages of the environment that the interpreter belongs to.
+    """
+    library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return (
+        "import sys; sys.path[0] or sys.path.pop(0); "
+        f"sys.path += [path for path in {[library, *paths]!r} if path not in sys.path]; "
+        "from aktis._node.zygote import main; main()"
+    )
 
 
 def remove_tree(path: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from aktis import _config
 from aktis._brain.resources import to_fixed
-from aktis._node.files import remove_session, write_facts
+from aktis._node.files import remove_session, write_facts, zygote_code
 
 START_TIMEOUT = 60.0
 SOCKET_NAME = "node.sock"
@@ -128,10 +128,11 @@ def start_node(options: NodeOptions) -> NodeHandle:
         "notices": [notice] if notice else [],
         "clean": [session_dir, store_dir, spill_dir],
     }
-    settings = json.dumps({"node": node, "preload": list(options.preload), "runtime": options.runtime})
+    code = zygote_code([])
+    settings = json.dumps({"node": node, "preload": list(options.preload), "runtime": options.runtime, "code": code})
     log_path = f"{session_dir}/logs/node.log"
     try:
-        pid = _spawn(settings, log_path)
+        pid = _spawn(code, settings, log_path)
     finally:
         os.close(write_fd)
     answer = _await_ready(read_fd)
@@ -164,19 +165,15 @@ def find_session(address: str = "auto") -> str:
     return f"unix:{path}"
 
 
-def _spawn(settings: str, log_path: str) -> int:
-    library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environ = dict(os.environ)
-    if library not in sys.path or library not in environ.get("PYTHONPATH", "").split(os.pathsep):
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [environ.get("PYTHONPATH"), library]))
+def _spawn(code: str, settings: str, log_path: str) -> int:
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    command = [sys.executable, "-m", "aktis._node.zygote", settings]
+    command = [sys.executable, "-c", code, settings]
     try:
-        return os.posix_spawn(sys.executable, command, environ, file_actions=actions)
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
     except OSError as error:
         raise NodeStartError(f"{sys.executable} cannot be started: {error}") from error
 

@@ -178,7 +178,7 @@ def _kill_group(pid: int) -> None:
 
 
 def main() -> None:
-    """Entry point of ``python -m aktis._node.zygote '<json>'``."""
+    """Entry point, see ``files.zygote_code``; settings are JSON in the first argument."""
     settings = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then closes the session
     if "node_fd" in settings:
@@ -267,9 +267,7 @@ def _start_again_without(zygote: Zygote, modules: list[str], culprit: str) -> No
         if os.environ.get(name) == "1":
             del os.environ[name]
     os.set_inheritable(zygote.sock.fileno(), True)
-    os.execv(
-        sys.executable, [sys.executable, *_interpreter_options(), "-m", "aktis._node.zygote", json.dumps(settings)]
-    )
+    os.execv(sys.executable, [sys.executable, *_interpreter_options(), "-c", settings["code"], json.dumps(settings)])
 
 
 def _interpreter_options() -> list[str]:
@@ -338,7 +336,3 @@ def _volunteer_for_oom() -> None:
     except OSError:
         pass
     os.close(fd)
-
-
-if __name__ == "__main__":
-    main()

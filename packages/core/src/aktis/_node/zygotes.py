@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis._native.frames import Decoder, FrameError, encode
 from aktis._node.connections import Loop, complain, note
+from aktis._node.files import zygote_code
 
 if TYPE_CHECKING:
     from aktis._node.worker_config import WorkerConfig
@@ -104,10 +105,8 @@ def spawn_zygote(
     ours, theirs = socket.socketpair()
     try:
         theirs.set_inheritable(True)
-        settings = json.dumps({"node_fd": theirs.fileno(), "preload": list(preload), "runtime": runtime})
-        library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        # The interpreter of another environment finds us last, after its own packages.
-        code = f"import sys; sys.path += {[library, *_site_packages()]!r}; from aktis._node.zygote import main; main()"
+        code = zygote_code(_site_packages())
+        settings = json.dumps({"node_fd": theirs.fileno(), "preload": list(preload), "runtime": runtime, "code": code})
         log = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
