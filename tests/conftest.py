@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
 import threading
@@ -23,8 +24,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "differs(reason): we differ from Ray on purpose; skipped with --api ray")
     config.addinivalue_line("markers", "only(engine, reason): for one engine")
-    if config.getoption("--api") == "ray":
-        _alias_ray()
     config.stash[_BEFORE] = _snapshot()
 
 
@@ -32,11 +31,16 @@ _BEFORE = pytest.StashKey[dict[str, set[object]]]()
 
 
 def _alias_ray() -> None:
-    """Make ``import aktis`` mean Ray, so that the same tests say what Ray does."""
+    """Make ``import aktis`` mean Ray, here and in Ray's workers, so that the same tests say what Ray does."""
+    folder = str(Path(__file__).parent / "helpers" / "ray_as_aktis")
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+    importlib.import_module("aktis")
 
-    for name, module in list(sys.modules.items()):
-        if name == "ray" or name.startswith("ray."):
-            sys.modules["aktis" + name[3:]] = module
+
+# Now, and not in a hook: the conftest files of the folders below import aktis before any hook runs.
+if "--api=ray" in sys.argv or "ray" in [value for option, value in zip(sys.argv, sys.argv[1:]) if option == "--api"]:
+    _alias_ray()
 
 
 def _snapshot() -> dict[str, set[object]]:

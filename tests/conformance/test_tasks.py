@@ -183,6 +183,7 @@ def test_options_do_not_change_the_original() -> None:
     assert aktis.get([named.remote(1), add.remote(1)]) == [2, 2]
 
 
+@pytest.mark.differs("Ray's options() cannot be repeated")
 def test_options_add_up() -> None:
     @aktis.remote
     def f() -> Any:
@@ -218,6 +219,8 @@ def test_options_add_up() -> None:
     ],
 )
 def test_bad_options(session: str, options: dict[str, Any], error: type[Exception]) -> None:
+    if session == "ray" and ("resources" in options or "scheduling_strategy" in options):
+        pytest.skip("Ray finds some of these out later")
     with pytest.raises((ValueError, TypeError) if session == "ray" else error):
         aktis.remote(**options)(lambda: 1)
 
@@ -350,6 +353,7 @@ def test_async_task() -> None:
     assert aktis.get(f.remote(1)) == 2
 
 
+@pytest.mark.differs("Ray keeps the docstring only")
 def test_metadata_of_the_function_is_kept() -> None:
     @aktis.remote
     def documented() -> None:

@@ -133,7 +133,10 @@ def test_a_bound_method_keeps_the_hold(engine: Recorder) -> None:
 
 
 def test_a_worker_keeps_its_engine() -> None:
-    code = "import aktis; from aktis import _session; e = object(); _session.attach(e); aktis.shutdown(); assert _session.current is e"
+    code = (
+        "import aktis; from aktis import _session; engine = object(); _session.attach(engine); aktis.shutdown()\n"
+        "assert _session.current is engine"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
