@@ -42,7 +42,7 @@ def work(end):
             aktis.get([ref for _, ref in submitted[-20:]])
 
 def until(end):
-    """Work until then, whatever strikes, wherever it strikes."""
+    # whatever strikes, wherever it strikes
     global interrupts, over
     while True:
         try:

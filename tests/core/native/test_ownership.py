@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.core.native.helpers import alive, core, eventually, stored
 
 import aktis
-from tests.core.native.helpers import alive, core, eventually, stored
 
 pytestmark = pytest.mark.usefixtures("session")
 
