@@ -441,6 +441,7 @@ class ActorClients:
                 client.pending.clear()
                 client.queue.clear()
                 client.phase = Phase.DEAD
+                client.connection = None
                 client.cause = op.DeathCause("node_died", "the node daemon of this session died")
             for record in records:
                 if not is_done(record):

@@ -19,7 +19,7 @@ from aktis import exceptions
 from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import ONE
-from aktis._native.executor import Executor, Running, current
+from aktis._native.executor import Executor, Running, current, end_like_a_program
 from aktis._serialization import pack_exception, unpack_exception, unpack_function
 
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ class ActorHost:
                 value = executor.stream(call, value)
             if call.cancelled:
                 raise KeyboardInterrupt
+            if executor.forked:
+                raise SystemExit(0)
         except BaseException as error:
             payload = self._failure(call, error)
         else:
@@ -170,6 +172,8 @@ class ActorHost:
             executor.flush_results()
 
     def _failure(self, call: Running, error: BaseException) -> Any:
+        if self.executor.forked:
+            end_like_a_program(error)
         if isinstance(error, (ActorExit, SystemExit)):
             reason = str(error) if isinstance(error, ActorExit) else f"sys.exit({error.code!r})"
             self._exit(reason)

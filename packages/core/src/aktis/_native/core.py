@@ -153,6 +153,7 @@ class Core:
                 self._acknowledge(key)
         for listener in self.close_listeners:
             listener(connection)
+        self.wake_watchers()
 
     def _on_node_close(self, _: Connection) -> None:
         if self.closed:
@@ -444,6 +445,16 @@ class Core:
             connection.post((op.RELEASE, key))
 
     # end ------------------------------------------------------------------------------------
+    def abandon(self) -> None:
+        """In a forked child: the parent's streams are not ours. Closed here, they still end when the parent does."""
+        self.closed = True
+        for connection in [*self.peers.values(), *([self.node] if self.node is not None else [])]:
+            connection.closed = True
+            connection.sock.close()
+        if self._listener is not None:
+            self._listener.close()
+        self.pump.abandon()
+
     def drain_output(self, seconds: float = 5.0) -> None:
         """Wait, within reason, until everything that was said has left this process."""
         deadline = monotonic() + seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class NativeEngine:
         core.on_node_lost = self._on_node_lost
         core.cancel = self.cancel_record
         core.pump.before_sleep = core.drain_dropped
+        os.register_at_fork(after_in_child=_forked)
 
     # messages -------------------------------------------------------------------------------
     def _on_results(self, connection: Connection, message: Message) -> None:
@@ -328,6 +330,18 @@ class NativeEngine:
         self.core.close()
         if stop is not None:
             stop()
+
+
+def _forked() -> None:
+    """A fork in user code: the child has no session. It may start one, and it may end as it likes."""
+    from aktis import _session
+
+    engine = _session.current
+    if isinstance(engine, NativeEngine):
+        _session.current = None
+        if engine.executor is not None:
+            engine.executor.forked = True
+        engine.core.abandon()
 
 
 def first_ready(refs: Sequence[Any], limit: int) -> list[int]:

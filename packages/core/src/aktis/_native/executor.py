@@ -19,8 +19,10 @@ Guarantees
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -98,6 +100,21 @@ def synchronous(function: Callable[..., Any]) -> Callable[..., Any]:
     return iterate
 
 
+def end_like_a_program(error: BaseException) -> None:
+    """What the interpreter does at the end of a program, for a child that user code forked in a call."""
+    code: Any = 0
+    if isinstance(error, SystemExit):
+        code = error.code
+    else:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    atexit._run_exitfuncs()
+    os._exit(code or 0)
+
+
 class Running:
     """A call in execution; also the carrier of the references in its arguments."""
 
@@ -152,6 +169,7 @@ class Executor:
         self.leaving: str | None = None
         self.transit: dict[tuple[Connection, int], list[Any]] = {}
         self.events: deque[tuple[Any, ...]] = deque(maxlen=EVENTS_KEPT)
+        self.forked = False  # this is a child that user code forked: not a worker
         self.worker_id = ""
         self.job_id = ""
         self.on_lease: Callable[[tuple[Any, ...]], None] = lambda lease: None
@@ -367,6 +385,8 @@ class Executor:
                 if flags < 0:
                     value = self.stream(call, value)
                 call.interruptible = False
+                if self.forked:
+                    raise SystemExit(0)
             except BaseException as error:
                 call.interruptible = False
                 payload = self.failure(call, error)
@@ -439,6 +459,8 @@ class Executor:
 
     def failure(self, call: Running, error: BaseException) -> Any:
         """The payload of what a call raised."""
+        if self.forked:
+            end_like_a_program(error)
         if isinstance(error, values.Missing):
             return (op.LOST, [error.object_id])
         if isinstance(error, KeyboardInterrupt) and call.cancelled:

@@ -67,6 +67,9 @@ class LeasePool:
     # giving out calls -----------------------------------------------------------------------
     def dispatch(self) -> None:
         """Send queued calls to leases that have room, and ask for more workers where that would help."""
+        if self.client.over is not None:
+            self.refuse(self.client.over)
+            return
         touched = []
         with guard, self.lock:
             depth = pacing.depth(self.average, self.spec.retriable)
@@ -243,7 +246,9 @@ class LeasePool:
             if lease in self.leases:
                 self.leases.remove(lease)
         lease.dead = True
-        if lease.pending:
+        if self.client.over is not None:
+            self.lost(lease, None)
+        elif lease.pending:
             self.core.pump.call_later(NO_NEWS, lambda: self.lost(lease, None))
         self.dispatch()
 
@@ -262,6 +267,16 @@ class LeasePool:
             self.client.after_crash(self, record, cause, begun=first)
             first = False
         self.dispatch()
+
+    def refuse(self, payload: Any) -> None:
+        """Nothing can run any more."""
+        with self.lock:
+            records = list(self.queue)
+            self.queue.clear()
+            self.demand = 0
+            self.hungry = True  # so that every further call comes by here
+        for record in records:
+            record.fail(payload)
 
     def fail_queued(self, kind: str, text: str) -> None:
         """The node can never grant a worker for this key."""

@@ -410,6 +410,13 @@ class Pump:
             self._promote_follower()
 
     # end ------------------------------------------------------------------------------------
+    def abandon(self) -> None:
+        """In a forked child, which has no deputy: close the descriptors."""
+        self._stopping = True
+        self._epoll.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
     def stop(self) -> None:
         """Stop the deputy and close the descriptors. Waiting threads end at their next wake-up."""
         self._stopping = True

@@ -14,7 +14,7 @@ import itertools
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aktis import exceptions
+from aktis import _config, exceptions
 from aktis._native import pacing, values
 from aktis._native import protocol as op
 from aktis._native.calls import DISCARD, DYNAMIC, ONE, STREAM, Call, encode_arguments, fill_slots, when_arguments_ready
@@ -121,6 +121,8 @@ class TaskClient:
         self._key_ids = itertools.count(1)
         self.cancelled: set[int] = set()
         self.retries: dict[int, int] = {}
+        self.oom_retries: dict[int, int] = {}
+        self.over: Any = None  # the payload that every further call fails with
         self.track: Any = None  # in workers: notes the children of the running task, for recursive cancels
         core.handlers[op.GRANT] = self._on_grant
         core.handlers[op.DEMAND_FAILED] = self._on_demand_failed
@@ -302,9 +304,7 @@ class TaskClient:
             limit = binding.max_retries
             used = self.retries.get(record.counter, 0)
             if cause.kind == "oom" and limit != 0:
-                self.retries[record.counter] = used  # running out of memory has a counter of its own: without end
-                delay = min(OOM_LONGEST_DELAY, OOM_FIRST_DELAY * 2 ** min(used, 6))
-                self.core.pump.call_later(delay, lambda: binding.enqueue(record))
+                self._retry_later(record, cause)
             elif limit < 0 or used < limit:
                 self.retries[record.counter] = used + 1
                 binding.enqueue(record)
@@ -312,6 +312,19 @@ class TaskClient:
                 self.retries.pop(record.counter, None)
                 record.fail(values.pack_error(crash_error(binding.name, cause, used)))
         self.core.wake_watchers()
+
+    def _retry_later(self, record: Any, cause: op.DeathCause) -> None:
+        """Running out of memory has a counter of its own, and pauses that grow, for memory to become free."""
+        binding = record.spec
+        limit = _config.read("TASK_OOM_RETRIES")
+        used = self.oom_retries.get(record.counter, 0)
+        if 0 <= limit <= used:
+            self.oom_retries.pop(record.counter, None)
+            record.fail(values.pack_error(crash_error(binding.name, cause, used)))
+            return
+        self.oom_retries[record.counter] = used + 1
+        delay = min(OOM_LONGEST_DELAY, OOM_FIRST_DELAY * 2 ** min(used, 6))
+        self.core.pump.call_later(delay, lambda: binding.enqueue(record))
 
     def _on_demand_failed(self, _: Connection, message: Message) -> None:
         pool = self._pools_by_id.get(message[1])
@@ -361,15 +374,15 @@ class TaskClient:
         self.core.wake_watchers()
 
     def fail_everything(self, payload: Any) -> None:
-        """The node is gone, nothing can run any more."""
-        for pool in self._pools_by_id.values():
-            records = list(pool.queue)
-            pool.queue.clear()
-            for lease in list(pool.leases):
-                records += lease.pending.values()
-                lease.pending.clear()
+        """The session ends, or its node is gone: nothing can run any more, now or later."""
+        self.over = payload
+        for lease in list(self._leases.values()):
+            records = list(lease.pending.values())
+            lease.pending.clear()
             for record in records:
                 record.fail(payload)
+        for pool in self._pools_by_id.values():
+            pool.refuse(payload)
 
 
 def names_of(signature: inspect.Signature | None) -> tuple[str, ...]:
