@@ -30,7 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def start(engine: str, **settings: Any) -> Any:
     """A session on this engine."""
     if engine == "ray":
-        return aktis.init(include_dashboard=False, **settings)
+        # Never a cluster that happens to run on this machine.
+        return aktis.init(address="local", include_dashboard=False, **settings)
     return aktis.init(mode=engine, **settings)
 
 

@@ -506,3 +506,23 @@ def test_out_of_order_execution() -> None:
     assert aktis.get(actor.echo.remote("quick")) == "quick"
     aktis.get(signal.send.remote())
     assert aktis.get(late) == "set"
+
+
+def test_calls_of_a_plain_actor_wait_for_those_before_them() -> None:
+    signal = Signal.remote()
+
+    @aktis.remote
+    class A:
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def note(self, value: Any) -> list[Any]:
+            self.seen.append(value)
+            return self.seen
+
+    actor = A.remote()
+    late = actor.note.remote(signal.wait.remote())
+    quick = actor.note.remote("quick")
+    assert aktis.wait([late, quick], timeout=0.02)[0] == []
+    aktis.get(signal.send.remote())
+    assert aktis.get([late, quick]) == [["set"], ["set", "quick"]]
