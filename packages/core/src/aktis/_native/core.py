@@ -24,8 +24,6 @@ from aktis._native.pump import Pump, Waiter
 from aktis._native.refs import FAILED, PAYLOAD, PENDING, VALUE, BorrowedRef, NativeRef, StoreToken
 from aktis._native.requests import Requests
 
-LOG_WAIT_AFTER = 10.0  # seconds after which a waiting get says what it waits for
-
 
 class Core:
     """What every driver and worker of the native engine has once."""

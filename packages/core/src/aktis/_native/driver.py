@@ -73,6 +73,8 @@ def _join(settings: InitSettings, address: str, session_dir: str, handle: NodeHa
         core.pump.wake_waiter(waiter)
 
     core.handlers[op.WELCOME] = core.handlers[op.REFUSED] = greeted
+    core.handlers[op.LOG] = output.on_log
+    core.handlers[op.NOTICE] = output.on_notice
     core.on_node_lost = lambda: core.pump.wake_waiter(waiter)
     core.listen()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -107,8 +109,6 @@ def _join(settings: InitSettings, address: str, session_dir: str, handle: NodeHa
     }
     core.store = open_store(core, info["store_dir"], limits)
     engine = NativeEngine(core, facts)
-    core.handlers[op.LOG] = output.on_log
-    core.handlers[op.NOTICE] = output.on_notice
     core.handlers[op.EXIT] = lambda _connection, message: core.node.close() if core.node is not None else None
     if handle is not None:
         engine.stop_session = handle.close

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aktis import exceptions
+from aktis import _config, exceptions
 from aktis._native import handles, narrate, values
 from aktis._native import protocol as op
 from aktis._native.actor_client import ActorClient, ActorClients
@@ -42,6 +42,7 @@ class NativeEngine:
         self.tasks = TaskClient(core)
         self.actors = ActorClients(core, self.tasks)
         self.recovery = Recovery(core, self.tasks)
+        self.say_after: float = _config.read("EXPLAIN_AFTER")
         self.stop_session: Callable[[], None] | None = None  # drivers: end the node
         core.handlers[op.RESULTS] = self._on_results
         core.handlers[op.ITEM] = self._on_item
@@ -215,7 +216,8 @@ class NativeEngine:
     def _wait_for(self, ref: NativeRef, refs: Sequence[Any], deadline: float | None, timeout: float | None) -> None:
         """Wait for ``ref``; raise as soon as any of ``refs`` has failed."""
         several = len(refs) > 1
-        told = False
+        say_after = self.say_after
+        told = not say_after
         began = monotonic()
         while not ref.state:
             if several:
@@ -226,14 +228,14 @@ class NativeEngine:
                 raise exceptions.AktisSystemError("The session was shut down while this get() waited.")
             limit = deadline
             if not told:
-                limit = began + narrate.SAY_AFTER if deadline is None else min(deadline, began + narrate.SAY_AFTER)
+                limit = began + say_after if deadline is None else min(deadline, began + say_after)
             if self.core.wait_for(ref, limit, several):
                 continue
             if deadline is not None and monotonic() >= deadline and not ref.state:
                 raise exceptions.GetTimeoutError(
                     f"get() waited {timeout} s for {ref!r}. {narrate.explain(self, ref)['sentence']}"
                 )
-            if not told and monotonic() - began >= narrate.SAY_AFTER:
+            if not told and monotonic() - began >= say_after:
                 told = True
                 narrate.say_waiting(self, ref, monotonic() - began)
 

@@ -18,8 +18,6 @@ from aktis._native.tasks import TaskBinding
 if TYPE_CHECKING:
     from aktis._native.engine import NativeEngine
 
-SAY_AFTER = 10.0  # seconds that a get() waits before it says why
-
 
 def context(engine: NativeEngine) -> dict[str, Any]:
     """Facts about what runs in this thread; see ``_engine.Engine.context``."""
