@@ -4,6 +4,7 @@
     hatch run bench --only "task, synchronous"        one bar (also the name of a program or of a limit)
     hatch run bench --ray /path/to/python             the same programs on the Ray of that interpreter, too
     hatch run bench --json figures.json --quick
+    hatch run bench --write                           put the tables into benchmarks/README.md
 
 Limits, and each group of programs, run in processes of their own, one after another, each bounded in time. Ratios are
 compared with the bars that Aktis sets itself; the exit status is 1 when a bar is missed, or a program failed.
@@ -32,6 +33,7 @@ from _programs import NEEDS_TORCH, PROGRAMS, STARTS_ITSELF
 
 HERE = Path(__file__).resolve().parent
 GROUP_SIZE = 6
+MARKER = "<!-- figures -->"
 
 RAY_ON_TWO_CORES = {
     # Ray 2.60 on a machine of two cores whose Pipe ping-pong made 21,000 round trips a second: used where the run has no Ray.
@@ -266,6 +268,21 @@ def report(figures: Figures, bars: Sequence[Bar]) -> str:
     return "\n".join(parts)
 
 
+def write_readme(tables: str) -> None:
+    """Replace the figures in README.md, which stand below the marker, by those of this run."""
+    path = HERE / "README.md"
+    kept, marker, _ = path.read_text().partition(MARKER)
+    if not marker:
+        raise SystemExit(f"{path} has no line {MARKER}")
+    cpu = next(
+        (line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
+    facts = f"Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, {os.cpu_count()} cores, {cpu}".rstrip(
+        ", "
+    )
+    path.write_text(f"{kept}{MARKER}\n\n{facts}.\n\n{tables.rstrip()}\n")
+
+
 def choose(only: Sequence[str]) -> tuple[list[Bar], list[str], list[str]]:
     """Bars, programs and limits to run for the names given with --only (all of them without)."""
     known = {bar.title for bar in BARS} | PROGRAMS.keys() | LIMITS.keys() | {"import_time"}
@@ -297,6 +314,7 @@ def main() -> None:
     parser.add_argument("--no-ray", action="store_true", help="do not run Ray, even if it is installed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--quick", action="store_true", help="one short round of each: does it work at all")
+    parser.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
     arguments = parser.parse_args()
     bars, programs, limits = choose(arguments.only)
 
@@ -316,7 +334,10 @@ def main() -> None:
         found.update(run_programs(interpreter, api, names, arguments.quick, say))
     figures.limits = merge_halves(first, run_limits(limits, arguments.quick))
 
-    print(report(figures, bars))
+    tables = report(figures, bars)
+    print(tables)
+    if arguments.write:
+        write_readme(tables)
     if arguments.json:
         facts = {"machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
         parts = {"limits": figures.limits, "aktis": figures.aktis, "ray": figures.ray}
