@@ -146,8 +146,11 @@ def run_lines(command: Sequence[str], limit_s: int) -> list[Figure]:
             problem = f"exit status {process.returncode}: {lines[-1] if lines else 'no message'}"
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
+        output, _ = process.communicate()  # what was measured before is kept
         problem = f"stopped after {limit_s} s"
+    except BaseException:  # Ctrl-C, or somebody ends us: nothing goes on without us
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     for line in output.splitlines():
         if line.startswith("{"):
             figures.append(Figure(**json.loads(line)))
@@ -321,6 +324,7 @@ def main() -> None:
     def say(text: str) -> None:
         print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     figures = Figures()
     say(f"limits: {', '.join(limits)}")
     first = run_limits(limits, arguments.quick)
