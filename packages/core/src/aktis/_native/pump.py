@@ -79,7 +79,7 @@ class Pump:
         os.set_blocking(self._wake_write, False)
         self._wake_pending = False
         self._polling = False  # the leader may be asleep in epoll
-        self._poll_until: float | None = None
+        self._leading: Waiter | None = None  # what the leader waits for
         self._dirty: list[Connection] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_ids = itertools.count()
@@ -126,8 +126,7 @@ class Pump:
         at = monotonic() + delay
         with self._followers_lock:
             heapq.heappush(self._timers, (at, next(self._timer_ids), callback))
-        until = self._poll_until
-        if self._polling and (until is None or until > at):
+        if self._polling:
             self.wake()
         elif self._deputy_asleep:
             self._ring()
@@ -170,22 +169,22 @@ class Pump:
                 pass
 
     def _drain_wake(self, _: int) -> None:
+        self._wake_pending = False  # before reading: a wake() from now on writes a byte of its own
         try:
             os.read(self._wake_read, 4096)
         except BlockingIOError:
             pass
-        self._wake_pending = False
 
     # waiting --------------------------------------------------------------------------------
     def wake_waiter(self, waiter: Waiter) -> None:
         """Set a waiter ready. From any thread, usually the leader's."""
         waiter.ready = True
-        if waiter._sleeping:
+        if waiter._lock is not None:  # it follows, or is about to
             with self._followers_lock:
                 if waiter._sleeping and waiter._lock is not None:
                     waiter._sleeping = False
                     waiter._lock.release()
-        elif self._polling:
+        if self._polling:
             self.wake()
 
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
@@ -208,6 +207,7 @@ class Pump:
     def _lead_for(self, waiter: Waiter, deadline: float | None) -> None:
         """Having the lead: read until ``waiter`` is ready, or the deadline."""
         self._sequence += 1
+        self._leading = waiter
         try:
             while not waiter.ready:
                 remaining = None
@@ -217,6 +217,7 @@ class Pump:
                         return
                 self.poll(remaining)
         finally:
+            self._leading = None
             self._leave()
 
     def _leave(self) -> None:
@@ -314,10 +315,13 @@ class Pump:
     def _sleep(self, timeout: float | None) -> list[tuple[int, int]]:
         if self.before_sleep is not None:
             self.before_sleep()
-        self._poll_until = None if timeout is None else monotonic() + timeout
         self._polling = True
         try:
-            if self._dirty or (self._deputy_leads and self._wanted):
+            # Everything that others may have changed is looked at after _polling is set: from then on they wake us.
+            if self._timers:
+                timeout = self._until_next_timer(timeout)
+            ready = self._leading is not None and self._leading.ready
+            if ready or self._dirty or (self._deputy_leads and self._wanted):
                 return self._epoll.poll(0)
             window = guard.open()
             try:
