@@ -130,6 +130,7 @@ def _leave(engine: NativeEngine, executor: Executor, code: int) -> None:
         if core.node is not None and executor.host is None:
             core.node.send_now((op.WORKER_EXITING, reason))
         core.drain_output()
+        os.nice(10)  # nobody waits for the rest, and taking down a process with large libraries costs milliseconds
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
