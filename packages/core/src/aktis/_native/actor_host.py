@@ -20,6 +20,7 @@ from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import ONE
 from aktis._native.executor import Executor, Running, current, end_like_a_program
+from aktis._native.pump import SPIN
 from aktis._serialization import pack_exception, unpack_exception, unpack_function
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class ActorHost:
         self._running: dict[str, int] = dict.fromkeys(self.limits, 0)
         self._stop: asyncio.Event | None = None
         self._flush_scheduled = False
+        self._spin_until = 0.0  # when to stop looking for further calls; 0 while not looking
         self._terminating = False
 
     # start ----------------------------------------------------------------------------------
@@ -281,7 +283,22 @@ class ActorHost:
     def _flush(self) -> None:
         self._flush_scheduled = False
         self.executor.flush_results()
-        self.core.pump.flush_all()
+        pump = self.core.pump
+        pump.flush_all()
+        if not self._spin_until and not any(self._running.values()) and pump.may_spin():
+            self._spin_until = perf_counter() + SPIN
+            self._spin()
+
+    def _spin(self) -> None:
+        """The caller has its answer and may ask again at once: look for a moment before the loop goes to sleep."""
+        assert self._loop is not None
+        pump = self.core.pump
+        found = pump.poll_from_loop()
+        if not found and perf_counter() < self._spin_until:
+            self._loop.call_soon(self._spin)
+        else:
+            self._spin_until = 0.0
+            pump.spun(found)
 
     def _on_async_call(self, connection: Connection, message: Message) -> None:
         assert self._loop is not None

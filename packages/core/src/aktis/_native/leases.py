@@ -127,6 +127,8 @@ class LeasePool:
                 lease.connection.flush_now()
         else:
             self.hungry = True
+            if self.queue and not lease.recalled:  # appended by another thread that saw us sated
+                self.dispatch()
         if not lease.pending:
             if lease.recalled or (lease.wanted and not self.queue):
                 self.give_back(lease)

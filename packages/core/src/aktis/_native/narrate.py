@@ -278,13 +278,18 @@ def _objects(engine: NativeEngine) -> list[dict[str, Any]]:
 
 
 def stacks() -> dict[str, Any]:
-    """The stacks of all threads of this process, innermost frame last."""
-    frames = sys._current_frames()
+    """The stacks of the threads of this process, the main thread first, innermost frames last.
+
+    The deputy that answers this question is left out: it would only show how it does so.
+    """
+    main = threading.main_thread().ident
     names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = sorted(sys._current_frames().items(), key=lambda item: item[0] != main)
+    shown = [item for item in frames if item[0] == main or item[0] != threading.get_ident()]
     return {
         "pid": os.getpid(),
         "threads": [
             {"name": names.get(ident, str(ident)), "stack": "".join(traceback.format_stack(frame))}
-            for ident, frame in frames.items()
+            for ident, frame in shown
         ],
     }

@@ -268,8 +268,11 @@ class Pump:
                 waiter._lock.acquire(False)
 
     # leading --------------------------------------------------------------------------------
-    def poll(self, timeout: float | None) -> None:
-        """Handle what has come, or wait up to ``timeout`` seconds for something. Only for the leader."""
+    def poll(self, timeout: float | None) -> bool:
+        """Handle what has come, or wait up to ``timeout`` seconds for something. Only for the leader.
+
+        Returns whether anything had come.
+        """
         if self._dirty:
             self.flush_all()
         if self._timers:
@@ -292,24 +295,24 @@ class Pump:
                 self._run_timers()
             if self._dirty:
                 self.flush_all()
+        return bool(events)
 
     def _spin(self) -> list[tuple[int, int]]:
         """Look for events for a moment without going to sleep, as long as that has been paying off.
 
         Where other processes compete for the cores it does not pay: then it is tried ever more rarely.
         """
-        if self._skips_left:
-            self._skips_left -= 1
+        if not self.may_spin():
             return []
         poll = self._epoll.poll
         end = perf_counter() + SPIN
         while True:
             events = poll(0)
             if events:
-                self._skip_spins >>= 2
+                self.spun(True)
                 return events
             if perf_counter() > end:
-                self._skip_spins = self._skips_left = min(MOST_SKIPPED, self._skip_spins * 2 + 1)
+                self.spun(False)
                 return []
 
     def _sleep(self, timeout: float | None) -> list[tuple[int, int]]:
@@ -351,14 +354,29 @@ class Pump:
                 report()
 
     # an event loop leads --------------------------------------------------------------------
-    def poll_from_loop(self) -> None:
+    def poll_from_loop(self) -> bool:
         """For an event loop that watches :meth:`fileno`: handle what has come, unless somebody else does."""
-        if self._lead.acquire(False):
-            self._sequence += 1
-            try:
-                self.poll(0.0)
-            finally:
-                self._lead.release()
+        if not self._lead.acquire(False):
+            return False
+        self._sequence += 1
+        try:
+            return self.poll(0.0)
+        finally:
+            self._lead.release()
+
+    def may_spin(self) -> bool:
+        """For an event loop that has nothing to do: whether to look again for a moment before it sleeps."""
+        if self._skips_left:
+            self._skips_left -= 1
+            return False
+        return True
+
+    def spun(self, found: bool) -> None:
+        """How that ended; see :meth:`_spin`."""
+        if found:
+            self._skip_spins >>= 2
+        else:
+            self._skip_spins = self._skips_left = min(MOST_SKIPPED, self._skip_spins * 2 + 1)
 
     def led_by_loop(self, wakeup: Callable[[], None]) -> None:
         """From now on an event loop watches the pump. The deputy only looks every LOOP_NAP seconds, for a loop that is

@@ -179,6 +179,7 @@ class TaskClient:
 
     def _arguments_ready(self, call: Any) -> None:
         if call.counter in self.cancelled:
+            self.cancelled.discard(call.counter)
             return
         if call.arguments:
             failed = fill_slots(call)

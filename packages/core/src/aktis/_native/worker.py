@@ -17,6 +17,7 @@ from aktis._native.core import Core
 from aktis._native.engine import NativeEngine
 from aktis._native.executor import Executor, current
 from aktis._native.stores import open_store
+from aktis._node.files import name_process
 
 if TYPE_CHECKING:
     from aktis._native.connection import Connection, Message
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 def run(config: WorkerConfig) -> None:
     """Serve until the node or the work says to leave. Returns the way a process does: not at all."""
+    name_process("aktis-worker")
     core = Core("worker", config.session_dir, config.process_id)
     facts: dict[str, Any] = {
         "node_id": config.node_id,
@@ -69,6 +71,7 @@ def _wire(engine: NativeEngine, executor: Executor, config: WorkerConfig) -> Non
         _apply_lease(engine, resources, accelerators)
         host = ActorHost(executor, spec, epoch)
         executor.host = host
+        name_process(f"aktis:{spec.class_name.rpartition('.')[2]}")
         executor.push(None, host.start)
 
     def terminate(_: Connection, message: Message) -> None:

@@ -109,3 +109,12 @@ def _answers(path: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def name_process(name: str) -> None:
+    """What ``top`` and ``ps -o comm`` show: 15 characters at most."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write(name[:15])
+    except OSError:  # not Linux
+        pass

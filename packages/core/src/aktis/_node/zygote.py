@@ -28,7 +28,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from aktis._native.frames import Decoder, FrameError, encode
-from aktis._node.files import remove_session
+from aktis._node.files import name_process, remove_session
 
 if TYPE_CHECKING:
     from aktis._node.worker_config import WorkerConfig
@@ -187,6 +187,7 @@ def main() -> None:
     else:
         os.setsid()
         sock = _fork_node(settings)
+    name_process("aktis-zygote")
     gc.disable()
     zygote = Zygote(settings, sock)
     for text in settings.get("notices", ()):
@@ -212,6 +213,7 @@ def _fork_node(settings: dict[str, Any]) -> socket.socket:
     pid = os.fork()
     if pid == 0:
         ours.close()
+        name_process("aktis-node")
         from aktis._node.daemon import main as node_main
 
         os._exit(node_main(settings["node"], theirs))
