@@ -164,7 +164,7 @@ class ActorHost:
         seconds = perf_counter() - began
         current.set(None)
         del executor.calls[key]
-        executor.note(key, f"{self.spec.class_name}.{name}", began, seconds, payload)
+        executor.log.note(key, f"{self.spec.class_name}.{name}", began, seconds, payload)
         executor.reply(call, payload, seconds)
         if self.threaded:
             executor.flush_results()
@@ -354,7 +354,7 @@ class ActorHost:
             payload = executor.result(call, value, flags)
         seconds = perf_counter() - began
         del executor.calls[key]
-        executor.note(key, f"{self.spec.class_name}.{name}", began, seconds, payload)
+        executor.log.note(key, f"{self.spec.class_name}.{name}", began, seconds, payload)
         executor.reply(call, payload, 0.0)
         self._wake_loop()
         waiting = self._waiting[group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ class NativeEngine:
         core.on_node_lost = self._on_node_lost
         core.cancel = self.cancel_record
         core.pump.before_sleep = core.drain_dropped
-        os.register_at_fork(after_in_child=_forked)
+        watch_forks()
 
     # messages -------------------------------------------------------------------------------
     def _on_results(self, connection: Connection, message: Message) -> None:
@@ -332,6 +333,12 @@ class NativeEngine:
         self.core.close()
         if stop is not None:
             stop()
+
+
+@functools.cache
+def watch_forks() -> None:
+    """Have children that user code forks leave the session. Once per process: hooks cannot be taken back."""
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _forked() -> None:

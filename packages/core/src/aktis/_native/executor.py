@@ -27,77 +27,29 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from time import perf_counter, time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from aktis import exceptions
 from aktis._native import protocol as op
 from aktis._native import values
+from aktis._native.call_log import CallLog
 from aktis._native.calls import DISCARD, DYNAMIC, ONE, STREAM
+from aktis._native.functions import LoadedFunction
 from aktis._native.interrupts import guard
 from aktis._native.pump import Waiter
 from aktis._native.refs import object_id
-from aktis._serialization import pack_exception, unpack_function
+from aktis._serialization import pack_exception
 
 if TYPE_CHECKING:
     from aktis._native.connection import Connection, Message
     from aktis._native.core import Core
 
 SHORT = 0.001  # seconds: results may wait for calls that are known to be shorter
-_CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x80, 0x200  # as in the inspect module, which is large
-EVENT_INTERVAL = 1.0  # seconds
-EVENTS_KEPT = 10_000  # between two reports; older ones are dropped, the state API is lossy
 BATCH = 128  # results in one message at most
 _SCALARS = values._SCALARS
 _TEXTS = values._TEXTS
 _LIMIT = values._TEXT_LIMIT
-
-
-class LoadedFunction:
-    """A function that a submitter sent; unpickled when first called."""
-
-    __slots__ = ("average", "blob", "calls_left", "function", "name")
-
-    def __init__(self, blob: bytes, name: str, max_calls: int) -> None:
-        self.blob: bytes | None = blob
-        self.name = name
-        self.calls_left = max_calls or -1
-        self.function: Callable[..., Any] | None = None
-        self.average = 1.0  # unknown: assume long
-
-    def load(self) -> Callable[..., Any]:
-        if self.function is None:
-            assert self.blob is not None
-            self.function = synchronous(unpack_function(self.blob))
-            self.blob = None
-        return self.function
-
-
-def synchronous(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A coroutine function or async generator function as a plain one: in a task, nothing else wants the loop."""
-    code = getattr(function, "__code__", None)
-    if code is None or not code.co_flags & (_CO_COROUTINE | _CO_ASYNC_GENERATOR):
-        return function
-    import asyncio
-
-    if code.co_flags & _CO_COROUTINE:
-        return lambda *args, **kwargs: asyncio.run(function(*args, **kwargs))
-
-    def iterate(*args: Any, **kwargs: Any) -> Any:
-        loop = asyncio.new_event_loop()
-        try:
-            items = function(*args, **kwargs)
-            while True:
-                try:
-                    item = loop.run_until_complete(anext(items))
-                except StopAsyncIteration:
-                    return
-                yield item
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-    return iterate
 
 
 def end_like_a_program(error: BaseException) -> None:
@@ -159,8 +111,9 @@ current: ContextVar[Running | None] = ContextVar("aktis_current_call", default=N
 class Executor:
     """The executing side of a worker process."""
 
-    def __init__(self, core: Core, submit_cancel: Callable[[Any, bool, bool], None]) -> None:
+    def __init__(self, core: Core, log: CallLog, submit_cancel: Callable[[Any, bool, bool], None]) -> None:
         self.core = core
+        self.log = log
         self.inbox: deque[tuple[Any, Any]] = deque()
         self.main_call: Running | None = None
         self.calls: dict[tuple[bytes, int], Running] = {}  # running now
@@ -168,10 +121,7 @@ class Executor:
         self.lease: tuple[Any, ...] = (None, {}, {}, None, "")
         self.leaving: str | None = None
         self.transit: dict[tuple[Connection, int], list[Any]] = {}
-        self.events: deque[tuple[Any, ...]] = deque(maxlen=EVENTS_KEPT)
         self.forked = False  # this is a child that user code forked: not a worker
-        self.worker_id = ""
-        self.job_id = ""
         self.on_lease: Callable[[tuple[Any, ...]], None] = lambda lease: None
         self._submit_cancel = submit_cancel
         self._waiter: Waiter | None = None
@@ -195,44 +145,6 @@ class Executor:
             return str(self.host.label)
         call = current.get() or self.main_call
         return call.name.rpartition(".")[2] if call is not None else ""
-
-    # events ---------------------------------------------------------------------------------
-    def note(self, key: tuple[bytes, int], name: str, began: float, seconds: float, payload: Any) -> None:
-        """Remember a finished call for the state API; told to the node once a second, in bulk."""
-        events = self.events
-        if not events:
-            self.core.pump.call_later(EVENT_INTERVAL, self.push_events)
-        events.append((key, name, began, seconds, payload))
-
-    def push_events(self) -> None:
-        rows = self.take_events()
-        if rows and self.core.node is not None:
-            self.core.node.post((op.EVENTS, [("task", row) for row in rows]))
-
-    def take_events(self) -> list[dict[str, Any]]:
-        """Finished calls that the node has not been told about."""
-        offset = time() - perf_counter()
-        pid = os.getpid()
-        actor_id = self.host.actor_id.hex() if self.host is not None else None
-        rows = []
-        while self.events:
-            (process_id, counter), name, began, seconds, payload = self.events.popleft()
-            failed = type(payload) is tuple and payload[0] == op.ERROR
-            rows.append(
-                {
-                    "task_id": (process_id + counter.to_bytes(8, "big")).hex(),
-                    "name": name,
-                    "type": "NORMAL_TASK" if actor_id is None else "ACTOR_TASK",
-                    "state": "FAILED" if failed else "FINISHED",
-                    "start_time": began + offset,
-                    "end_time": began + offset + seconds,
-                    "pid": pid,
-                    "worker_id": self.worker_id,
-                    "job_id": self.job_id,
-                    "actor_id": actor_id,
-                }
-            )
-        return rows
 
     # messages (leader) ----------------------------------------------------------------------
     def _on_call(self, connection: Connection, message: Message) -> None:
@@ -404,7 +316,7 @@ class Executor:
         del self.calls[key]
         seconds = ended - began
         loaded.average += 0.5 * (seconds - loaded.average)
-        self.note(key, loaded.name, began, seconds, payload)
+        self.log.note(key, loaded.name, began, seconds, payload)
         if loaded.calls_left > 0:
             loaded.calls_left -= 1
             if not loaded.calls_left:

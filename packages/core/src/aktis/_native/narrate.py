@@ -218,7 +218,7 @@ def query(engine: NativeEngine, kind: str, arguments: dict[str, Any]) -> Any:
         return not engine.core.exposed and not engine.core.lent
     if kind == "events":
         if engine.executor is not None:
-            engine.executor.push_events()  # on the same stream, so it arrives before this answer
+            engine.executor.log.push()  # on the same stream, so it arrives before this answer
         return []
     return {"error": f"unknown query {kind!r}"}
 

@@ -13,6 +13,7 @@ from aktis import _config, _session
 from aktis._native import protocol as op
 from aktis._native import stdio
 from aktis._native.actor_host import ActorHost
+from aktis._native.call_log import CallLog
 from aktis._native.core import Core
 from aktis._native.engine import NativeEngine
 from aktis._native.executor import Executor, current
@@ -40,8 +41,7 @@ def run(config: WorkerConfig) -> None:
     }
     core.info = dict(config.limits)
     engine = NativeEngine(core, facts)
-    executor = engine.executor = Executor(core, engine.cancel_record)
-    executor.worker_id, executor.job_id = config.worker_id.hex(), config.job_id.hex()
+    executor = engine.executor = Executor(core, CallLog(core, config.worker_id, config.job_id), engine.cancel_record)
     core.store = open_store(core, config.store_dir, config.limits)
     _wire(engine, executor, config)
     stdio.install(executor.speaker)
@@ -71,6 +71,7 @@ def _wire(engine: NativeEngine, executor: Executor, config: WorkerConfig) -> Non
         _apply_lease(engine, resources, accelerators)
         host = ActorHost(executor, spec, epoch)
         executor.host = host
+        executor.log.actor_id = host.actor_id.hex()
         name_process(f"aktis:{spec.class_name.rpartition('.')[2]}")
         executor.push(None, host.start)
 
@@ -129,7 +130,7 @@ def _leave(engine: NativeEngine, executor: Executor, code: int) -> None:
     reason = executor.leaving or "it is no longer needed"
     try:
         executor.flush_results()
-        executor.push_events()
+        executor.log.push()
         if core.node is not None and executor.host is None:
             core.node.send_now((op.WORKER_EXITING, reason))
         core.drain_output()
