@@ -176,7 +176,7 @@ class ActorClient:
 
     def _arguments_ready(self, call: Any) -> None:
         self._fill(call)
-        call.waiting = 0
+        call.waiting = False
         if self.out_of_order:
             self.enqueue(call)
         else:
@@ -198,7 +198,7 @@ class ActorClient:
                 connection = self.connection
                 while self.queue and connection is not None and not connection.closed:
                     record = self.queue[0]
-                    if getattr(record, "waiting", 0):
+                    if getattr(record, "waiting", False):
                         break
                     self.queue.popleft()
                     if is_done(record):

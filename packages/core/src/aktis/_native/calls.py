@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis._native import protocol as op
 from aktis._native import values
-from aktis._native.refs import FAILED, PAYLOAD, NativeRef, StoreToken, object_id
+from aktis._native.refs import FAILED, PAYLOAD, VALUE, NativeRef, StoreToken, object_id
 from aktis._serialization import pack_arguments
 
 if TYPE_CHECKING:
@@ -42,9 +42,19 @@ class Call:
         resolve = self.core.resolve
         if self.stream is not None:
             self.stream.finish(value)
-        several = type(value) is tuple and value[0] == op.MULTI
-        for ref in self.refs:
-            resolve(ref, value[1][ref.index] if several else value)
+        if type(value) is tuple and value[0] == op.MULTI:
+            parts = value[1]
+            for ref in self.refs:
+                part = parts[ref.index]
+                if type(part) is tuple or ref.waiters is not None:
+                    resolve(ref, part)
+                else:
+                    ref.hold = None
+                    ref.value = part
+                    ref.state = VALUE
+        else:
+            for ref in self.refs:
+                resolve(ref, value)
         self._end()
 
     def fail(self, payload: Any) -> None:
@@ -112,19 +122,16 @@ def fill_slots(call: Call) -> Any:
 def when_arguments_ready(call: Call, ready: Callable[[Call], None]) -> None:
     """Call ``ready(call)`` when all reference arguments are resolved (maybe at once)."""
     core = call.core
-    pending = [ref for _, ref in call.arguments if not ref.state]
-    if not pending:
-        ready(call)
-        return
-    call.waiting = len(pending) + 2  # never 0 before ready() has filled them in: who sends must not be too early
+    remaining = [ref for _, ref in call.arguments if not ref.state]
+    call.waiting = True  # until ready() has filled them in
 
-    def one_done() -> None:
-        with core.lock:
-            call.waiting -= 1
-            last = call.waiting == 1
-        if last:
+    def advance() -> None:
+        # The last one first: results come mostly in the order they were asked for, so then the others are there too.
+        while remaining and remaining[-1].state:
+            remaining.pop()
+        if remaining:
+            core.when_done(remaining[-1], advance)
+        else:
             ready(call)
 
-    for ref in pending:
-        core.when_done(ref, one_done)
-    one_done()
+    advance()

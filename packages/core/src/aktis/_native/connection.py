@@ -19,6 +19,8 @@ from aktis._native.pump import Pump
 
 _LENGTH = struct.Struct("<I")
 _BIG = 1 << 16  # frames above this are read into a buffer of their own, without joining pieces
+_KEPT = 4 << 20
+_FRAME = 1 << 20  # bytes: the peer can begin with the first calls while the next frame is on its way
 _SOCKET_BUFFER = 4 << 20
 _FLUSH_AT = 64  # queued messages that are worth a system call while their producer goes on
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
@@ -34,6 +36,7 @@ class Connection:
         "_big_view",
         "_fill",
         "_flush_lock",
+        "_most_messages",
         "_pump",
         "_rest",
         "_tail",
@@ -83,8 +86,9 @@ class Connection:
         self.on_messages = on_messages
         self.on_close = on_close
         self._tail: memoryview | None = None
+        self._most_messages = 1 << 20  # in one frame, as the size of the last ones suggests
         self._rest = b""
-        self._big: bytearray | None = None
+        self._big = bytearray()  # for large frames; kept, because fresh memory costs more than the copy
         self._big_view: memoryview | None = None
         self._fill = 0
         self._flush_lock = threading.Lock()
@@ -132,9 +136,11 @@ class Connection:
         count = len(self.out)
         if not count:
             return True
+        count = min(count, self._most_messages)
         batch = self.out[:count]
         del self.out[:count]
         data = pickle.dumps(batch, 5)
+        self._most_messages = max(1, _FRAME * count // len(data))
         head = _LENGTH.pack(len(data))
         if len(data) < _BIG:
             data = head + data
@@ -239,17 +245,19 @@ class Connection:
         if len(data) - position >= 4:
             length = _LENGTH.unpack_from(data, position)[0]
             if length > _BIG:
-                self._big = bytearray(length)
-                self._big_view = memoryview(self._big)
+                if len(self._big) < length:
+                    self._big = bytearray(length)
+                self._big_view = memoryview(self._big)[:length]
                 self._fill = len(data) - position - 4
                 self._big_view[: self._fill] = data[position + 4 :]
                 return
         self._rest = bytes(data[position:])
 
     def _read_big(self) -> None:
-        assert self._big_view is not None and self._big is not None
+        view = self._big_view
+        assert view is not None
         try:
-            count = self.sock.recv_into(self._big_view[self._fill :])
+            count = self.sock.recv_into(view[self._fill :])
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -258,11 +266,11 @@ class Connection:
             self.close()
             return
         self._fill += count
-        if self._fill == len(self._big):
-            big = self._big
-            self._big = self._big_view = None
-            self._fill = 0
-            messages = self._load(big)
+        if self._fill == len(view):
+            self._big_view = None
+            messages = self._load(view)
+            if len(view) > _KEPT:
+                self._big = bytearray()
             if messages is not None:
                 self.on_messages(self, messages)
 

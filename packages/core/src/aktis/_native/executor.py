@@ -49,7 +49,7 @@ SHORT = 0.001  # seconds: results may wait for calls that are known to be shorte
 BATCH = 128  # results in one message at most
 _SCALARS = values._SCALARS
 _TEXTS = values._TEXTS
-_LIMIT = values._TEXT_LIMIT
+_LIMIT = values.INLINE_LIMIT
 
 
 def end_like_a_program(error: BaseException) -> None:
@@ -264,6 +264,8 @@ class Executor:
                 message()
             elif message[0] == op.CALL:
                 self.run_task(connection, message)
+                if connection.blocked:
+                    connection.flush_now()  # a large result that did not fit: the socket may have room by now
             elif self.host is not None:
                 self.host.run_method(connection, message)
         self.flush_results()

@@ -187,6 +187,7 @@ class TaskClient:
                 call.fail(failed)
                 self.core.wake_watchers()
                 return
+        call.waiting = False
         call.spec.enqueue(call)
 
     # messages -------------------------------------------------------------------------------
@@ -403,11 +404,12 @@ def crash_error(name: str, cause: op.DeathCause, retries: int) -> exceptions.Akt
 
 
 def carries_references(value: Any) -> bool:
+    """Whether a result has references inside, which its sender keeps until we say that we have registered them."""
     if type(value) is not tuple:
         return False
-    if value[0] == op.MULTI:
-        return any(carries_references(one) for one in value[1])
-    return value[0] in (op.RICH, op.SHARED) and bool(value[-1])
+    if value[0] != op.MULTI:
+        return value[0] in (op.RICH, op.SHARED) and bool(value[-1])
+    return any(type(one) is tuple and one[0] in (op.RICH, op.SHARED) and one[-1] for one in value[1])
 
 
 def make_results(core: Core, call: Call, flags: int, options: Any) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aktis._native.core import Core
 
 INLINE_LIMIT = 100_000  # bytes; copying more through a socket costs more than a segment in shared memory
-_TEXT_LIMIT = 4_096  # characters or bytes of an argument that travels without pickling
+_TEXT_LIMIT = 4_096  # characters or bytes of an argument that travels without pickling: a call may have many
 
 _SCALARS = frozenset({type(None), bool, int, float, complex})
 _TEXTS = frozenset({str, bytes})
@@ -48,8 +48,9 @@ def current_carrier() -> Any:
 
 
 def is_atom(value: Any) -> bool:
+    """Whether a result, or a value that is put, can stay as it is."""
     kind = type(value)
-    return kind in _SCALARS or (kind in _TEXTS and len(value) <= _TEXT_LIMIT)
+    return kind in _SCALARS or (kind in _TEXTS and len(value) <= INLINE_LIMIT)
 
 
 def all_atoms(args: tuple[Any, ...]) -> bool:
