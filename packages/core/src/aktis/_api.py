@@ -81,9 +81,10 @@ def wait(
         raise TypeError(f"wait() takes a list of ObjectRefs, got {type(refs).__name__}")
     if timeout is not None:
         _check_timeout(timeout)
-    for item in refs:
-        if not isinstance(item, (ObjectRef, ObjectRefGenerator)):
-            raise TypeError(f"wait() takes a list of ObjectRefs; the list holds {item!r} ({type(item).__name__})")
+    for kind in set(map(type, refs)):  # many references, few types: waiting for one of thousands stays cheap
+        if not issubclass(kind, (ObjectRef, ObjectRefGenerator)):
+            item = next(item for item in refs if type(item) is kind)
+            raise TypeError(f"wait() takes a list of ObjectRefs; the list holds {item!r} ({kind.__name__})")
     engine = _session.current or _session.require_engine()
     if not refs:
         return [], []
