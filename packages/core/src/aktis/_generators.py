@@ -67,24 +67,10 @@ class ObjectRefGenerator(Generic[T]):
         return self
 
     async def __anext__(self) -> ObjectRef[T]:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-
-        def finish() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        def wake() -> None:
-            try:
-                loop.call_soon_threadsafe(finish)
-            except RuntimeError:  # the loop was closed while we waited
-                pass
+        from aktis._asyncio import announced
 
         if not self._source.ready():
-            self._source.add_item_callback(wake)
-            await waiter
+            await announced(self._source.add_item_callback)
         try:
             return self._source.next_ref(None)
         except StopIteration:

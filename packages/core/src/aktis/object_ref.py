@@ -63,26 +63,11 @@ class ObjectRef(Generic[T]):
         return future
 
     def __await__(self) -> Generator[Any, None, T]:
-        import asyncio
-
         from aktis import _session
+        from aktis._asyncio import announced
 
         engine = _session.require_engine()
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-
-        def finish() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        def wake() -> None:
-            try:
-                loop.call_soon_threadsafe(finish)
-            except RuntimeError:  # the loop was closed while we waited
-                pass
-
-        engine.add_done_callback(self, wake)
-        yield from waiter
+        yield from announced(lambda wake: engine.add_done_callback(self, wake))
         value: T = engine.get([self], None)[0]
         return value
 

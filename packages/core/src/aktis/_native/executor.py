@@ -389,8 +389,7 @@ class Executor:
         return (op.ERROR, pack_exception(error, call.name, pid=os.getpid(), actor_id=actor_id))
 
     def answer_error(self, connection: Connection, counter: int, error: Exception) -> None:
-        connection.results.append((counter, values.pack_error(error)))
-        self._dirty.append(connection)
+        self._ready(connection, counter, values.pack_error(error))
         self.flush_results()
 
     def reply(self, call: Running, payload: Any, seconds: float) -> None:
@@ -403,14 +402,17 @@ class Executor:
         connection = call.connection
         if not connection.results:
             connection.first_result = perf_counter()
-            self._dirty.append(connection)
         connection.busy += seconds
-        connection.results.append((call.counter, payload))
+        self._ready(connection, call.counter, payload)
 
     def _late_reply(self, call: Running, payload: Any, seconds: float) -> None:
-        self._dirty.append(call.connection)
-        call.connection.results.append((call.counter, payload))
+        self._ready(call.connection, call.counter, payload)
         self.flush_results()
+
+    def _ready(self, connection: Connection, counter: int, payload: Any) -> None:
+        """First the result, then the mark that there is one: another thread may flush at any moment in between."""
+        connection.results.append((counter, payload))
+        self._dirty.append(connection)
 
     def flush_results(self) -> None:
         """Send what is finished. From any thread: lists are cut, not swapped, so that appends are never lost."""
