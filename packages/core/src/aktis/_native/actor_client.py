@@ -105,7 +105,7 @@ class MethodBinding:
                 else:
                     connection.post(message)
                 if connection.closed:
-                    client.rescue(connection)
+                    client.rescue(ref, connection)
                 return ref
         return client.submit_call(self, args, kwargs)
 
@@ -223,6 +223,7 @@ class ActorClient:
             self.view = view
             if view.state == "ALIVE":
                 if self.connection is None or self.connection.address != view.address:
+                    self._orphan()  # what is still in flight went to an earlier incarnation
                     self._connect(view.address)
                     self.epoch = view.epoch
             elif view.state == "DEAD":
@@ -257,10 +258,11 @@ class ActorClient:
 
     def connection_lost(self, connection: Connection) -> None:
         with self.lock:
-            if self.connection is connection:
-                self.connection = None
-                if self.phase is Phase.CONNECTED:
-                    self.phase = Phase.WAITING
+            if self.connection is not None and self.connection is not connection:
+                return  # of an earlier incarnation: the calls in flight now are not concerned
+            self.connection = None
+            if self.phase is Phase.CONNECTED:
+                self.phase = Phase.WAITING
             self._orphan()
             view = self.view
             self.lost_epoch = max(self.lost_epoch, self.epoch)
@@ -288,9 +290,12 @@ class ActorClient:
             self.phase = Phase.WAITING
             self.lost_epoch = max(self.lost_epoch, self.epoch)
 
-    def rescue(self, connection: Connection) -> None:
-        """A call was registered just when its connection closed."""
-        self.connection_lost(connection)
+    def rescue(self, record: Any, connection: Connection) -> None:
+        """A call was given to a connection that had just closed: it was not sent. Unless it is dealt with, queue it."""
+        with self.lock:
+            if self.connection is connection or self.pending.pop(record.counter, None) is None:
+                return  # the end of the connection is about to be noticed, or has been
+        self.enqueue(record)
 
     def _settle_orphans(self, view: op.ActorView) -> None:
         """Calls that were in flight: again, where the user allowed it, else the documented error."""
