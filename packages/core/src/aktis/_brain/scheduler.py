@@ -204,7 +204,13 @@ class Scheduler:
         commands, self._outbox = self._outbox, []
         self._waiting = False
         if self._queues:
+            before = len(commands)
             stuck = self._grant(commands, now)
+            granted = len(commands) - before
+            while stuck and granted:  # what was granted may have opened the way for a claim that was passed over
+                before = len(commands)
+                stuck = self._grant(commands, now)
+                granted = len(commands) - before
             if stuck:
                 self._recall(stuck, commands, now)
         commands += self._outbox
