@@ -68,7 +68,7 @@ class ActorToken(NativeRef):
 class MethodBinding:
     """A method with options through one handle: what its calls share."""
 
-    __slots__ = ("client", "flags", "hold", "max_retries", "name", "options", "parameters", "retry_exceptions",
+    __slots__ = ("client", "flags", "group", "hold", "max_retries", "name", "options", "parameters", "retry_exceptions",
                  "wire")  # fmt: skip
 
     def __init__(self, hold: ActorHold, method: MethodDescriptor, options: MethodOptions, retries: int) -> None:
@@ -77,6 +77,7 @@ class MethodBinding:
         self.options = options
         self.name = f"{hold.client.class_name}.{options.name or method.name}"
         self.wire = method.name
+        self.group = options.concurrency_group or None
         self.parameters = names_of(method.signature)
         self.flags = result_flags(options.num_returns)
         self.max_retries = retries
@@ -92,7 +93,7 @@ class MethodBinding:
             else:
                 core = client.core
                 counter = next(core.counters)
-                message = (op.METHOD, counter, self.wire, args, None, 1, client.call_options(self))
+                message = (op.METHOD, counter, self.wire, args, None, 1, self.group)
                 ref = NativeRef(core, counter, 0, self, message)
                 connection = client.connection
                 if connection is None or client.queue:
@@ -137,9 +138,6 @@ class ActorClient:
         self.creation: Any = None  # at the creator: keeps the constructor's arguments alive
         self.rows: Any = None  # the methods as plain data, once a handle was pickled
         self.lock = threading.RLock()
-
-    def call_options(self, binding: MethodBinding) -> Any:
-        return binding.options.concurrency_group or None
 
     # submitting -----------------------------------------------------------------------------
     def submit_call(self, binding: MethodBinding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 from typing import Any
 from weakref import WeakValueDictionary
@@ -483,8 +483,3 @@ class Core:
                 pass
         self.peers.clear()
         self.requests.fail_all("The session has ended.")
-
-    def fail_many(self, refs: Iterable[NativeRef], payload: Any) -> None:
-        for ref in refs:
-            if ref.state == PENDING:
-                self.resolve(ref, payload)
