@@ -1,0 +1,24 @@
+"""Blocks: building them from rows and batches, and giving rows and batches back.
+
+Inside aktis.data every block is an Arrow table. Three kinds are told apart by their columns alone:
+
+- *table*: named columns. Tensor columns are ``arrow.fixed_shape_tensor`` or our variable-shaped extension type; values that
+  Arrow has no type for are in an object column (pickled).
+- *simple*: rows are Python objects, not mappings. One column ``ITEM``; ints, floats, strings ... that are all of one type are stored
+  as Arrow values, everything else as objects, so that each value comes back exactly as it was.
+- *tensor*: rows are arrays of one column ``TENSOR``.
+"""
+
+from __future__ import annotations
+
+from aktis.data._blocks.batches import from_batch, to_batch
+from aktis.data._blocks.buffer import OutputBuffer
+from aktis.data._blocks.ops import compact, concat, empty_like, metadata_of, size_bytes, slice_rows, take_rows
+from aktis.data._blocks.rows import from_rows, to_rows
+from aktis.data._blocks.schemas import kind_of, unify_schemas
+from aktis.data._blocks.types import ITEM, TENSOR, Block, BlockMetadata, BlockStats, Kind
+
+__all__ = [
+    "ITEM", "TENSOR", "Block", "BlockMetadata", "BlockStats", "Kind", "OutputBuffer", "compact", "concat", "empty_like", "from_batch",
+    "from_rows", "kind_of", "metadata_of", "size_bytes", "slice_rows", "take_rows", "to_batch", "to_rows", "unify_schemas",
+]

@@ -1,0 +1,9 @@
+"""Conversions of a Dataset."""
+
+from __future__ import annotations
+
+from aktis.data._dataset._base import DatasetBase
+
+
+class Conversions(DatasetBase):
+    """Conversions of a Dataset."""

@@ -1,0 +1,9 @@
+"""Inspection of a Dataset."""
+
+from __future__ import annotations
+
+from aktis.data._dataset._base import DatasetBase
+
+
+class Inspection(DatasetBase):
+    """Inspection of a Dataset."""

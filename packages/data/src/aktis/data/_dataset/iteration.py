@@ -1,0 +1,9 @@
+"""Iteration of a Dataset."""
+
+from __future__ import annotations
+
+from aktis.data._dataset._base import DatasetBase
+
+
+class Iteration(DatasetBase):
+    """Iteration of a Dataset."""

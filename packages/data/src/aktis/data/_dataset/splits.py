@@ -1,0 +1,9 @@
+"""Splits of a Dataset."""
+
+from __future__ import annotations
+
+from aktis.data._dataset._base import DatasetBase
+
+
+class Splits(DatasetBase):
+    """Splits of a Dataset."""

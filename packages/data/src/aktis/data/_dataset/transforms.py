@@ -1,0 +1,9 @@
+"""Transforms of a Dataset."""
+
+from __future__ import annotations
+
+from aktis.data._dataset._base import DatasetBase
+
+
+class Transforms(DatasetBase):
+    """Transforms of a Dataset."""

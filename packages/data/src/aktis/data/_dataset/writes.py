@@ -1,0 +1,9 @@
+"""Writes of a Dataset."""
+
+from __future__ import annotations
+
+from aktis.data._dataset._base import DatasetBase
+
+
+class Writes(DatasetBase):
+    """Writes of a Dataset."""

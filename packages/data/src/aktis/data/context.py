@@ -1,0 +1,79 @@
+"""Settings of data sets: one object per process, copied to every task."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+MIB = 1 << 20
+
+
+@dataclass
+class ExecutionResources:
+    """Limits of one execution. None: what the session has."""
+
+    cpu: float | None = None
+    gpu: float | None = None
+    object_store_memory: float | None = None  # bytes
+
+
+@dataclass
+class ExecutionOptions:
+    """How plans are executed."""
+
+    resource_limits: ExecutionResources = field(default_factory=ExecutionResources)
+    locality_with_output: bool = False
+    preserve_order: bool = True
+    verbose_progress: bool = False
+
+
+def _flag(name: str, default: bool) -> bool:
+    text = os.environ.get(name)
+    return default if text is None else text.strip().lower() in ("1", "true", "yes", "on")
+
+
+@dataclass
+class DatasetContext:
+    """Settings that hold for every Dataset of this process. Get it with :meth:`get_current`, and set attributes.
+
+    Sizes are in bytes. A copy travels with each execution, so a change never affects one that runs already.
+    """
+
+    target_max_block_size: int = 64 * MIB
+    target_min_block_size: int = 1 * MIB
+    read_task_size: int = 64 * MIB  # in memory; small files are read several per task
+    default_batch_rows: int = 65_536  # most rows of a batch when ``batch_size="default"``
+    default_batch_bytes: int = 32 * MIB
+    min_parallelism: int = 200  # most blocks that data from Python objects is cut into
+    local_max_bytes: int = 32 * MIB  # plans with no more input than this start in the driver, without workers
+    local_seconds: float = 0.1  # what is not done after so long goes on in workers
+    enable_local_execution: bool = True
+    optimizer_enabled: bool = True
+    use_polars: bool = True  # sort, group-by and join of big blocks, where polars is installed
+    eager_free: bool = True
+    enable_tensor_extension_casting: bool = True
+    enable_progress_bars: bool = True
+    enable_auto_log_stats: bool = False
+    on_unreadable_file: Literal["raise", "skip"] = "raise"
+    max_errored_blocks: int = 0  # so many blocks may fail and be left out; -1: any number
+    actor_task_retry_on_errors: bool = False
+    retried_io_errors: tuple[str, ...] = ("Connection reset", "Timeout", "SlowDown", "Service Unavailable", "temporarily")
+    io_retries: int = 5
+    execution_options: ExecutionOptions = field(default_factory=ExecutionOptions)
+
+    _current: ClassVar[DatasetContext | None] = None
+
+    @staticmethod
+    def get_current() -> DatasetContext:
+        """The context of this process, made with defaults when it is first asked for."""
+        if DatasetContext._current is None:
+            DatasetContext._current = DatasetContext(enable_progress_bars=_flag("AKTIS_DATA_PROGRESS", True))
+        return DatasetContext._current
+
+    @staticmethod
+    def _set_current(context: DatasetContext) -> None:
+        DatasetContext._current = context
+
+
+DataContext = DatasetContext  # the name in later versions of Ray
