@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -43,6 +44,32 @@ def check_core() -> None:
     assert not aktis.is_initialized()
 
 
+def check_data() -> None:
+    """Files to blocks, Python functions over them, and back to files, with the declared dependencies alone."""
+    import pandas as pd
+
+    import aktis.data
+
+    def with_tax(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(total=frame["price"] * 1.2)
+
+    numbers = aktis.data.from_items([{"data": i} for i in range(10_000)])
+    squares = numbers.map(lambda row: row["data"] ** 2).filter(lambda x: x % 2 == 0)
+    assert squares.take(3) == [0, 4, 16]
+    with tempfile.TemporaryDirectory() as folder, aktis.init(num_cpus=2):
+        for i in range(4):
+            frame = pd.DataFrame({"id": range(50_000 * i, 50_000 * (i + 1)), "price": 2.5})
+            frame.to_parquet(Path(folder, f"{i}.parquet"))
+        ds = aktis.data.read_parquet(folder)
+        assert ds.count() == 200_000
+        ds.map_batches(with_tax).write_parquet(Path(folder, "out").as_posix())
+        again = aktis.data.read_parquet(Path(folder, "out").as_posix())
+        assert again.sum("total") == 200_000 * 3.0
+        assert again.filter(lambda row: row["id"] == 123_456).take_all() == [
+            {"id": 123_456, "price": 2.5, "total": 3.0}
+        ]
+
+
 def check_command_line() -> None:
     command = Path(sys.executable).with_name("aktis")
     done = subprocess.run([str(command), "--help"], capture_output=True, text=True, timeout=60, check=False)
@@ -57,6 +84,9 @@ def main() -> None:
     check_core()
     check_command_line()
     print("a task, an actor, a shared array and the command line work")
+    if module == "aktis.data":
+        check_data()
+        print("Parquet files were read, transformed and written")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,62 @@ def test_only_core_ships_the_namespace_file(wheels: list[zipfile.ZipFile]) -> No
     assert owners[0].startswith("aktis_core-")
 
 
+def test_data_needs_nothing_but_core_and_its_declared_dependencies(
+    wheels: list[zipfile.ZipFile], tmp_path: Path
+) -> None:
+    """The two wheels, unpacked beside each other, without the checkout and with every optional library blocked."""
+    for wheel in wheels:
+        if Path(str(wheel.filename)).name.startswith(("aktis_core-", "aktis_data-")):
+            wheel.extractall(tmp_path)
+    optional = (
+        "PIL",
+        "crc32c",
+        "dask",
+        "datasets",
+        "google.protobuf",
+        "polars",
+        "pymongo",
+        "sklearn",
+        "tensorflow",
+        "torch",
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        f"for name in {optional!r}: sys.modules[name] = None\n"
+        "import aktis.data\n"
+        f"assert aktis.data.__file__.startswith({str(tmp_path)!r}), aktis.data.__file__\n"
+        "for name in aktis.data.__all__: getattr(aktis.data, name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_extra_named_all_has_every_other_extra() -> None:
+    for package in PACKAGES:
+        text = (
+            (package / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+        )
+        extras = re.findall(r"^([a-z]+) = ", text, re.MULTILINE)
+        if extras:
+            everything = re.search(r'^all = \["aktis-[a-z]+\[([a-z,]+)\]"\]$', text, re.MULTILINE)
+            assert everything is not None, package
+            assert [*everything.group(1).split(","), "all"] == extras, package
+
+
+def test_messages_name_extras_that_there_are() -> None:
+    declared = {package.name: (package / "pyproject.toml").read_text() for package in PACKAGES}
+    for path in ROOT.glob("packages/*/src/**/*.py"):
+        for name, extra in re.findall(r"aktis-([a-z]+)\[([a-z]+)\]", path.read_text()):
+            assert re.search(rf"^{extra} = ", declared[name], re.MULTILINE), f"{path.name} names aktis-{name}[{extra}]"
+
+
 def test_typing_marker_and_licence_are_inside(wheels: list[zipfile.ZipFile]) -> None:
     for wheel in wheels:
         names = wheel.namelist()

@@ -10,6 +10,11 @@ HEAVY = {
     "asyncio", "cloudpickle", "dask", "http", "joblib", "multiprocessing", "numpy", "pandas", "prometheus_client", "psutil",
     "pyarrow", "ray", "rich", "ssl", "tensorflow", "torch", "typer", "unittest", "urllib.request",
 }  # fmt: skip
+# aktis.data is built upon Arrow, so that numpy and pyarrow come with it. pandas comes with the first frame.
+HEAVY_FOR_DATA = {
+    "PIL", "asyncio", "dask", "datasets", "google.protobuf", "pandas", "polars", "prometheus_client", "pyarrow.dataset",
+    "pyarrow.flight", "ray", "rich", "sklearn", "tensorflow", "torch", "typer",
+}  # fmt: skip
 
 LOOK = """
 import json, os, signal, sys, threading, warnings, logging
@@ -18,7 +23,7 @@ import {module}
 after = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), list(logging.root.handlers)
 print(json.dumps({{
     "modules": sorted(sys.modules), "threads": threading.active_count(), "unchanged": before == after,
-    "descriptors": len(os.listdir("/proc/self/fd")),
+    "descriptors": len(os.listdir("/proc/self/fd")), "native_threads": len(os.listdir("/proc/self/task")),
 }}))
 """
 
@@ -39,6 +44,25 @@ def test_import_starts_and_changes_nothing() -> None:
     assert ours["threads"] == 1
     assert ours["unchanged"]
     assert ours["descriptors"] == plain["descriptors"]
+
+
+def test_import_of_data_loads_arrow_and_numpy_only() -> None:
+    assert HEAVY_FOR_DATA & set(look("aktis.data")["modules"]) == set()  # type: ignore[call-overload]
+
+
+def test_import_of_data_starts_and_changes_nothing() -> None:
+    arrow, ours = look("numpy, pyarrow, pyarrow.compute, fsspec"), look("aktis.data")
+    assert ours["threads"] == 1
+    assert ours["unchanged"]
+    assert ours["descriptors"] == arrow["descriptors"]
+    assert ours["native_threads"] <= arrow["native_threads"]  # type: ignore[operator]
+
+
+def test_public_names_of_data_are_sorted_and_exist() -> None:
+    import aktis.data
+
+    assert sorted(aktis.data.__all__) == list(aktis.data.__all__)
+    assert [name for name in aktis.data.__all__ if getattr(aktis.data, name, None) is None] == []
 
 
 def test_public_names_are_sorted_and_exist() -> None:

@@ -54,6 +54,32 @@ def test_packages_import_only_what_the_architecture_allows(package: str) -> None
     assert violations(package, sources) == []
 
 
+def private_imports(package: str, sources: list[Path]) -> list[str]:
+    """Imports of underscore modules that belong to another distribution."""
+    return [
+        f"{path.name} imports {module}"
+        for path in sources
+        for module in sorted(imported_modules(path))
+        if package_of(module) != package
+        and any(part.startswith("_") and part != "__about__" for part in module.split("."))
+    ]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_use_the_public_api_of_the_others(package: str) -> None:
+    assert private_imports(package, sorted((ROOT / "packages" / package / "src").rglob("*.py"))) == []
+
+
+def test_the_check_sees_a_private_import(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        "from aktis._session import current\nfrom aktis import _api\nimport aktis.util.queue\nimport aktis.data._plan\n"
+    )
+    assert private_imports("data", [bad]) == [
+        "bad.py imports aktis._api", "bad.py imports aktis._session", "bad.py imports aktis._session.current"
+    ]  # fmt: skip
+
+
 def test_the_check_sees_a_violation(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from aktis import tune\n    import aktis.serve.api\n")
