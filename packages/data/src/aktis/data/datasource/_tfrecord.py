@@ -231,7 +231,7 @@ def encode_examples(block: pa.Table) -> Iterator[bytes]:
     """Each row as a serialized ``Example``.
 
     Strings are written as UTF-8, booleans and integers as integers, floats as 32-bit floats, tensors flat (their shape
-    is not kept), null as an empty list, and a null list as a feature without one.
+    is not kept), null as an empty list; null lists are left out.
 
     Raises:
         SchemaError: a column has a type for which examples have none; names the column.
@@ -242,17 +242,17 @@ def encode_examples(block: pa.Table) -> Iterator[bytes]:
         example = cls()
         features = example.features.feature
         for name, kind, is_list, values in columns:
-            feature = features[name]
             value = values[row]
+            if value is None and is_list:
+                continue  # an empty list is not the same as no list
+            target = getattr(features[name], kind)
             if is_list:
-                if value is not None:
-                    values_of = getattr(feature, kind)
-                    values_of.SetInParent()  # an empty list is not the same as no list
-                    values_of.value.extend(value)
+                target.SetInParent()
+                target.value.extend(value)
             elif value is None:
-                getattr(feature, kind).SetInParent()  # the kind stays known where all values are null
+                target.SetInParent()  # the kind stays known where all values are null
             else:
-                getattr(feature, kind).value.append(value)
+                target.value.append(value)
         yield example.SerializeToString(deterministic=True)
 
 
