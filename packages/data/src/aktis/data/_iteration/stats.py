@@ -1,0 +1,66 @@
+"""Where the time of an iteration went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+
+@dataclass(slots=True)
+class IterationStats:
+    """Seconds, by what was done. Work in the prefetch thread overlaps with the user's, so parts may exceed the total."""
+
+    wait: float = 0.0  # for the execution to make the next block
+    get: float = 0.0  # loading blocks from the object store
+    next_batch: float = 0.0  # cutting, putting together and shuffling rows
+    format: float = 0.0  # conversion to the batch format
+    collate: float = 0.0  # in the collate function
+    finalize: float = 0.0  # in the finalize function: transfer to the device
+    blocked: float = 0.0  # the consumer waited for the next batch
+    user: float = 0.0  # in the consumer's own code, between batches
+    total: float = 0.0
+    first_batch: float = 0.0  # until the first batch was there
+    batches: int = 0
+    rows: int = 0
+    blocks: int = 0
+
+    @contextmanager
+    def time(self, part: str) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, part, getattr(self, part) + perf_counter() - start)
+
+    def __str__(self) -> str:
+        if not self.batches:
+            return "Iteration: nothing was read"
+        rate = self.rows / self.total if self.total else 0.0
+        read = f"{self.rows:,} rows in {self.batches:,} batches from {self.blocks:,} blocks"
+        lines = [
+            f"Iteration: {read}, {seconds(self.total)} ({rate:,.0f} rows/s)",
+            f"* waiting for the next batch: {seconds(self.blocked)} (the first one: {seconds(self.first_batch)})",
+            f"* in user code: {seconds(self.user)}",
+            "* making batches, in part while user code ran:",
+        ]
+        parts = {
+            "waiting for blocks": self.wait,
+            "loading blocks": self.get,
+            "next batch (cut, concatenate, shuffle)": self.next_batch,
+            "format": self.format,
+            "collate": self.collate,
+            "finalize": self.finalize,
+        }
+        lines += [f"    * {what}: {seconds(time)}" for what, time in parts.items()]
+        return "\n".join(lines)
+
+
+def seconds(value: float) -> str:
+    """A time for people."""
+    if value >= 1:
+        return f"{value:.2f} s"
+    if value >= 1e-3:
+        return f"{value * 1e3:.2f} ms"
+    return f"{value * 1e6:.0f} us"
