@@ -134,31 +134,6 @@ class OperatorStats:
         return found + [line(name, f"{value:,.6g}") for name, value in sorted(self.extra.items())]
 
 
-@dataclass(slots=True)
-class IterationStats:
-    """Where the time of an iteration went. All in seconds; whoever iterates adds to the fields."""
-
-    wait: float = 0.0  # for blocks that were not computed yet
-    get: float = 0.0  # loading blocks from the object store
-    next_batch: float = 0.0  # cutting and joining blocks to batches
-    format: float = 0.0  # to pandas, numpy, tensors ...
-    user: float = 0.0  # between two batches: the code that consumes them
-    total: float = 0.0
-    batches: int = 0
-    rows: int = 0
-
-    def lines(self) -> list[str]:
-        parts = (
-            ("waiting for blocks", self.wait),
-            ("loading blocks", self.get),
-            ("cutting batches", self.next_batch),
-            ("converting batches", self.format),
-            ("in your code", self.user),
-        )
-        found = [line(name, f"{show_seconds(value)}{share(value, self.total)}") for name, value in parts if value]
-        return [*found, line("in all", f"{show_seconds(self.total)}, {rate(self.rows, self.total)}")]
-
-
 class ExecutionStats:
     """Statistics of one execution. ``operator_names``: of the physical operators, in the order of the data's way.
 
@@ -168,7 +143,6 @@ class ExecutionStats:
     def __init__(self, operator_names: list[str], *, parent: ExecutionStats | None = None) -> None:
         self.operators = [OperatorStats(name) for name in operator_names]
         self.parent = parent
-        self.iteration = IterationStats()
         self.started = time.time()
         self.finished: float | None = None
         self.events: list[BlockEvent] = []
@@ -212,21 +186,21 @@ class ExecutionStats:
         if self.finished is None:
             self.finished = time.time()
 
-    def to_string(self) -> str:
-        """All of it, for a person: an operator per paragraph, then the iteration, then the whole."""
+    def to_string(self, iteration: object | None = None) -> str:
+        """All of it, for a person: an operator per paragraph, then how it was iterated (if given), then the whole."""
         parts = [self.parent.to_string()] if self.parent is not None else []
         first = self._first_number()
         for number, operator in enumerate(self.operators, first):
             blocks = "1 block" if operator.blocks == 1 else f"{show_count(operator.blocks)} blocks"
             took = f" executed in {show_seconds(operator.span)}" if operator.wall.count else ""
             parts.append("\n".join([f"Operator {number} {operator.name}: {blocks}{took}", *operator.lines()]))
-        if self.iteration.batches or self.iteration.total:
-            head = f"Iteration: {show_count(self.iteration.batches)} batches, {show_count(self.iteration.rows)} rows"
-            parts.append("\n".join([head, *self.iteration.lines()]))
+        if iteration is not None:
+            parts.append(str(iteration))
         parts.append(self._summary())
         return "\n\n".join(parts)
 
-    __str__ = to_string
+    def __str__(self) -> str:
+        return self.to_string()
 
     def summary(self) -> str:
         """One line about the whole: rows, bytes, seconds, rates."""
@@ -284,10 +258,6 @@ def spread_line(name: str, spread: Spread, show: Any) -> str:
 
 def rate(rows: float, seconds: float) -> str:
     return f"{show_count(rows / seconds)} rows/s" if seconds > 0 else f"{show_count(rows)} rows at once"
-
-
-def share(part: float, whole: float) -> str:
-    return f" ({part / whole:.0%})" if whole > 0 else ""
 
 
 def _slice(name: str, pid: int, tid: int, start: float, seconds: float, about: dict[str, Any]) -> dict[str, Any]:
