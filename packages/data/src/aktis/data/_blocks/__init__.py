@@ -4,21 +4,52 @@ Inside aktis.data every block is an Arrow table. Three kinds are told apart by t
 
 - *table*: named columns. Tensor columns are ``arrow.fixed_shape_tensor`` or our variable-shaped extension type; values that
   Arrow has no type for are in an object column (pickled).
-- *simple*: rows are Python objects, not mappings. One column ``ITEM``; ints, floats, strings ... that are all of one type are stored
-  as Arrow values, everything else as objects, so that each value comes back exactly as it was.
+- *simple*: rows are Python objects, not mappings. One column ``ITEM``; ints, floats, strings ... that are all of one type are
+  stored as Arrow values, everything else as objects, so that each value comes back exactly as it was.
 - *tensor*: rows are arrays of one column ``TENSOR``.
+
+A table that has rows but no columns is stored as one column ``ROWS`` of nulls (:func:`rows_only`): Arrow loses the number of
+rows of a table without columns when that is sliced, concatenated or sent.
 """
 
 from __future__ import annotations
 
-from aktis.data._blocks.batches import from_batch, to_batch
+from aktis.data._blocks.batches import BATCH_FORMATS, column_to_numpy, from_batch, to_batch
 from aktis.data._blocks.buffer import OutputBuffer
+from aktis.data._blocks.convert import conform, rows_only
+from aktis.data._blocks.objects import is_object
 from aktis.data._blocks.ops import compact, concat, empty_like, metadata_of, size_bytes, slice_rows, take_rows
 from aktis.data._blocks.rows import from_rows, to_rows
 from aktis.data._blocks.schemas import kind_of, unify_schemas
-from aktis.data._blocks.types import ITEM, TENSOR, Block, BlockMetadata, BlockStats, Kind
+from aktis.data._blocks.tensors import is_tensor
+from aktis.data._blocks.types import ITEM, ROWS, TENSOR, Block, BlockMetadata, BlockStats, Kind
 
 __all__ = [
-    "ITEM", "TENSOR", "Block", "BlockMetadata", "BlockStats", "Kind", "OutputBuffer", "compact", "concat", "empty_like", "from_batch",
-    "from_rows", "kind_of", "metadata_of", "size_bytes", "slice_rows", "take_rows", "to_batch", "to_rows", "unify_schemas",
+    "BATCH_FORMATS",
+    "ITEM",
+    "ROWS",
+    "TENSOR",
+    "Block",
+    "BlockMetadata",
+    "BlockStats",
+    "Kind",
+    "OutputBuffer",
+    "column_to_numpy",
+    "compact",
+    "concat",
+    "conform",
+    "empty_like",
+    "from_batch",
+    "from_rows",
+    "is_object",
+    "is_tensor",
+    "kind_of",
+    "metadata_of",
+    "rows_only",
+    "size_bytes",
+    "slice_rows",
+    "take_rows",
+    "to_batch",
+    "to_rows",
+    "unify_schemas",
 ]

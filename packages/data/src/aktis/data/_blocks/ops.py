@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import types as pat
 
+from aktis.data._blocks.convert import conform, nulls
 from aktis.data._blocks.schemas import unify_schemas
 from aktis.data._blocks.types import Block, BlockMetadata, BlockStats
 
+_FEW_ROWS = 1024  # chunks smaller than this on average are worth merging before a block is sent away
+
 
 def size_bytes(block: Block) -> int:
-    """Bytes of the rows themselves: of a slice, only what it shows."""
+    """Bytes of the rows themselves: of a slice, only what it shows. Objects count with the size of their pickles."""
     return int(block.nbytes)
 
 
@@ -23,37 +27,110 @@ def slice_rows(block: Block, start: int, stop: int) -> Block:
 
 
 def compact(block: Block) -> Block:
-    """The same rows, owning no more memory than they need: a slice would be sent with everything that it is a slice of."""
-    if block.num_columns == 0 or block.get_total_buffer_size() <= block.nbytes * 1.1 + 4096:
+    """The same rows, owning no more memory than they need: a slice would be sent with everything that it is a slice of.
+
+    A block that consists of many tiny chunks comes back in few. Nothing is copied if there is nothing to gain.
+    """
+    if block.num_columns == 0:
         return block
-    sink = pa.BufferOutputStream()
+    chunks = max(column.num_chunks for column in block.columns)
+    if chunks > 1 and block.num_rows < chunks * _FEW_ROWS:
+        return _combined(block)  # copies what is visible
+    if block.get_total_buffer_size() <= block.nbytes * 1.1 + 4096:
+        return block
+    plain = _to_storage(block)
+    size = pa.MockOutputStream()
+    _write(plain, size)
+    buffer = pa.allocate_buffer(size.size())
+    _write(plain, pa.FixedSizeBufferWriter(buffer))
+    return _from_storage(pa.ipc.open_stream(buffer).read_all(), block.schema)
+
+
+def _write(block: Block, sink: Any) -> None:
     with pa.ipc.new_stream(sink, block.schema) as writer:
         writer.write_table(block)
-    return pa.ipc.open_stream(sink.getvalue()).read_all()
+
+
+def _to_storage(block: Block) -> Block:
+    """Extension columns as what they are made of: types that are not registered would get lost on the way."""
+    columns = [
+        pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+        if isinstance(column.type, pa.BaseExtensionType)
+        else column
+        for column in block.columns
+    ]
+    return pa.Table.from_arrays(columns, names=block.column_names)
+
+
+def _from_storage(block: Block, schema: pa.Schema) -> Block:
+    columns = [
+        pa.chunked_array([pa.ExtensionArray.from_storage(field.type, chunk) for chunk in column.chunks], field.type)
+        if isinstance(field.type, pa.BaseExtensionType)
+        else column
+        for column, field in zip(block.columns, schema)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _combined(block: Block) -> Block:
+    """The rows in one chunk per column (more where 32 bit offsets do not suffice)."""
+    return _from_storage(_to_storage(block).combine_chunks(), block.schema)
 
 
 def empty_like(schema: pa.Schema) -> Block:
     """A block with no rows."""
-    return schema.empty_table()
+    return pa.Table.from_arrays([nulls(0, field.type) for field in schema], schema=schema)
 
 
 def concat(blocks: Sequence[Block]) -> Block:
-    """All rows, in order. Schemas are unified; a schemaless empty block counts for nothing."""
+    """All rows, in order. Schemas are unified; an empty block without columns counts for nothing.
+
+    Raises SchemaError where no schema fits all blocks. Chunks are kept, values are copied only where they must be cast.
+    """
     blocks = list(blocks)
     if len(blocks) == 1:
         return blocks[0]
-    full = [b for b in blocks if b.num_columns] or blocks[:1]
+    full = [block for block in blocks if block.num_columns] or blocks[:1]
     if not full:
         return pa.table({})
-    schema = unify_schemas([b.schema for b in full])
-    return pa.concat_tables(full, promote_options="permissive") if any(b.schema != schema for b in full) else pa.concat_tables(full)
+    if len(full) == 1:
+        return full[0]
+    schema = unify_schemas([block.schema for block in full])
+    return pa.concat_tables([conform(block, schema) for block in full])
 
 
 def take_rows(block: Block, indices: Any) -> Block:
-    """The rows with these positions, in this order."""
-    return block.take(pa.array(np.asarray(indices)))
+    """The rows with these positions (array of ints), in this order. A copy, with columns in one chunk where they fit."""
+    if block.num_columns == 0:
+        return block.slice(0, 0)
+    positions = indices if isinstance(indices, pa.Array) else pa.array(np.asarray(indices, dtype=np.int64))
+    plain = _to_storage(block)
+    try:
+        return _from_storage(plain.take(positions), block.schema)
+    except pa.ArrowInvalid as error:
+        if "overflow" not in str(error):
+            raise
+    # More than 2 GiB of text in one column: 32 bit offsets do not reach.
+    wide = pa.schema([field.with_type(_wide(field.type)) for field in plain.schema])
+    taken = plain.cast(wide).take(positions)
+    types = [
+        old.type if isinstance(old.type, pa.BaseExtensionType) else new.type for old, new in zip(block.schema, wide)
+    ]
+    return _from_storage(taken, pa.schema([field.with_type(t) for field, t in zip(block.schema, types)]))
 
 
-def metadata_of(block: Block, *, stats: BlockStats | None = None, files: list[str] | None = None, origin: str = "") -> BlockMetadata:
+def _wide(data_type: pa.DataType) -> pa.DataType:
+    if pat.is_string(data_type):
+        return pa.large_string()
+    if pat.is_binary(data_type):
+        return pa.large_binary()
+    if pat.is_list(data_type):
+        return pa.large_list(pa.field("item", _wide(data_type.value_type)))
+    return data_type
+
+
+def metadata_of(
+    block: Block, *, stats: BlockStats | None = None, files: list[str] | None = None, origin: str = ""
+) -> BlockMetadata:
     """What the driver gets to know about a block."""
     return BlockMetadata(block.num_rows, size_bytes(block), block.schema, files, stats, origin)

@@ -3,27 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from aktis.data._blocks.convert import rows_only
 from aktis.data._blocks.schemas import kind_of
-from aktis.data._blocks.types import ITEM, TENSOR, Block
+from aktis.data._blocks.tensors import can_be_tensor, tensor_column
+from aktis.data._blocks.types import ITEM, ROWS, TENSOR, Block
+from aktis.data._blocks.values import dict_maker, item_column, to_list, value_column
+from aktis.data.exceptions import SchemaError
 
 
 def from_rows(rows: Sequence[Any]) -> Block:
-    """A block of these rows: mappings become columns, arrays a tensor column, everything else simple items."""
-    if rows and isinstance(rows[0], Mapping):
-        return pa.table({name: pa.array([row[name] for row in rows]) for name in rows[0]})
-    if rows and isinstance(rows[0], np.ndarray):
-        return pa.table({TENSOR: pa.array([row.tolist() for row in rows])})
-    return pa.table({ITEM: pa.array(rows)})
+    """A block of these rows.
+
+    Mappings become columns, and all must have the same keys. Arrays become a tensor column. Everything else is kept as Python
+    objects. No rows: a block without columns.
+
+    Raises:
+        SchemaError: rows with different keys, keys that are no strings, or mappings beside other rows.
+    """
+    if not isinstance(rows, (list, tuple)):
+        rows = list(rows)
+    if not rows:
+        return pa.table({})
+    first = rows[0]
+    if isinstance(first, Mapping):
+        return _from_mappings(rows, first)
+    if type(first) is np.ndarray and all(type(row) is np.ndarray and can_be_tensor(row.dtype) for row in rows):
+        return pa.table({TENSOR: tensor_column(rows)})
+    if any(issubclass(kind, Mapping) for kind in set(map(type, rows))):
+        _check_mappings(rows)
+    return pa.table({ITEM: item_column(rows)})
+
+
+def _from_mappings(rows: Sequence[Any], first: Mapping[Any, Any]) -> Block:
+    names = list(first)
+    # Equal lengths, and each key of the first row found in all: so the sets of keys are equal, without a look at them.
+    try:
+        fits = set(map(len, rows)) == {len(names)} and all(isinstance(name, str) for name in names)
+        columns = [list(map(itemgetter(name), rows)) for name in names] if fits else []
+    except (KeyError, TypeError, IndexError):
+        fits = False
+    if not fits or not names:
+        _check_mappings(rows)
+        if not names:
+            return rows_only(len(rows))
+    return pa.Table.from_arrays([value_column(values) for values in columns], names=names)
+
+
+def _check_mappings(rows: Sequence[Any]) -> None:
+    """Raise SchemaError for the first row that does not fit the first one."""
+    names = list(rows[0]) if isinstance(rows[0], Mapping) else None
+    for name in names or []:
+        if not isinstance(name, str):
+            raise SchemaError(
+                f"names of columns must be strings, but row 0 has the key {name!r} ({type(name).__name__})"
+            )
+    expected = set(names or [])
+    for i, row in enumerate(rows):
+        if isinstance(row, Mapping) != (names is not None):
+            what = "a mapping" if names is None else "no mapping"
+            raise SchemaError(
+                f"rows must be all mappings or none, but row {i} ({type(row).__name__}) is {what}, unlike row 0 "
+                f"({type(rows[0]).__name__})"
+            )
+        found = set(row) if names is not None else expected
+        if found != expected:
+            missing, extra = expected - found, found - expected
+            what = " and ".join(
+                [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(extra)}"] * bool(extra)
+            )
+            raise SchemaError(
+                f"all rows of a block must have the same columns, but row {i} {what}; row 0 has {_listed(names)}"
+            )
+
+
+def _listed(names: Any) -> str:
+    shown = [repr(name) for name in (names if isinstance(names, list) else sorted(names, key=repr))]
+    return ", ".join(shown[:10]) + (f" and {len(shown) - 10} more" if len(shown) > 10 else "") or "no columns"
 
 
 def to_rows(block: Block) -> list[Any]:
-    """The rows as Python objects: dicts, or for simple blocks the items themselves."""
-    kind = kind_of(block)
-    if kind != "table":
-        return block.column(0).to_pylist()
-    return block.to_pylist()
+    """The rows as Python objects: fresh dicts, or for simple blocks the items themselves, for tensor blocks arrays."""
+    if kind_of(block) != "table":
+        return to_list(block.column(0))
+    names = block.column_names
+    if not names or names == [ROWS]:
+        return [{} for _ in range(block.num_rows)]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise SchemaError(f"rows need columns with different names, but there are several of {_listed(twice)}")
+    return dict_maker(tuple(names))(*map(to_list, block.columns))

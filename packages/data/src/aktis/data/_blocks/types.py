@@ -12,6 +12,7 @@ Block = pa.Table
 
 ITEM = "__item__"  # the only column of blocks whose rows are plain Python objects ("simple" data)
 TENSOR = "__value__"  # the only column of blocks whose rows are arrays
+ROWS = "__rows__"  # the only column (of nulls) of blocks that have rows, but no columns: Arrow would forget how many
 
 Kind = Literal["simple", "tensor", "table"]
 
