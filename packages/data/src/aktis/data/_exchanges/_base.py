@@ -16,7 +16,9 @@ class ExchangePlan:
 
     num_partitions: int
     state: Any = None  # boundaries, seeds, schemas ...: small and picklable
-    whole_blocks: bool = False  # skip ``partition``: ``combine`` of the only partition gets all input blocks as they are
+    whole_blocks: bool = (
+        False  # skip ``partition``: ``combine`` of the only partition gets all input blocks as they are
+    )
 
 
 class Exchange(ABC):
