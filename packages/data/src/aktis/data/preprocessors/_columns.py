@@ -1,0 +1,195 @@
+"""The base of the preprocessors in this package: they read some columns and write some, in frames of any form."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aktis.data.exceptions import BatchTypeError, SchemaError
+from aktis.data.preprocessor import ITEM, Preprocessor
+from aktis.data.preprocessors._frame import Frame
+from aktis.data.preprocessors._statistics import Statistic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from aktis.data.dataset import Dataset
+
+
+class ColumnPreprocessor(Preprocessor):
+    """Reads ``columns``, writes ``output_columns`` (by default the same ones)."""
+
+    columns: list[str]
+    output_columns: list[str]
+
+    # What the families define.
+
+    def _statistics(self) -> dict[str, Statistic]:
+        """What to compute in fit: for each column an empty statistic."""
+        return {}
+
+    def _learn(self, found: dict[str, Any]) -> dict[str, Any]:
+        """``stats_``, from the statistics of the whole data set."""
+        raise TypeError(f"{type(self).__name__} must define _learn(found)")
+
+    def _transform_frame(self, frame: Frame) -> None:
+        raise TypeError(f"{type(self).__name__} must define _transform_frame(frame)")
+
+    def _inverse_frame(self, frame: Frame) -> None:
+        raise TypeError(f"{type(self).__name__} has no inverse.")
+
+    def _touches(self, column: str) -> bool:
+        """Whether transform may change, make or drop a column of this name."""
+        return column in self.columns or column in self.output_columns
+
+    def _arguments(self, *, changed: bool = False) -> dict[str, Any]:
+        found = super()._arguments(changed=changed)
+        if changed and self.output_columns == self.columns:
+            found.pop("output_columns", None)
+            found.pop("output_column", None)
+        return found
+
+    # The same for all.
+
+    def _transform_arrow(self, table: Any) -> Any:
+        return self._run(table)
+
+    def _transform_pandas(self, df: Any) -> Any:
+        return self._run(df)
+
+    def _transform_numpy(self, data: Any) -> Any:
+        return self._run(data)
+
+    def _inverse_transform_arrow(self, table: Any) -> Any:
+        return self._run(table, inverse=True)
+
+    def _inverse_transform_pandas(self, df: Any) -> Any:
+        return self._run(df, inverse=True)
+
+    def _inverse_transform_numpy(self, data: Any) -> Any:
+        return self._run(data, inverse=True)
+
+    def _run(self, data: Any, *, inverse: bool = False) -> Any:
+        if not isinstance(data, dict) and hasattr(data, "ndim") and not hasattr(data, "columns"):
+            raise BatchTypeError(f"{type(self).__name__} works on named columns: give a dict of arrays, not one array.")
+        frame = Frame(data, type(self).__name__)
+        if inverse:
+            self._inverse_frame(frame)
+        else:
+            self._transform_frame(frame)
+        return frame.result()
+
+    def _require_inverse(self) -> None:
+        own = type(self)._inverse_frame is not ColumnPreprocessor._inverse_frame
+        if not own and type(self)._inverse_transform_pandas is ColumnPreprocessor._inverse_transform_pandas:
+            raise TypeError(f"{type(self).__name__} has no inverse.")
+
+    def _get_transform_config(self) -> dict[str, Any]:
+        return {"batch_size": None}  # rows are independent: whole blocks, without cutting and joining them
+
+    def _fit(self, ds: Dataset) -> ColumnPreprocessor:
+        fit_together(ds, [self])
+        return self
+
+    def _fit_tables(self, tables: Iterable[pa.Table]) -> ColumnPreprocessor:
+        """Fit on blocks that are here."""
+        collect = Collector([self])
+        _finish([self], (collect(table)[0] for table in tables))
+        return self
+
+
+@dataclass
+class Found:
+    """What one block says about the columns of several preprocessors."""
+
+    statistics: list[dict[str, Statistic]] = field(default_factory=list)
+    error: Exception | None = None  # carried home, so that it arrives as it is
+
+
+class Collector:
+    """Given to ``map_batches``: from a block to what it says."""
+
+    def __init__(self, preprocessors: Sequence[ColumnPreprocessor]) -> None:
+        self.empty = [preprocessor._statistics() for preprocessor in preprocessors]
+        self.owners = [type(preprocessor).__name__ for preprocessor in preprocessors]
+        self.__name__ = self.__qualname__ = f"fit({', '.join(self.owners)})"
+
+    def __call__(self, table: Any) -> list[Found]:
+        if table.column_names == [ITEM]:
+            return [Found(error=_simple(self.owners[0]))]
+        found = Found(copy.deepcopy(self.empty))
+        try:
+            for owner, statistics in zip(self.owners, found.statistics):
+                frame = Frame(table, owner)
+                frame.require(statistics)
+                for column, statistic in statistics.items():
+                    statistic.add(frame, column)
+        except (SchemaError, BatchTypeError) as error:
+            return [Found(error=error)]
+        return [found]
+
+
+def _simple(owner: str) -> BatchTypeError:
+    return BatchTypeError(
+        f"{owner} works on named columns, and the rows of this data set are plain Python objects. Make them dicts first, for"
+        ' example with ds.map(lambda value: {"value": value}).'
+    )
+
+
+def fit_together(ds: Any, preprocessors: Sequence[ColumnPreprocessor]) -> None:
+    """Fit several preprocessors, none of which needs what another one makes, in one pass over the data."""
+    collect = Collector(preprocessors)
+    found = ds.map_batches(collect, batch_size=None, batch_format="pyarrow").iter_rows()
+    try:
+        _finish(preprocessors, found)
+    finally:
+        close = getattr(found, "close", None)
+        if close is not None:
+            close()
+
+
+def _finish(preprocessors: Sequence[ColumnPreprocessor], parts: Iterable[Found]) -> None:
+    total = [preprocessor._statistics() for preprocessor in preprocessors]
+    for part in parts:
+        if part.error is not None:
+            raise part.error
+        for mine, theirs in zip(total, part.statistics):
+            for column, statistic in mine.items():
+                statistic.merge(theirs[column])
+    learnt = [preprocessor._learn(found) for preprocessor, found in zip(preprocessors, total)]
+    for preprocessor, stats in zip(preprocessors, learnt):  # all or none
+        preprocessor.stats_ = stats  # type: ignore[attr-defined]
+
+
+def names(owner: str, argument: str, columns: Any) -> list[str]:
+    """A checked list of column names."""
+    if isinstance(columns, (str, bytes)) or not isinstance(columns, Iterable):
+        raise ValueError(f"{owner}: {argument} must be a list of column names, not {columns!r}.")
+    listed = list(columns)
+    for name in listed:
+        if not isinstance(name, str):
+            raise ValueError(f"{owner}: {argument} must be a list of column names, and {name!r} is no string.")
+    repeated = [name for name in dict.fromkeys(listed) if listed.count(name) > 1]
+    if repeated:
+        raise ValueError(f"{owner}: {argument} names {repeated[0]!r} more than once.")
+    return listed
+
+
+def outputs(owner: str, columns: list[str], output_columns: Any) -> list[str]:
+    """The names to write to: ``output_columns``, which must be as many as ``columns``, or ``columns``."""
+    if output_columns is None:
+        return list(columns)
+    listed = names(owner, "output_columns", output_columns)
+    if len(listed) != len(columns):
+        raise ValueError(
+            f"{owner}: output_columns must name one column for each of columns: there are {len(columns)} columns and"
+            f" {len(listed)} output columns."
+        )
+    return listed
+
+
+def drop_outputs(frame: Frame, columns: list[str], output_columns: list[str]) -> None:
+    """After an inverse: what transform had added goes."""
+    frame.drop(name for name in output_columns if name not in columns)
