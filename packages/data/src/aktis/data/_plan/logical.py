@@ -48,6 +48,7 @@ class Read(LogicalOperator):
     label: str  # "ReadParquet"
     parallelism: int = -1
     remote_args: Mapping[str, Any] = field(default_factory=dict)
+    concurrency: int | None = None  # most read tasks at a time
 
     @property
     def name(self) -> str:

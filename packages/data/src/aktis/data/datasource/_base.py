@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from aktis.data._blocks.types import Block, BlockMetadata
+from aktis.data._blocks.types import BlockMetadata
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from aktis.data._blocks.types import Block
-from aktis.data.datasource._policy import ReadPolicy, read_error
+from aktis.data.datasource._policy import ReadPolicy
 from aktis.data.datasource._source import (
     Piece,
     SourceBlocks,
@@ -215,18 +215,15 @@ def open_parquet(filesystem: pafs.FileSystem, path: str, options: Mapping[str, A
         file = pq.ParquetFile(source, **given)
     except pa.ArrowInvalid as error:
         raise _why_no_parquet(filesystem, path, error) from error
-    finally_close = file
     try:
-        yield finally_close
+        yield file
     finally:
         file.close(force=True)
 
 
 def _why_no_parquet(filesystem: pafs.FileSystem, path: str, error: Exception) -> Exception:
     size = filesystem.get_file_info(path).size
-    if size == 0:
-        return read_error(path, "the file is empty (0 bytes), which no Parquet file is")
-    return error
+    return ValueError("the file is empty (0 bytes), which no Parquet file is") if size == 0 else error
 
 
 def _decode_tensors(table: Block, columns: Mapping[str, tuple[Any, tuple[int, ...]]], path: str) -> Block:
@@ -260,7 +257,9 @@ def _tensor_chunk(chunk: pa.Array, dtype: Any, count: int, shape: tuple[int, ...
     elif pa.types.is_list(chunk.type) or pa.types.is_fixed_size_list(chunk.type):
         values = chunk.flatten().cast(pa.from_numpy_dtype(dtype))
     else:
-        raise ValueError(f"{path}: column {name!r} should hold bytes or lists to be read as tensors, it is {chunk.type}")
+        raise ValueError(
+            f"{path}: column {name!r} should hold bytes or lists to be read as tensors, it is {chunk.type}"
+        )
     if len(values) != len(chunk) * count:
         raise ValueError(f"{path}: the values of column {name!r} do not all have the shape {shape}")
     storage = pa.FixedSizeListArray.from_arrays(values, count)

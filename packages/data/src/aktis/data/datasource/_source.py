@@ -159,6 +159,8 @@ def conform(table: Block, schema: pa.Schema, path: str, reference: str) -> Block
     """
     if table.schema.equals(schema):
         return table
+    if not table.num_columns:  # rows all the same, which concatenation would lose
+        return pa.Table.from_arrays([pa.nulls(table.num_rows, field.type) for field in schema], schema=schema)
     try:
         unified = unify_schemas([schema, table.schema])
         whole = concat([empty_like(unified), table])

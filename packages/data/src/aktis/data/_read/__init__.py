@@ -1,0 +1,1 @@
+"""The public functions that make datasets: ``read_*`` and ``from_*``."""
