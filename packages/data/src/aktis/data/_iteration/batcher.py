@@ -20,7 +20,7 @@ class Chunk:
 
     @property
     def num_batches(self) -> int:
-        return -(-self.block.num_rows // self.batch_rows)
+        return int(-(-self.block.num_rows // self.batch_rows))
 
     def bounds(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of each batch within the chunk."""

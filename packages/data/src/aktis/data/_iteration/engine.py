@@ -2,10 +2,10 @@
 
 ::
 
-    handles ─▶ load ─▶ local shuffle ─▶ chunks ─▶ convert ─▶ │ cut ─▶ finalize ─▶ the user's loop
+    handles ─▶ load ─▶ local shuffle ─▶ chunks ─▶ convert ─▶ │ place ─▶ cut ─▶ finalize ─▶ the user's loop
                                                              │
-    with a collate function:                 cut ─▶ collate ─▶ │ finalize ─▶ the user's loop
-    └──────────── prefetch thread ─────────────────────────────┘ └──── the user's thread ────┘
+    with a collate function:        ... ─▶ cut ─▶ collate ─▶ │ finalize ─▶ the user's loop
+    └─────────────────── prefetch thread ──────────────────┘   └─────────── the user's thread ──────────┘
 
 What crosses from thread to thread are chunks (many batches at once) or, with a collate function, batches: handing over
 costs tens of microseconds, in which a small batch is cut a dozen times.
@@ -194,12 +194,15 @@ def _cut(made: Iterator[tuple[Chunk, Any]], form: Format, stats: IterationStats)
         rows = chunk.block.num_rows
         stats.batches += chunk.num_batches
         stats.rows += rows
+        start = perf_counter()
+        converted = form.place(converted)
+        stats.finalize += perf_counter() - start
         if rows <= chunk.batch_rows:
             yield converted
             continue
         cut = form.cut
-        for start, stop in chunk.bounds():
-            yield cut(converted, start, stop)
+        for first, last in chunk.bounds():
+            yield cut(converted, first, last)
 
 
 def _collated(

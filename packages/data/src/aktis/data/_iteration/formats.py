@@ -17,7 +17,10 @@ class Format(Protocol):
     """How batches look."""
 
     def convert(self, block: Block) -> Any:
-        """All rows of a chunk."""
+        """All rows of a chunk. Called in the prefetch thread."""
+
+    def place(self, converted: Any) -> Any:
+        """What is to be done to a converted chunk in the thread of the consumer: transfer to a device."""
 
     def cut(self, converted: Any, start: int, stop: int) -> Any:
         """One batch of them, which the consumer may change without touching another batch."""
@@ -34,6 +37,9 @@ class BatchFormat:
 
     def convert(self, block: Block) -> Any:
         return to_batch(block, self.name)
+
+    def place(self, converted: Any) -> Any:
+        return converted
 
     def cut(self, converted: Any, start: int, stop: int) -> Any:
         if isinstance(converted, dict):

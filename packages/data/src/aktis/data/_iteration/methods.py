@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from aktis.data._blocks import to_rows
 from aktis.data._iteration.batcher import chunks
 from aktis.data._iteration.engine import Batches, BatchSpec, Handles, iterate, load_blocks
 from aktis.data._iteration.formats import BatchFormat
 from aktis.data._iteration.stats import IterationStats
+
+if TYPE_CHECKING:
+    import torch
+
+    from aktis.data._iteration.torch_dataset import TorchDataset
 
 _ROWS_AT_A_TIME = 4096  # converted to Python objects in one call
 
@@ -102,3 +107,113 @@ class Iterable:
             return iterate(self._open, spec, form, self._new_stats(), collate=collate, finalize=finalize)
 
         return Batches(start)
+
+    def iter_torch_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        prefetch_blocks: int = 0,
+        batch_size: int | None = 256,
+        dtypes: torch.dtype | Mapping[str, torch.dtype] | None = None,
+        device: str | torch.device | None = "auto",
+        collate_fn: Callable[[Any], Any] | None = None,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        pin_memory: bool = False,
+    ) -> Batches[Any]:
+        """Batches of torch tensors: dicts with a tensor per column; one tensor for tensor and simple data.
+
+        A column whose rows are arrays of different shapes comes as a list of tensors.
+
+        Args:
+            dtypes: of all columns, or of some by name; None: what fits the data.
+            device: where tensors go; "auto": the GPU that was given to this worker, else the CPU.
+            collate_fn: makes what the loop gets from each batch, in the prefetch thread. A function gets a dict of arrays;
+                subclass one of the classes in :mod:`aktis.data.collate_fn` to get tables or frames. Tensors in what it
+                returns are moved to the device.
+            pin_memory: put tensors in pinned memory on their way to a GPU.
+
+        The others are those of :meth:`iter_batches`.
+
+        Raises:
+            ValueError: for ``dtypes`` beside a ``collate_fn``, which makes tensors of the types that it likes.
+            BatchTypeError: while iterating, if a column holds what torch has no tensors for.
+        """
+        from aktis.data._iteration.collate import batch_format_of
+        from aktis.data._iteration.torch_batches import Placement, TorchFormat
+
+        spec = BatchSpec(
+            batch_size=batch_size,
+            drop_last=drop_last,
+            prefetch_batches=prefetch_batches,
+            prefetch_blocks=prefetch_blocks,
+            shuffle_buffer=local_shuffle_buffer_size,
+            shuffle_seed=local_shuffle_seed,
+        )
+        placement = Placement(device, pin_memory)
+        if collate_fn is None:
+            return self._batches(spec, TorchFormat(dtypes, placement))
+        if dtypes is not None:
+            raise ValueError(
+                "give dtypes or a collate_fn, not both: the collate_fn decides on the types of its tensors"
+            )
+        pin, own = placement.pin, collate_fn
+        collate = own if pin is None else lambda batch: pin(own(batch))
+        return self._batches(spec, BatchFormat(batch_format_of(own)), collate, placement.move)
+
+    def to_torch(
+        self,
+        *,
+        label_column: str | None = None,
+        feature_columns: list[str] | list[list[str]] | Mapping[str, list[str]] | None = None,
+        label_column_dtype: torch.dtype | None = None,
+        feature_column_dtypes: Any = None,
+        batch_size: int = 1,
+        prefetch_batches: int = 1,
+        prefetch_blocks: int = 0,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        unsqueeze_label_tensor: bool = True,
+        unsqueeze_feature_tensors: bool = True,
+    ) -> TorchDataset:
+        """A torch ``IterableDataset`` of (features, label) pairs, one per batch.
+
+        Columns are put side by side in one tensor of shape (rows, columns). In a ``DataLoader`` (with
+        ``batch_size=None``: the batches are made here) that has workers, each worker gives its share of the batches.
+
+        Args:
+            label_column: what is to be predicted; None: labels are None.
+            feature_columns: a list of names: one tensor of these; a list of lists: a list of tensors; a dict of lists: a dict
+                of tensors. None: one tensor of all columns but the label.
+            label_column_dtype: of the label; None: what fits the data.
+            feature_column_dtypes: one for all; a list or dict like ``feature_columns``: one per group (or column).
+            batch_size: rows per pair.
+            unsqueeze_label_tensor: labels of shape (rows, 1), as regression losses want them; else (rows,).
+            unsqueeze_feature_tensors: a dimension is put in at position 1 of each column before they are joined there.
+
+        The others are those of :meth:`iter_batches`.
+        """
+        from aktis.data._iteration.torch_batches import PairFormat, import_torch
+
+        import_torch()
+        from aktis.data._iteration.torch_dataset import TorchDataset
+
+        spec = BatchSpec(
+            batch_size=batch_size,
+            drop_last=drop_last,
+            prefetch_batches=prefetch_batches,
+            prefetch_blocks=prefetch_blocks,
+            shuffle_buffer=local_shuffle_buffer_size,
+            shuffle_seed=local_shuffle_seed,
+        )
+        form = PairFormat(
+            label_column,
+            feature_columns,
+            label_column_dtype,
+            feature_column_dtypes,
+            unsqueeze_label_tensor,
+            unsqueeze_feature_tensors,
+        )
+        return TorchDataset(self, spec, form)
