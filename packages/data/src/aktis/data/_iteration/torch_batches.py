@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from aktis.data._blocks import Block, to_batch
+from aktis.data._blocks import ITEM, Block, kind_of, to_batch
 from aktis.data.exceptions import BatchTypeError
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ class TorchFormat:
 
     def convert(self, block: Block) -> Any:
         batch = to_batch(block, "numpy")
+        if isinstance(batch, dict) and kind_of(block) == "simple":
+            batch = batch[ITEM]
         if isinstance(batch, dict):
             made: Any = {name: as_tensor(values, name, self._dtype(name)) for name, values in batch.items()}
         else:
