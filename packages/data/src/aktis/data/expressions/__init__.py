@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from aktis.data.expressions._download import DownloadExpr, download
 from aktis.data.expressions._expr import (
     AliasExpr,
     BinaryExpr,
@@ -31,25 +32,48 @@ from aktis.data.expressions._expr import (
     when,
 )
 from aktis.data.expressions._functions import Operation
+from aktis.data.expressions._generated import (
+    MonotonicallyIncreasingIdExpr,
+    RandomExpr,
+    UUIDExpr,
+    monotonically_increasing_id,
+    random,
+    uuid,
+)
+from aktis.data.expressions._parse import ArrowExpr, to_expr
+from aktis.data.expressions._udf import UDFExpr, pyarrow_udf, udf
 
 __all__ = [
     "AliasExpr",
+    "ArrowExpr",
     "BinaryExpr",
     "CaseExpr",
     "ColumnExpr",
+    "DownloadExpr",
     "Expr",
     "FunctionExpr",
     "LiteralExpr",
+    "MonotonicallyIncreasingIdExpr",
     "Operation",
+    "RandomExpr",
     "StarExpr",
+    "UDFExpr",
+    "UUIDExpr",
     "UnaryExpr",
     "UnnestExpr",
     "coalesce",
     "col",
+    "download",
     "greatest",
     "least",
     "lit",
+    "monotonically_increasing_id",
+    "pyarrow_udf",
+    "random",
     "star",
+    "to_expr",
+    "udf",
     "unnest",
+    "uuid",
     "when",
 ]

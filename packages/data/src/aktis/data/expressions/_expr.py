@@ -12,16 +12,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from aktis.data.expressions._evaluation import Evaluation, shared_nodes
-from aktis.data.expressions._functions import FUNCTIONS, LOWERED, Operation, Value, binary, is_true, unary
+from aktis.data.expressions._functions import LOWERED, Operation, Value, binary, is_true, unary
+from aktis.data.expressions._registry import FUNCTIONS
 from aktis.data.expressions._types import arrow_type
 
 if TYPE_CHECKING:
+    from aktis.data._transforms._base import TaskContext
     from aktis.data.expressions._namespaces import (
         ArrayNamespace,
         DatetimeNamespace,
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
         StringNamespace,
         StructNamespace,
     )
-
-    from aktis.data._transforms._base import TaskContext
 
 
 def as_expr(value: Any) -> Expr:
@@ -118,11 +118,8 @@ class Expr(ABC):
 
     def structurally_equals(self, other: Any) -> bool:
         """Whether both trees are the same."""
-        return type(self) is type(other) and all(
-            _same(getattr(self, f.name), getattr(other, f.name))
-            for f in fields(self)
-            if f.compare  # type: ignore[arg-type]
-        )
+        names = [f.name for f in fields(cast("Any", self)) if f.compare] if type(self) is type(other) else None
+        return names is not None and all(_same(getattr(self, name), getattr(other, name)) for name in names)
 
     def substitute(self, columns: Callable[[str], Expr | None]) -> Expr:
         """With columns replaced by expressions, where ``columns(name)`` gives one."""
@@ -287,7 +284,8 @@ class Expr(ABC):
 
     def between(self, low: Any, high: Any) -> Expr:
         """Whether ``low <= value <= high``."""
-        return (self >= low) & (self <= high)
+        within: Expr = (self >= low) & (self <= high)
+        return within
 
     def fill_null(self, value: Any) -> Expr:
         """``value`` (a constant or an expression) where there is null."""
@@ -345,7 +343,7 @@ class Expr(ABC):
 
     def power(self, exponent: Any) -> Expr:
         """The same as ``**``."""
-        return self**exponent
+        return self._binary(Operation.POW, exponent)
 
     def exp(self) -> Expr:
         """e to the power of each value."""
@@ -625,7 +623,7 @@ class AliasExpr(Expr):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FunctionExpr(Expr):
-    """A named function (see ``_functions.FUNCTIONS``) of expressions, with constant options."""
+    """A named function (see ``_registry.FUNCTIONS``) of expressions, with constant options."""
 
     function: str
     arguments: tuple[Expr, ...]

@@ -352,7 +352,7 @@ def _is_in_lowered(value: pc.Expression, *, values: tuple[Any, ...]) -> pc.Expre
     return value.isin(pa.array(list(values)))
 
 
-FUNCTIONS: dict[str, Function] = {
+BASIC: dict[str, Function] = {
     "is_in": Function(contains_any, _is_in_lowered),
     "fill_null": Function(_fill_null),
     "cast": Function(_cast, total=False),
@@ -366,7 +366,7 @@ FUNCTIONS: dict[str, Function] = {
     "log": Function(_logarithm),
     "negate": Function(lambda value: unary(Operation.NEG, value)),
 }
-FUNCTIONS.update(
+BASIC.update(
     (name, Function(kernel(getattr(pc, name)).compute))
     for name in (
         "abs", "sign", "floor", "ceil", "trunc", "round", "sqrt", "exp", "ln", "log10", "log2", "log1p", "sin", "cos", "tan",
