@@ -19,7 +19,7 @@ from aktis.data._blocks.buffer import OutputBuffer
 from aktis.data._blocks.convert import conform, rows_only
 from aktis.data._blocks.objects import is_object
 from aktis.data._blocks.ops import compact, concat, empty_like, metadata_of, size_bytes, slice_rows, take_rows
-from aktis.data._blocks.rows import from_rows, to_rows
+from aktis.data._blocks.rows import from_rows, row_slices, to_rows
 from aktis.data._blocks.schemas import kind_of, unify_schemas
 from aktis.data._blocks.tensors import is_tensor
 from aktis.data._blocks.types import ITEM, ROWS, TENSOR, Block, BlockMetadata, BlockStats, Kind
@@ -45,6 +45,7 @@ __all__ = [
     "is_tensor",
     "kind_of",
     "metadata_of",
+    "row_slices",
     "rows_only",
     "size_bytes",
     "slice_rows",

@@ -13,7 +13,7 @@ from aktis.data._blocks.convert import rows_only
 from aktis.data._blocks.objects import encode_objects, is_object
 from aktis.data._blocks.rows import from_rows, to_rows
 from aktis.data._blocks.schemas import kind_of
-from aktis.data._blocks.tensors import can_be_tensor, fixed_tensors, is_tensor, tensors_to_numpy
+from aktis.data._blocks.tensors import can_be_tensor, fixed_tensors, is_tensor, object_array, tensors_to_numpy
 from aktis.data._blocks.types import ROWS, TENSOR, Block
 from aktis.data._blocks.values import to_list, value_column
 from aktis.data.exceptions import BatchTypeError
@@ -149,7 +149,7 @@ def _from_pandas(frame: Any) -> Block:
             )
     if not len(frame.columns):
         return rows_only(len(frame)) if len(frame) else pa.table({})
-    columns = [pandas_column(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    columns = [pandas_column(series) for _, series in frame.items()]
     return pa.Table.from_arrays(columns, names=list(frame.columns))
 
 
@@ -157,10 +157,10 @@ def pandas_column(series: Any) -> pa.Array | pa.ChunkedArray:
     """A column of a pandas Series; missing values become nulls."""
     dtype = series.dtype
     if isinstance(dtype, np.dtype):
-        if dtype.kind in "biufM":
-            return pa.Array.from_pandas(series)
+        if dtype.kind in "biufMm":
+            return pa.array(series.to_numpy(), from_pandas=True)
         if dtype.kind != "O":
-            return value_column(series.tolist()) if dtype.kind == "c" else pa.Array.from_pandas(series)
+            return array_column(series.to_numpy(), tensor=False)
         values = series.tolist()
         return value_column([None if type(v) is float and v != v else v for v in values])
     tensors = getattr(series.array if hasattr(series, "array") else series, "to_arrow_tensors", None)
@@ -215,15 +215,27 @@ def column_to_numpy(column: pa.ChunkedArray, *, copy: bool = False) -> np.ndarra
             for i, value in enumerate(array):
                 array[i] = None if value is None else value.copy()
     elif is_object(kind):
-        values = to_list(column)
-        array = np.empty(len(values), object)
-        for i, value in enumerate(values):
-            array[i] = value
+        array = object_array(to_list(column))
     elif column.num_chunks == 1:
         array = column.chunk(0).to_numpy(zero_copy_only=False)
     else:
         array = column.to_numpy()
-    return array.copy() if copy and not array.flags.writeable else array
+    return writable(array) if copy else array
+
+
+def writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array, copied if it is read-only.
+
+    Large copies are in memory of Arrow's pool: it keeps freed memory for the next batch, where numpy would give it back to the
+    system, and spend most of the time of the next copy on page faults.
+    """
+    if array.flags.writeable:
+        return array
+    if array.nbytes < 1 << 16 or array.dtype == object or not array.flags.c_contiguous:
+        return array.copy()
+    result = np.frombuffer(pa.allocate_buffer(array.nbytes), array.dtype).reshape(array.shape)
+    np.copyto(result, array)
+    return result
 
 
 def to_pandas(block: Block, *, copy: bool = True) -> Any:

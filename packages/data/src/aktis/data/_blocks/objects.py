@@ -14,7 +14,7 @@ import cloudpickle
 import pyarrow as pa
 
 
-class ObjectType(pa.ExtensionType):
+class ObjectType(pa.ExtensionType):  # type: ignore[misc]
     """Python objects, as ``large_binary`` of pickles. ``None`` is null."""
 
     def __init__(self) -> None:

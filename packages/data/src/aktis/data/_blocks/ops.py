@@ -35,7 +35,7 @@ def compact(block: Block) -> Block:
         return block
     chunks = max(column.num_chunks for column in block.columns)
     if chunks > 1 and block.num_rows < chunks * _FEW_ROWS:
-        return _combined(block)  # copies what is visible
+        return combined(block)  # copies what is visible
     if block.get_total_buffer_size() <= block.nbytes * 1.1 + 4096:
         return block
     plain = _to_storage(block)
@@ -72,7 +72,7 @@ def _from_storage(block: Block, schema: pa.Schema) -> Block:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _combined(block: Block) -> Block:
+def combined(block: Block) -> Block:
     """The rows in one chunk per column (more where 32 bit offsets do not suffice)."""
     return _from_storage(_to_storage(block).combine_chunks(), block.schema)
 

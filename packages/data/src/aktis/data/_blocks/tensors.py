@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+Array = np.ndarray[Any, Any]
+
 _DTYPES = "biuf"  # kinds of numpy dtypes that can be the elements of a tensor column
 
 
-class ArrowVariableShapedTensorType(pa.ExtensionType):
+class ArrowVariableShapedTensorType(pa.ExtensionType):  # type: ignore[misc]
     """Arrays whose shapes differ between rows.
 
     Args:
@@ -72,17 +74,17 @@ class ArrowVariableShapedTensorType(pa.ExtensionType):
         return f"variable_shaped_tensor<{self._value_type}, ndim={self._ndim}>"
 
 
-class ArrowVariableShapedTensorArray(pa.ExtensionArray):
+class ArrowVariableShapedTensorArray(pa.ExtensionArray):  # type: ignore[misc]
     """A column of arrays whose shapes differ."""
 
     @staticmethod
     def from_numpy(
-        arrays: Sequence[np.ndarray[Any, Any] | None] | np.ndarray[Any, Any],
+        arrays: Sequence[Array | None] | Array,
     ) -> ArrowVariableShapedTensorArray:
         """A column of these arrays; None is null."""
         return variable_tensors(list(arrays))
 
-    def to_numpy(self, zero_copy_only: bool = True) -> np.ndarray[Any, Any]:
+    def to_numpy(self, zero_copy_only: bool = True) -> Array:
         """An object array of the arrays, which share this column's memory."""
         return tensors_to_numpy(self)
 
@@ -117,7 +119,7 @@ def fixed_tensor_type(value_type: pa.DataType, shape: Sequence[int]) -> pa.DataT
     return pa.fixed_shape_tensor(value_type, [int(n) for n in shape])
 
 
-def fixed_tensors(rows: np.ndarray[Any, Any]) -> pa.ExtensionArray:
+def fixed_tensors(rows: Array) -> pa.ExtensionArray:
     """A column of the arrays ``rows[0]``, ``rows[1]`` ...; shares memory with ``rows`` where it can (not for bool)."""
     rows = np.ascontiguousarray(rows).astype(rows.dtype.newbyteorder("="), copy=False) if rows.ndim else rows
     shape = rows.shape[1:]
@@ -126,19 +128,19 @@ def fixed_tensors(rows: np.ndarray[Any, Any]) -> pa.ExtensionArray:
     return pa.ExtensionArray.from_storage(fixed_tensor_type(flat.type, shape), storage)
 
 
-def _fixed_lists(flat: pa.Array, size: int, length: int, mask: np.ndarray[Any, Any] | None = None) -> pa.Array:
+def _fixed_lists(flat: pa.Array, size: int, length: int, mask: Array | None = None) -> pa.Array:
     validity = None if mask is None else pa.array(~mask).buffers()[1]
     return pa.Array.from_buffers(pa.list_(flat.type, size), length, [validity], children=[flat])
 
 
-def variable_tensors(arrays: Sequence[np.ndarray[Any, Any] | None]) -> ArrowVariableShapedTensorArray:
+def variable_tensors(arrays: Sequence[Array | None]) -> ArrowVariableShapedTensorArray:
     """A column of arrays of any shapes, and of one dtype that all of theirs fit into. None is null."""
     full = [np.asarray(a) for a in arrays if a is not None]
     dtype = np.result_type(*{a.dtype for a in full}) if full else np.dtype(np.float64)
     mask = np.fromiter((a is None for a in arrays), bool, len(arrays)) if len(full) < len(arrays) else None
     flat = np.concatenate([a.reshape(-1) for a in full]).astype(dtype, copy=False) if full else np.empty(0, dtype)
-    sizes = np.zeros(len(arrays), np.int64)
-    ndims = np.zeros(len(arrays), np.int32)
+    sizes: Array = np.zeros(len(arrays), np.int64)
+    ndims: Array = np.zeros(len(arrays), np.int32)
     valid = slice(None) if mask is None else ~mask
     sizes[valid] = [a.size for a in full]
     ndims[valid] = [a.ndim for a in full]
@@ -154,20 +156,23 @@ def variable_tensors(arrays: Sequence[np.ndarray[Any, Any] | None]) -> ArrowVari
 
 def _variable(storage: pa.Array, ndim: int | None) -> ArrowVariableShapedTensorArray:
     kind = ArrowVariableShapedTensorType(storage.type.field("data").type.value_type, ndim)
-    return pa.ExtensionArray.from_storage(kind, storage)
+    column: ArrowVariableShapedTensorArray = pa.ExtensionArray.from_storage(kind, storage)
+    return column
 
 
-def _offsets(sizes: np.ndarray[Any, Any], dtype: Any) -> pa.Array:
-    offsets = np.zeros(len(sizes) + 1, dtype)
+def _offsets(sizes: Array, dtype: Any) -> pa.Array:
+    offsets: Array = np.zeros(len(sizes) + 1, dtype)
     np.cumsum(sizes, out=offsets[1:])
     return pa.array(offsets)
 
 
-def tensor_column(arrays: Sequence[np.ndarray[Any, Any] | None]) -> pa.ExtensionArray:
+def tensor_column(arrays: Sequence[Array | None]) -> pa.ExtensionArray:
     """A column of these arrays: of fixed shape if all are alike, else of variable shape. None is null."""
     first = next((a for a in arrays if a is not None), None)
     if first is not None and all(a is not None and a.shape == first.shape for a in arrays):
-        return fixed_tensors(np.stack(arrays))  # type: ignore[arg-type]
+        if not first.ndim:
+            return fixed_tensors(np.stack(arrays))
+        return fixed_tensors(np.concatenate(arrays).reshape(len(arrays), *first.shape))
     return variable_tensors(arrays)
 
 
@@ -177,9 +182,9 @@ def fixed_to_variable(column: pa.ExtensionArray) -> ArrowVariableShapedTensorArr
     length = len(column)
     mask = column.is_null() if column.null_count else None
     flat = _fixed_values(column) if column.type.permutation is None else pa.array(tensors_to_numpy(column).reshape(-1))
-    sizes = np.full(length, prod(shape), np.int64)
+    sizes: Array = np.full(length, prod(shape), np.int64)
     data = pa.LargeListArray.from_arrays(_offsets(sizes, np.int64), flat)
-    ndims = np.full(length, len(shape), np.int32)
+    ndims: Array = np.full(length, len(shape), np.int32)
     dims = pa.array(np.tile(np.array(shape, np.int32), length))
     storage = pa.StructArray.from_arrays(
         [data, pa.ListArray.from_arrays(_offsets(ndims, np.int32), dims)], names=["data", "shape"], mask=mask
@@ -201,7 +206,7 @@ def tensor_shape(data_type: pa.DataType) -> tuple[int, ...]:
     return tuple(shape) if order is None else tuple(shape[i] for i in order)
 
 
-def tensors_to_numpy(column: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def tensors_to_numpy(column: pa.Array | pa.ChunkedArray) -> Array:
     """One array of all rows, or where their shapes differ (or some are null) an object array of arrays.
 
     Read-only and without a copy where possible: one chunk, of fixed shape, not bool.
@@ -213,36 +218,36 @@ def tensors_to_numpy(column: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, Any]
         if not parts:
             return tensors_to_numpy(pa.ExtensionArray.from_storage(column.type, pa.array([], column.type.storage_type)))
         if any(part.dtype == object for part in parts):
-            return _objects([array for part in parts for array in part])
+            return object_array([array for part in parts for array in part])
         return np.concatenate(parts)
     if is_fixed_tensor(column.type):
         return _fixed_to_numpy(column)
     return _variable_to_numpy(column)
 
 
-def _to_numpy(values: pa.Array) -> np.ndarray[Any, Any]:
-    result: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
+def _to_numpy(values: pa.Array) -> Array:
+    result: Array = values.to_numpy(zero_copy_only=False)
     return result
 
 
-def _fixed_to_numpy(column: pa.ExtensionArray) -> np.ndarray[Any, Any]:
+def _fixed_to_numpy(column: pa.ExtensionArray) -> Array:
     rows = _to_numpy(_fixed_values(column)).reshape(len(column), *column.type.shape)
     order = column.type.permutation
     if order is not None:
         rows = rows.transpose(0, *(i + 1 for i in order))
     if column.null_count:
         null = _to_numpy(column.is_null())
-        return _objects([None if null[i] else rows[i, ...] for i in range(len(rows))])
+        return object_array([None if null[i] else rows[i, ...] for i in range(len(rows))])
     return rows
 
 
-def _variable_to_numpy(column: pa.ExtensionArray) -> np.ndarray[Any, Any]:
+def _variable_to_numpy(column: pa.ExtensionArray) -> Array:
     storage = column.storage
     data, shapes = storage.field("data"), storage.field("shape")
     flat, starts = _to_numpy(data.values), _to_numpy(data.offsets)
     dims, bounds = _to_numpy(shapes.values), _to_numpy(shapes.offsets)
     null = _to_numpy(column.is_null()) if column.null_count else None
-    return _objects(
+    return object_array(
         [
             None
             if null is not None and null[i]
@@ -252,10 +257,9 @@ def _variable_to_numpy(column: pa.ExtensionArray) -> np.ndarray[Any, Any]:
     )
 
 
-def _objects(values: list[Any]) -> np.ndarray[Any, Any]:
+def object_array(values: Sequence[Any]) -> Array:
     """An object array with these elements, even if they are arrays of one shape."""
-    result = np.empty(len(values), object)
-    result[:] = values if not values or not isinstance(values[0], np.ndarray) else None
+    result: Array = np.empty(len(values), object)
     for i, value in enumerate(values):
         result[i] = value
     return result

@@ -84,10 +84,11 @@ def dict_maker(names: tuple[str, ...]) -> Callable[..., list[dict[str, Any]]]:
 
     A dict display in a comprehension takes half the time of ``dict(zip(names, row))``, so one is compiled for the names.
     """
-    args = [f"c{i}" for i in range(len(names))]
-    row = [f"v{i}" for i in range(len(names))]
-    items = ", ".join(f"{name!r}: {value}" for name, value in zip(names, row))
-    source = f"lambda {', '.join(args)}: [{{{items}}} for {', '.join(row)}{',' if len(row) == 1 else ''} in zip({', '.join(args)})]"
+    columns = [f"c{i}" for i in range(len(names))]
+    values = [f"v{i}" for i in range(len(names))]
+    items = ", ".join(f"{name!r}: {value}" for name, value in zip(names, values))
+    joined = columns[0] if len(names) == 1 else f"zip({', '.join(columns)})"
+    source = f"lambda {', '.join(columns)}: [{{{items}}} for {', '.join(values)} in {joined}]"
     make: Callable[..., list[dict[str, Any]]] = eval(source, {"__builtins__": {"zip": zip}})
     return make
 

@@ -13,13 +13,13 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from pandas.api.extensions import ExtensionArray, ExtensionDtype, register_extension_dtype
 from pandas.api.indexers import check_array_indexer
 
-from aktis.data._blocks.tensors import fixed_tensors, tensors_to_numpy, variable_tensors
+from aktis.data._blocks.tensors import Array, fixed_tensors, object_array, tensors_to_numpy, variable_tensors
 
 _NAME = re.compile(r"numpy\.ndarray\(shape=\(([^)]*)\), dtype=(\w+)\)")
 
 
 @register_extension_dtype
-class TensorDtype(ExtensionDtype):
+class TensorDtype(ExtensionDtype):  # type: ignore[misc]
     """The dtype of pandas columns whose values are arrays.
 
     Args:
@@ -109,11 +109,11 @@ class TensorArrayElement(NDArrayOperatorsMixin):
     def __init__(self, array: Any) -> None:
         self._tensor = np.asarray(array)
 
-    def to_numpy(self) -> np.ndarray[Any, Any]:
+    def to_numpy(self) -> Array:
         """The array."""
         return self._tensor
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return _as_array(self._tensor, dtype, copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -149,21 +149,18 @@ def _unwrapped(value: Any) -> Any:
     return value._tensor if isinstance(value, (TensorArrayElement, TensorArray)) else value
 
 
-def _as_array(tensor: np.ndarray[Any, Any], dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
+def _as_array(tensor: Array, dtype: Any, copy: bool | None) -> Array:
     result = tensor if dtype is None else tensor.astype(dtype, copy=False)
     return result.copy() if copy and result is tensor else result
 
 
-def _stacked(values: Iterable[Any]) -> np.ndarray[Any, Any]:
+def _stacked(values: Iterable[Any]) -> Array:
     """One array of all values if they have one shape; else an object array of arrays, None where there is none."""
     arrays = [None if _is_missing(value) else np.asarray(_unwrapped(value)) for value in values]
     first = arrays[0] if arrays else np.empty(0)
     if first is not None and all(array is not None and array.shape == first.shape for array in arrays):
         return np.stack(arrays) if arrays else np.empty((0,))  # type: ignore[arg-type]
-    result = np.empty(len(arrays), object)
-    for i, array in enumerate(arrays):
-        result[i] = array
-    return result
+    return object_array(arrays)
 
 
 def _is_missing(value: Any) -> bool:
@@ -187,7 +184,7 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
             values = _stacked(values)
         if values.ndim == 0:
             raise TypeError(f"a TensorArray needs one array per row, but got the single value {values!r}")
-        self._tensor: np.ndarray[Any, Any] = values
+        self._tensor: Array = values
 
     @property
     def _is_variable(self) -> bool:
@@ -283,14 +280,14 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
         else:
             self._tensor[key] = value
 
-    def isna(self) -> np.ndarray[Any, Any]:
+    def isna(self) -> Array:
         """Rows without an array, or whose elements are all NaN."""
         if self._is_variable:
             return np.fromiter((array is None for array in self._tensor), bool, len(self))
         if self._tensor.dtype.kind != "f":
             return np.zeros(len(self), bool)
         flat = self._tensor.reshape(len(self), -1) if self._tensor.size else np.zeros((len(self), 1), np.float64)
-        result: np.ndarray[Any, Any] = np.isnan(flat).all(axis=1)
+        result: Array = np.isnan(flat).all(axis=1)
         return result
 
     def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> TensorArray:
@@ -338,16 +335,13 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
                         f"arrays of shape {arrays.shape[1:]} cannot become arrays of shape {dtype.element_shape}"
                     )
                 return type(self)(arrays.astype(dtype.element_dtype))
+            rows = [None if row is None else row.astype(dtype.element_dtype) for row in _rows(self._tensor)]
             result = self.view()
-            result._tensor = np.empty(len(self), object)
-            for i, row in enumerate(_rows(self._tensor)):
-                result._tensor[i] = None if row is None else row.astype(dtype.element_dtype)
+            result._tensor = object_array(rows)
             return result
         if isinstance(dtype, pd.StringDtype) or (isinstance(dtype, np.dtype) and dtype.kind in "OUS"):
             plain = dtype.kind == "O" and not isinstance(dtype, pd.StringDtype)
-            values = np.empty(len(self), object)
-            for i, row in enumerate(_rows(self._tensor)):
-                values[i] = row if plain else str(row)
+            values = object_array([row if plain else str(row) for row in _rows(self._tensor)])
             if isinstance(dtype, pd.StringDtype):
                 return dtype.construct_array_type()._from_sequence(values, dtype=dtype)
             return values if plain else values.astype(dtype)
@@ -355,11 +349,11 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
             return self._tensor.astype(dtype, copy=copy)
         raise TypeError(f"a {self.dtype} cannot be converted to {dtype}")
 
-    def to_numpy(self, dtype: Any = None, copy: bool = False, na_value: Any = None) -> np.ndarray[Any, Any]:
+    def to_numpy(self, dtype: Any = None, copy: bool = False, na_value: Any = None) -> Array:
         """The array of all rows; an object array of arrays if shapes differ."""
         return _as_array(self._tensor, dtype, copy)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if dtype is not None and np.dtype(dtype) == object:
             return self.astype(object)  # type: ignore[no-any-return]
         return _as_array(self._tensor, dtype, copy)
@@ -437,5 +431,5 @@ _REDUCERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _rows(tensor: np.ndarray[Any, Any]) -> list[Any]:
+def _rows(tensor: Array) -> list[Any]:
     return list(tensor) if tensor.dtype == object else [tensor[i, ...] for i in range(len(tensor))]
