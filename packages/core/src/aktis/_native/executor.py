@@ -461,5 +461,5 @@ class Executor:
         while produced - call.consumed >= limit and not call.cancelled:
             call.item_waiter = waiter = Waiter()
             if produced - call.consumed >= limit and not call.cancelled:
-                self.core.pump.wait(waiter)
+                self.core.block(waiter, None)  # our CPUs serve others meanwhile: maybe the very consumer
             call.item_waiter = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Union
+from dataclasses import dataclass, field, replace
+from typing import Any, Union
 
 import pyarrow as pa
 
@@ -11,31 +11,57 @@ import aktis
 from aktis.data._blocks.types import Block, BlockMetadata
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BlockHandle:
-    """``where`` is a table (plans that ran in the driver) or a reference to one."""
+    """``where`` is a table (data that the driver has) or a reference to one. ``rows`` shows only some of its rows."""
 
     where: Union[Block, aktis.ObjectRef[Block]]
-    metadata: BlockMetadata
+    metadata: BlockMetadata  # of the rows that are shown
+    rows: tuple[int, int] | None = None  # (start, stop)
+    _put: list[Any] = field(default_factory=list, repr=False)  # the session, and the reference that was put there
 
     def load(self) -> Block:
         """The block. Raises what made the reference fail."""
-        if isinstance(self.where, pa.Table):
-            return self.where
-        return aktis.get(self.where)
+        block = self.where if isinstance(self.where, pa.Table) else aktis.get(self.where)
+        return block if self.rows is None else block.slice(self.rows[0], self.rows[1] - self.rows[0])
 
-    def ref(self) -> aktis.ObjectRef[Block]:
-        """A reference to the block, which is put into the object store where it is not there yet."""
-        if isinstance(self.where, pa.Table):
+    def stored(self) -> tuple[aktis.ObjectRef[Block], tuple[int, int] | None]:
+        """A reference, put into the object store once per session where need be, and the rows of it that are shown."""
+        if not isinstance(self.where, pa.Table):
+            return self.where, self.rows
+        session = aktis.get_runtime_context().get_job_id()
+        if not self._put or self._put[0] != session:
             from aktis.data._blocks import compact
 
-            return aktis.put(compact(self.where))
-        return self.where
+            self._put[:] = session, aktis.put(compact(self.load()))
+        return self._put[1], None
+
+    def ref(self) -> aktis.ObjectRef[Block]:
+        """A reference to exactly this block."""
+        ref, rows = self.stored()
+        if rows is None:
+            return ref
+        from aktis.data._blocks import compact
+
+        return aktis.put(compact(self.load()))
+
+    def slice(self, start: int, stop: int) -> BlockHandle:
+        """Rows ``start`` to ``stop`` of what is shown, without touching the data."""
+        total = self.num_rows
+        if start <= 0 and stop >= total:
+            return self
+        offset = self.rows[0] if self.rows else 0
+        count = max(0, stop - start)
+        size = self.size_bytes * count // total if total else 0
+        metadata = replace(self.metadata, num_rows=count, size_bytes=size, exec_stats=None)
+        return BlockHandle(self.where, metadata, (offset + start, offset + start + count))
 
     @property
     def num_rows(self) -> int:
+        """Rows that are shown."""
         return self.metadata.num_rows or 0
 
     @property
     def size_bytes(self) -> int:
+        """Bytes in memory (of a slice: its share)."""
         return self.metadata.size_bytes or 0

@@ -1,0 +1,245 @@
+"""Drives a brain: launches what it asks for, tells it what has happened, keeps the books.
+
+Not for several threads at once; :mod:`aktis.data._execution.stream` sees to that.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from aktis.data._execution import session
+from aktis.data._execution.brain import Brain
+from aktis.data._execution.chain import Program
+from aktis.data._execution.local import LocalLauncher
+from aktis.data._execution.statistics import ExecutionStats
+from aktis.data._execution.tasks import CancelTask, Event, Failed, Output, StartActor, StopActor, Task
+from aktis.data._plan.physical import ExchangeOp, MapOp, PhysicalOperator, RearrangeOp, topological
+from aktis.data.context import DatasetContext
+
+if TYPE_CHECKING:
+    from aktis.data._exchanges._base import ExchangePlan
+    from aktis.data._execution.handle import BlockHandle
+    from aktis.data._execution.progress import ProgressDisplay
+    from aktis.data._execution.remote import RemoteLauncher
+    from aktis.data.datasource._base import Reader, ReadTask
+
+PROGRESS_INTERVAL = 0.2  # seconds
+SHORT_WAIT = 0.1  # seconds until we look again whether the consumer has made room
+
+
+class Runner:
+    """One execution of one plan. ``local``: begin in the driver, and go on in workers what takes too long."""
+
+    def __init__(self, root: PhysicalOperator, context: DatasetContext, *, local: bool) -> None:
+        self._context = context
+        self._local_until = time.monotonic() + context.local_seconds if local else 0.0
+        if not local:
+            session.ensure()
+        operators, reads, early = resolve(root, context)
+        self._operators = operators
+        limits = session.local_limits(context) if local else session.remote_limits(context)
+        self.brain = Brain(operators, limits, reads=reads, early=early)
+        self._programs = {i: _program(op, context) for i, op in enumerate(operators)}
+        self._local = LocalLauncher(self._programs) if local else None
+        self._remote: RemoteLauncher | None = None
+        self.stats = ExecutionStats([op.name for op in operators])
+        self._progress: ProgressDisplay | None = None
+        self._next_progress = time.monotonic() + PROGRESS_INTERVAL
+        self.closed = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nothing has been given to workers yet."""
+        return self._remote is None
+
+    # -- one step -----------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Carry out what the brain wants now."""
+        for command in self.brain.decide():
+            if isinstance(command, Task):
+                self._launch(command)
+            elif isinstance(command, CancelTask):
+                self._cancel(command.task)
+            elif isinstance(command, StartActor):
+                self._remotely().start_actor(command.op, command.actor)
+            elif isinstance(command, StopActor) and self._remote is not None:
+                self._remote.stop_actor(command.op, command.actor)
+        if self._progress is not None or time.monotonic() >= self._next_progress:
+            self._show_progress()
+
+    def wait(self, timeout: float) -> list[Event]:
+        """Wait (in the driver: work) until something happens, at most ``timeout`` seconds."""
+        if self._local is not None and self._local.pending():
+            return self._local.wait()
+        if self._remote is not None and self._remote.pending():
+            return self._remote.wait(timeout, self.brain.paused())
+        return []
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Let the brain know."""
+        for event in events:
+            if isinstance(event, Output):
+                self.stats.record(event.task.op, event.handle.metadata)
+            elif isinstance(event, Failed):
+                self.stats.errored[event.task.op] += 1
+            self.brain.handle(event)
+
+    def pending(self) -> bool:
+        """Whether anything is under way that will end in an event."""
+        return (self._local is not None and self._local.pending()) or (
+            self._remote is not None and self._remote.pending()
+        )
+
+    def _launch(self, task: Task) -> None:
+        if self._local is not None and self._remote is None:
+            if time.monotonic() < self._local_until or not self._worth_moving(task):
+                self._local.launch(task)
+                return
+        self._remotely().launch(task)
+
+    def _worth_moving(self, task: Task) -> bool:
+        """A last task is as fast here as there."""
+        state = self.brain.states[task.op]
+        return state.queued() > 0
+
+    def _remotely(self) -> RemoteLauncher:
+        if self._remote is None:
+            from aktis.data._execution.remote import RemoteLauncher
+
+            session.ensure()
+            remote_args = {i: _remote_args(op) for i, op in enumerate(self._operators)}
+            self._remote = RemoteLauncher(self._programs, remote_args)
+            self.brain.limits = session.remote_limits(self._context)
+        return self._remote
+
+    def _cancel(self, task: Task) -> None:
+        if self._local is not None:
+            self._local.cancel(task)
+        if self._remote is not None:
+            self._remote.cancel(task)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop what runs, free what is held. Any number of times."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self.brain.close()
+            if self._local is not None:
+                self._local.close()
+            if self._remote is not None:
+                self._remote.close()
+        finally:
+            self.stats.finish()
+            if self._progress is not None:
+                self._progress.close(self._summary())
+                self._progress = None
+
+    def _summary(self) -> str:
+        return self.stats.summary()
+
+    def _show_progress(self) -> None:
+        now = time.monotonic()
+        if now < self._next_progress or not self._context.enable_progress_bars:
+            return
+        self._next_progress = now + PROGRESS_INTERVAL
+        from aktis.data._execution.progress import OperatorProgress, ProgressDisplay
+
+        if self._progress is None:
+            self._progress = ProgressDisplay()
+        rows = []
+        for i, state in enumerate(self.brain.states):
+            known = self.stats.operators[i]
+            rows.append(
+                OperatorProgress(
+                    name=state.name,
+                    rows=state.rows_out,
+                    bytes=known.bytes,
+                    blocks_done=state.blocks_done,
+                    blocks_total=state.blocks_total,
+                    running=len(state.running),
+                    queued=state.queued(),
+                    errored=state.errored,
+                )
+            )
+        self._progress.update(rows)
+
+
+# -- from physical operators to what the brain needs ----------------------------------------------
+
+
+def resolve(
+    root: PhysicalOperator, context: DatasetContext
+) -> tuple[list[PhysicalOperator], dict[int, list[ReadTask]], dict[int, ExchangePlan]]:
+    """The operators in order, the read tasks of those that read, the plans of exchanges that need not wait."""
+    operators: list[PhysicalOperator] = []
+    reads: dict[int, list[ReadTask]] = {}
+    early: dict[int, ExchangePlan] = {}
+    for op in _without_late_fusion(root, context):
+        reading = op if isinstance(op, MapOp) else op.map if isinstance(op, ExchangeOp) else None
+        if reading is not None and reading.read is not None:
+            reads[len(operators)] = read_tasks(reading.read.reader, reading.read.parallelism, context)
+        if isinstance(op, ExchangeOp):
+            plan = _early(op, reads.get(len(operators)))
+            if plan is not None:
+                early[len(operators)] = plan
+        operators.append(op)
+    return operators, reads, early
+
+
+def _without_late_fusion(root: PhysicalOperator, context: DatasetContext) -> list[PhysicalOperator]:
+    """Topological order. An exchange that turns out to need its inputs first gets the chain before it as an operator."""
+    operators: list[PhysicalOperator] = []
+    for op in topological(root):
+        if isinstance(op, ExchangeOp) and op.map is not None and _early(op, None) is None:
+            op.map.inputs = op.inputs
+            operators.append(op.map)
+            op.inputs, op.map, op.name = (op.map,), None, op.exchange.name
+        operators.append(op)
+    return operators
+
+
+def _early(op: ExchangeOp, tasks: Sequence[ReadTask] | None) -> ExchangePlan | None:
+    if tasks is None:
+        return op.exchange.early_plan(int(2 * session.cpu_count()), None)
+    sizes = [task.metadata.size_bytes for task in tasks]
+    known = [size for size in sizes if size is not None]
+    return op.exchange.early_plan(len(tasks), sum(known) if len(known) == len(sizes) else None)
+
+
+def read_tasks(reader: Reader, parallelism: int, context: DatasetContext) -> list[ReadTask]:
+    """The tasks of a scan. ``parallelism`` -1: by size, and at least two per CPU where that is worth it."""
+    if parallelism == -1:
+        size = reader.estimate_inmemory_data_size()
+        if size is None:
+            parallelism = context.min_parallelism
+        else:
+            least = min(int(2 * session.cpu_count()), size // context.target_min_block_size)
+            parallelism = max(1, least, -(-size // context.read_task_size))
+    return list(reader.get_read_tasks(parallelism))
+
+
+def _program(op: PhysicalOperator, context: DatasetContext) -> Program:
+    program = Program(uuid.uuid4().hex, op.name, context)
+    if isinstance(op, MapOp):
+        program.transforms = op.transforms
+    elif isinstance(op, ExchangeOp):
+        program.exchange = op.exchange
+        program.transforms = op.map.transforms if op.map else ()
+    elif isinstance(op, RearrangeOp):
+        program.rearrangement = op.rearrangement
+    return program
+
+
+def _remote_args(op: PhysicalOperator) -> dict[str, Any]:
+    if isinstance(op, MapOp):
+        return dict(op.compute.remote_args)
+    if isinstance(op, ExchangeOp):
+        return dict(op.remote_args)
+    return {}
