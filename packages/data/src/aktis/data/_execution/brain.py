@@ -222,22 +222,48 @@ class Brain:
         ready = [state for state in reversed(self.states) if state.ready()]
         if not ready:
             return None
-        ready.sort(key=lambda state: self._dormant(state))  # stable: else nearest to the consumer first
-        anything_runs = any(state.running for state in self.states)
-        held = self._ready_bytes + sum(state.held for state in self.states if not state.is_barrier)
-        coming = sum(task.expected_bytes for state in self.states for task in state.running.values())
+        ready.sort(key=self._dormant)  # stable: else nearest to the consumer first
+        paused = self.paused()
+        anything_runs = any(task not in paused for state in self.states for task in state.running)
         for state in ready:
             is_actor = isinstance(state, MapState) and state.actors is not None
             if not is_actor and self._running_cpus >= self.limits.cpus + self.limits.ahead and anything_runs:
                 continue
-            if self._feeds_store(state):
-                return state
-            room = self.limits.budget // 4 if self._dormant(state) else self.limits.budget
-            if held + coming + state.expected_output() - state.release_input() <= room:
+            if self._feeds_store(state) or self._fits(state):
                 return state
         if not anything_runs and not self._ready:
             return ready[0]
         return None
+
+    def _fits(self, state: OperatorState) -> bool:
+        """Whether there is room for what the next task of an operator will put out."""
+        expected = state.expected_output()
+        if not self._above[state.index]:  # it brings new data in: all that waits anywhere counts
+            room = self.limits.budget // 4 if self._dormant(state) else self.limits.budget
+            coming = sum(task.expected_bytes for other in self.states for task in other.running.values())
+            return self._held() + coming + expected <= room
+        # It turns what is here into something else: only what piles up behind it counts.
+        below = self._below.get(state.index)
+        backlog = self._ready_bytes if below is None else self.states[below[0]].held
+        coming = sum(task.expected_bytes for task in state.running.values())
+        return backlog + coming + expected <= self.limits.budget // 2
+
+    def _held(self) -> int:
+        return self._ready_bytes + sum(state.held for state in self.states if not state.is_barrier)
+
+    def paused(self) -> frozenset[int]:
+        """Running tasks from which nothing should be taken now: too much is waiting already."""
+        if self._held() <= self.limits.budget:
+            return frozenset()
+        paused = set()
+        for state in self.states:
+            if not state.running or self._feeds_store(state):
+                continue
+            output = getattr(state, "output", None)
+            for task in state.running.values():
+                if self._ready or not (output is None or output.is_next(task.seq)):
+                    paused.add(task.id)
+        return frozenset(paused)
 
     def _feeds_store(self, state: OperatorState) -> bool:
         """Whether what it puts out waits where it can be spilled."""

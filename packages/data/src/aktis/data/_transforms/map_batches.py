@@ -1,0 +1,119 @@
+"""map_batches: functions of many rows at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, Literal, Union
+
+from aktis.data._blocks import concat, size_bytes, slice_rows, to_batch
+from aktis.data._blocks.types import Block
+from aktis.data._transforms._base import TaskContext, Transform
+from aktis.data._transforms.asynchronous import AsyncCalls
+from aktis.data._transforms.user_code import UserFunction, batch_block, calling
+
+BatchSize = Union[int, None, Literal["default"]]
+
+
+class MapBatches(Transform):
+    """Batches out of blocks, through a function, and back to blocks.
+
+    ``batch_size``: a number (batches span the blocks of a task), None (whole blocks), or "default" (a block, cut where it is big).
+    """
+
+    def __init__(
+        self,
+        function: UserFunction,
+        *,
+        batch_size: BatchSize = "default",
+        batch_format: str | None = "default",
+        zero_copy: bool = False,
+        verb: str = "MapBatches",
+    ) -> None:
+        self.function = function
+        self.batch_size = batch_size
+        self.batch_format = batch_format
+        self.zero_copy = zero_copy
+        self.name = f"{verb}({function.name})"
+
+    def setup(self) -> None:
+        self.function.setup()
+
+    def __call__(self, blocks: Iterator[Block], task: TaskContext) -> Iterator[Block]:
+        batches = self._batches(self._cut(blocks, task))
+        if self.function.is_async:
+            yield from self._asynchronously(batches, task)
+            return
+        call = self.function.call
+        for batch in batches:
+            with calling(task, self.name, self.function.name, batch):
+                result = call(batch)
+            if inspect.isgenerator(result) or (hasattr(result, "__next__") and hasattr(result, "__iter__")):
+                yield from self._generated(result, batch, task)
+            else:
+                yield batch_block(result, task, self.name, self.function.name)
+
+    def _generated(self, results: Iterator[Any], batch: Any, task: TaskContext) -> Iterator[Block]:
+        while True:
+            with calling(task, self.name, self.function.name, batch):
+                try:
+                    result = next(results)
+                except StopIteration:
+                    return
+            yield batch_block(result, task, self.name, self.function.name)
+
+    def _asynchronously(self, batches: Iterator[Any], task: TaskContext) -> Iterator[Block]:
+        calls = AsyncCalls(self.function.call).map(batches)
+        while True:
+            with calling(task, self.name, self.function.name):
+                made = next(calls, None)
+            if made is None:
+                return
+            results = made[1]
+            for result in results if isinstance(results, list) and results and not _is_row_like(results[0]) else [results]:
+                yield batch_block(result, task, self.name, self.function.name)
+
+    def _batches(self, parts: Iterator[Block]) -> Iterator[Any]:
+        for part in parts:
+            yield to_batch(part, self.batch_format, copy=not self.zero_copy)
+
+    def _cut(self, blocks: Iterator[Block], task: TaskContext) -> Iterator[Block]:
+        size = self.batch_size
+        if size == "default":
+            context = task.context
+            for block in blocks:
+                by_size = -(-size_bytes(block) // context.default_batch_bytes)
+                pieces = max(1, by_size, -(-block.num_rows // context.default_batch_rows))
+                for i in range(min(pieces, block.num_rows)):
+                    yield slice_rows(block, i * block.num_rows // pieces, (i + 1) * block.num_rows // pieces)
+        elif size is None:
+            yield from (block for block in blocks if block.num_rows)
+        else:
+            yield from rebatch(blocks, int(size))
+
+
+def _is_row_like(value: Any) -> bool:
+    return not (hasattr(value, "columns") or hasattr(value, "column_names") or isinstance(value, dict))
+
+
+def rebatch(blocks: Iterator[Block], size: int) -> Iterator[Block]:
+    """Pieces of exactly ``size`` rows, the last one smaller. Rows are copied only where two blocks meet."""
+    rest: list[Block] = []
+    have = 0
+    for block in blocks:
+        start = 0
+        if have:
+            start = min(size - have, block.num_rows)
+            rest.append(slice_rows(block, 0, start))
+            have += start
+            if have < size:
+                continue
+            yield concat(rest)
+            rest, have = [], 0
+        while block.num_rows - start >= size:
+            yield slice_rows(block, start, start + size)
+            start += size
+        if start < block.num_rows:
+            rest, have = [slice_rows(block, start, block.num_rows)], block.num_rows - start
+    if have:
+        yield concat(rest)
