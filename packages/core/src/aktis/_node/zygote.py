@@ -37,7 +37,12 @@ RUNTIME = "aktis._native.worker"
 NEEDED_BY_ALL = ("aktis._node.worker_config", "aktis._runtime_env.apply", "cloudpickle")
 """What a worker would import before its first call: 20 ms that every fork saves. (Functions of ``__main__`` are cloudpickled.)"""
 
-SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+SINGLE_THREADED = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's second allocator
+}
 """Set while modules are preloaded: these libraries would start threads at import, which do not survive a fork."""
 
 
@@ -238,7 +243,7 @@ def _preload(zygote: Zygote) -> None:
     if not modules:
         return
     added = [name for name in SINGLE_THREADED if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, "1"))
+    os.environ.update({name: SINGLE_THREADED[name] for name in added})
     for name in modules:
         before = _thread_count()
         try:
@@ -265,8 +270,8 @@ def _start_again_without(zygote: Zygote, modules: list[str], culprit: str) -> No
     settings["preload"] = [name for name in modules if name != culprit]
     settings["notices"] = [*settings.get("notices", ()), text]
     settings["children"] = sorted(zygote.children)
-    for name in SINGLE_THREADED:
-        if os.environ.get(name) == "1":
+    for name, value in SINGLE_THREADED.items():
+        if os.environ.get(name) == value:
             del os.environ[name]
     os.set_inheritable(zygote.sock.fileno(), True)
     os.execv(sys.executable, [sys.executable, *_interpreter_options(), "-c", settings["code"], json.dumps(settings)])

@@ -22,7 +22,7 @@ from aktis.data.context import DatasetContext
 if TYPE_CHECKING:
     from aktis.data._exchanges._base import ExchangePlan
     from aktis.data._execution.handle import BlockHandle
-    from aktis.data._execution.progress import ProgressDisplay
+    from aktis.data._execution.progress import OperatorProgress, ProgressDisplay
     from aktis.data._execution.remote import RemoteLauncher
     from aktis.data.datasource._base import Reader, ReadTask
 
@@ -47,7 +47,7 @@ class Runner:
         self._remote: RemoteLauncher | None = None
         self.stats = ExecutionStats([op.name for op in operators])
         self._progress: ProgressDisplay | None = None
-        self._next_progress = time.monotonic() + PROGRESS_INTERVAL
+        self._progress_from = time.monotonic() + PROGRESS_INTERVAL
         self.closed = False
 
     @property
@@ -68,8 +68,7 @@ class Runner:
                 self._remotely().start_actor(command.op, command.actor)
             elif isinstance(command, StopActor) and self._remote is not None:
                 self._remote.stop_actor(command.op, command.actor)
-        if self._progress is not None or time.monotonic() >= self._next_progress:
-            self._show_progress()
+        self._show_progress()
 
     def wait(self, timeout: float) -> list[Event]:
         """Wait (in the driver: work) until something happens, at most ``timeout`` seconds."""
@@ -85,7 +84,7 @@ class Runner:
             if isinstance(event, Output):
                 self.stats.record(event.task.op, event.handle.metadata)
             elif isinstance(event, Failed):
-                self.stats.errored[event.task.op] += 1
+                self.stats.record_error(event.task.op)
             self.brain.handle(event)
 
     def pending(self) -> bool:
@@ -145,30 +144,32 @@ class Runner:
         return self.stats.summary()
 
     def _show_progress(self) -> None:
-        now = time.monotonic()
-        if now < self._next_progress or not self._context.enable_progress_bars:
-            return
-        self._next_progress = now + PROGRESS_INTERVAL
-        from aktis.data._execution.progress import OperatorProgress, ProgressDisplay
-
         if self._progress is None:
-            self._progress = ProgressDisplay()
-        rows = []
+            if time.monotonic() < self._progress_from:
+                return
+            from aktis.data._execution.progress import ProgressDisplay
+
+            self._progress = ProgressDisplay(context=self._context)
         for i, state in enumerate(self.brain.states):
-            known = self.stats.operators[i]
-            rows.append(
-                OperatorProgress(
-                    name=state.name,
-                    rows=state.rows_out,
-                    bytes=known.bytes,
-                    blocks_done=state.blocks_done,
-                    blocks_total=state.blocks_total,
-                    running=len(state.running),
-                    queued=state.queued(),
-                    errored=state.errored,
-                )
-            )
-        self._progress.update(rows)
+            self.stats.record_queue(i, state.queued(), len(state.running))
+        if self._progress.due:
+            self._progress.update([self._progress_of(i) for i in range(len(self._operators))])
+
+    def _progress_of(self, i: int) -> OperatorProgress:
+        from aktis.data._execution.progress import OperatorProgress
+
+        state = self.brain.states[i]
+        return OperatorProgress(
+            name=state.name,
+            rows=state.rows_out,
+            bytes=int(self.stats.operators[i].bytes.total),
+            blocks_done=state.blocks_done,
+            blocks_total=state.blocks_total,
+            running=len(state.running),
+            queued=state.queued(),
+            errored=state.errored,
+            memory=state.held,
+        )
 
 
 # -- from physical operators to what the brain needs ----------------------------------------------

@@ -20,8 +20,7 @@ from typing import Any
 
 from aktis.data._execution.handle import BlockHandle
 from aktis.data._execution.runner import SHORT_WAIT, Runner
-from aktis.data._plan.facts import estimated_bytes
-from aktis.data._plan.logical import LogicalOperator
+from aktis.data._plan.logical import InputBlocks, LogicalOperator, Read
 from aktis.data._plan.optimizer import optimize
 from aktis.data._plan.physical import MapOp, PhysicalOperator, topological
 from aktis.data._plan.planner import plan
@@ -43,8 +42,18 @@ def runs_locally(root: LogicalOperator, physical: PhysicalOperator, context: Dat
     for op in topological(physical):
         if isinstance(op, MapOp) and (op.uses_actors or op.compute.max_tasks is not None or op.compute.remote_args):
             return False
-    size = estimated_bytes(root)
+    size = _input_bytes(root)
     return size is not None and size <= context.local_max_bytes
+
+
+def _input_bytes(root: LogicalOperator) -> int | None:
+    """Bytes that come in at the top of a plan, if they are known."""
+    if isinstance(root, InputBlocks):
+        return sum(handle.size_bytes for handle in root.handles)
+    if isinstance(root, Read):
+        return root.reader.estimate_inmemory_data_size()
+    sizes = [_input_bytes(child) for child in root.inputs]
+    return None if any(size is None for size in sizes) else sum(size or 0 for size in sizes)
 
 
 class BlockStream(Iterator[BlockHandle]):
