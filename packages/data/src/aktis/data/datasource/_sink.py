@@ -26,15 +26,20 @@ class Sink(ABC):
         """After ``start``: True when there is nothing to do (mode IGNORE, and something is there)."""
         return False
 
-    def start(self) -> None:
+    @property
+    def min_rows_per_task(self) -> int | None:
+        """The executor should give each task at least so many rows, where there are as many. None: a block is enough."""
+        return None
+
+    def start(self) -> None:  # noqa: B027 - may be left as it is
         """Check the target and prepare it. Raises before any task runs."""
 
     @abstractmethod
     def write(self, blocks: Iterator[Block], task: TaskContext) -> Any:
         """Write the blocks of one task; the (small, picklable) result goes to ``commit``."""
 
-    def commit(self, results: list[Any]) -> None:
+    def commit(self, results: list[Any]) -> None:  # noqa: B027
         """Everything is written: make it visible. ``results`` in task order."""
 
-    def abort(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:  # noqa: B027
         """Something failed, or was interrupted: take away everything that this write left."""

@@ -1,0 +1,61 @@
+"""Writing CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from aktis.data._blocks.types import Block
+from aktis.data.datasource._columns import check_columns, named_columns
+from aktis.data.datasource._file_sink import BlockFileSink, FileOptions, WrittenFile
+from aktis.data.datasource._staging import StagedTask
+
+
+class CSVSink(BlockFileSink):
+    """Files with a header. Null is an empty field, an empty string is ``""``; times are in ISO form.
+
+    Args:
+        options: where to, and how rows are spread over files.
+        args: for ``pyarrow.csv.CSVWriter`` (``write_options``, ``memory_pool``).
+        args_fn: called in the task for more of them, where they cannot be pickled.
+    """
+
+    name = "WriteCSV"
+    extension = "csv"
+
+    def __init__(
+        self,
+        options: FileOptions,
+        args: Mapping[str, Any] | None = None,
+        args_fn: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(options)
+        self._args = dict(args or {})
+        self._args_fn = args_fn
+
+    def prepare(self, block: Block) -> Block:
+        block = named_columns(block)
+        check_columns(block.schema, self.name, tensors=False, nested=False)
+        for index, field in enumerate(block.schema):
+            if pa.types.is_dictionary(field.type):
+                plain = block.column(index).cast(field.type.value_type)
+                block = block.set_column(index, pa.field(field.name, plain.type), plain)
+        return block
+
+    def write_file(self, blocks: Iterator[Block], stream: Any) -> None:
+        args = {**self._args, **(self._args_fn() if self._args_fn is not None else {})}
+        writer = None
+        try:
+            for block in blocks:
+                if writer is None:
+                    writer = pacsv.CSVWriter(stream, block.schema, **args)
+                writer.write_table(block)
+        finally:
+            if writer is not None:
+                writer.close()
+
+    def write_empty(self, block: Block, staged: StagedTask) -> WrittenFile | None:
+        return self.save_blocks(staged, [self.prepare(block)])
