@@ -70,17 +70,16 @@ def split_by_values(block: Block, columns: Sequence[str]) -> Iterator[tuple[str,
         indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
         codes = codes * (len(texts) + 1) + pc.fill_null(indices, len(texts)).to_numpy()
         labels.append([f"{quote(name, safe='')}={quote(text, safe='')}" for text in texts] + [f"{name}={NULL}"])
-    found: Any
-    first: Any
-    inverse: Any
-    found, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    unique: Any = np.unique(codes, return_index=True, return_inverse=True)
+    found, first, inverse = unique
     if len(found) == 1:
         yield _folder(int(found[0]), labels), rest
         return
-    order = np.argsort(inverse, kind="stable")
+    order: Any = np.argsort(inverse, kind="stable")
     ordered = rest.take(pa.array(order))
-    bounds = np.searchsorted(inverse[order], np.arange(len(found) + 1))
-    for position in np.argsort(first):  # partitions in the order in which they come up
+    bounds: Any = np.searchsorted(inverse[order], np.arange(len(found) + 1))
+    positions: Any = np.argsort(first)
+    for position in positions:  # partitions in the order in which they come up
         start, stop = int(bounds[position]), int(bounds[position + 1])
         yield _folder(int(found[position]), labels), ordered.slice(start, stop - start)
 

@@ -19,7 +19,7 @@ class CSVSink(BlockFileSink):
 
     Args:
         options: where to, and how rows are spread over files.
-        args: for ``pyarrow.csv.CSVWriter`` (``write_options``, ``memory_pool``).
+        args: for ``pyarrow.csv.CSVWriter`` (``write_options``, also as a dict).
         args_fn: called in the task for more of them, where they cannot be pickled.
     """
 
@@ -35,6 +35,8 @@ class CSVSink(BlockFileSink):
         super().__init__(options)
         self._args = dict(args or {})
         self._args_fn = args_fn
+        if isinstance(options_given := self._args.get("write_options"), pacsv.WriteOptions):
+            self._args["write_options"] = _options_as_dict(options_given)  # they cannot be pickled
 
     def prepare(self, block: Block) -> Block:
         block = named_columns(block)
@@ -47,6 +49,8 @@ class CSVSink(BlockFileSink):
 
     def write_file(self, blocks: Iterator[Block], stream: Any) -> None:
         args = {**self._args, **(self._args_fn() if self._args_fn is not None else {})}
+        if isinstance(args.get("write_options"), dict):
+            args["write_options"] = pacsv.WriteOptions(**args["write_options"])
         writer = None
         try:
             for block in blocks:
@@ -59,3 +63,8 @@ class CSVSink(BlockFileSink):
 
     def write_empty(self, block: Block, staged: StagedTask) -> WrittenFile | None:
         return self.save_blocks(staged, [self.prepare(block)])
+
+
+def _options_as_dict(options: pacsv.WriteOptions) -> dict[str, Any]:
+    names = [name for name in dir(options) if not name.startswith("_") and not callable(getattr(options, name))]
+    return {name: getattr(options, name) for name in names}

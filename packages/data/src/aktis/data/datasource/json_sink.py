@@ -114,7 +114,7 @@ def _as_json(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if types.is_decimal(kind) or types.is_temporal(kind):
         return _quoted(_moments(column) if types.is_timestamp(kind) else column.cast(pa.large_string()))
     try:
-        texts = [None if value is None else _dumps(value) for value in column.to_pylist()]
+        texts = [None if v is None else json.dumps(_clean(v, kind), ensure_ascii=False) for v in column.to_pylist()]
     except TypeError as error:
         raise SchemaError(f"WriteJSON: column {name!r} has values that JSON cannot hold: {error}") from None
     return pc.fill_null(pa.chunked_array([pa.array(texts, pa.large_string())]), "null")
@@ -140,21 +140,20 @@ def _quoted(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.binary_join_element_wise(quote, column, quote, _NOTHING), "null")
 
 
-def _dumps(value: Any) -> str:
-    """JSON of a nested value (or bytes)."""
-    return json.dumps(_clean(value), ensure_ascii=False)
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _clean(item) for key, item in value.items()}
+def _clean(value: Any, kind: pa.DataType) -> Any:
+    """What the json module makes the right text of."""
+    if value is None:
+        return None
+    types = pa.types
+    if types.is_struct(kind):
+        return {field.name: _clean(value[field.name], field.type) for field in kind}
+    if types.is_map(kind):
+        return {str(key): _clean(item, kind.item_type) for key, item in value}
     if isinstance(value, list):
-        if value and isinstance(value[0], tuple):  # an Arrow map
-            return {str(key): _clean(item) for key, item in value}
-        return [_clean(item) for item in value]
+        return [_clean(item, kind.value_type) for item in value]
     if isinstance(value, float):
         return value if value - value == 0 else None
-    if value is None or isinstance(value, (str, int)):
+    if isinstance(value, (str, int)):
         return value
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
