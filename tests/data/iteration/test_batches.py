@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aktis.data._blocks import ITEM
 from aktis.data._iteration.batcher import chunks
-from aktis.data._iteration.methods import Iterable
+from aktis.data._iteration.methods import BatchSource
 from aktis.data._iteration.shuffle import local_shuffle
 
 
@@ -50,7 +50,7 @@ class Handles:
         self.closed += 1
 
 
-class Source(Iterable):
+class Source(BatchSource):
     def __init__(self, blocks: list[Any]) -> None:
         self.blocks = blocks
         self.passes: list[Handles] = []

@@ -11,7 +11,7 @@ import pytest
 from tests.data.iteration.test_batches import Source, numbers, threads
 
 from aktis.data._blocks import ITEM, from_batch
-from aktis.data._iteration.methods import Iterable
+from aktis.data._iteration.methods import BatchSource
 from aktis.data.collate_fn import ArrowBatchCollateFn, NumpyBatchCollateFn, PandasBatchCollateFn
 from aktis.data.exceptions import BatchTypeError
 
@@ -100,7 +100,7 @@ def test_a_device_gets_all_tensors_of_nested_results() -> None:
 # -- to_torch -----------------------------------------------------------------------------------
 
 
-def pairs(source: Iterable, **arguments: Any) -> list[Any]:
+def pairs(source: BatchSource, **arguments: Any) -> list[Any]:
     return list(source.to_torch(**arguments))
 
 

@@ -58,8 +58,15 @@ class DatasetContext:
     on_unreadable_file: Literal["raise", "skip"] = "raise"
     max_errored_blocks: int = 0  # so many blocks may fail and be left out; -1: any number
     actor_task_retry_on_errors: bool = False
-    retried_io_errors: tuple[str, ...] = ("Connection reset", "Timeout", "SlowDown", "Service Unavailable", "temporarily")
+    retried_io_errors: tuple[str, ...] = (
+        "Connection reset",
+        "Timeout",
+        "SlowDown",
+        "Service Unavailable",
+        "temporarily",
+    )
     io_retries: int = 5
+    split_timeout_s: float = 600.0  # how long consumers of a streaming_split wait for one that does not take part
     execution_options: ExecutionOptions = field(default_factory=ExecutionOptions)
 
     _current: ClassVar[DatasetContext | None] = None

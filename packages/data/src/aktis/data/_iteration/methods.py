@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROWS_AT_A_TIME = 4096  # converted to Python objects in one call
 
 
-class Iterable:
+class BatchSource:
     """Iteration, whatever the blocks come from."""
 
     _last_iteration: IterationStats | None = None

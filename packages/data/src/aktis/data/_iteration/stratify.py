@@ -15,11 +15,11 @@ from aktis.data._iteration.splitting import test_rows
 from aktis.data.exceptions import SchemaError
 
 
-def quotas(counts: np.ndarray, wanted: int) -> np.ndarray:
+def quotas(counts: np.ndarray[Any, Any], wanted: int) -> np.ndarray[Any, Any]:
     """How many rows of each class are for testing: in proportion, rounded so that the sum is ``wanted`` (the largest
     remainders are rounded up, among equal ones those of larger classes)."""
     ideal = counts * (wanted / max(1, counts.sum()))
-    result = np.floor(ideal + 1e-9).astype(np.int64)
+    result: np.ndarray[Any, Any] = np.floor(ideal + 1e-9).astype(np.int64)
     order = np.lexsort((-counts, -(ideal - result)))
     result[order[: wanted - result.sum()]] += 1
     return result
@@ -65,7 +65,9 @@ class StratifiedSplit(Exchange):
             return [block, block]
         counts = np.bincount(codes, minlength=len(classes))
         order = np.argsort(codes, kind="stable")
-        from_end = np.empty(len(codes), dtype=np.int64)  # 0 for the last row of a class in this block
+        from_end: np.ndarray[Any, Any] = np.empty(
+            len(codes), dtype=np.int64
+        )  # 0 for the last row of a class in this block
         from_end[order] = np.cumsum(counts)[codes[order]] - 1 - np.arange(len(codes))
         testing = from_end < plan.state[index][codes]
         return [block.filter(pa.array(~testing)), block.filter(pa.array(testing))]
@@ -74,7 +76,7 @@ class StratifiedSplit(Exchange):
         blocks = [block for block in parts[0] if block.num_rows]
         yield from blocks or [slice_rows(block, 0, 0) for block in parts[0][:1]]
 
-    def _classes(self, block: Block) -> tuple[pa.Array, np.ndarray]:
+    def _classes(self, block: Block) -> tuple[pa.Array, np.ndarray[Any, Any]]:
         """Distinct values in order of appearance, and the number of its value for each row."""
         if not block.num_rows:
             return pa.nulls(0), np.empty(0, dtype=np.int64)

@@ -12,13 +12,13 @@ from aktis.data._iteration.engine import BatchSpec
 from aktis.data._iteration.torch_batches import PairFormat
 
 if TYPE_CHECKING:
-    from aktis.data._iteration.methods import Iterable
+    from aktis.data._iteration.methods import BatchSource
 
 
 class TorchDataset(IterableDataset):  # type: ignore[misc]
     """Pairs of (features, label), a batch each. Each loop over it is a new pass."""
 
-    def __init__(self, source: Iterable, spec: BatchSpec, form: PairFormat) -> None:
+    def __init__(self, source: BatchSource, spec: BatchSpec, form: PairFormat) -> None:
         super().__init__()
         self._source = source
         self._spec = spec
