@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -11,8 +12,11 @@ from aktis.data._blocks.schemas import kind_of
 from aktis.data._blocks.types import Block
 from aktis.data._transforms._base import TaskContext, Transform
 from aktis.data.exceptions import SchemaError
-from aktis.data.expressions import AliasExpr, ColumnExpr, Expr
+from aktis.data.expressions import ColumnExpr, Expr
 from aktis.data.expressions._evaluation import Evaluation, no_such_column, shared_nodes
+
+if TYPE_CHECKING:
+    from aktis.data._plan.logical import Project
 
 
 class ProjectTransform(Transform):
@@ -45,6 +49,11 @@ class ProjectTransform(Transform):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise SchemaError(f"The column names {twice} would be there more than once: each needs a name of its own")
+
+    @classmethod
+    def of(cls, node: Project) -> ProjectTransform:
+        """What carries out a logical operator. Made anew for each execution."""
+        return cls(node.columns, node.keep, node.drop, node.missing_ok)
 
     def setup(self) -> None:
         """Make the instances of callable classes."""
@@ -88,11 +97,10 @@ class ProjectTransform(Transform):
 
     def _arranged(self, block: Block, computed: dict[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
         """Kept and computed columns in output order."""
-        renamed = {
-            expr.name: new
-            for new, expr in self._columns
-            if isinstance(expr, ColumnExpr) and expr.name in self._drop and new not in block.schema.names
-        }
+        renamed: dict[str, str] = {}
+        for new, expr in self._columns:
+            if isinstance(expr, ColumnExpr) and expr.name in self._drop and new not in block.schema.names:
+                renamed.setdefault(expr.name, new)
         result: dict[str, pa.ChunkedArray] = {}
         for name, column in zip(block.schema.names, block.columns):
             if name in renamed:
@@ -113,11 +121,6 @@ def prepare(expr: Expr) -> None:
     setup = getattr(expr, "setup", None)
     if setup is not None:
         setup()
-
-
-def is_rename(expr: Expr) -> bool:
-    """Whether an expression is a column as it is, maybe with another name."""
-    return isinstance(expr, ColumnExpr) or (isinstance(expr, AliasExpr) and isinstance(expr.expr, ColumnExpr))
 
 
 def _table(columns: dict[str, pa.ChunkedArray], block: Block) -> Block:

@@ -40,7 +40,7 @@ from aktis.data.expressions._generated import (
     random,
     uuid,
 )
-from aktis.data.expressions._parse import ArrowExpr, to_expr
+from aktis.data.expressions._parse import ArrowExpr, named, parse, to_expr
 from aktis.data.expressions._udf import UDFExpr, pyarrow_udf, udf
 
 __all__ = [
@@ -68,6 +68,8 @@ __all__ = [
     "least",
     "lit",
     "monotonically_increasing_id",
+    "named",
+    "parse",
     "pyarrow_udf",
     "random",
     "star",

@@ -43,6 +43,9 @@ class Evaluation:
     first_row: int = 0  # rows of the task's blocks before this one
     seed: int = 0  # of this execution, for what draws random numbers and has no seed of its own
     shared: frozenset[int] = frozenset()
+    only_types: bool = (
+        False  # nobody looks at values: functions without a declared type need not, and shall not, be called
+    )
     memo: dict[int, Value] = field(default_factory=dict)
 
     @property

@@ -112,7 +112,7 @@ class Expr(ABC):
     def get_type(self, schema: pa.Schema) -> pa.DataType | None:
         """The type of the result for blocks of this schema. None: it cannot be said, or the expression does not suit."""
         try:
-            return Evaluation(schema.empty_table()).value(self).type
+            return Evaluation(schema.empty_table(), only_types=True).value(self).type
         except Exception:
             return None
 

@@ -88,6 +88,24 @@ def to_expr(value: Any) -> Expr:
     )
 
 
+def parse(text: str) -> Expr:
+    """The expression that a string such as ``"fare > 10 and tip < 2"`` stands for: see :func:`to_expr`."""
+    return _Parser(text).parse()
+
+
+def named(value: Any) -> tuple[str, Expr]:
+    """A column of a projection: its name, and how it is computed. ``value``: a name, or an expression with a name.
+
+    Raises ValueError for an expression that has none: give it one with ``.alias(name)``.
+    """
+    expr = col(value) if isinstance(value, str) else value
+    if not isinstance(expr, Expr):
+        raise TypeError(f"A column is a name, or an expression such as (col('a') + 1).alias('b'), not {value!r}")
+    if expr.name is None:
+        raise ValueError(f"{expr!r} has no name of its own: give it one with .alias('name')")
+    return expr.name, expr.unalias()
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text

@@ -85,8 +85,12 @@ class UDFExpr(Expr):
 
     def _compute(self, evaluation: Evaluation) -> Value:
         rows = evaluation.num_rows
-        if rows == 0 and self.return_type is not None:
-            return pa.array([], self.return_type)
+        if rows == 0:  # functions of users need not know what to do with nothing
+            if evaluation.only_types and self.return_type is None:
+                raise TypeError(
+                    f"the function {self.function_name!r} does not say what it returns: give it a return_dtype"
+                )
+            return pa.array([], self.return_type or pa.null())
         args = [self._argument(e, evaluation) for e in self.args]
         kwargs = {name: self._argument(e, evaluation) for name, e in self.kwargs}
         function = self.fn.get() if isinstance(self.fn, LazyInstance) else self.fn
