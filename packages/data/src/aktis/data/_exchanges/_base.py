@@ -32,6 +32,8 @@ class Exchange(ABC):
     name: str
     num_inputs: int = 1
     needs_sample: bool = False
+    preserves_rows: bool = False  # gives exactly the rows that it gets, in any order: filters may go below it
+    columns_needed: tuple[str, ...] | None = None  # by the operation itself; None: all of them
 
     def early_plan(self, num_tasks: int, size_bytes: int | None) -> ExchangePlan | None:
         """A plan before any input is there, where none of it matters: ``partition`` then runs in the task that makes
@@ -70,6 +72,7 @@ class Rearrangement(ABC):
 
     name: str
     num_inputs: int = 1
+    preserves_rows: bool = False  # gives exactly the rows that it gets, in any order: filters may go below it
 
     @abstractmethod
     def recipes(self, inputs: Sequence[Sequence[BlockMetadata]]) -> list[list[Piece]]:

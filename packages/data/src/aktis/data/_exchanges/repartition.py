@@ -45,6 +45,7 @@ class Repartition(Rearrangement):
     """
 
     name = "Repartition"
+    preserves_rows = True
 
     def __init__(self, num_blocks: int | None = None, *, target_num_rows_per_block: int | None = None) -> None:
         if (num_blocks is None) == (target_num_rows_per_block is None):
@@ -71,6 +72,7 @@ class RandomizeBlockOrder(Rearrangement):
     """The same blocks in a random order: cheap, as no row moves."""
 
     name = "RandomizeBlockOrder"
+    preserves_rows = True
 
     def __init__(self, seed: int | None = None) -> None:
         self._entropy = draw_seed() if seed is None else int(seed) % (1 << 64)

@@ -40,6 +40,9 @@ class RandomShuffle(Exchange):
         target_bytes: Size of a partition, and about that of a block.
     """
 
+    preserves_rows = True
+    columns_needed = ()
+
     def __init__(
         self,
         seed: int | None = None,

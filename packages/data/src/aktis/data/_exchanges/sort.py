@@ -40,6 +40,7 @@ class Sort(Exchange):
     """
 
     needs_sample = True
+    preserves_rows = True
 
     def __init__(
         self,
@@ -51,6 +52,8 @@ class Sort(Exchange):
     ) -> None:
         self.name = "Sort"
         self._keys = tuple(keys)
+        names = [key.by for key in keys if isinstance(key.by, str)]
+        self.columns_needed = tuple(names) if len(names) == len(self._keys) else None
         self._descending = [key.descending for key in keys]
         self._boundaries = list(boundaries) if boundaries else None
         self._use_polars = use_polars

@@ -71,7 +71,14 @@ class ProjectTransform(Transform):
 
     def apply(self, block: Block, task: TaskContext | None = None, first_row: int = 0) -> Block:
         """The projection of one block."""
-        evaluation = Evaluation(block, task, first_row, self._seed, self._shared)
+        return self._projected(Evaluation(block, task, first_row, self._seed, self._shared))
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """Of the output for blocks of this schema. Raises what :meth:`apply` would, and TypeError for unknown types."""
+        return self._projected(Evaluation(schema.empty_table(), shared=self._shared, only_types=True)).schema
+
+    def _projected(self, evaluation: Evaluation) -> Block:
+        block = evaluation.block
         known = set(block.schema.names)
         computed: dict[str, pa.ChunkedArray] = {}
         for name, expr in self._columns:
