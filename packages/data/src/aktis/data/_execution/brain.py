@@ -28,6 +28,7 @@ from aktis.data._execution.states import (
     LimitState,
     MapState,
     OperatorState,
+    Phase,
     RearrangeState,
     SourceState,
     UnionState,
@@ -267,7 +268,7 @@ class Brain:
 
     def _feeds_store(self, state: OperatorState) -> bool:
         """Whether what it puts out waits where it can be spilled."""
-        if isinstance(state, ExchangeState) and state.expected_output() == 0:
+        if isinstance(state, ExchangeState) and state.phase is not Phase.COMBINE:
             return True
         below = self._below.get(state.index)
         return below is not None and self.states[below[0]].is_barrier

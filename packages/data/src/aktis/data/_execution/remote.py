@@ -38,8 +38,11 @@ class _Running:
 class RemoteLauncher:
     """Turns tasks into calls, and what comes back into events."""
 
-    def __init__(self, programs: Mapping[int, Program], remote_args: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, programs: Mapping[int, Program], remote_args: Mapping[int, Mapping[str, Any]], *, crowded: bool = False
+    ) -> None:
         self._programs = programs
+        self._crowded = crowded  # actors may take all CPUs: tasks must not wait for one
         self._remote_args = remote_args
         self._shared: dict[Any, Shared] = {}
         self._plans: list[ExchangePlan] = []  # keeps their ids unique while we live
@@ -48,7 +51,6 @@ class RemoteLauncher:
         self._by_task: dict[int, _Running] = {}
         self._actors: dict[tuple[int, int], Any] = {}
         self._starting: dict[Any, tuple[int, int]] = {}  # by the reference of ready()
-        self._lost: list[Event] = []
 
     # -- starting -----------------------------------------------------------------------------
 
@@ -77,6 +79,7 @@ class RemoteLauncher:
                 generator = self._call(worker.run_partition, task, *arguments, *refs)
             else:
                 generator = self._call(worker.run_combine, task, program, plan, task.seq, task.layout, rows, *refs)
+        task.origin = next((m.origin for m in metadata if m.origin), task.read.metadata.origin if task.read else "")
         task.inputs = []  # core keeps them until the task is over, and lets go of them then
         running = _Running(task, generator)
         self._running[generator] = running
@@ -95,7 +98,7 @@ class RemoteLauncher:
         key = (function, task.op, task.num_cpus)
         remote = self._functions.get(key)
         if remote is None:
-            options = {"max_retries": TASK_RETRIES, **self._remote_args.get(task.op, {}), "num_cpus": task.num_cpus}
+            options = {"max_retries": TASK_RETRIES, **self._remote_args.get(task.op, {}), "num_cpus": 0 if self._crowded else task.num_cpus}
             options["num_returns"] = "streaming"
             options["name"] = self._programs[task.op].operator
             if task.kind is not Kind.PARTITION:
@@ -142,7 +145,9 @@ class RemoteLauncher:
 
     def _actor_ready(self, ref: Any) -> Event:
         op, actor = self._starting.pop(ref)
-        aktis.get(ref)  # raises what the constructor raised
+        error = aktis.get(ref)
+        if error is not None:
+            raise error
         return ActorReady(op, actor)
 
     def _advance(self, running: _Running) -> list[Event]:
@@ -168,7 +173,7 @@ class RemoteLauncher:
                 raise
         except Exception as error:
             self._forget(running)
-            return [Failed(task, error)]
+            return [Failed(task, self._named(task, error))]
         if isinstance(described, BlockFailure):
             if not described.task_goes_on:
                 self._forget(running)
@@ -183,6 +188,13 @@ class RemoteLauncher:
         metadata: list[BlockMetadata] = aktis.get(ref)
         self._forget(running)
         return [Done(running.task, [BlockHandle(r, m) for r, m in zip(running.collected, metadata)])]
+
+    def _named(self, task: Task, error: Exception) -> Exception:
+        """An error of the system (a worker that died again and again), with the operator that it hit."""
+        if isinstance(error, aktis.exceptions.AktisError) and error.args and isinstance(error.args[0], str):
+            where = f" (data: {task.origin})" if task.origin else ""
+            error.args = (f"{self._programs[task.op].operator}{where}: {error.args[0]}", *error.args[1:])
+        return error
 
     def _forget(self, running: _Running) -> None:
         self._running.pop(running.generator, None)

@@ -5,6 +5,7 @@ Not for several threads at once; :mod:`aktis.data._execution.stream` sees to tha
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from aktis.data._execution.statistics import ExecutionStats
 from aktis.data._execution.tasks import CancelTask, Event, Failed, Output, StartActor, StopActor, Task
 from aktis.data._plan.physical import ExchangeOp, MapOp, PhysicalOperator, RearrangeOp, topological
 from aktis.data.context import DatasetContext
+from aktis.data.exceptions import TooManyErroredBlocksError
 
 if TYPE_CHECKING:
     from aktis.data._exchanges._base import ExchangePlan
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from aktis.data._execution.remote import RemoteLauncher
     from aktis.data.datasource._base import Reader, ReadTask
 
+logger = logging.getLogger(__name__)
+
+SHOWN_ERRORS = 5  # failures of single blocks that are logged; the statistics count all of them
 PROGRESS_INTERVAL = 0.2  # seconds
 SHORT_WAIT = 0.1  # seconds until we look again whether the consumer has made room
 
@@ -85,7 +90,21 @@ class Runner:
                 self.stats.record(event.task.op, event.handle.metadata)
             elif isinstance(event, Failed):
                 self.stats.record_error(event.task.op)
+                self._note_error(event.error)
             self.brain.handle(event)
+
+    def _note_error(self, error: BaseException) -> None:
+        allowed = self._context.max_errored_blocks
+        if allowed == 0:
+            return
+        if len(self.brain.errored) < SHOWN_ERRORS:
+            logger.warning("A block is left out, because its making failed: %s", str(error).partition("\n")[0])
+        if 0 < allowed <= len(self.brain.errored):
+            many = TooManyErroredBlocksError(
+                f"{len(self.brain.errored) + 1} blocks failed, and max_errored_blocks={allowed} allows no more. The last one: {error}"
+            )
+            many.__cause__ = error
+            self.brain.failure = self.brain.failure or many
 
     def pending(self) -> bool:
         """Whether anything is under way that will end in an event."""
@@ -111,8 +130,9 @@ class Runner:
 
             session.ensure()
             remote_args = {i: _remote_args(op) for i, op in enumerate(self._operators)}
-            self._remote = RemoteLauncher(self._programs, remote_args)
             self.brain.limits = session.remote_limits(self._context)
+            crowded = _pool_cpus(self._operators) > self.brain.limits.cpus - 1
+            self._remote = RemoteLauncher(self._programs, remote_args, crowded=crowded)
         return self._remote
 
     def _cancel(self, task: Task) -> None:
@@ -236,6 +256,16 @@ def _program(op: PhysicalOperator, context: DatasetContext) -> Program:
     elif isinstance(op, RearrangeOp):
         program.rearrangement = op.rearrangement
     return program
+
+
+def _pool_cpus(operators: Sequence[PhysicalOperator]) -> float:
+    """CPUs that actor pools may come to hold, where users asked for CPUs."""
+    total = 0.0
+    for op in operators:
+        if isinstance(op, MapOp) and op.compute.pool_size is not None:
+            least, most = op.compute.pool_size
+            total += float(op.compute.remote_args.get("num_cpus", 0)) * (least if most is None else most)
+    return total
 
 
 def _remote_args(op: PhysicalOperator) -> dict[str, Any]:

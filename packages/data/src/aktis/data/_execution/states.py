@@ -418,10 +418,10 @@ class ExchangeState(OperatorState):
     def _combine(self, task_id: int) -> Task:
         assert self.plan is not None
         p = self._next_partition
+        expected = self.expected_output() if not self.plan.whole_blocks else 0
         self._next_partition += 1
         inputs: list[BlockHandle] = []
         layout = []
-        expected = self.expected_output() if not self.plan.whole_blocks else 0
         for port, blocks in enumerate(self._parts):
             if self.plan.whole_blocks:
                 chosen = self._inputs[port]

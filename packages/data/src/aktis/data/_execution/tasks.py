@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Union
 
@@ -37,6 +37,7 @@ class Task:
     actor: int | None = None
     expected_bytes: int = 0  # of what it will put out
     num_cpus: float = 1.0
+    origin: str = ""  # where its data comes from, for messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,4 @@ class ActorReady:
     actor: int
 
 
-@dataclass(frozen=True, slots=True)
-class ActorLost:
-    op: int
-    actor: int
-    error: BaseException
-    tasks: tuple[Task, ...] = field(default=())  # that it had not finished
-
-
-Event = Union[Output, Done, Failed, ActorReady, ActorLost]
+Event = Union[Output, Done, Failed, ActorReady]

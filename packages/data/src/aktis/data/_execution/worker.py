@@ -6,14 +6,18 @@ the reference only when the key is not known yet.
 
 from __future__ import annotations
 
+import pickle
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
+
+import cloudpickle
 
 import aktis
 from aktis.data._blocks.types import Block, BlockMetadata
 from aktis.data._execution import chain
 from aktis.data._execution.chain import BlockFailure, Made, Program
+from aktis.data.exceptions import user_function_error
 
 if TYPE_CHECKING:
     from aktis.data._exchanges._base import ExchangePlan, Piece
@@ -48,10 +52,21 @@ def _items(outputs: Iterator[Union[Made, BlockFailure]]) -> Iterator[Any]:
     for output in outputs:
         if isinstance(output, BlockFailure):
             yield None
-            yield output
+            yield BlockFailure(_sendable(output.error), output.task_goes_on)
         else:
             yield output[0]
             yield output[1]
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """The error, or if it (or its cause) cannot be pickled, one that says the same."""
+    try:
+        pickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        described = user_function_error(str(error), None)
+        described.__dict__.update({key: value for key, value in vars(error).items() if isinstance(value, str)})
+        return described
+    return error
 
 
 def run_chain(
@@ -102,9 +117,13 @@ class MapActor:
     def __init__(self, program: Program) -> None:
         self._program = program
 
-    def ready(self) -> None:
-        """Build the instances now, so that errors of constructors come up early."""
-        self._program.set_up()
+    def ready(self) -> BaseException | None:
+        """Build the instances now, so that errors of constructors come up early: they are returned, not raised."""
+        try:
+            self._program.set_up()
+        except Exception as error:
+            return _sendable(error)
+        return None
 
     def run(
         self, index: int, read: ReadTask | None, metadata: list[BlockMetadata], rows: list[Rows], *blocks: Block

@@ -56,7 +56,11 @@ class UserFunction:
             return
         call = self._function
         if self.is_class:
-            call = call(*_fetched(self._constructor_args), **_fetched_dict(self._constructor_kwargs))
+            try:
+                call = call(*_fetched(self._constructor_args), **_fetched_dict(self._constructor_kwargs))
+            except Exception as error:
+                text = f"the constructor of {self.name} raised {type(error).__name__}: {error}\n{_user_frames(error)}"
+                raise user_function_error(text, error, function=self.name) from error
         if self._args or self._kwargs:
             call = _with_arguments(call, _fetched(self._args), _fetched_dict(self._kwargs))
         self._call = call
