@@ -173,7 +173,7 @@ class BlockBuilder:
 
     def num_rows(self) -> int:
         """How many rows there are by now."""
-        return len(self._rows) + sum(block.num_rows for block in self._blocks)
+        return len(self._rows) + sum(int(block.num_rows) for block in self._blocks)
 
     def get_estimated_memory_usage(self) -> int:
         """Bytes that the block would take."""

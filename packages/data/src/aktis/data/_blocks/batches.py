@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from aktis.data._blocks.convert import rows_only
 from aktis.data._blocks.objects import encode_objects, is_object
 from aktis.data._blocks.rows import from_rows, to_rows
 from aktis.data._blocks.schemas import kind_of
-from aktis.data._blocks.tensors import can_be_tensor, fixed_tensors, is_tensor, object_array, tensors_to_numpy
+from aktis.data._blocks.tensors import Array, can_be_tensor, fixed_tensors, is_tensor, object_array, tensors_to_numpy
 from aktis.data._blocks.types import ROWS, TENSOR, Block
 from aktis.data._blocks.values import to_list, value_column
 from aktis.data.exceptions import BatchTypeError
@@ -46,7 +46,7 @@ def from_batch(batch: Any) -> Block:
     if isinstance(batch, Mapping):
         return _from_dict(batch)
     library = type(batch).__module__.partition(".")[0]
-    if library == "polars" and hasattr(batch, "to_arrow"):
+    if library == "polars":
         return _from_polars(batch)
     import pandas as pd
 
@@ -65,7 +65,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _from_array(batch: np.ndarray[Any, Any]) -> Block:
+def _from_array(batch: Array) -> Block:
     if batch.ndim == 0:
         raise BatchTypeError(
             f"a batch that is an array needs an axis for its rows, but got the zero-dimensional {batch!r}"
@@ -73,10 +73,10 @@ def _from_array(batch: np.ndarray[Any, Any]) -> Block:
     return pa.table({TENSOR: array_column(batch)})
 
 
-def array_column(values: np.ndarray[Any, Any], *, tensor: bool = True) -> pa.Array | pa.ChunkedArray:
+def array_column(values: Any, *, tensor: bool = True) -> pa.Array | pa.ChunkedArray:
     """A column of an array's rows. ``tensor``: also if the array has one dimension, where rows are numbers."""
     if np.ma.isMaskedArray(values):
-        values = values.filled(np.nan) if values.dtype.kind == "f" else values.astype(object).filled(None)
+        return value_column(np.where(np.ma.getmaskarray(values), None, np.asarray(values, dtype=object)).tolist())
     if values.dtype == object:
         return value_column([*values])
     if can_be_tensor(values.dtype) and (tensor or values.ndim > 1):
@@ -113,10 +113,10 @@ def _dict_column(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
     if isinstance(values, np.ndarray):
         if values.ndim:
             return array_column(values, tensor=False)
-    elif isinstance(values, (list, tuple)):
-        return value_column(values)
     elif isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
+    elif isinstance(values, Sequence) and not isinstance(values, (str, bytes, bytearray, memoryview)):
+        return value_column(values if isinstance(values, (list, tuple)) else list(values))
     else:
         library = type(values).__module__.partition(".")[0]
         if library in ("pandas", "aktis") and hasattr(values, "dtype") and hasattr(values, "isna"):
@@ -124,7 +124,7 @@ def _dict_column(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
         if library == "polars" and hasattr(values, "to_arrow"):
             return values.to_arrow()
         if library == "torch" and hasattr(values, "detach"):
-            return _dict_column(name, values.detach().cpu().numpy())
+            return _dict_column(name, values.detach().cpu().numpy())  # also from an accelerator, or with a gradient
         if not isinstance(values, (str, bytes, np.generic)) and hasattr(values, "__array__") and np.ndim(values):
             return array_column(np.asarray(values), tensor=False)
     raise BatchTypeError(
@@ -133,11 +133,11 @@ def _dict_column(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
 
 
 def _from_polars(frame: Any) -> Block:
-    if not hasattr(frame, "columns"):
-        raise BatchTypeError(f"a batch must be {_ALLOWED}, but got a polars {type(frame).__name__}")
-    if hasattr(frame, "collect"):
+    if hasattr(frame, "collect"):  # lazy
         frame = frame.collect()
-    return frame.to_arrow()
+    if not hasattr(frame, "columns"):
+        raise BatchTypeError(f"a batch must be {_ALLOWED}, but got {_described(frame)}")
+    return frame.to_arrow() if frame.columns else pa.table({})
 
 
 def _from_pandas(frame: Any) -> Block:
@@ -206,7 +206,7 @@ def to_batch(block: Block, batch_format: str | None, *, copy: bool = True) -> An
     )
 
 
-def column_to_numpy(column: pa.ChunkedArray, *, copy: bool = False) -> np.ndarray[Any, Any]:
+def column_to_numpy(column: pa.ChunkedArray, *, copy: bool = False) -> Array:
     """An array of a column's values. Tensors: one array, or an object array of arrays where shapes differ."""
     kind = column.type
     if is_tensor(kind):
@@ -223,7 +223,7 @@ def column_to_numpy(column: pa.ChunkedArray, *, copy: bool = False) -> np.ndarra
     return writable(array) if copy else array
 
 
-def writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def writable(array: Array) -> Array:
     """The array, copied if it is read-only.
 
     Large copies are in memory of Arrow's pool: it keeps freed memory for the next batch, where numpy would give it back to the
@@ -232,8 +232,9 @@ def writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.flags.writeable:
         return array
     if array.nbytes < 1 << 16 or array.dtype == object or not array.flags.c_contiguous:
-        return array.copy()
-    result = np.frombuffer(pa.allocate_buffer(array.nbytes), array.dtype).reshape(array.shape)
+        copied: Array = array.copy()
+        return copied
+    result: Array = np.frombuffer(pa.allocate_buffer(array.nbytes), array.dtype).reshape(array.shape)
     np.copyto(result, array)
     return result
 

@@ -48,7 +48,11 @@ def from_rows(rows: Sequence[Any]) -> Block:
 def _from_mappings(rows: Sequence[Any], first: Mapping[Any, Any]) -> Block:
     names = list(first)
     if len(rows) > 2 * _SLICE and names:
-        slices = [_from_mappings(rows[i : i + _SLICE], first) for i in range(0, len(rows), _SLICE)]
+        try:
+            slices = [_from_mappings(rows[i : i + _SLICE], first) for i in range(0, len(rows), _SLICE)]
+        except SchemaError:
+            _check_mappings(rows)  # so that the row's number is the one in the whole list
+            raise
         if all(block.schema.equals(slices[0].schema) for block in slices):
             return combined(pa.concat_tables(slices))
     # All rows have each key of the first one, and together no more than that: so the keys of all are equal.

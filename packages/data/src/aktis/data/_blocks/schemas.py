@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from aktis.data._blocks.objects import OBJECT, is_object
 from aktis.data._blocks.types import ITEM, ROWS, TENSOR, Kind
 from aktis.data._blocks.unify import Incompatible, join, join_items
 from aktis.data.exceptions import SchemaError
@@ -72,9 +73,7 @@ def _all_null(schemas: list[pa.Schema]) -> pa.Schema:
 
 
 def _unify(schemas: list[pa.Schema], *, items: bool) -> pa.Schema:
-    merge = join_items if items else join
-    fields: dict[str, pa.Field] = {}
-    count: dict[str, int] = {}
+    found: dict[str, list[pa.Field]] = {}
     for schema in schemas:
         if len(set(schema.names)) < len(schema):
             twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
@@ -82,19 +81,26 @@ def _unify(schemas: list[pa.Schema], *, items: bool) -> pa.Schema:
                 f"columns must have different names, but there are several of {', '.join(map(repr, twice))}"
             )
         for field in schema:
-            name = field.name
-            count[name] = count.get(name, 0) + 1
-            known = fields.get(name)
-            if known is None or known.equals(field):
-                fields.setdefault(name, field)
-                continue
-            try:
-                fields[name] = pa.field(name, merge(known.type, field.type), known.nullable or field.nullable)
-            except Incompatible:
-                raise SchemaError(
-                    f"column {name!r} is {known.type} in some blocks and {field.type} in others, and no type holds the values "
-                    "of both: cast one of them where the blocks are made"
-                ) from None
-    return pa.schema(
-        [f if count[name] == len(schemas) else f.with_nullable(True) for name, f in fields.items()]
-    ).remove_metadata()
+            found.setdefault(field.name, []).append(field)
+    fields = []
+    for name, versions in found.items():
+        everywhere = len(versions) == len(schemas)
+        nullable = not everywhere or any(field.nullable for field in versions)
+        fields.append(pa.field(name, _join_all(name, [field.type for field in versions], items), nullable))
+    return pa.schema(fields)
+
+
+def _join_all(name: str, types: list[pa.DataType], items: bool) -> pa.DataType:
+    # Objects first: beside them types fit that would not fit each other, in whatever order they come.
+    if any(map(is_object, types)):
+        return OBJECT
+    result = types[0]
+    for other in types[1:]:
+        try:
+            result = join_items(result, other) if items else join(result, other)
+        except Incompatible:
+            raise SchemaError(
+                f"column {name!r} is {result} in some blocks and {other} in others, and no type holds the values of both: "
+                "cast one of them where the blocks are made"
+            ) from None
+    return result

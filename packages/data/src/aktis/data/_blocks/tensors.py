@@ -231,7 +231,7 @@ def _to_numpy(values: pa.Array) -> Array:
 
 
 def _fixed_to_numpy(column: pa.ExtensionArray) -> Array:
-    rows = _to_numpy(_fixed_values(column)).reshape(len(column), *column.type.shape)
+    rows: Array = _to_numpy(_fixed_values(column)).reshape(len(column), *column.type.shape)
     order = column.type.permutation
     if order is not None:
         rows = rows.transpose(0, *(i + 1 for i in order))

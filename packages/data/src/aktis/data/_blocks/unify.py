@@ -101,9 +101,7 @@ def _is_string(t: pa.DataType) -> bool:
 
 
 def _is_binary(t: pa.DataType) -> bool:
-    return bool(
-        pat.is_binary(t) or pat.is_large_binary(t) or pat.is_binary_view(t) or pat.is_fixed_size_binary(t)
-    ) and not (pat.is_decimal(t))
+    return bool(pat.is_binary(t) or pat.is_large_binary(t) or pat.is_binary_view(t) or pat.is_fixed_size_binary(t))
 
 
 def _binaries(a: pa.DataType, b: pa.DataType) -> pa.DataType:

@@ -193,6 +193,8 @@ def _inferred(values: Sequence[Any], kinds: set[type]) -> pa.Array | pa.ChunkedA
     kind = next(iter(kinds))
     if issubclass(kind, (set, frozenset)):
         return encode_objects(values)
+    if kind is datetime.datetime and len({value.tzinfo is None for value in values if value is not None}) > 1:
+        return encode_objects(values)
     if kind.__module__.startswith("pandas"):
         import pandas as pd
 

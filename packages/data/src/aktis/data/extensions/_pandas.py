@@ -47,7 +47,7 @@ class TensorDtype(ExtensionDtype):  # type: ignore[misc]
         return None in self._shape
 
     @property
-    def type(self) -> type:
+    def type(self) -> Any:
         return TensorArrayElement
 
     @property
@@ -150,7 +150,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _as_array(tensor: Array, dtype: Any, copy: bool | None) -> Array:
-    result = tensor if dtype is None else tensor.astype(dtype, copy=False)
+    result: Array = tensor if dtype is None else tensor.astype(dtype, copy=False)
     return result.copy() if copy and result is tensor else result
 
 
@@ -159,7 +159,7 @@ def _stacked(values: Iterable[Any]) -> Array:
     arrays = [None if _is_missing(value) else np.asarray(_unwrapped(value)) for value in values]
     first = arrays[0] if arrays else np.empty(0)
     if first is not None and all(array is not None and array.shape == first.shape for array in arrays):
-        return np.stack(arrays) if arrays else np.empty((0,))  # type: ignore[arg-type]
+        return np.stack(arrays) if arrays else np.empty((0,))
     return object_array(arrays)
 
 
@@ -188,7 +188,7 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
 
     @property
     def _is_variable(self) -> bool:
-        return self._tensor.dtype == object
+        return bool(self._tensor.dtype == object)
 
     # ---- what every extension array must have
 
@@ -223,18 +223,19 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
     @property
     def nbytes(self) -> int:
         if self._is_variable:
-            return self._tensor.nbytes + sum(array.nbytes for array in self._tensor if array is not None)
-        return self._tensor.nbytes
+            return int(self._tensor.nbytes + sum(array.nbytes for array in self._tensor if array is not None))
+        return int(self._tensor.nbytes)
 
     @property
     def numpy_shape(self) -> tuple[int, ...]:
         """Shape of the array of all rows."""
-        return self._tensor.shape
+        return tuple(self._tensor.shape)
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """Dtype of the array of all rows; object if their shapes differ."""
-        return self._tensor.dtype
+        dtype: np.dtype[Any] = self._tensor.dtype
+        return dtype
 
     def __len__(self) -> int:
         return len(self._tensor)
@@ -283,7 +284,7 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
     def isna(self) -> Array:
         """Rows without an array, or whose elements are all NaN."""
         if self._is_variable:
-            return np.fromiter((array is None for array in self._tensor), bool, len(self))
+            return np.array([array is None for array in self._tensor], bool)
         if self._tensor.dtype.kind != "f":
             return np.zeros(len(self), bool)
         flat = self._tensor.reshape(len(self), -1) if self._tensor.size else np.zeros((len(self), 1), np.float64)
