@@ -263,7 +263,7 @@ def test_statistics() -> None:
     source = Source(numbers([10, 10]))
     for _ in source.iter_batches(batch_size=8):
         pass
-    stats = source._last_iteration
+    stats = source._iteration_stats
     assert stats is not None and (stats.rows, stats.batches, stats.blocks) == (20, 3, 2)
     assert stats.total >= stats.user >= 0
     assert "20 rows in 3 batches from 2 blocks" in str(stats)

@@ -49,7 +49,7 @@ class WholeIterator(DatasetIterator):
         return self._dataset._open()
 
     def stats(self) -> str:
-        self._dataset._last_iteration = self._last_iteration or self._dataset._last_iteration
+        self._dataset._iteration_stats = self._iteration_stats or self._dataset._iteration_stats
         return str(self._dataset.stats())
 
     def schema(self) -> Any:

@@ -8,6 +8,8 @@
 - ``_lock`` guards the runner and its brain. The background thread gives it up while it waits for workers.
 - Without a background thread work is launched only while somebody is in ``next()``.
 - Ends: the last block, a failure, ``close()``, or the garbage collector: all of them stop what runs.
+- ``close()`` may be called from any thread. If another one is in ``next()`` without a background thread, that one stops and
+  closes the runner: at least one of the two sees what the other has set.
 """
 
 from __future__ import annotations
@@ -68,6 +70,8 @@ class BlockStream(Iterator[BlockHandle]):
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._closed = False
+        self._entered: int | None = None  # the thread that works in ``next()``
+        self._threaded = False  # the background thread closes the runner
 
     def __iter__(self) -> BlockStream:
         return self
@@ -75,20 +79,27 @@ class BlockStream(Iterator[BlockHandle]):
     def __enter__(self) -> BlockStream:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
         self.close()
 
     def __next__(self) -> BlockHandle:
-        if self._closed:
-            raise StopIteration
+        self._entered = threading.get_ident()
         try:
+            if self._closed:
+                raise StopIteration
             handle = self._from_thread() if self._thread is not None else self._here()
         except BaseException:
             self.close()
             raise
+        finally:
+            self._entered = None
+            if self._closed and not self._threaded:
+                self._runner.close()
         if handle is None:
             self.close()
             raise StopIteration
@@ -96,7 +107,7 @@ class BlockStream(Iterator[BlockHandle]):
 
     def _here(self) -> BlockHandle | None:
         runner, brain = self._runner, self._runner.brain
-        while True:
+        while not self._closed:
             handle = brain.take()
             if handle is not None and runner.is_local:
                 return handle
@@ -112,6 +123,7 @@ class BlockStream(Iterator[BlockHandle]):
                 return None
             if not brain.has_output:
                 runner.tell(runner.wait(SHORT_WAIT))
+        return None
 
     def _from_thread(self) -> BlockHandle | None:
         brain = self._runner.brain
@@ -132,6 +144,7 @@ class BlockStream(Iterator[BlockHandle]):
     # -- the background thread ------------------------------------------------------------------
 
     def _start_thread(self) -> None:
+        self._threaded = True
         loop = _Loop(self._runner, self._changed, weakref.ref(self))
         self._thread = threading.Thread(target=loop.run, name="aktis-data", daemon=True)
         self._thread.start()
@@ -145,7 +158,8 @@ class BlockStream(Iterator[BlockHandle]):
             self._changed.notify_all()
         thread, self._thread = self._thread, None
         if thread is None:
-            self._runner.close()
+            if self._entered in (None, threading.get_ident()):
+                self._runner.close()
         elif thread is not threading.current_thread():
             thread.join()  # it looks at _closed at least every SHORT_WAIT, and closes the runner
 

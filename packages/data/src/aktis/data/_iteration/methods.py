@@ -23,14 +23,14 @@ _ROWS_AT_A_TIME = 4096  # converted to Python objects in one call
 class BatchSource:
     """Iteration, whatever the blocks come from."""
 
-    _last_iteration: IterationStats | None = None
+    _iteration_stats: IterationStats | None = None
 
     @abstractmethod
     def _open(self) -> Handles:
         """Start to produce blocks for one pass."""
 
     def _new_stats(self) -> IterationStats:
-        stats = self._last_iteration = IterationStats()
+        stats = self._iteration_stats = IterationStats()
         return stats
 
     def iter_rows(self, *, prefetch_blocks: int = 0) -> Batches[Any]:

@@ -37,7 +37,7 @@ class SplitIterator(DatasetIterator):
 
     def stats(self) -> str:
         text = str(aktis.get(self._coordinator.stats.remote()))
-        return text if self._last_iteration is None else f"{text}\n\n{self._last_iteration}"
+        return text if self._iteration_stats is None else f"{text}\n\n{self._iteration_stats}"
 
     def schema(self) -> Any:
         return aktis.get(self._coordinator.schema.remote())
