@@ -13,64 +13,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.data.iteration.helpers import Source, numbers, threads
 
 from aktis.data._blocks import ITEM
 from aktis.data._iteration.batcher import chunks
-from aktis.data._iteration.methods import BatchSource
 from aktis.data._iteration.shuffle import local_shuffle
-
-
-class Handle:
-    def __init__(self, block: Any) -> None:
-        self.block = block
-
-    def load(self) -> pa.Table:
-        if isinstance(self.block, BaseException):
-            raise self.block
-        return self.block
-
-
-class Handles:
-    """Stands for an execution."""
-
-    def __init__(self, blocks: list[Any]) -> None:
-        self.left = iter(blocks)
-        self.given = 0
-        self.closed = 0
-
-    def __iter__(self) -> Handles:
-        return self
-
-    def __next__(self) -> Handle:
-        block = next(self.left)
-        self.given += 1
-        return Handle(block)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-class Source(BatchSource):
-    def __init__(self, blocks: list[Any]) -> None:
-        self.blocks = blocks
-        self.passes: list[Handles] = []
-
-    def _open(self) -> Handles:
-        self.passes.append(Handles(self.blocks))
-        return self.passes[-1]
-
-
-def numbers(sizes: list[int]) -> list[pa.Table]:
-    ends = np.cumsum([0, *sizes])
-    return [pa.table({"x": np.arange(a, b), "y": np.arange(a, b) / 2}) for a, b in zip(ends, ends[1:])]
 
 
 def tables(batches: Any) -> list[list[int]]:
     return [batch.column("x").to_pylist() for batch in batches]
-
-
-def threads() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith("aktis-data")]
 
 
 sizes = st.lists(st.integers(0, 40), max_size=12)

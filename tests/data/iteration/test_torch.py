@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.data.iteration.test_batches import Source, numbers, threads
+from tests.data.iteration.helpers import Source, numbers, threads
 
 from aktis.data._blocks import ITEM, from_batch
 from aktis.data._iteration.methods import BatchSource

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from aktis.data._blocks import Block
 from aktis.data._iteration.engine import Handles
 from aktis.data._iteration.methods import BatchSource
 
@@ -47,6 +48,9 @@ class WholeIterator(DatasetIterator):
 
     def _open(self) -> Handles:
         return self._dataset._open()
+
+    def _sample(self) -> Block | None:
+        return self._dataset._sample()
 
     def stats(self) -> str:
         self._dataset._iteration_stats = self._iteration_stats or self._dataset._iteration_stats

@@ -198,6 +198,10 @@ class Coordinator:
         """Statistics of the latest execution."""
         return str(self._dataset.stats())
 
+    def sample(self) -> Any:
+        """A block of some of the first rows."""
+        return self._dataset._sample()
+
     def schema(self) -> Any:
         return self._dataset.schema()
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aktis.data._blocks import to_rows
+from aktis.data._blocks import Block, to_rows
 from aktis.data._iteration.batcher import chunks
 from aktis.data._iteration.engine import Batches, BatchSpec, Handles, iterate, load_blocks
 from aktis.data._iteration.formats import BatchFormat
@@ -28,6 +28,14 @@ class BatchSource:
     @abstractmethod
     def _open(self) -> Handles:
         """Start to produce blocks for one pass."""
+
+    def _sample(self) -> Block | None:
+        """A block with some of the first rows, which costs no pass where a pass has a price. None: there are no rows."""
+        handles = self._open()
+        try:
+            return next((block for block in load_blocks(handles, IterationStats()) if block.num_rows), None)
+        finally:
+            handles.close()
 
     def _new_stats(self) -> IterationStats:
         stats = self._iteration_stats = IterationStats()
@@ -217,3 +225,97 @@ class BatchSource:
             unsqueeze_feature_tensors,
         )
         return TorchDataset(self, spec, form)
+
+    def iter_tf_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        prefetch_blocks: int = 0,
+        batch_size: int | None = 256,
+        dtypes: Any = None,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+    ) -> Batches[Any]:
+        """Batches of TensorFlow tensors: dicts with a tensor per column; one tensor for tensor and simple data.
+
+        A column whose rows are arrays of different shapes comes as a ragged tensor.
+
+        Args:
+            dtypes: a ``tf.DType`` for all columns, or a dict of them for some; None: what fits the data.
+
+        The others are those of :meth:`iter_batches`.
+
+        Raises:
+            BatchTypeError: while iterating, if a column holds what TensorFlow has no tensors for.
+        """
+        from aktis.data._iteration.tf_batches import import_tensorflow, to_tensors
+
+        import_tensorflow()
+        spec = BatchSpec(
+            batch_size=batch_size,
+            drop_last=drop_last,
+            prefetch_batches=prefetch_batches,
+            prefetch_blocks=prefetch_blocks,
+            shuffle_buffer=local_shuffle_buffer_size,
+            shuffle_seed=local_shuffle_seed,
+        )
+        return self._batches(spec, BatchFormat("numpy"), to_tensors(dtypes))
+
+    def to_tf(
+        self,
+        feature_columns: str | list[str],
+        label_columns: str | list[str],
+        *,
+        additional_columns: str | list[str] | None = None,
+        prefetch_batches: int = 1,
+        prefetch_blocks: int = 0,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        feature_type_spec: Any = None,
+        label_type_spec: Any = None,
+        additional_type_spec: Any = None,
+    ) -> Any:
+        """A ``tf.data.Dataset`` of (features, labels) batches, as Keras wants them.
+
+        Args:
+            feature_columns: one column gives a tensor, a list gives a dict of tensors.
+            label_columns: likewise.
+            additional_columns: likewise, as a third element, such as sample weights.
+            batch_size: rows per batch.
+            feature_type_spec: ``tf.TypeSpec`` (or dict of these) of the features, if it is not to be inferred from the first
+                rows of the data.
+            label_type_spec: of the labels.
+            additional_type_spec: of the additional columns.
+
+        The others are those of :meth:`iter_batches`.
+
+        Raises:
+            ValueError: there is no such column, or the data set is empty so that nothing can be inferred.
+        """
+        from aktis.data._iteration.tf_batches import ColumnsFormat, Selection, import_tensorflow, signature, tf_dataset
+
+        import_tensorflow()
+        selection = Selection(feature_columns, label_columns, additional_columns)
+        given = [feature_type_spec, label_type_spec]
+        given += [additional_type_spec] if additional_columns is not None else []
+        if any(spec is None for spec in given):
+            first = self._sample()
+            if first is None:
+                raise ValueError(
+                    "to_tf cannot infer types of an empty data set: give feature_type_spec and label_type_spec"
+                )
+            found = signature(first, selection)
+            given = [known if spec is None else spec for spec, known in zip(given, found)]
+        spec = BatchSpec(
+            batch_size=batch_size,
+            drop_last=drop_last,
+            prefetch_batches=prefetch_batches,
+            prefetch_blocks=prefetch_blocks,
+            shuffle_buffer=local_shuffle_buffer_size,
+            shuffle_seed=local_shuffle_seed,
+        )
+        batches = self._batches(spec, ColumnsFormat(selection.names()))
+        return tf_dataset(lambda: iter(batches), selection, tuple(given))

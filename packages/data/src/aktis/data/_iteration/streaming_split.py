@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import aktis
+from aktis.data._blocks import Block
 from aktis.data._iteration.coordinator import Consumer, Coordinator
 from aktis.data._iteration.engine import Handles
 from aktis.data.iterator import DatasetIterator
@@ -34,6 +35,10 @@ class SplitIterator(DatasetIterator):
 
     def _open(self) -> Handles:
         return _PartOfStream(self._coordinator, self._part)
+
+    def _sample(self) -> Block | None:
+        block: Block | None = aktis.get(self._coordinator.sample.remote())
+        return block
 
     def stats(self) -> str:
         text = str(aktis.get(self._coordinator.stats.remote()))
