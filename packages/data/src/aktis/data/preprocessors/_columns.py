@@ -46,7 +46,7 @@ class ColumnPreprocessor(Preprocessor):
 
     def _arguments(self, *, changed: bool = False) -> dict[str, Any]:
         found = super()._arguments(changed=changed)
-        if changed and self.output_columns == self.columns:
+        if changed and getattr(self, "output_columns", None) == self.columns:
             found.pop("output_columns", None)
             found.pop("output_column", None)
         return found

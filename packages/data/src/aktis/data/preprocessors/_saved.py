@@ -163,12 +163,12 @@ def _encode_time(value: Any, where: str) -> dict[str, Any] | None:
     if isinstance(value, pd.Timedelta):
         return {"$": "Timedelta", "value": str(value.value), "unit": value.unit}
     if type(value) is datetime.datetime:
-        if value.tzinfo is None:
-            return {"$": "datetime", "value": value.isoformat(), "zone": None}
-        utc = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-        return {"$": "datetime", "value": utc.isoformat(), "zone": _zone(value.tzinfo)}
-    if type(value) in (datetime.date, datetime.time):
-        return {"$": type(value).__name__, "value": value.isoformat()}
+        naive = value if value.tzinfo is None else value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+        return {"$": "datetime", "value": naive.isoformat(), "zone": _zone(value.tzinfo), "fold": value.fold}
+    if type(value) is datetime.time and value.tzinfo is None:
+        return {"$": "time", "value": value.isoformat(), "fold": value.fold}
+    if type(value) is datetime.date:
+        return {"$": "date", "value": value.isoformat()}
     if type(value) is datetime.timedelta:
         return {"$": "timedelta", "value": [value.days, value.seconds, value.microseconds]}
     if type(value) is decimal.Decimal:
@@ -287,6 +287,11 @@ def _with_zone(moment: Any, zone: Any) -> Any:
     return moment.replace(tzinfo=datetime.timezone.utc).astimezone(target)
 
 
+def _datetime(value: dict[str, Any], decode: _Decoder) -> Any:
+    moment = _with_zone(datetime.datetime.fromisoformat(value["value"]), value["zone"])
+    return moment.replace(fold=value["fold"])
+
+
 def _timestamp(value: dict[str, Any], decode: _Decoder) -> Any:
     import pandas as pd
 
@@ -358,9 +363,9 @@ _KINDS: dict[str, Callable[[dict[str, Any], _Decoder], Any]] = {
     "preprocessor": lambda value, decode: _rebuilt(value, decode),
     "Timestamp": _timestamp,
     "Timedelta": _timedelta,
-    "datetime": lambda value, decode: _with_zone(datetime.datetime.fromisoformat(value["value"]), value["zone"]),
+    "datetime": _datetime,
     "date": lambda value, decode: datetime.date.fromisoformat(value["value"]),
-    "time": lambda value, decode: datetime.time.fromisoformat(value["value"]),
+    "time": lambda value, decode: datetime.time.fromisoformat(value["value"]).replace(fold=value["fold"]),
     "timedelta": lambda value, decode: datetime.timedelta(*value["value"]),
     "Decimal": lambda value, decode: decimal.Decimal(value["value"]),
     "dtype": lambda value, decode: _dtype(value["value"]),

@@ -36,13 +36,16 @@ class Chain(Preprocessor):
         return found.pop() if len(found) == 1 else FitStatus.PARTIALLY_FITTED
 
     def _fit(self, ds: Dataset) -> Chain:
-        for group in self._groups():
-            fittable = [part for part in group if part.fit_status() is not FitStatus.NOT_FITTABLE]
+        groups = list(self._groups())
+        while groups and not any(_fittable(part) for part in groups[-1]):
+            groups.pop()
+        for group in groups:
+            fittable = [part for part in group if _fittable(part)]
             if len(fittable) == 1:
                 fittable[0]._fit(ds)
             elif fittable:
                 fit_together(ds, [part for part in fittable if isinstance(part, ColumnPreprocessor)])
-            if group[-1] is not self.preprocessors[-1]:
+            if group is not groups[-1]:
                 for part in group:
                     ds = part._transform(ds, {})
         return self
@@ -60,12 +63,12 @@ class Chain(Preprocessor):
 
     @staticmethod
     def _can_join(part: Preprocessor, group: list[Preprocessor]) -> bool:
-        if part.fit_status() is FitStatus.NOT_FITTABLE:
+        if not _fittable(part):
             return True
         if not isinstance(part, ColumnPreprocessor) or not _fits_by_columns(part):
             return False
         for other in group:
-            if other.fit_status() is not FitStatus.NOT_FITTABLE and not _fits_by_columns(other):
+            if _fittable(other) and not _fits_by_columns(other):
                 return False
             if not isinstance(other, ColumnPreprocessor) or any(other._touches(column) for column in part.columns):
                 return False
@@ -109,3 +112,7 @@ class Chain(Preprocessor):
 def _fits_by_columns(part: Preprocessor) -> bool:
     """Whether fit only looks at statistics of columns (and a subclass has not changed that)."""
     return isinstance(part, ColumnPreprocessor) and type(part)._fit is ColumnPreprocessor._fit
+
+
+def _fittable(part: Preprocessor) -> bool:
+    return part.fit_status() is not FitStatus.NOT_FITTABLE
