@@ -82,7 +82,9 @@ def test_a_subclass_without_methods():
         Nothing().inverse_transform_batch(FRAME)
 
 
-@pytest.mark.parametrize("make", [lambda: StandardScaler(["a"]), Pandas, lambda: Chain(Pandas()), lambda: BatchMapper(len, "numpy")])
+@pytest.mark.parametrize(
+    "make", [lambda: StandardScaler(["a"]), Pandas, lambda: Chain(Pandas()), lambda: BatchMapper(len, "numpy")]
+)
 def test_simple_and_strange_data_are_refused(make):
     preprocessor = make()
     if isinstance(preprocessor, StandardScaler):
@@ -137,7 +139,9 @@ def test_repr_shows_arguments_and_state():
     assert repr(scaler) == "MinMaxScaler(columns=['a'])"
     assert repr(scaler._fit_tables([TABLE])) == "MinMaxScaler(columns=['a'], fitted: min(a)=1.0, max(a)=2.0)"
     encoder = OrdinalEncoder(["c"], encode_lists=False)._fit_tables([pa.table({"c": list(range(1000))})])
-    assert repr(encoder).startswith("OrdinalEncoder(columns=['c'], encode_lists=False, fitted: unique_values(c)={0: 0, ")
+    assert repr(encoder).startswith(
+        "OrdinalEncoder(columns=['c'], encode_lists=False, fitted: unique_values(c)={0: 0, "
+    )
     assert len(repr(encoder)) < 150
     wide = MinMaxScaler([str(i) for i in range(50)])._fit_tables([pa.table({str(i): [i] for i in range(50)})])
     assert "... 94 more" in repr(wide)

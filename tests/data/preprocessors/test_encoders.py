@@ -46,7 +46,9 @@ def test_ordinal_lists_by_element_or_as_a_whole(form, fit):
     assert form.lists(whole.inverse_transform_batch(out)) == data
 
 
-@pytest.mark.parametrize("make", [OrdinalEncoder, OneHotEncoder, MultiHotEncoder, lambda columns: LabelEncoder(columns[0])])
+@pytest.mark.parametrize(
+    "make", [OrdinalEncoder, OneHotEncoder, MultiHotEncoder, lambda columns: LabelEncoder(columns[0])]
+)
 def test_nulls_are_refused(make, form, fit):
     with pytest.raises(ValueError, match=r"cannot fit the column 'c', which has nulls"):
         fit(make(["c"]), {"c": ["a", None]})
@@ -145,7 +147,15 @@ def test_categorizer(form, fit):
 
 def test_categorizer_with_types(fit):
     sizes = pd.CategoricalDtype(["s", "m", "l"], ordered=True)
-    encoder = fit(Categorizer(["size", "n"], dtypes={"size": sizes}), {"size": ["m"], "n": [2, ]})
+    encoder = fit(
+        Categorizer(["size", "n"], dtypes={"size": sizes}),
+        {
+            "size": ["m"],
+            "n": [
+                2,
+            ],
+        },
+    )
     out = encoder.transform_batch(pd.DataFrame({"size": ["l", "s"], "n": [2, 3]}))
     assert out["size"].dtype == sizes and out["size"].max() == "l"
     assert out["n"].cat.codes.tolist() == [0, -1]

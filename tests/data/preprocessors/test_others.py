@@ -33,7 +33,9 @@ def test_imputer_most_frequent(form, fit):
 
 
 def test_imputer_constant(form):
-    imputer = SimpleImputer(["a", "s"], strategy="constant", fill_value={"a": 0, "s": "none"}, output_columns=["a", "s2"])
+    imputer = SimpleImputer(
+        ["a", "s"], strategy="constant", fill_value={"a": 0, "s": "none"}, output_columns=["a", "s2"]
+    )
     assert imputer.fit_status() == "NOT_FITTABLE"
     out = form.lists(imputer.transform_batch(form.make({"a": [1, None], "s": [None, "x"]})))
     assert out == {"a": [1, 0], "s": [None, "x"], "s2": ["none", "x"]}
@@ -135,7 +137,10 @@ def test_concatenator_joins_vectors(form):
 def test_concatenator_and_missing_columns(form):
     data = form.make({"a": [1], "b": [2]})
     assert form.lists(Concatenator(include=["a", "x"]).transform_batch(data))["concat_out"] == [[1]]
-    for strict in (Concatenator(include=["x"], raise_if_missing=True), Concatenator(exclude=["x"], raise_if_missing=True)):
+    for strict in (
+        Concatenator(include=["x"], raise_if_missing=True),
+        Concatenator(exclude=["x"], raise_if_missing=True),
+    ):
         with pytest.raises(ValueError, match="needs the column 'x'"):
             strict.transform_batch(data)
     with pytest.raises(ValueError, match="none of the columns"):
@@ -188,5 +193,11 @@ def test_image_transforms_of_tensors():
         return torch.as_tensor(image) * 2
 
     images = np.ones((2, 3, 3), dtype=np.float32)
-    assert TorchVisionPreprocessor(["i"], lambda image: image + 1).transform_batch({"i": images})["i"].tolist() == (images + 1).tolist()
-    assert TorchVisionPreprocessor(["i"], arrays_only).transform_batch({"i": images})["i"].tolist() == (images * 2).tolist()
+    assert (
+        TorchVisionPreprocessor(["i"], lambda image: image + 1).transform_batch({"i": images})["i"].tolist()
+        == (images + 1).tolist()
+    )
+    assert (
+        TorchVisionPreprocessor(["i"], arrays_only).transform_batch({"i": images})["i"].tolist()
+        == (images * 2).tolist()
+    )

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aktis.data.exceptions import SchemaError
-from aktis.data.preprocessors import MaxAbsScaler, MinMaxScaler, Normalizer, PowerTransformer, RobustScaler, StandardScaler
+from aktis.data.preprocessors import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 
 VALUES = [4.0, -2.5, 0.0, 11.0, 3.25, 3.25, 7.0, -8.0]
 SCALERS = [StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler]

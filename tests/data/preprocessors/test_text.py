@@ -66,7 +66,9 @@ def test_hashing_vectorizer(form):
     for row, text in enumerate(TEXTS):
         expected = Counter(bucket(token, 4) for token in text.split(" ")) if text is not None else {}
         assert [out[f"hash_t_{i}"][row] for i in range(4)] == [expected.get(i, 0) for i in range(4)]
-    vectors = form.lists(HashingVectorizer(["t"], 4, output_columns=["v"]).transform_batch(form.make({"t": TEXTS})))["v"]
+    vectors = form.lists(HashingVectorizer(["t"], 4, output_columns=["v"]).transform_batch(form.make({"t": TEXTS})))[
+        "v"
+    ]
     assert [row[2] for row in vectors] == out["hash_t_2"]
 
 
@@ -98,7 +100,9 @@ def test_numbers_of_features_are_checked(number):
 
 
 @settings(max_examples=30, deadline=None)
-@given(texts=st.lists(st.one_of(st.none(), st.text("ab ", max_size=8)), min_size=1, max_size=15), cut=st.integers(0, 15))
+@given(
+    texts=st.lists(st.one_of(st.none(), st.text("ab ", max_size=8)), min_size=1, max_size=15), cut=st.integers(0, 15)
+)
 def test_counts_are_those_of_python(texts, cut):
     import pyarrow as pa
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aktis.data.exceptions import BatchTypeError, SchemaError
-from aktis.data.preprocessor import ITEM, Preprocessor
-from aktis.data.preprocessors._frame import Frame
+from aktis.data.preprocessor import ITEM, Preprocessor, _choose
+from aktis.data.preprocessors._frame import Frame, check_columns
 from aktis.data.preprocessors._statistics import Statistic
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ class ColumnPreprocessor(Preprocessor):
             raise TypeError(f"{type(self).__name__} has no inverse.")
 
     def _get_transform_config(self) -> dict[str, Any]:
-        return {"batch_size": None}  # rows are independent: whole blocks, without cutting and joining them
+        if _choose(type(self), "_transform_", "pyarrow") != "pyarrow":  # a subclass that has a method of its own
+            return {}
+        # Whole blocks, without cutting and joining them; each row becomes one row, so a limit may go before this.
+        return {"batch_size": None, "zero_copy_batch": True, "udf_modifying_row_count": False}
 
     def _fit(self, ds: Dataset) -> ColumnPreprocessor:
         fit_together(ds, [self])
@@ -141,6 +144,12 @@ def _simple(owner: str) -> BatchTypeError:
 def fit_together(ds: Any, preprocessors: Sequence[ColumnPreprocessor]) -> None:
     """Fit several preprocessors, none of which needs what another one makes, in one pass over the data."""
     collect = Collector(preprocessors)
+    known = ds.columns(fetch_if_missing=False)
+    if known is not None and known != [ITEM]:
+        for owner, statistics in zip(collect.owners, collect.empty):
+            check_columns(owner, statistics, known)
+        needed = dict.fromkeys(column for statistics in collect.empty for column in statistics)
+        ds = ds.select_columns(list(needed))  # a reader may be able to leave out the others
     found = ds.map_batches(collect, batch_size=None, batch_format="pyarrow").iter_rows()
     try:
         _finish(preprocessors, found)
