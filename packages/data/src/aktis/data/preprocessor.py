@@ -223,7 +223,7 @@ class Preprocessor:
 
     def _map(self, ds: Dataset, prefix: str, options: dict[str, Any]) -> Any:
         batch_format = _choose(type(self), prefix, "pyarrow")
-        return ds.map_batches(_Step(self, prefix), batch_format=batch_format, **options)  # type: ignore[attr-defined]
+        return ds.map_batches(_Step(self, prefix), batch_format=batch_format, **options)
 
     def _apply(self, prefix: str, data: Any) -> Any:
         batch_format = _choose(type(self), prefix, _format_of(data, type(self).__name__))

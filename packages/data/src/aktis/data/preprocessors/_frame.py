@@ -280,6 +280,11 @@ def tensor_array(values: Any) -> Any:
 
 def factorize(values: Any) -> tuple[list[Any], Any]:
     """The distinct values, as Python objects, and for each value its position among them. Nulls have position -1."""
+    if isinstance(values, list) and values and isinstance(values[0], str):
+        try:
+            values = pa.array(values, pa.large_string())  # hashing in Arrow is many times faster
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            pass
     if not isinstance(values, list):
         try:
             encoded = values.dictionary_encode()

@@ -38,7 +38,7 @@ class BatchMapper(Preprocessor):
 
     def _transform(self, ds: Dataset, options: dict[str, Any]) -> Dataset:
         options = {"batch_size": self.batch_size, **options}
-        return ds.map_batches(self.fn, batch_format=self.batch_format, **options)  # type: ignore[attr-defined,no-any-return]
+        return ds.map_batches(self.fn, batch_format=self.batch_format, **options)
 
     def _apply(self, prefix: str, data: Any) -> Any:
         _format_of(data, "BatchMapper")
