@@ -36,6 +36,9 @@ class ObjectType(pa.ExtensionType):  # type: ignore[misc]
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectType)
 
+    def __ne__(self, other: object) -> bool:  # pyarrow's own would not call __eq__
+        return not isinstance(other, ObjectType)
+
     def __str__(self) -> str:
         return "object"
 

@@ -110,7 +110,12 @@ def take_rows(block: Block, indices: Any) -> Block:
     except pa.ArrowInvalid as error:
         if "overflow" not in str(error):
             raise
-    # More than 2 GiB of text in one column: 32 bit offsets do not reach.
+    return _take_wide(block, positions)
+
+
+def _take_wide(block: Block, positions: pa.Array) -> Block:
+    """The same where there is more than 2 GiB of text in one column, which offsets of 32 bits do not reach."""
+    plain = _to_storage(block)
     wide = pa.schema([field.with_type(_wide(field.type)) for field in plain.schema])
     taken = plain.cast(wide).take(positions)
     types = [

@@ -46,7 +46,8 @@ class ArrowVariableShapedTensorType(pa.ExtensionType):  # type: ignore[misc]
     def to_pandas_dtype(self) -> Any:
         from aktis.data.extensions import TensorDtype
 
-        return TensorDtype((None,) * (self._ndim or 0), self._value_type.to_pandas_dtype())
+        known = not pa.types.is_null(self._value_type)
+        return TensorDtype((None,) * (self._ndim or 1), self._value_type.to_pandas_dtype() if known else np.float64)
 
     def __arrow_ext_serialize__(self) -> bytes:
         return json.dumps({"ndim": self._ndim}).encode()
@@ -66,6 +67,9 @@ class ArrowVariableShapedTensorType(pa.ExtensionType):  # type: ignore[misc]
         if not isinstance(other, ArrowVariableShapedTensorType):
             return False
         return bool(self._value_type == other._value_type) and self._ndim == other._ndim
+
+    def __ne__(self, other: object) -> bool:  # pyarrow's own would not call __eq__
+        return not self == other
 
     def __hash__(self) -> int:
         return hash((self._value_type, self._ndim))
@@ -136,15 +140,16 @@ def _fixed_lists(flat: pa.Array, size: int, length: int, mask: Array | None = No
 def variable_tensors(arrays: Sequence[Array | None]) -> ArrowVariableShapedTensorArray:
     """A column of arrays of any shapes, and of one dtype that all of theirs fit into. None is null."""
     full = [np.asarray(a) for a in arrays if a is not None]
-    dtype = np.result_type(*{a.dtype for a in full}) if full else np.dtype(np.float64)
+    dtype = np.result_type(*{a.dtype for a in full}) if full else None
     mask = np.fromiter((a is None for a in arrays), bool, len(arrays)) if len(full) < len(arrays) else None
-    flat = np.concatenate([a.reshape(-1) for a in full]).astype(dtype, copy=False) if full else np.empty(0, dtype)
+    # Without any array nothing is known about the elements: a type of null gives way to every other one.
+    flat = pa.array(np.concatenate([a.reshape(-1) for a in full]).astype(dtype, copy=False)) if full else pa.nulls(0)
     sizes: Array = np.zeros(len(arrays), np.int64)
     ndims: Array = np.zeros(len(arrays), np.int32)
     valid = slice(None) if mask is None else ~mask
     sizes[valid] = [a.size for a in full]
     ndims[valid] = [a.ndim for a in full]
-    data = pa.LargeListArray.from_arrays(_offsets(sizes, np.int64), pa.array(flat))
+    data = pa.LargeListArray.from_arrays(_offsets(sizes, np.int64), flat)
     shapes = np.fromiter((n for a in full for n in a.shape), np.int32)
     shape = pa.ListArray.from_arrays(_offsets(ndims, np.int32), pa.array(shapes))
     storage = pa.StructArray.from_arrays(
@@ -219,7 +224,8 @@ def tensors_to_numpy(column: pa.Array | pa.ChunkedArray) -> Array:
             return tensors_to_numpy(pa.ExtensionArray.from_storage(column.type, pa.array([], column.type.storage_type)))
         if any(part.dtype == object for part in parts):
             return object_array([array for part in parts for array in part])
-        return np.concatenate(parts)
+        joined: Array = np.concatenate(parts)
+        return joined
     if is_fixed_tensor(column.type):
         return _fixed_to_numpy(column)
     return _variable_to_numpy(column)

@@ -66,7 +66,7 @@ class TensorDtype(ExtensionDtype):  # type: ignore[misc]
         return cls([None if part == "None" else int(part) for part in parts], match[2])
 
     @classmethod
-    def construct_array_type(cls) -> type[TensorArray]:
+    def construct_array_type(cls) -> Any:
         return TensorArray
 
     def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> TensorArray:
@@ -107,7 +107,7 @@ class TensorArrayElement(NDArrayOperatorsMixin):
     __iter__: ClassVar[None] = None  # pandas would take it for a list of values
 
     def __init__(self, array: Any) -> None:
-        self._tensor = np.asarray(array)
+        self._tensor: Array = np.asarray(array)
 
     def to_numpy(self) -> Array:
         """The array."""
@@ -167,7 +167,7 @@ def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
 
 
-class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
+class TensorArray(NDArrayOperatorsMixin, ExtensionArray):  # type: ignore[misc]
     """A pandas column of arrays.
 
     Args:
@@ -284,7 +284,8 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
     def isna(self) -> Array:
         """Rows without an array, or whose elements are all NaN."""
         if self._is_variable:
-            return np.array([array is None for array in self._tensor], bool)
+            missing: Array = np.array([array is None for array in self._tensor], bool)
+            return missing
         if self._tensor.dtype.kind != "f":
             return np.zeros(len(self), bool)
         flat = self._tensor.reshape(len(self), -1) if self._tensor.size else np.zeros((len(self), 1), np.float64)
@@ -321,6 +322,13 @@ class TensorArray(ExtensionArray, NDArrayOperatorsMixin):  # type: ignore[misc]
         result = type(self).__new__(type(self))
         result._tensor = self._tensor
         return result
+
+    def equals(self, other: object) -> bool:
+        """Whether both hold equal arrays of one dtype; missing ones and NaN are equal to each other."""
+        if not isinstance(other, TensorArray) or self.dtype != other.dtype or len(self) != len(other):
+            return False
+        pairs = zip(_rows(self._tensor), _rows(other._tensor))
+        return all((a is None) == (b is None) and (a is None or _equal(a, b)) for a, b in pairs)
 
     # ---- conversions
 
@@ -430,6 +438,10 @@ _REDUCERS: dict[str, Callable[..., Any]] = {
     "std": np.std,
     "var": np.var,
 }
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
 
 
 def _rows(tensor: Array) -> list[Any]:
