@@ -20,8 +20,6 @@ def task_blocks(reader: Any, parallelism: int = -1) -> list[list[pa.Table]]:
 def read_all(reader: Any, parallelism: int = -1) -> pa.Table:
     """All rows."""
     blocks = [block for blocks in task_blocks(reader, parallelism) for block in blocks]
-    if blocks and blocks[0].num_columns == 0:
-        return pa.table({"": pa.nulls(sum(block.num_rows for block in blocks))}).select([])
     return concat(blocks)
 
 

@@ -35,6 +35,10 @@ class Reader:
     The others tell the optimizer what the source can do by itself. They return a new reader, or None for "I cannot".
     """
 
+    chooses_parallelism: bool = False
+    """True: ``get_read_tasks(-1)`` gives as many tasks as the reader finds right. Else it is asked for a number that
+    follows from :meth:`estimate_inmemory_data_size`."""
+
     def estimate_inmemory_data_size(self) -> int | None:
         """Bytes that all the data will take in memory, if that is known without much reading."""
         return None

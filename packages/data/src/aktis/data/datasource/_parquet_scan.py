@@ -13,6 +13,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from aktis.data._blocks.convert import rows_only
 from aktis.data._blocks.types import Block
 from aktis.data.datasource._policy import ReadPolicy
 from aktis.data.datasource._source import (
@@ -96,6 +97,8 @@ class ParquetScan:
             exact = self.predicate is None
             position = 0
             for table in self._tables(file, groups, wanted, part.stop):
+                if not table.num_columns:  # Arrow forgets how many rows there are in slices of such a table
+                    table = rows_only(table.num_rows)
                 start, stop = 0, table.num_rows
                 if exact and (part.start or part.stop is not None):
                     start = min(max(part.start - position, 0), table.num_rows)
@@ -192,6 +195,8 @@ class ParquetScan:
         if self.predicate is not None:
             # not Table.filter: the scanner without threads is sure to keep the order
             table = pads.dataset(table).to_table(filter=self.predicate, use_threads=False)
+        if self.columns == ():
+            return rows_only(table.num_rows)
         if self.columns is not None and table.column_names != list(self.columns):
             table = table.select(list(self.columns))
         return table

@@ -10,7 +10,9 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from aktis.data._blocks import OutputBuffer, concat, empty_like, unify_schemas
+from aktis.data._blocks import OutputBuffer, unify_schemas
+from aktis.data._blocks.convert import conform as conform_block
+from aktis.data._blocks.convert import nulls, rows_only
 from aktis.data._blocks.types import Block
 from aktis.data.exceptions import SchemaError
 
@@ -60,10 +62,7 @@ class SourceBlocks(Iterator[Block]):
             if left is not None and table.num_rows >= left:
                 table = table.slice(0, left)
             self._spans.append((piece.path, piece.first_row, table.num_rows))
-            if table.num_columns == 0:  # only the number of rows counts, and concatenation would lose it
-                yield table
-            else:
-                yield from buffer.add(table)
+            yield from buffer.add(table if table.num_columns else rows_only(table.num_rows))
             if left is not None:
                 left -= table.num_rows
                 if left <= 0:
@@ -159,13 +158,9 @@ def conform(table: Block, schema: pa.Schema, path: str, reference: str) -> Block
     """
     if table.schema.equals(schema):
         return table
-    if not table.num_columns:  # rows all the same, which concatenation would lose
-        return pa.Table.from_arrays([pa.nulls(table.num_rows, field.type) for field in schema], schema=schema)
     try:
-        unified = unify_schemas([schema, table.schema])
-        whole = concat([empty_like(unified), table])
-        return whole.select(unified.names) if whole.column_names != unified.names else whole
-    except (SchemaError, pa.ArrowException, TypeError, ValueError) as error:
+        return conform_block(table, unify_schemas([schema, table.schema]))
+    except (SchemaError, pa.ArrowException) as error:
         raise schema_conflict(reference, schema, path, table.schema, error) from error
 
 
@@ -242,7 +237,7 @@ def _plain_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
 def with_constants(table: Block, values: dict[str, pa.Scalar]) -> Block:
     """The table with columns that have the same value in all rows (in place, if there is one of that name)."""
     for name, value in values.items():
-        column = pa.repeat(value, table.num_rows) if value.is_valid else pa.nulls(table.num_rows, value.type)
+        column = pa.repeat(value, table.num_rows) if value.is_valid else nulls(table.num_rows, value.type)
         if name in table.column_names:
             table = table.set_column(table.column_names.index(name), name, column)
         else:

@@ -214,6 +214,8 @@ def parquet_reader(
 class ParquetReader(Reader):
     """Immutable: ``with_columns`` and the like return another one, which shares the footers."""
 
+    chooses_parallelism = True
+
     files: FileList
     policy: ReadPolicy
     footers: _Footers

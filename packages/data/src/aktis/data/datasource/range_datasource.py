@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from aktis.data._blocks import ITEM, TENSOR
+from aktis.data._blocks.convert import rows_only
 from aktis.data._blocks.types import Block, BlockMetadata
 from aktis.data.context import DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
@@ -54,6 +55,8 @@ class RangeDatasource(Datasource):
 @dataclass(frozen=True)
 class RangeReader(Reader):
     """Knows everything about its rows."""
+
+    chooses_parallelism = True
 
     n: int
     column: str
@@ -104,7 +107,7 @@ class RangeReader(Reader):
     def make(self, start: int, stop: int) -> Block:
         """The block with these numbers."""
         if self.only_count:
-            return pa.table({"": pa.nulls(stop - start)}).select([])
+            return rows_only(stop - start)
         numbers: Any = np.arange(start, stop, dtype=np.int64)
         if self.shape is None:
             return pa.table({self.column: pa.array(numbers)})
@@ -140,6 +143,10 @@ class RandomIntRowDatasource(Datasource):
 
 @dataclass(frozen=True)
 class RandomIntReader(Reader):
+    """Rows depend on how many tasks there are, but not on which columns are asked for."""
+
+    chooses_parallelism = True
+
     n: int
     names: tuple[str, ...]
     entropy: int
@@ -181,7 +188,7 @@ def _random_rows(entropy: int, task: int, rows: int, names: tuple[str, ...], wan
     columns = {
         name: np.random.default_rng(seeds[names.index(name)]).integers(0, 2**63 - 1, rows, np.int64) for name in wanted
     }
-    yield pa.table(columns) if columns else pa.table({"": pa.nulls(rows)}).select([])
+    yield pa.table(columns) if columns else rows_only(rows)
 
 
 def _rows(start: int, stop: int) -> str:
