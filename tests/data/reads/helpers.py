@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
+import cloudpickle
 import pyarrow as pa
 
 from aktis.data._blocks import concat, from_batch
@@ -13,7 +13,7 @@ from aktis.data._plan.logical import InputBlocks, Read
 
 def task_blocks(reader: Any, parallelism: int = -1) -> list[list[pa.Table]]:
     """The blocks of each task. Tasks are pickled, as they are on their way to workers."""
-    tasks = pickle.loads(pickle.dumps(reader.get_read_tasks(parallelism)))
+    tasks = cloudpickle.loads(cloudpickle.dumps(reader.get_read_tasks(parallelism)))
     return [[from_batch(block) for block in task()] for task in tasks]
 
 

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from aktis.data._read.databases import read_mongo, read_sql
 from aktis.data._read.files import read_datasource, read_parquet, read_parquet_bulk
+from aktis.data._read.formats import (
+    read_binary_files,
+    read_csv,
+    read_images,
+    read_json,
+    read_numpy,
+    read_text,
+    read_tfrecords,
+    read_webdataset,
+)
+from aktis.data._read.frameworks import from_dask, from_huggingface, from_modin, from_spark, from_tf, from_torch
 from aktis.data._read.memory import (
     from_arrow,
     from_arrow_refs,
@@ -30,16 +42,32 @@ __all__ = [
     "Reader",
     "from_arrow",
     "from_arrow_refs",
+    "from_dask",
+    "from_huggingface",
     "from_items",
+    "from_modin",
     "from_numpy",
     "from_numpy_refs",
     "from_pandas",
     "from_pandas_refs",
+    "from_spark",
+    "from_tf",
+    "from_torch",
     "range",
     "range_arrow",
     "range_table",
     "range_tensor",
+    "read_binary_files",
+    "read_csv",
     "read_datasource",
+    "read_images",
+    "read_json",
+    "read_mongo",
+    "read_numpy",
     "read_parquet",
     "read_parquet_bulk",
+    "read_sql",
+    "read_text",
+    "read_tfrecords",
+    "read_webdataset",
 ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from aktis.data._blocks.types import Block, BlockMetadata
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
+from aktis.data.datasource.binary_datasource import BinaryDatasource
+from aktis.data.datasource.csv_datasource import CSVDatasource
+from aktis.data.datasource.file_based_datasource import FileBasedDatasource
 from aktis.data.datasource.file_meta_provider import (
     BaseFileMetadataProvider,
     DefaultFileMetadataProvider,
@@ -14,6 +17,11 @@ from aktis.data.datasource.file_meta_provider import (
     FileShuffleConfig,
     ParquetMetadataProvider,
 )
+from aktis.data.datasource.filenames import BlockWritePathProvider, DefaultBlockWritePathProvider
+from aktis.data.datasource.image_datasource import ImageDatasource
+from aktis.data.datasource.json_datasource import JSONDatasource
+from aktis.data.datasource.mongo_datasource import MongoDatasource
+from aktis.data.datasource.numpy_datasource import NumpyDatasource
 from aktis.data.datasource.parquet_datasource import ParquetBaseDatasource, ParquetDatasource
 from aktis.data.datasource.partitioning import (
     Partitioning,
@@ -23,28 +31,45 @@ from aktis.data.datasource.partitioning import (
     PathPartitionParser,
 )
 from aktis.data.datasource.range_datasource import RandomIntRowDatasource, RangeDatasource
+from aktis.data.datasource.sql_datasource import SQLDatasource
+from aktis.data.datasource.text_datasource import TextDatasource
+from aktis.data.datasource.tfrecords_datasource import TFRecordDatasource
+from aktis.data.datasource.webdataset_datasource import WebDatasetDatasource
 
 __all__ = [
     "BaseFileMetadataProvider",
+    "BinaryDatasource",
     "Block",
     "BlockMetadata",
+    "BlockWritePathProvider",
+    "CSVDatasource",
     "Datasource",
+    "DefaultBlockWritePathProvider",
     "DefaultFileMetadataProvider",
     "DefaultParquetMetadataProvider",
     "FastFileMetadataProvider",
+    "FileBasedDatasource",
     "FileExtensionFilter",
     "FileMetadataProvider",
     "FileShuffleConfig",
+    "ImageDatasource",
+    "JSONDatasource",
+    "MongoDatasource",
+    "NumpyDatasource",
     "ParquetBaseDatasource",
     "ParquetDatasource",
     "ParquetMetadataProvider",
-    "PartitionStyle",
     "Partitioning",
+    "PartitionStyle",
     "PathPartitionEncoder",
     "PathPartitionFilter",
     "PathPartitionParser",
     "RandomIntRowDatasource",
     "RangeDatasource",
-    "ReadTask",
     "Reader",
+    "ReadTask",
+    "SQLDatasource",
+    "TextDatasource",
+    "TFRecordDatasource",
+    "WebDatasetDatasource",
 ]

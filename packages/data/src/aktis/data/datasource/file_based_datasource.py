@@ -124,7 +124,9 @@ class FileBasedDatasource(Datasource):
         """A file to read from. Compressed files (``.gz``, ``.zst`` ...) are decompressed on the way."""
         return filesystem.open_input_stream(path, **open_args)
 
-    def _write_block(self, f: Any, block: Any, writer_args_fn: Callable[[], dict[str, Any]] = dict, **args: Any) -> None:
+    def _write_block(
+        self, f: Any, block: Any, writer_args_fn: Callable[[], dict[str, Any]] = dict, **args: Any
+    ) -> None:
         """Write one block into an open file."""
         raise NotImplementedError(f"{type(self).__name__} cannot be written: it defines no _write_block(f, block)")
 
@@ -376,7 +378,9 @@ class FileReader(Reader):
         rows = len(parts) if self.scan.datasource._ONE_ROW_PER_FILE else None
         metadata = BlockMetadata(rows, size, self.schema(), paths)
         if self.meta_provider is not None:
-            given = self.meta_provider(paths, self.schema(), rows_per_file=None, file_sizes=[part.size for part in parts])
+            given = self.meta_provider(
+                paths, self.schema(), rows_per_file=None, file_sizes=[part.size for part in parts]
+            )
             metadata = replace(metadata, num_rows=given.num_rows or rows, size_bytes=given.size_bytes or size)
         origin = paths[0] if len(paths) == 1 else f"{len(paths)} files, {paths[0]} to {paths[-1]}"
         return ReadTask(partial(self.scan.read, parts), replace(metadata, origin=origin))
@@ -402,5 +406,3 @@ def is_compressed(path: str, open_args: Mapping[str, Any]) -> bool:
 def with_compressed(*extensions: str) -> tuple[str, ...]:
     """The extensions, also with those of compressed files behind them."""
     return tuple(name + suffix for name in extensions for suffix in ("", *_COMPRESSED))
-
-

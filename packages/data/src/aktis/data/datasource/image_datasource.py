@@ -72,6 +72,7 @@ def decode_image(data: bytes, size: tuple[int, int] | None = None, mode: str | N
                 image = image.resize((width, height), resample=Image.Resampling.BILINEAR)
             if mode is not None and image.mode != mode:
                 image = image.convert(mode)
-            return np.array(image)
+            pixels: np.ndarray[Any, Any] = np.array(image)
+            return pixels
     except UnidentifiedImageError:
         raise ValueError("this is no image of a format that Pillow knows, or it is damaged") from None

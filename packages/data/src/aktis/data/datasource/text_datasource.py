@@ -27,7 +27,13 @@ class TextDatasource(LineBasedDatasource):
         return str(reader_args.get("encoding", "utf-8")).lower().replace("_", "-") in _ASCII_LIKE
 
     def _read_stream(
-        self, f: Any, path: str, encoding: str = "utf-8", errors: str = "strict", drop_empty_lines: bool = True, **_: Any
+        self,
+        f: Any,
+        path: str,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        drop_empty_lines: bool = True,
+        **_: Any,
     ) -> Iterator[Block]:
         text = io.TextIOWrapper(f, encoding=encoding, errors=errors, newline=None)
         rest = ""

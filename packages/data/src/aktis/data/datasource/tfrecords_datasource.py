@@ -43,5 +43,7 @@ class TFRecordDatasource(FileBasedDatasource):
 def _decode(records: list[bytes], lists: set[str]) -> Block:
     """A table; features that were lists before stay lists, also where each has one value."""
     table = decode_examples(records, list_columns=lists)
-    lists.update(field.name for field in table.schema if pa.types.is_list(field.type) or pa.types.is_large_list(field.type))
+    lists.update(
+        field.name for field in table.schema if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
+    )
     return table

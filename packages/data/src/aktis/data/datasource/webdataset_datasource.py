@@ -45,9 +45,9 @@ class WebDatasetDatasource(FileBasedDatasource):
         expand_json: bool = False,
         **_: Any,
     ) -> Iterator[Block]:
-        decoders = list(decoder) if isinstance(decoder, (list, tuple)) else [decoder]
+        decoders: list[Any] = list(decoder) if isinstance(decoder, (list, tuple)) else [decoder]
         rows: list[dict[str, Any]] = []
-        size = found = 0
+        size = 0
         for sample in _samples(f, path, fileselect, filerename, suffixes):
             size += sum(len(value) for value in sample.values() if isinstance(value, bytes))
             for one in decoders:
@@ -55,7 +55,6 @@ class WebDatasetDatasource(FileBasedDatasource):
             if expand_json and isinstance(sample.get("json"), dict):
                 sample = {**{k: v for k, v in sample.items() if k != "json"}, **sample["json"]}
             rows.append(sample)
-            found += 1
             if size >= _PORTION:
                 yield _table(rows)
                 rows, size = [], 0
@@ -68,9 +67,7 @@ class WebDatasetDatasource(FileBasedDatasource):
         return super()._open_input_source(filesystem, path, **open_args)
 
 
-def _samples(
-    f: Any, path: str, select: Selection, rename: Renaming, suffixes: Selection
-) -> Iterator[dict[str, Any]]:
+def _samples(f: Any, path: str, select: Selection, rename: Renaming, suffixes: Selection) -> Iterator[dict[str, Any]]:
     """The samples of a tar file, undecoded, as its members come by."""
     sample: dict[str, Any] = {}
     with tarfile.open(fileobj=f, mode="r|") as archive:
