@@ -204,7 +204,8 @@ class ExecutionStats:
 
     def summary(self) -> str:
         """One line about the whole: rows, bytes, seconds, rates."""
-        last = self.operators[-1] if self.operators else OperatorStats("")
+        made = [operator for operator in self.operators if operator.blocks]
+        last = made[-1] if made else OperatorStats("")  # a limit or a union only passes blocks on
         rows, size = last.rows.total, last.bytes.total
         rates = f" ({rate(rows, self.seconds)}, {show_bytes(size / self.seconds)}/s)" if self.seconds > 0 else ""
         return f"{show_count(rows)} rows, {show_bytes(size)} in {show_seconds(self.seconds)}{rates}"

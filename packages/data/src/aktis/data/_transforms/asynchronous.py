@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 AT_A_TIME = 16
 
@@ -23,6 +25,8 @@ class AsyncCalls:
 
     def __init__(self, call: Callable[[Any], Any], at_a_time: int = AT_A_TIME) -> None:
         self._call = call
+        import asyncio  # takes a while, and few functions need it
+
         self._at_a_time = at_a_time
         self._loop = asyncio.new_event_loop()
 
@@ -40,6 +44,8 @@ class AsyncCalls:
             for _, task in waiting:
                 task.cancel()
             if waiting:
+                import asyncio
+
                 self._loop.run_until_complete(asyncio.gather(*(task for _, task in waiting), return_exceptions=True))
             self._loop.close()
 

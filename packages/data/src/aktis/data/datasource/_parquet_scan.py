@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
@@ -122,6 +121,8 @@ class ParquetScan:
         groups = list(range(file.num_row_groups)) if part.row_groups is None else list(part.row_groups)
         if self.predicate is None or not groups or part.start or part.stop is not None:
             return groups
+        import pyarrow.dataset as pads  # which imports pandas: not before it is needed
+
         guarantee = None
         for name, value in self.partitions.values(part.path).items():
             known = pads.field(name) == value if value.is_valid else pads.field(name).is_null()
@@ -193,6 +194,8 @@ class ParquetScan:
             chosen = {k: v for k, v in constants.items() if k not in stored and (names is None or k in names)}
             table = with_constants(table, chosen)
         if self.predicate is not None:
+            import pyarrow.dataset as pads
+
             # not Table.filter: the scanner without threads is sure to keep the order
             table = pads.dataset(table).to_table(filter=self.predicate, use_threads=False)
         if self.columns == ():

@@ -31,15 +31,15 @@ class Sink(ABC):
         """The executor should give each task at least so many rows, where there are as many. None: a block is enough."""
         return None
 
-    def start(self) -> None:  # noqa: B027 - may be left as it is
+    def start(self) -> None:
         """Check the target and prepare it. Raises before any task runs."""
 
     @abstractmethod
     def write(self, blocks: Iterator[Block], task: TaskContext) -> Any:
         """Write the blocks of one task; the (small, picklable) result goes to ``commit``."""
 
-    def commit(self, results: list[Any]) -> None:  # noqa: B027
+    def commit(self, results: list[Any]) -> None:
         """Everything is written: make it visible. ``results`` in task order."""
 
-    def abort(self, error: BaseException) -> None:  # noqa: B027
+    def abort(self, error: BaseException) -> None:
         """Something failed, or was interrupted: take away everything that this write left."""

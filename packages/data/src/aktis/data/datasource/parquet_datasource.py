@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from pyarrow import fs as pafs
 
 from aktis.data._blocks import unify_schemas
@@ -486,6 +485,8 @@ class ParquetReader(Reader):
 
     def _without_excluded_files(self) -> ParquetReader:
         """Leave out the files whose partition values say that no row can satisfy the predicate."""
+        import pyarrow.dataset as pads  # which imports pandas: not before it is needed
+
         form = pads.ParquetFileFormat()
         schema = pa.schema(list(self._all_fields().values()))
         fragments = []
@@ -574,6 +575,8 @@ def referenced_columns(predicate: pc.Expression, schema: pa.Schema) -> tuple[str
 
     Expressions do not tell what they refer to; but they cannot be bound to a table that lacks one of their columns.
     """
+
+    import pyarrow.dataset as pads
 
     def binds(names: list[str]) -> bool:
         empty = pa.schema([schema.field(name) for name in names]).empty_table()
