@@ -161,12 +161,15 @@ class TestNamesAndFiles:
 
 
 class TestRowsPerFile:
-    def cut(self, sizes, least=None, most=None):
+    def cut(self, sizes, least=None, most=None, wanted=None):
         blocks, start = [], 0
         for size in sizes:
             blocks.append(ints(start, start + size))
             start += size
-        return [[v for b in file for v in b["a"].to_pylist()] for file in FileCutter(iter(blocks), least, most).files()]
+        return [
+            [v for b in file for v in b["a"].to_pylist()]
+            for file in FileCutter(iter(blocks), least, most, wanted).files()
+        ]
 
     @pytest.mark.parametrize(
         ("sizes", "least", "most", "expected"),
@@ -183,6 +186,13 @@ class TestRowsPerFile:
     )
     def test_cases(self, sizes, least, most, expected):
         assert [len(file) for file in self.cut(sizes, least, most)] == expected
+
+    @pytest.mark.parametrize(
+        ("sizes", "expected"),
+        [([10], [3, 3, 4]), ([1] * 6, [3, 3]), ([2, 2, 2, 2], [3, 5]), ([2], [2]), ([1, 9, 1], [3, 3, 5])],
+    )
+    def test_wanted_rows(self, sizes, expected):
+        assert [len(file) for file in self.cut(sizes, wanted=3)] == expected
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.integers(1, 9), max_size=9), st.none() | st.integers(1, 8), st.none() | st.integers(1, 8))

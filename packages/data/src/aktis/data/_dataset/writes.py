@@ -31,7 +31,8 @@ class Writes(DatasetBase):
     - ``arrow_open_stream_args``: for ``pyarrow.fs.FileSystem.open_output_stream``, such as ``{"compression": "gzip"}``.
     - ``filename_provider`` or ``block_path_provider``: how files are called. Else ``{uuid}_{number:06}.{extension}``, with numbers
       in the order of rows.
-    - ``min_rows_per_file``, ``max_rows_per_file``: else there is a file for each block. ``num_rows_per_file`` stands for both.
+    - ``min_rows_per_file``, ``max_rows_per_file``: else there is a file for each block. ``num_rows_per_file``: so
+      many, and what is left over at the end of a task goes into its last file.
     - ``mode``: what happens to what is there, see :class:`~aktis.data.datasource.SaveMode`; also as a string.
     - ``concurrency``: most writing tasks at a time. ``ray_remote_args``: for these tasks (``num_cpus`` ...).
 
@@ -460,11 +461,7 @@ def _options(
 ) -> FileOptions:
     from aktis.data.datasource._file_sink import FileOptions
 
-    least, most, both = rows_per_file
-    if both is not None:
-        if least is not None or most is not None:
-            raise ValueError("num_rows_per_file stands for min_rows_per_file and max_rows_per_file: give it or them")
-        least = most = both
+    least, most, wanted = rows_per_file
     return FileOptions(
         path=path,
         filesystem=filesystem,
@@ -473,5 +470,6 @@ def _options(
         mode=mode,
         min_rows_per_file=least,
         max_rows_per_file=most,
+        num_rows_per_file=wanted,
         **more,
     )

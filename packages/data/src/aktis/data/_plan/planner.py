@@ -57,8 +57,11 @@ class _Planner:
         if isinstance(node, logical.Write):
             from aktis.data._transforms.write import WriteTransform
 
-            compute = Compute(remote_args=node.remote_args, max_tasks=node.concurrency)
-            return fuse(inputs[0], WriteTransform(node.sink), compute)
+            transform, least = WriteTransform(node.sink), node.sink.min_rows_per_task
+            compute = Compute(remote_args=node.remote_args, max_tasks=node.concurrency, min_rows=least)
+            if least is not None:  # one task of what comes before may not make so many rows
+                return MapOp(name=transform.name, inputs=inputs, transforms=(transform,), compute=compute)
+            return fuse(inputs[0], transform, compute)
         if isinstance(node, logical.Limit):
             return LimitOp(name=f"Limit({node.limit})", inputs=inputs, limit=node.limit)
         if isinstance(node, logical.Union):

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from aktis.data._blocks.types import Block, BlockMetadata
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
+from aktis.data.datasource._datasource_sink import DummyOutputDatasource
+from aktis.data.datasource._sink import Sink
+from aktis.data.datasource._staging import SaveMode, TargetExistsError
 from aktis.data.datasource.binary_datasource import BinaryDatasource
 from aktis.data.datasource.csv_datasource import CSVDatasource
+from aktis.data.datasource.datasink import (
+    BlockBasedFileDatasink,
+    Datasink,
+    RowBasedFileDatasink,
+    WriteContext,
+    WriteResult,
+)
 from aktis.data.datasource.file_based_datasource import FileBasedDatasource
 from aktis.data.datasource.file_meta_provider import (
     BaseFileMetadataProvider,
@@ -17,7 +27,7 @@ from aktis.data.datasource.file_meta_provider import (
     FileShuffleConfig,
     ParquetMetadataProvider,
 )
-from aktis.data.datasource.filenames import BlockWritePathProvider, DefaultBlockWritePathProvider
+from aktis.data.datasource.filenames import BlockWritePathProvider, DefaultBlockWritePathProvider, FilenameProvider
 from aktis.data.datasource.image_datasource import ImageDatasource
 from aktis.data.datasource.json_datasource import JSONDatasource
 from aktis.data.datasource.mongo_datasource import MongoDatasource
@@ -40,17 +50,21 @@ __all__ = [
     "BaseFileMetadataProvider",
     "BinaryDatasource",
     "Block",
+    "BlockBasedFileDatasink",
     "BlockMetadata",
     "BlockWritePathProvider",
     "CSVDatasource",
+    "Datasink",
     "Datasource",
     "DefaultBlockWritePathProvider",
     "DefaultFileMetadataProvider",
     "DefaultParquetMetadataProvider",
+    "DummyOutputDatasource",
     "FastFileMetadataProvider",
     "FileBasedDatasource",
     "FileExtensionFilter",
     "FileMetadataProvider",
+    "FilenameProvider",
     "FileShuffleConfig",
     "ImageDatasource",
     "JSONDatasource",
@@ -68,8 +82,14 @@ __all__ = [
     "RangeDatasource",
     "Reader",
     "ReadTask",
+    "RowBasedFileDatasink",
+    "SaveMode",
+    "Sink",
     "SQLDatasource",
+    "TargetExistsError",
     "TextDatasource",
     "TFRecordDatasource",
     "WebDatasetDatasource",
+    "WriteContext",
+    "WriteResult",
 ]

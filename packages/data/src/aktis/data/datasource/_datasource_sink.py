@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aktis.data._blocks.types import Block
+from aktis.data.datasource._base import Datasource
 from aktis.data.datasource._sink import Sink
 
 if TYPE_CHECKING:
     from aktis.data._transforms._base import TaskContext
+
+
+class DummyOutputDatasource(Datasource):
+    """Takes rows and forgets them: for tests and measurements. ``rows_written``, ``num_ok`` and ``num_failed`` count."""
+
+    def __init__(self) -> None:
+        self.rows_written = 0
+        self.num_ok = 0
+        self.num_failed = 0
+
+    def write(self, blocks: Iterable[Block], **write_args: Any) -> int:
+        """In a task: the number of rows."""
+        return sum(block.num_rows for block in blocks)
+
+    def on_write_complete(self, write_results: list[Any], **kwargs: Any) -> None:
+        self.rows_written += sum(write_results)
+        self.num_ok += 1
+
+    def on_write_failed(self, write_results: list[Any], error: Exception, **kwargs: Any) -> None:
+        self.num_failed += 1
 
 
 class DatasourceSink(Sink):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from abc import abstractmethod
 from collections import deque
@@ -17,7 +18,7 @@ from aktis.data._blocks.types import Block
 from aktis.data.datasource._columns import check_columns, named_columns
 from aktis.data.datasource._hive import Partitioner
 from aktis.data.datasource._listing import as_filesystem, resolve
-from aktis.data.datasource._sink import Sink
+from aktis.data.datasource._sink import Incoming, Sink
 from aktis.data.datasource._staging import (
     Move,
     SaveMode,
@@ -50,18 +51,21 @@ class FileOptions:
     block_path_provider: BlockWritePathProvider | None = None
     min_rows_per_file: int | None = None
     max_rows_per_file: int | None = None
+    num_rows_per_file: int | None = None
     partition_cols: tuple[str, ...] = ()
     mode: SaveMode | str = SaveMode.APPEND
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", SaveMode.of(self.mode))
-        for name in ("min_rows_per_file", "max_rows_per_file"):
+        for name in ("min_rows_per_file", "max_rows_per_file", "num_rows_per_file"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is a positive number of rows, got {value!r}")
         least, most = self.min_rows_per_file, self.max_rows_per_file
         if least is not None and most is not None and least > most:
             raise ValueError(f"min_rows_per_file ({least}) is greater than max_rows_per_file ({most})")
+        if self.num_rows_per_file is not None and not least is most is None:
+            raise ValueError("give num_rows_per_file, or min_rows_per_file and max_rows_per_file, not both")
         if self.filename_provider is not None and self.block_path_provider is not None:
             raise ValueError("give filename_provider or block_path_provider, not both: each decides all names")
 
@@ -84,36 +88,7 @@ class TaskResult:
     rows: int
     size: int  # bytes in memory
     schema: pa.Schema | None
-
-
-class Incoming:
-    """The blocks of a task, on their way to a file: remembers whether an error is theirs, and what has passed."""
-
-    def __init__(self, blocks: Iterator[Block]) -> None:
-        self._blocks = iter(blocks)
-        self.error: BaseException | None = None
-        self.rows = 0
-        self.size = 0
-        self.schema: pa.Schema | None = None
-
-    def __iter__(self) -> Incoming:
-        return self
-
-    def __next__(self) -> Block:
-        while True:
-            try:
-                block = next(self._blocks)
-            except StopIteration:
-                raise
-            except BaseException as error:
-                self.error = error
-                raise
-            if self.schema is None or (not self.rows and len(block.schema)):
-                self.schema = block.schema
-            if block.num_rows:
-                self.rows += block.num_rows
-                self.size += size_bytes(block)
-                return block
+    count: int = 0  # files of this task so far: the executor may call a sink several times for one
 
 
 class FileSink(Sink):
@@ -145,7 +120,7 @@ class FileSink(Sink):
     @property
     def min_rows_per_task(self) -> int | None:
         """The executor should give each task at least so many rows, where there are as many."""
-        return self.options.min_rows_per_file
+        return self.options.num_rows_per_file or self.options.min_rows_per_file
 
     # ------------------------------------------------------------------------------------------------- in the driver
 
@@ -258,7 +233,7 @@ class FileSink(Sink):
             ):
                 raise
             raise write_error(f"{self.name}: cannot write to {self.target!r}", error) from error
-        return TaskResult(files, incoming.rows, incoming.size, incoming.schema)
+        return TaskResult(files, incoming.rows, incoming.size, incoming.schema, files_before(task) + len(files))
 
     @abstractmethod
     def write_files(self, blocks: Incoming, staged: StagedTask, task: TaskContext) -> Iterator[WrittenFile]:
@@ -280,6 +255,11 @@ class FileSink(Sink):
         return WrittenFile(file.path, folder, name, extension, rows, file.size)
 
 
+def files_before(task: TaskContext) -> int:
+    """How many files an earlier call for the same task has written."""
+    return task.result.count if isinstance(task.result, TaskResult) else 0
+
+
 def _compression_of(name: str | None) -> str | None:
     """The codec that a reader would expect of a file with this name."""
     suffix = (name or "").rpartition(".")[2].lower()
@@ -293,10 +273,10 @@ class BlockFileSink(FileSink):
 
     def write_files(self, blocks: Incoming, staged: StagedTask, task: TaskContext) -> Iterator[WrittenFile]:
         tables = (self.prepare(block) for block in blocks)
-        least, most = self.options.min_rows_per_file, self.options.max_rows_per_file
-        index = 0
+        limits = self.options.min_rows_per_file, self.options.max_rows_per_file, self.options.num_rows_per_file
+        index = files_before(task)
         for folder, pieces in self._by_partition(tables):
-            for file_blocks in FileCutter(pieces, least, most).files():
+            for file_blocks in FileCutter(pieces, *limits).files():
                 yield self._write_one(file_blocks, staged, task, index, folder)
                 index += 1
 
@@ -360,7 +340,7 @@ class RowFileSink(FileSink):
 
     def write_files(self, blocks: Incoming, staged: StagedTask, task: TaskContext) -> Iterator[WrittenFile]:
         provider = self.options.filename_provider
-        for block_index, block in enumerate(blocks):
+        for block_index, block in enumerate(blocks, files_before(task)):
             for row_index, row in enumerate(to_rows(named_columns(block))):
                 name = None
                 if provider is not None:
@@ -382,14 +362,16 @@ class FileCutter:
     """Decides where one file ends and the next begins. The blocks of a file must be taken before the next file is asked for.
 
     Without limits, a file per block. With ``least``, a file goes on until it has so many rows; what is left at the end
-    and would be a smaller file goes into the last one. With ``most``, blocks are cut where a file is full. Blocks with
-    another schema begin a new file.
+    and would be a smaller file goes into the last one. With ``most``, blocks are cut where a file is full. With ``wanted``,
+    they are cut there, too, unless so little follows that it would not fill another file. Blocks with another schema
+    begin a new file.
     """
 
-    def __init__(self, blocks: Iterator[Block], least: int | None, most: int | None) -> None:
+    def __init__(self, blocks: Iterator[Block], least: int | None, most: int | None, wanted: int | None = None) -> None:
         self._source = iter(blocks)
-        self._least = least or 1
+        self._least = wanted or least or 1
         self._most = most
+        self._wanted = wanted
         self._waiting: deque[Block] = deque()
 
     def files(self) -> Iterator[Iterator[Block]]:
@@ -410,24 +392,28 @@ class FileCutter:
         schema = first.schema
         del first
         rows = 0
+        full: float | None = self._wanted or self._most
         while block is not None:
             if not block.schema.equals(schema):
                 self._waiting.appendleft(block)
                 return
-            if self._most is not None and rows + block.num_rows > self._most:
-                room = self._most - rows
-                self._waiting.appendleft(block.slice(room))
-                block = block.slice(0, room)
+            if full is not None and rows + block.num_rows > full:
+                self._waiting.appendleft(block.slice(int(full) - rows))
+                block = block.slice(0, int(full) - rows)
             rows += block.num_rows
             yield block
             block = None
-            if rows == self._most or (rows >= self._least and not self._tail_belongs_here(rows)):
+            if rows == self._most:
                 return
+            if rows >= self._least and full is not math.inf:
+                if not self._tail_belongs_here(rows):
+                    return
+                full = math.inf  # what follows is known, and goes in here
             block = self._next()
 
     def _tail_belongs_here(self, rows: int) -> bool:
         """Whether so little follows that it should go into this file, too."""
-        if self._least == 1:
+        if self._least == 1 and self._wanted is None:
             return False
         ahead = sum(block.num_rows for block in self._waiting)
         size = sum(size_bytes(block) for block in self._waiting)

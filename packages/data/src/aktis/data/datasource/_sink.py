@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from aktis.data._blocks import size_bytes
 from aktis.data._blocks.types import Block
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from aktis.data._transforms._base import TaskContext
 
 
@@ -43,3 +46,43 @@ class Sink(ABC):
 
     def abort(self, error: BaseException) -> None:
         """Something failed, or was interrupted: take away everything that this write left."""
+
+
+class Upstream:
+    """The blocks of a task, on their way to a place: remembers whether an error is theirs."""
+
+    def __init__(self, blocks: Iterator[Block]) -> None:
+        self._blocks = iter(blocks)
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Block]:
+        return self
+
+    def __next__(self) -> Block:
+        try:
+            return next(self._blocks)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+class Incoming(Upstream):
+    """Leaves out blocks without rows, and knows what has passed."""
+
+    def __init__(self, blocks: Iterator[Block]) -> None:
+        super().__init__(blocks)
+        self.rows = 0
+        self.size = 0  # bytes in memory
+        self.schema: pa.Schema | None = None
+
+    def __next__(self) -> Block:
+        while True:
+            block = super().__next__()
+            if self.schema is None or (not self.rows and len(block.schema)):
+                self.schema = block.schema
+            if block.num_rows:
+                self.rows += block.num_rows
+                self.size += size_bytes(block)
+                return block

@@ -2,10 +2,9 @@
 
 ::
 
-    target/                                    driver: open()    the hidden folder, with the owner's identity
-    └── .aktis-staging-TOKEN/                  tasks:  task()    each run of a task has a folder of its own in it
-        ├── owner.json                         driver: commit()  renames, or discard()
-        ├── commit.json    while renaming
+    target/                                    driver: open()    the hidden folder, whose name says who made it
+    └── .aktis-staging-OWNER.TOKEN/            tasks:  task()    each run of a task has a folder of its own in it
+        ├── commit.json    while renaming      driver: commit()  renames, or discard()
         └── 000007-RANDOM/000000               the first file of task 7
 
 What readers find in the target, if the writing process is killed:
@@ -25,6 +24,8 @@ deletion. That costs requests, but no transfers.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import posixpath
@@ -43,10 +44,9 @@ from aktis.data.exceptions import WriteError
 
 PREFIX = ".aktis-staging-"
 _SWAP = ".aktis-swap-"
-_OWNER = "owner.json"
 _COMMIT = "commit.json"
+_GONE = ".gone"  # end of the name of a staging folder that is being deleted
 _FOREIGN_AGE = 24 * 3600.0  # seconds after which the folder of a writer on another machine is taken for abandoned
-_SIGNING = 60.0  # seconds that a writer may need from making its folder to signing it
 
 
 class SaveMode(str, Enum):
@@ -75,8 +75,7 @@ def write_error(message: str, cause: BaseException | None = None) -> WriteError:
     """A :class:`WriteError` with the error number of its cause."""
     error = WriteError(message if cause is None else f"{message}: {describe(cause)}")
     if isinstance(cause, OSError) and cause.errno is not None:
-        error.errno = cause.errno
-        error.strerror = cause.strerror
+        error.errno = cause.errno  # strerror stays None, or the message would be lost
     error.__cause__ = cause
     return error
 
@@ -107,11 +106,17 @@ class Staging:
     filesystem: pafs.FileSystem
     target: str
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    owner: str = field(default_factory=lambda: _sign())
     created_target: bool = False
 
     @property
+    def signature(self) -> str:
+        """Who writes, and which write it is."""
+        return f"{self.owner}.{self.token}"
+
+    @property
     def root(self) -> str:
-        return posixpath.join(self.target, PREFIX + self.token)
+        return posixpath.join(self.target, PREFIX + self.signature)
 
     @property
     def local(self) -> bool:
@@ -129,7 +134,6 @@ class Staging:
                 )
             self.created_target = True
         self.filesystem.create_dir(self.root, recursive=True)
-        write_file(self.filesystem, posixpath.join(self.root, _OWNER), json.dumps(_owner()).encode())
 
     def task(self, index: int) -> StagedTask:
         """In a task: a folder for its files."""
@@ -189,7 +193,12 @@ class Staging:
     def discard(self) -> None:
         """Take away the hidden folder with all that is in it, and the target if it was made for nothing."""
         with contextlib.suppress(OSError):
-            self.filesystem.delete_dir(self.root)
+            if self.local:  # renamed first: tasks that are still at work cannot put anything there any more
+                gone = self.root + _GONE
+                os.rename(self.root, gone)
+                shutil.rmtree(gone, ignore_errors=True)
+            else:
+                self.filesystem.delete_dir(self.root)
         if self.created_target:
             with contextlib.suppress(OSError):
                 selector = pafs.FileSelector(self.target, allow_not_found=True)
@@ -286,15 +295,15 @@ def _delete_all(filesystem: pafs.FileSystem, target: str, old: Sequence[str]) ->
 # --------------------------------------------------------------------------------------- what dead writers have left
 
 
+@functools.cache
 def _place() -> str:
-    """Where process ids mean the same: this machine since it was started, this container."""
+    """Where process ids mean the same: this machine since it was started, this container. A short digest."""
     parts = [socket.gethostname()]
-    for path in ("/proc/sys/kernel/random/boot_id",):
-        with contextlib.suppress(OSError), open(path) as stream:
-            parts.append(stream.read().strip())
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as stream:
+        parts.append(stream.read().strip())
     with contextlib.suppress(OSError):
         parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
 def _started(pid: int) -> str:
@@ -303,34 +312,31 @@ def _started(pid: int) -> str:
         with open(f"/proc/{pid}/stat") as stream:
             return stream.read().rpartition(")")[2].split()[19]
     except OSError:
-        return ""
+        return "0"
 
 
-def _owner() -> dict[str, Any]:
+def _sign() -> str:
+    """Who and when: part of the name of a staging folder, so that it is signed in the moment that it is made."""
     pid = os.getpid()
-    return {"place": _place(), "pid": pid, "started": _started(pid), "time": time.time()}
+    return f"{_place()}.{pid}.{_started(pid)}.{int(time.time())}"
 
 
-def _is_alive(filesystem: pafs.FileSystem, folder: str) -> bool:
-    """Whether the writer that made this staging folder may still be at work."""
+def _is_alive(signature: str) -> bool:
+    """Whether the writer with this :attr:`Staging.signature` may still be at work."""
     try:
-        with filesystem.open_input_stream(posixpath.join(folder, _OWNER), compression=None) as stream:
-            owner = json.loads(stream.read())
-    except FileNotFoundError:  # just made and not signed yet; or killed before it could sign, or while it cleaned up
-        made = filesystem.get_file_info(folder).mtime_ns
-        return made is not None and time.time() - made / 1e9 < _SIGNING
+        place, pid, started, when = signature.split(".")[:4]
+        number, made = int(pid), int(when)
     except ValueError:
-        owner = {}
-    if owner.get("place") != _place():
-        return bool(time.time() - owner.get("time", 0.0) < _FOREIGN_AGE)
-    pid = owner["pid"]
+        return False  # not from here
+    if place != _place():
+        return time.time() - made < _FOREIGN_AGE
     try:
-        os.kill(pid, 0)
+        os.kill(number, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return bool(_started(pid) == owner["started"])
+    return _started(number) == started
 
 
 def sweep(filesystem: pafs.FileSystem, target: str) -> None:
@@ -340,7 +346,7 @@ def sweep(filesystem: pafs.FileSystem, target: str) -> None:
         WriteError: an interrupted commit cannot be completed.
     """
     for folder in _staging_folders(filesystem, target):
-        if _is_alive(filesystem, folder):
+        if _is_alive(_signature(folder)):
             continue
         try:
             _roll_forward(filesystem, target, folder)
@@ -349,7 +355,11 @@ def sweep(filesystem: pafs.FileSystem, target: str) -> None:
                 f"cannot complete an earlier write to {target!r}, which was interrupted", error
             ) from error
     if isinstance(filesystem, pafs.LocalFileSystem):
-        _sweep_swaps(filesystem, target)
+        _sweep_swaps(target)
+
+
+def _signature(folder: str) -> str:
+    return posixpath.basename(folder.rstrip("/")).removeprefix(PREFIX)
 
 
 def _staging_folders(filesystem: pafs.FileSystem, target: str) -> list[str]:
@@ -362,8 +372,11 @@ def _staging_folders(filesystem: pafs.FileSystem, target: str) -> list[str]:
 
 
 def _roll_forward(filesystem: pafs.FileSystem, target: str, folder: str) -> None:
-    token = posixpath.basename(folder.rstrip("/")).removeprefix(PREFIX)
-    staging = Staging(filesystem, target, token)
+    if folder.rstrip("/").endswith(_GONE):
+        filesystem.delete_dir(folder)
+        return
+    owner, _, token = _signature(folder).rpartition(".")
+    staging = Staging(filesystem, target, token, owner)
     try:
         with filesystem.open_input_stream(posixpath.join(folder, _COMMIT), compression=None) as stream:
             plan = json.loads(stream.read())
@@ -380,12 +393,12 @@ def _roll_forward(filesystem: pafs.FileSystem, target: str, folder: str) -> None
 # ------------------------------------------------------------------------ overwriting in one step, on local file systems
 
 
-def _swap_path(target: str, token: str) -> str:
+def _swap_path(target: str, signature: str) -> str:
     parent, name = os.path.split(target.rstrip("/"))
-    return os.path.join(parent, f".{name}{_SWAP}{token}")
+    return os.path.join(parent, f".{name}{_SWAP}{signature}")
 
 
-def _sweep_swaps(filesystem: pafs.FileSystem, target: str) -> None:
+def _sweep_swaps(target: str) -> None:
     parent, name = os.path.split(target.rstrip("/"))
     prefix = f".{name}{_SWAP}"
     try:
@@ -393,11 +406,8 @@ def _sweep_swaps(filesystem: pafs.FileSystem, target: str) -> None:
     except OSError:
         return
     for entry in entries:
-        if entry.startswith(prefix):
-            token = entry.removeprefix(prefix)
-            places = (os.path.join(target, PREFIX + token), os.path.join(parent, entry, PREFIX + token))
-            if not any(_is_alive(filesystem, place) for place in places):
-                shutil.rmtree(os.path.join(parent, entry), ignore_errors=True)
+        if entry.startswith(prefix) and not _is_alive(entry.removeprefix(prefix)):
+            shutil.rmtree(os.path.join(parent, entry), ignore_errors=True)
 
 
 def _exchange_commit(staging: Staging, moves: Sequence[Move]) -> bool:
@@ -405,7 +415,7 @@ def _exchange_commit(staging: Staging, moves: Sequence[Move]) -> bool:
     target = staging.target.rstrip("/")
     if len(_staging_folders(staging.filesystem, target)) != 1 or not _may_exchange(target):
         return False
-    swap = _swap_path(target, staging.token)
+    swap = _swap_path(target, staging.signature)
     moved: list[tuple[str, str]] = []
     try:
         os.mkdir(swap)

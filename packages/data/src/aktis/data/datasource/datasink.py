@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from aktis.data._blocks import to_batch
 from aktis.data._blocks.types import Block
-from aktis.data.datasource._file_sink import BlockFileSink, FileOptions, FileSink, Incoming, RowFileSink
-from aktis.data.datasource._sink import Sink
+from aktis.data.datasource._file_sink import BlockFileSink, FileOptions, FileSink, RowFileSink
+from aktis.data.datasource._sink import Incoming, Sink
 from aktis.data.datasource._staging import SaveMode
 from aktis.data.datasource.filenames import FilenameProvider
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from aktis.data._blocks import to_rows
 from aktis.data._blocks.types import Block
 from aktis.data.datasource._columns import check_columns, named_columns
-from aktis.data.datasource._file_sink import Incoming, TaskResult
-from aktis.data.datasource._sink import Sink
+from aktis.data.datasource._file_sink import TaskResult
+from aktis.data.datasource._sink import Incoming, Sink
 from aktis.data.datasource._staging import write_error
 from aktis.data.exceptions import DataError
 
