@@ -137,7 +137,11 @@ def test_simple_data_is_refused():
         StandardScaler(["value"]).fit(simple)
     fitted = StandardScaler(["value"]).fit(aktis.data.range_table(10))
     with pytest.raises(ValueError, match="plain Python objects"):
-        fitted.transform(simple).take()
+        fitted.transform(simple)
+    with pytest.raises(ValueError, match="plain Python objects"):
+        fitted.transform(simple.map(lambda value: value + 1)).take()
+    with pytest.raises(BatchTypeError, match="plain Python objects"):
+        BatchMapper(len, "pandas").transform(simple)
 
 
 def test_fitting_again_warns_and_replaces(ds):

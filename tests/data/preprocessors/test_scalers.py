@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +21,7 @@ from aktis.data.preprocessors import (
     RobustScaler,
     StandardScaler,
 )
+from aktis.data.preprocessors._statistics import Quantiles
 
 VALUES = [4.0, -2.5, 0.0, 11.0, 3.25, 3.25, 7.0, -8.0]
 SCALERS = [StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler]
@@ -170,3 +174,38 @@ def test_statistics_do_not_depend_on_blocks(values, cuts):
     scaler = StandardScaler(["a"])._fit_tables([table.slice(a, b - a) for a, b in zip(edges, edges[1:])])
     assert scaler.stats_["mean(a)"] == pytest.approx(np.mean(values), rel=1e-9, abs=1e-6)
     assert scaler.stats_["std(a)"] == pytest.approx(np.std(values), rel=1e-7, abs=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(
+        st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0]), st.floats(allow_nan=False)), min_size=1, max_size=60
+    ),
+    limit=st.integers(0, 70),
+    cuts=st.lists(st.integers(0, 60), max_size=3),
+    low=st.floats(0, 0.49),
+)
+def test_quantiles_are_exact_in_bounded_memory(values, limit, cuts, low):
+    table = pa.table({"a": pa.array(values, pa.float64())})
+    edges = [0, *sorted(min(cut, len(values)) for cut in cuts), len(values)]
+    blocks = [table.slice(a, b - a) for a, b in zip(edges, edges[1:])]
+    with mock.patch.object(Quantiles, "LIMIT", limit):
+        stats = RobustScaler(["a"], (low, 0.75))._fit_tables(blocks).stats_
+    ordered = sorted(values)
+    assert list(stats.values()) == [ordered[math.floor(q * (len(values) - 1) + 1e-9)] for q in (low, 0.5, 0.75)]
+
+
+def test_quantiles_of_many_values_take_few_passes_and_little_memory():
+    values = np.random.default_rng(0).normal(size=200_000)
+    table = pa.table({"a": values})
+    passes = []
+    add = Quantiles.add
+
+    def counted(self, frame, column):
+        add(self, frame, column)
+        passes.append(sum(len(keys) for arrays in self.kept for keys in arrays))
+
+    with mock.patch.object(Quantiles, "LIMIT", 20_000), mock.patch.object(Quantiles, "add", counted):
+        scaler = RobustScaler(["a"])._fit_tables([table])
+    assert scaler.stats_["median(a)"] == np.quantile(values, 0.5, method="lower")
+    assert len(passes) == 2 and max(passes) <= 20_000

@@ -327,16 +327,20 @@ def _format_of(data: Any, owner: str) -> str:
         simple = isinstance(data, (list, tuple))
         kind = ""
     if simple:
-        raise BatchTypeError(
-            f"{owner} works on named columns, and these rows are plain Python objects. Make them dicts first, for example"
-            ' with ds.map(lambda value: {"value": value}).'
-        )
+        raise _no_columns(f"{owner} works on named columns")
     if not kind:
         raise BatchTypeError(
             f"{owner} got a batch of type {type(data).__name__}: it must be a pandas DataFrame, a pyarrow Table, a numpy"
             " array, or a dict of numpy arrays."
         )
     return kind
+
+
+def _no_columns(what: str) -> BatchTypeError:
+    return BatchTypeError(
+        f"{what}, and these rows are plain Python objects. Make them dicts first, for example with"
+        ' ds.map(lambda value: {"value": value}).'
+    )
 
 
 def _converted(data: Any, batch_format: str) -> Any:
@@ -356,7 +360,11 @@ def _converted(data: Any, batch_format: str) -> Any:
 def _check_dataset(ds: Any, method: str, *, pipelines: bool = False) -> None:
     from aktis.data.dataset import Dataset
 
-    if isinstance(ds, Dataset) or (pipelines and hasattr(ds, "map_batches")):
+    if isinstance(ds, Dataset):
+        if ds.columns(fetch_if_missing=False) == [ITEM]:
+            raise _no_columns(f"{method} works on named columns")
+        return
+    if pipelines and hasattr(ds, "map_batches"):
         return
     if hasattr(ds, "map_batches"):
         raise TypeError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aktis.data.exceptions import BatchTypeError, SchemaError
-from aktis.data.preprocessor import ITEM, Preprocessor, _choose
+from aktis.data.preprocessor import ITEM, Preprocessor, _choose, _no_columns
 from aktis.data.preprocessors._frame import Frame, check_columns
 from aktis.data.preprocessors._statistics import Statistic
 
@@ -98,8 +98,8 @@ class ColumnPreprocessor(Preprocessor):
 
     def _fit_tables(self, tables: Iterable[pa.Table]) -> ColumnPreprocessor:
         """Fit on blocks that are here."""
-        collect = Collector([self])
-        _finish([self], (collect(table)[0] for table in tables))
+        blocks = list(tables)
+        _fit_by_passes([self], lambda collect: (collect(block)[0] for block in blocks))
         return self
 
 
@@ -112,16 +112,16 @@ class Found:
 
 
 class Collector:
-    """Given to ``map_batches``: from a block to what it says."""
+    """Given to ``map_batches``: from a block to what it says. ``empty``: for each preprocessor what to compute."""
 
-    def __init__(self, preprocessors: Sequence[ColumnPreprocessor]) -> None:
-        self.empty = [preprocessor._statistics() for preprocessor in preprocessors]
-        self.owners = [type(preprocessor).__name__ for preprocessor in preprocessors]
-        self.__name__ = self.__qualname__ = f"fit({', '.join(self.owners)})"
+    def __init__(self, owners: Sequence[str], empty: list[dict[str, Statistic]]) -> None:
+        self.owners = owners
+        self.empty = empty
+        self.__name__ = self.__qualname__ = f"fit({', '.join(owners)})"
 
     def __call__(self, table: Any) -> list[Found]:
         if table.column_names == [ITEM]:
-            return [Found(error=_simple(self.owners[0]))]
+            return [Found(error=_no_columns(f"{self.owners[0]} works on named columns"))]
         found = Found(copy.deepcopy(self.empty))
         try:
             for owner, statistics in zip(self.owners, found.statistics):
@@ -134,40 +134,51 @@ class Collector:
         return [found]
 
 
-def _simple(owner: str) -> BatchTypeError:
-    return BatchTypeError(
-        f"{owner} works on named columns, and the rows of this data set are plain Python objects. Make them dicts first, for"
-        ' example with ds.map(lambda value: {"value": value}).'
-    )
-
-
 def fit_together(ds: Any, preprocessors: Sequence[ColumnPreprocessor]) -> None:
-    """Fit several preprocessors, none of which needs what another one makes, in one pass over the data."""
-    collect = Collector(preprocessors)
+    """Fit several preprocessors, none of which needs what another one makes, in one pass over the data (see Quantiles for
+    when there are more)."""
     known = ds.columns(fetch_if_missing=False)
-    if known is not None and known != [ITEM]:
-        for owner, statistics in zip(collect.owners, collect.empty):
-            check_columns(owner, statistics, known)
-        needed = dict.fromkeys(column for statistics in collect.empty for column in statistics)
-        ds = ds.select_columns(list(needed))  # a reader may be able to leave out the others
-    found = ds.map_batches(collect, batch_size=None, batch_format="pyarrow").iter_rows()
-    try:
-        _finish(preprocessors, found)
-    finally:
-        close = getattr(found, "close", None)
-        if close is not None:
-            close()
+
+    def run(collect: Collector) -> Iterator[Found]:
+        narrow = ds
+        if known is not None and known != [ITEM]:
+            for owner, statistics in zip(collect.owners, collect.empty):
+                check_columns(owner, statistics, known)
+            needed = dict.fromkeys(column for statistics in collect.empty for column in statistics)
+            narrow = ds.select_columns(list(needed))  # a reader may be able to leave out the others
+        rows: Iterator[Found] = narrow.map_batches(collect, batch_size=None, batch_format="pyarrow").iter_rows()
+        return rows
+
+    _fit_by_passes(preprocessors, run)
 
 
-def _finish(preprocessors: Sequence[ColumnPreprocessor], parts: Iterable[Found]) -> None:
-    total = [preprocessor._statistics() for preprocessor in preprocessors]
-    for part in parts:
-        if part.error is not None:
-            raise part.error
-        for mine, theirs in zip(total, part.statistics):
-            for column, statistic in mine.items():
-                statistic.merge(theirs[column])
-    learnt = [preprocessor._learn(found) for preprocessor, found in zip(preprocessors, total)]
+def _fit_by_passes(preprocessors: Sequence[ColumnPreprocessor], run: Callable[[Collector], Iterator[Found]]) -> None:
+    owners = [type(preprocessor).__name__ for preprocessor in preprocessors]
+    complete = [preprocessor._statistics() for preprocessor in preprocessors]
+    pending = complete
+    while any(pending):
+        total = copy.deepcopy(pending)
+        parts = run(Collector(owners, pending))
+        try:
+            for part in parts:
+                if part.error is not None:
+                    raise part.error
+                for mine, theirs in zip(total, part.statistics):
+                    for column, statistic in mine.items():
+                        statistic.merge(theirs[column])
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+        pending = [{} for _ in preprocessors]
+        for i, statistics in enumerate(total):
+            for column, statistic in statistics.items():
+                following = statistic.again()
+                if following is None:
+                    complete[i][column] = statistic
+                else:
+                    pending[i][column] = following
+    learnt = [preprocessor._learn(found) for preprocessor, found in zip(preprocessors, complete)]
     for preprocessor, stats in zip(preprocessors, learnt):  # all or none
         preprocessor.stats_ = stats  # type: ignore[attr-defined]
 
