@@ -59,6 +59,11 @@ class Sort(Exchange):
         self._use_polars = use_polars
         self._target_bytes = target_bytes
 
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """What rows are sorted by."""
+        return self._keys
+
     def sample(self, block: Block, *, input: int, index: int) -> KeySample:
         return sample_keys(key_columns(block, self._keys, "sort"), block.num_rows, index)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from aktis.data._blocks import unify_schemas
+from aktis.data._exchanges.zip import Zip
 from aktis.data._plan.logical import (
     Exchanged,
     Filter,
@@ -73,6 +74,9 @@ def known_rows(root: LogicalOperator) -> int | None:
         return None if rows_in is None else min(root.limit, rows_in)
     if isinstance(root, Union):
         return _sum([known_rows(child) for child in root.inputs])
+    if isinstance(root, Rearranged) and isinstance(root.rearrangement, Zip):
+        counts = {known_rows(child) for child in root.inputs}
+        return counts.pop() if len(counts) == 1 else None  # different lengths are an error, which executing reports
     if isinstance(root, Project) or (isinstance(root, Map) and root.keeps_rows) or preserves_rows(root):
         return known_rows(root.inputs[0])
     return None
