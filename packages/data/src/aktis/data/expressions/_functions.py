@@ -151,7 +151,7 @@ def _add(left: Value, right: Value) -> Value:
                     f"'+' joins strings, but one operand is of type {side.type}: cast it first, with .cast('string')"
                 )
         return pc.binary_join_element_wise(left, right, "")
-    return pc.add(left, right)
+    return pc.add(_number(left), _number(right))
 
 
 def _number(value: Value) -> Value:
