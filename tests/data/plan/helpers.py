@@ -162,7 +162,9 @@ def column_orders(node: LogicalOperator) -> set[tuple[str, ...]]:
 def _apply(transform: Transform, blocks: list[pa.Table]) -> list[pa.Table]:
     context = DatasetContext()
     return [
-        out for i, block in enumerate(blocks) for out in transform(iter([block]), TaskContext(transform.name, i, context))
+        out
+        for i, block in enumerate(blocks)
+        for out in transform(iter([block]), TaskContext(transform.name, i, context))
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.data.plan.helpers import Doubled, column_orders, execute, in_memory, over, read, rows
 
 from aktis.data._exchanges._keys import make_keys
 from aktis.data._exchanges.repartition import Repartition, SplitAt
@@ -14,7 +15,6 @@ from aktis.data._plan.logical import Exchanged, Filter, Limit, LogicalOperator, 
 from aktis.data._plan.optimizer import optimize
 from aktis.data.context import DatasetContext
 from aktis.data.expressions import col, lit, monotonically_increasing_id, when
-from tests.data.plan.helpers import Doubled, column_orders, execute, in_memory, over, read, rows
 
 NAMES = ["a", "b", "c"]
 CELLS = st.none() | st.integers(-3, 3)
@@ -49,7 +49,11 @@ def conditions(names):
         st.sampled_from(names).map(lambda n: col(n).is_null()),
         st.sampled_from(names).map(lambda n: ~col(n).is_in([1, None])),
     )
-    return st.one_of(simple, st.tuples(simple, simple).map(lambda t: t[0] & t[1]), st.tuples(simple, simple).map(lambda t: t[0] | t[1]))
+    return st.one_of(
+        simple,
+        st.tuples(simple, simple).map(lambda t: t[0] & t[1]),
+        st.tuples(simple, simple).map(lambda t: t[0] | t[1]),
+    )
 
 
 @st.composite
@@ -66,7 +70,9 @@ def plans(draw):
 
 @st.composite
 def steps(draw, plan, names):
-    kind = draw(st.sampled_from(["select", "keep", "keep", "rename", "drop", "filter", "filter", "limit", "map", "sort", "repartition", "split", "union", "id"]))  # fmt: skip
+    kind = draw(
+        st.sampled_from(["select", "keep", "keep", "rename", "drop", "filter", "filter", "limit", "map", "sort", "repartition", "split", "union", "id"])
+    )
     if kind == "select":
         chosen = draw(st.lists(st.sampled_from([*names, "x", "y"]), min_size=1, max_size=4, unique=True))
         columns = tuple((n, draw(numbers(names)) if n not in names or draw(st.booleans()) else col(n)) for n in chosen)
@@ -134,4 +140,8 @@ def test_what_is_known_is_true(plan):
     assert count in (None, total)
     assert most is None or total <= most
     if schema is not None:
-        assert all(block.schema.names == schema.names and block.schema.types == schema.types for block in result if block.num_rows)
+        assert all(
+            block.schema.names == schema.names and block.schema.types == schema.types
+            for block in result
+            if block.num_rows
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+from tests.data.plan.helpers import Doubled, MemoryReader, in_memory, over, read
 
 from aktis.data._exchanges._keys import make_keys
 from aktis.data._exchanges.sort import Sort
@@ -12,7 +13,6 @@ from aktis.data._plan.explain import describe, explain, tree
 from aktis.data._plan.logical import Compute, Exchanged, Filter, Limit, Map, Project, Read, Rearranged, Union
 from aktis.data.context import DatasetContext
 from aktis.data.expressions import col, udf
-from tests.data.plan.helpers import Doubled, MemoryReader, in_memory, over, read
 
 A = pa.table({"a": [1, 2, 3], "b": ["x", "y", "z"]})
 
@@ -78,7 +78,11 @@ def test_operators_say_what_they_do():
 def test_explain_shows_all_three_plans():
     plan = over(read(A, A), Filter, predicate=col("a") > 1)
     text = explain(plan, DatasetContext())
-    assert [line for line in text.splitlines() if line.endswith("plan")] == ["Logical plan", "Optimized plan", "Physical plan"]
+    assert [line for line in text.splitlines() if line.endswith("plan")] == [
+        "Logical plan",
+        "Optimized plan",
+        "Physical plan",
+    ]
     assert "Filter[col('a') > 1]\n└─ ReadMemory" in text
     assert "ReadMemory[filter=(a > 1)]" in text
     context = DatasetContext(optimizer_enabled=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from tests.data.plan.helpers import Doubled, column_orders, in_memory, over, read, rows
 
 from aktis.data._exchanges._keys import make_keys
 from aktis.data._exchanges.repartition import RandomizeBlockOrder, Repartition, SplitAt
@@ -16,7 +17,6 @@ from aktis.data._plan.optimizer import optimize
 from aktis.data._transforms.count import CountRows
 from aktis.data.context import DatasetContext
 from aktis.data.expressions import col, download, lit, monotonically_increasing_id, random, udf
-from tests.data.plan.helpers import Doubled, column_orders, in_memory, over, read, rows
 
 A = pa.table({"a": [3, 1, None, 2], "b": ["x", None, "y", "z"], "c": [0.5, 1.5, 2.5, 3.5]})
 B = pa.table({"a": [9, 1], "b": ["u", "v"], "c": [7.5, 8.5]})
@@ -288,7 +288,9 @@ def test_projections_without_effect_go():
 
 
 def test_exchanges_that_are_undone_at_once_go():
-    repartition = over(over(read(A, B), Rearranged, rearrangement=Repartition(3)), Rearranged, rearrangement=Repartition(2))
+    repartition = over(
+        over(read(A, B), Rearranged, rearrangement=Repartition(3)), Rearranged, rearrangement=Repartition(2)
+    )
     assert shape(optimized(repartition)) == ["Rearranged", "Read"]
     assert shape(optimized(sort(sort(read(A))))) == ["Exchanged", "Read"]
     assert shape(optimized(sort(sort(read(A), "c")))) == ["Exchanged", "Sort", "Read"]  # decides among equal keys

@@ -32,9 +32,7 @@ from aktis.data.context import DatasetContext
 _MOST_ROUNDS = 200  # each round moves every operator at least one place: deeper plans are left half done, but right
 
 
-def optimize(
-    root: LogicalOperator, context: DatasetContext, *, needed: Iterable[str] | None = None
-) -> LogicalOperator:
+def optimize(root: LogicalOperator, context: DatasetContext, *, needed: Iterable[str] | None = None) -> LogicalOperator:
     """A plan with the same result. ``root`` is not changed, and parts of it that need no change are shared.
 
     Args:

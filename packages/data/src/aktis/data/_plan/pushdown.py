@@ -200,7 +200,11 @@ class _Pruning:
             if selected is not None:
                 return selected
             inputs = (self.visit(child, used),)
-            return node if columns == node.columns and inputs[0] is child else replace(node, columns=columns, inputs=inputs)
+            return (
+                node
+                if columns == node.columns and inputs[0] is child
+                else replace(node, columns=columns, inputs=inputs)
+            )
         below = self._below_kept(node, columns, used, needed)
         pruned = self.visit(child, below)
         if pruned is child and columns == node.columns:
@@ -211,9 +215,7 @@ class _Pruning:
         missing_ok = node.missing_ok or (pruned is not child and bool(node.drop))
         return replace(node, columns=columns, inputs=(pruned,), missing_ok=missing_ok)
 
-    def _below_kept(
-        self, node: Project, columns: tuple[tuple[str, Expr], ...], used: Needed, needed: Needed
-    ) -> Needed:
+    def _below_kept(self, node: Project, columns: tuple[tuple[str, Expr], ...], used: Needed, needed: Needed) -> Needed:
         if needed is not None:
             return _both(needed - {name for name, _ in columns}, used)
         if not node.drop:

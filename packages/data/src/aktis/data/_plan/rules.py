@@ -50,9 +50,10 @@ def over(node: LogicalOperator, *inputs: LogicalOperator) -> LogicalOperator:
 
 def merge_filters(node: LogicalOperator) -> LogicalOperator | None:
     """Filter(q) over Filter(p): Filter(p & q), unless q might fail on rows that p takes away."""
-    if isinstance(node, Filter) and isinstance(below := node.inputs[0], Filter):
-        if node.predicate.is_total and node.predicate.is_deterministic and below.predicate.is_deterministic:
-            return replace(below, predicate=conjunction([below.predicate.unalias(), node.predicate.unalias()]))
+    if not (isinstance(node, Filter) and isinstance(below := node.inputs[0], Filter)):
+        return None
+    if node.predicate.is_total and node.predicate.is_deterministic and below.predicate.is_deterministic:
+        return replace(below, predicate=conjunction([below.predicate.unalias(), node.predicate.unalias()]))
     return None
 
 
@@ -67,16 +68,15 @@ def filter_below_project(node: LogicalOperator) -> LogicalOperator | None:
     def origin(name: str) -> Expr | None:
         return computed.get(name)
 
-    sinking, staying = [], []
+    sinking: list[Expr] = []
+    staying: list[Expr] = []
     for condition in conjuncts(node.predicate):
         names = condition.columns()
         movable = names is not None and condition.is_deterministic and all(_passes(project, computed, n) for n in names)
         (sinking if movable else staying).append(condition)
     if not sinking or not all(c.is_deterministic for c in staying):
         return None
-    below = over(
-        project, Filter(predicate=conjunction([c.substitute(origin) for c in sinking]), inputs=project.inputs)
-    )
+    below = over(project, Filter(predicate=conjunction([c.substitute(origin) for c in sinking]), inputs=project.inputs))
     return Filter(predicate=conjunction(staying), inputs=(below,)) if staying else below
 
 
