@@ -183,6 +183,7 @@ class TestFailures:
         with pytest.raises(WriteError, match="No space left on device") as caught:
             data.range_table(1000, parallelism=4).write_parquet(str(tmp_path / "o"), arrow_parquet_args_fn=full)
         assert f"WriteParquet: cannot write to '{tmp_path / 'o'}'" in str(caught.value)
+        assert caught.value.errno == errno.ENOSPC and isinstance(caught.value.__cause__, OSError)
         assert everything(tmp_path) == []
 
 
@@ -425,6 +426,38 @@ def steps(body, target, tmp_path, prepare, check):
         if done.returncode == 0:
             return at
     raise AssertionError("it never ends")
+
+
+class TestInterrupted:
+    def test_ctrl_c(self, tmp_path, where):
+        target = tmp_path / "o"
+
+        def interrupt(frame, driver=os.getpid()):
+            if frame["value"][0] == 20:
+                os.kill(driver, signal.SIGINT)
+            return frame
+
+        ds = data.range_table(1000, parallelism=100).map_batches(interrupt, batch_size=10)
+        with pytest.raises(KeyboardInterrupt):
+            ds.write_parquet(target)
+        assert everything(tmp_path) == []
+        data.range_table(10).write_parquet(target)
+        assert values(target) == list(range(10))
+
+    def test_a_worker_that_dies(self, tmp_path, session, monkeypatch):
+        monkeypatch.setattr(DatasetContext.get_current(), "enable_local_execution", False)
+        flag = tmp_path / "once"
+
+        def die_once(frame):
+            if frame["value"].iloc[-1] == 99 and not flag.exists():
+                flag.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return frame
+
+        ds = data.range_table(100, parallelism=4).map_batches(die_once, batch_size=5)
+        ds.write_parquet(tmp_path / "o", max_rows_per_file=5)
+        assert values(tmp_path / "o") == list(range(100))
+        assert everything(tmp_path) == ["o", "once"]
 
 
 @pytest.mark.slow

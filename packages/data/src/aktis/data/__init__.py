@@ -30,16 +30,18 @@ from aktis.data._read.memory import (
 )
 from aktis.data.context import DataContext, DatasetContext
 from aktis.data.dataset import Dataset, MaterializedDataset
-from aktis.data.datasource import Datasource, Reader, ReadTask
+from aktis.data.datasource import Datasink, Datasource, Reader, ReadTask, SaveMode
 
 __all__ = [
     "DataContext",
     "Dataset",
     "DatasetContext",
+    "Datasink",
     "Datasource",
     "MaterializedDataset",
     "ReadTask",
     "Reader",
+    "SaveMode",
     "from_arrow",
     "from_arrow_refs",
     "from_dask",

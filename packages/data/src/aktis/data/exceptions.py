@@ -14,21 +14,41 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 
-def _restore(cls: type[DataError], args: tuple[Any, ...], state: dict[str, Any]) -> DataError:
+def _restore(
+    cls: type[DataError],
+    args: tuple[Any, ...],
+    state: dict[str, Any],
+    cause: BaseException | None = None,
+    number: int | None = None,
+) -> DataError:
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(state)
+    error.__cause__ = cause
+    if number is not None and isinstance(error, OSError):
+        error.errno = number
     return error
+
+
+def _portable(cause: BaseException | None) -> BaseException | None:
+    """The cause, if it can be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(cause))
+    except Exception:
+        return None
+    return cause
 
 
 class DataError(Exception):
     """Root of everything that aktis.data raises on its own account."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, self.__dict__)
+        number = self.errno if isinstance(self, OSError) else None
+        return _restore, (type(self), self.args, self.__dict__, _portable(self.__cause__), number)
 
 
 class UserFunctionError(DataError):
@@ -90,7 +110,10 @@ class ReadError(DataError, OSError):
 
 
 class WriteError(DataError, OSError):
-    """A write failed. Nothing half-written is visible, and the same call may be repeated."""
+    """A write failed. Nothing half-written is visible, and the same call may be repeated.
+
+    ``errno`` and ``__cause__`` are those of the storage's error.
+    """
 
 
 class TooManyErroredBlocksError(DataError):
