@@ -10,6 +10,7 @@ import cloudpickle
 import pyarrow as pa
 
 from aktis.data._blocks import ITEM, Block, BlockMetadata, concat, from_rows, kind_of, to_batch, to_rows
+from aktis.data._blocks.objects import is_object
 from aktis.data._exchanges._aggregate_fn import AggregateFn, Reduction, States
 from aktis.data._exchanges._base import Exchange, ExchangePlan
 from aktis.data._exchanges._gather import gather, scatter
@@ -256,7 +257,7 @@ def _plain_values(block: Block, name: str) -> pa.Array:
     if is_ordered(kind):
         return clean(one_chunk(ordered(block.column(name))))
     if isinstance(kind, pa.BaseExtensionType):
-        return _to_array(values_of(block, name))
+        return _to_array(values_of(block, name)) if is_object(kind) else one_chunk(block.column(name)).storage
     return one_chunk(block.column(name).cast(plain_type(kind)))
 
 
