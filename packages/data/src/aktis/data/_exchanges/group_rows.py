@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from aktis.data._blocks.types import Block, BlockMetadata
 from aktis.data._exchanges._base import Exchange, ExchangePlan
@@ -96,7 +97,7 @@ def without_nan(column: KeyColumn) -> KeyColumn:
     """NaN as null: as keys of groups they are the same."""
     if isinstance(column, list):
         return [None if is_nan(value) else value for value in column]
-    return column if nan_mask(column) is None else clean(one_chunk(column))
+    return column if nan_mask(column) is None else pa.chunked_array([clean(one_chunk(column))])
 
 
 def group_ranks(keys: Sequence[KeyColumn]) -> Any:
