@@ -135,6 +135,7 @@ class Simulator:
             else:
                 assert isinstance(command, StopActor)
                 self.actors.discard((command.op, command.actor))
+                self.starting = [one for one in self.starting if (one.op, one.actor) != (command.op, command.actor)]
         self.most_running = max(self.most_running, len(self.tasks))
 
     def step(self) -> bool:

@@ -54,6 +54,8 @@ class Stream:
         """An item has arrived; one that a re-run made again is dropped."""
         self.connection = connection
         if index < len(self.items) or self.closed:
+            if self.backpressure and index < self.taken:  # a new worker does not know what was taken from the old one
+                connection.post((op.ACK_ITEMS, self.counter, self.taken))
             return
         ref = NativeRef(self.core, self.counter, index + 1, None, None)
         self.core.resolve(ref, payload)

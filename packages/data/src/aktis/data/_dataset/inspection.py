@@ -97,9 +97,7 @@ class Inspection(DatasetBase):
         None if there are no rows and nothing is known, or if finding out means to execute and ``fetch_if_missing`` is False.
         """
         schema = self._schema(fetch_if_missing)
-        if schema is None or (len(schema) == 0 and not isinstance(self._root, Read)):
-            return None if schema is None or not fetch_if_missing else _public(schema, self)
-        return _public(schema, self)
+        return None if schema is None or len(schema) == 0 else _public(schema, self)
 
     def _schema(self, fetch: bool = True) -> pa.Schema | None:
         """The Arrow schema, as inside."""

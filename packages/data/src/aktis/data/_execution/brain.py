@@ -220,7 +220,7 @@ class Brain:
         return commands
 
     def _choose(self) -> OperatorState | None:
-        ready = [state for state in reversed(self.states) if state.ready()]
+        ready = [state for state in reversed(self.states) if not state.finished and state.ready()]
         if not ready:
             return None
         ready.sort(key=self._dormant)  # stable: else nearest to the consumer first

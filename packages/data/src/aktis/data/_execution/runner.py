@@ -202,36 +202,36 @@ def resolve(
     operators: list[PhysicalOperator] = []
     reads: dict[int, list[ReadTask]] = {}
     early: dict[int, ExchangePlan] = {}
-    for op in _without_late_fusion(root, context):
+    for op in topological(root):
         reading = op if isinstance(op, MapOp) else op.map if isinstance(op, ExchangeOp) else None
+        tasks = None
         if reading is not None and reading.read is not None:
-            reads[len(operators)] = read_tasks(reading.read.reader, reading.read.parallelism, context)
+            tasks = read_tasks(reading.read.reader, reading.read.parallelism, context)
         if isinstance(op, ExchangeOp):
-            plan = _early(op, reads.get(len(operators)))
+            plan = _early(op, tasks)
             if plan is not None:
                 early[len(operators)] = plan
+            elif op.map is not None:  # it needs its input first, so the chain before it becomes an operator
+                if tasks is not None:
+                    reads[len(operators)], tasks = tasks, None
+                op.map.inputs = op.inputs
+                operators.append(op.map)
+                op.inputs, op.map, op.name = (op.map,), None, op.exchange.name
+        if tasks is not None:
+            reads[len(operators)] = tasks
         operators.append(op)
     return operators, reads, early
 
 
-def _without_late_fusion(root: PhysicalOperator, context: DatasetContext) -> list[PhysicalOperator]:
-    """Topological order. An exchange that turns out to need its inputs first gets the chain before it as an operator."""
-    operators: list[PhysicalOperator] = []
-    for op in topological(root):
-        if isinstance(op, ExchangeOp) and op.map is not None and _early(op, None) is None:
-            op.map.inputs = op.inputs
-            operators.append(op.map)
-            op.inputs, op.map, op.name = (op.map,), None, op.exchange.name
-        operators.append(op)
-    return operators
-
-
 def _early(op: ExchangeOp, tasks: Sequence[ReadTask] | None) -> ExchangePlan | None:
+    """The plan of an exchange that can be made before any input is there, if it then has something to partition."""
     if tasks is None:
-        return op.exchange.early_plan(int(2 * session.cpu_count()), None)
-    sizes = [task.metadata.size_bytes for task in tasks]
-    known = [size for size in sizes if size is not None]
-    return op.exchange.early_plan(len(tasks), sum(known) if len(known) == len(sizes) else None)
+        plan = op.exchange.early_plan(int(2 * session.cpu_count()), None)
+    else:
+        sizes = [task.metadata.size_bytes for task in tasks]
+        known = [size for size in sizes if size is not None]
+        plan = op.exchange.early_plan(len(tasks), sum(known) if len(known) == len(sizes) else None)
+    return None if plan is None or plan.whole_blocks else plan
 
 
 def read_tasks(reader: Reader, parallelism: int, context: DatasetContext) -> list[ReadTask]:

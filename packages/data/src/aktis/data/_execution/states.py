@@ -175,7 +175,13 @@ class Items:
         self._bundle.append(handle)
         self._bundle_rows += handle.num_rows
         if self._bundle_rows >= self._min_rows:
+            extra = self._bundle_rows % self._min_rows  # whole batches only: the rest begins the next bundle
+            last = self._bundle.pop()
+            cut = last.num_rows - extra
+            self._bundle.append(last.slice(0, cut))
             self.flush()
+            if extra:
+                self._bundle, self._bundle_rows = [last.slice(cut, last.num_rows)], extra
 
     def flush(self) -> None:
         """The input has ended: the last bundle is as big as it is."""

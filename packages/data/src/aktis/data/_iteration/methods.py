@@ -6,8 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aktis.data._blocks import Block, to_rows
-from aktis.data._iteration.batcher import chunks
+from aktis.data._blocks import Block, slice_rows, to_rows
 from aktis.data._iteration.engine import Batches, BatchSpec, Handles, iterate, load_blocks
 from aktis.data._iteration.formats import BatchFormat
 from aktis.data._iteration.stats import IterationStats
@@ -54,11 +53,12 @@ class BatchSource:
         stats = self._new_stats()
         handles = self._open()
         try:
-            for chunk in chunks(load_blocks(handles, stats, spec.prefetch_blocks), _ROWS_AT_A_TIME, chunk_bytes=0):
-                rows = to_rows(chunk.block)
-                stats.batches += 1
-                stats.rows += len(rows)
-                yield from rows
+            for block in load_blocks(handles, stats, spec.prefetch_blocks):
+                for start in range(0, block.num_rows, _ROWS_AT_A_TIME):  # a row never waits for the next block
+                    rows = to_rows(slice_rows(block, start, min(start + _ROWS_AT_A_TIME, block.num_rows)))
+                    stats.batches += 1
+                    stats.rows += len(rows)
+                    yield from rows
         finally:
             handles.close()
 

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 AT_A_TIME = 16
 
 
+class Several(list[Any]):
+    """The items of an asynchronous generator."""
+
+
 async def _result(call: Callable[[Any], Any], value: Any) -> Any:
     made = call(value)
     if inspect.isasyncgen(made):
-        return [item async for item in made]
+        return Several([item async for item in made])
     return await made
 
 
@@ -31,7 +35,7 @@ class AsyncCalls:
         self._loop = asyncio.new_event_loop()
 
     def map(self, values: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """``(value, result)`` in the order of the values; an asynchronous generator's result is the list of its items."""
+        """``(value, result)`` in the order of the values; an asynchronous generator's result is :class:`Several`."""
         waiting: deque[tuple[Any, asyncio.Task[Any]]] = deque()
         try:
             for value in values:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union
 from aktis.data._blocks import concat, size_bytes, slice_rows, to_batch
 from aktis.data._blocks.types import Block
 from aktis.data._transforms._base import TaskContext, Transform
-from aktis.data._transforms.asynchronous import AsyncCalls
+from aktis.data._transforms.asynchronous import AsyncCalls, Several
 from aktis.data._transforms.user_code import UserFunction, batch_block, calling
 
 BatchSize = Union[int, None, Literal["default"]]
@@ -69,8 +69,7 @@ class MapBatches(Transform):
                 made = next(calls, None)
             if made is None:
                 return
-            results = made[1]
-            for result in results if isinstance(results, list) and results and not _is_row_like(results[0]) else [results]:
+            for result in made[1] if isinstance(made[1], Several) else (made[1],):
                 yield batch_block(result, task, self.name, self.function.name)
 
     def _batches(self, parts: Iterator[Block]) -> Iterator[Any]:
@@ -90,10 +89,6 @@ class MapBatches(Transform):
             yield from (block for block in blocks if block.num_rows)
         else:
             yield from rebatch(blocks, int(size))
-
-
-def _is_row_like(value: Any) -> bool:
-    return not (hasattr(value, "columns") or hasattr(value, "column_names") or isinstance(value, dict))
 
 
 def rebatch(blocks: Iterator[Block], size: int) -> Iterator[Block]:
