@@ -195,7 +195,7 @@ def test_a_task_with_a_big_output_waits_for_its_consumer(workers: DatasetContext
 
 
 def _stored() -> int:
-    return sum(entry.object_size or 0 for entry in aktis.util.state.list_objects(limit=10_000))
+    return sum(getattr(entry, "size", 0) for entry in aktis.util.state.list_objects(limit=10_000))
 
 
 SCRIPT = """
