@@ -245,6 +245,15 @@ class TestOnesOwn:
         ds.write_datasink(Rows(str(tmp_path / "r"), file_format="txt"))
         assert [(tmp_path / "r" / name).read_text() for name in visible(tmp_path / "r")] == list("012345")
 
+    def test_start_that_fails_leaves_nothing(self, tmp_path):
+        class Never(BlockBasedFileDatasink):
+            def on_write_start(self):
+                raise RuntimeError("not today")
+
+        with pytest.raises(RuntimeError, match="not today"):
+            data.range_table(1).write_datasink(Never(str(tmp_path / "o")))
+        assert everything(tmp_path) == []
+
     def test_wrong_datasink(self):
         with pytest.raises(TypeError, match="instance of a subclass of Datasink, got 3"):
             data.range_table(1).write_datasink(3)
@@ -432,7 +441,9 @@ class TestInterrupted:
     def test_ctrl_c(self, tmp_path, where):
         target = tmp_path / "o"
 
-        def interrupt(frame, driver=os.getpid()):
+        driver = os.getpid()
+
+        def interrupt(frame):
             if frame["value"][0] == 20:
                 os.kill(driver, signal.SIGINT)
             return frame

@@ -425,10 +425,10 @@ class Writes(DatasetBase):
 
         if concurrency is not None and (isinstance(concurrency, bool) or concurrency < 1):
             raise ValueError(f"concurrency is a positive number of tasks, got {concurrency!r}")
-        sink.start()
-        if sink.skip:
-            return
         try:
+            sink.start()
+            if sink.skip:
+                return
             root = Write(inputs=(self._root,), sink=sink, remote_args=dict(remote_args or {}), concurrency=concurrency)
             results: list[tuple[int, Any]] = []
             with self._stream(root) as stream:
