@@ -201,3 +201,21 @@ def test_image_transforms_of_tensors():
         TorchVisionPreprocessor(["i"], arrays_only).transform_batch({"i": images})["i"].tolist()
         == (images * 2).tolist()
     )
+
+
+def test_columns_stay_where_they_are(form):
+    data = form.make({"z": [1, 2], "a": [3, 4], "m": [5, 6]})
+    assert list(form.lists(SimpleImputer(["a"], "constant", 0, output_columns=["y"]).transform_batch(data))) == [
+        "z",
+        "a",
+        "m",
+        "y",
+    ]
+    assert list(form.lists(SimpleImputer(["a", "z"], "constant", 0).transform_batch(data))) == ["z", "a", "m"]
+
+
+def test_wide_data(form):
+    wide = {f"c{i}": np.array([float(i), 1.0]) for i in range(500)}
+    filled = SimpleImputer(list(wide), "constant", 0.0, output_columns=[f"d{i}" for i in range(500)])
+    out = Concatenator().transform_batch(filled.transform_batch(form.make(wide)))
+    assert form.lists(out)["concat_out"] == [[*map(float, range(500))] * 2, [1.0] * 1000]

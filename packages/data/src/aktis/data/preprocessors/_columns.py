@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,9 @@ class ColumnPreprocessor(Preprocessor):
     def _inverse_frame(self, frame: Frame) -> None:
         raise TypeError(f"{type(self).__name__} has no inverse.")
 
-    def _touches(self, column: str) -> bool:
-        """Whether transform may change, make or drop a column of this name."""
-        return column in self.columns or column in self.output_columns
+    def _touches(self, columns: Iterable[str]) -> bool:
+        """Whether transform may change, make or drop one of these columns."""
+        return not {*self.columns, *self.output_columns}.isdisjoint(columns)
 
     def _arguments(self, *, changed: bool = False) -> dict[str, Any]:
         found = super()._arguments(changed=changed)
@@ -191,7 +192,7 @@ def names(owner: str, argument: str, columns: Any) -> list[str]:
     for name in listed:
         if not isinstance(name, str):
             raise ValueError(f"{owner}: {argument} must be a list of column names, and {name!r} is no string.")
-    repeated = [name for name in dict.fromkeys(listed) if listed.count(name) > 1]
+    repeated = [name for name, count in Counter(listed).items() if count > 1]
     if repeated:
         raise ValueError(f"{owner}: {argument} names {repeated[0]!r} more than once.")
     return listed

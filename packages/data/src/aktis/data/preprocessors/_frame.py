@@ -20,8 +20,9 @@ from aktis.data.exceptions import SchemaError
 def check_columns(owner: str, wanted: Iterable[str], there: Iterable[Any]) -> None:
     """Raise SchemaError, with close matches, for the first name that is not there."""
     names = [str(name) for name in there]
+    known = set(names)
     for name in wanted:
-        if name not in names:
+        if name not in known:
             close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
             hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
             shown = names if len(names) <= 20 else [*names[:20], f"... {len(names) - 20} more"]
@@ -37,6 +38,7 @@ class Frame:
         self._kind = "arrow" if isinstance(data, pa.Table) else "numpy" if isinstance(data, dict) else "pandas"
         self._written: dict[str, Any] = {}
         self._dropped: set[str] = set()
+        self._given: set[Any] = set(data.column_names if self._kind == "arrow" else data)
         if self._kind == "arrow":
             self.num_rows: int = data.num_rows
         elif self._kind == "pandas":
@@ -49,7 +51,10 @@ class Frame:
         """The columns, in order, as they are now."""
         given = self._data.column_names if self._kind == "arrow" else list(self._data)
         kept = [name for name in given if name not in self._dropped]
-        return kept + [name for name in self._written if name not in kept]
+        return kept + [name for name in self._written if name not in self._given or name in self._dropped]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._written or (name in self._given and name not in self._dropped)
 
     def require(self, columns: Iterable[str]) -> None:
         """Raise SchemaError for columns that are not there."""
@@ -58,7 +63,8 @@ class Frame:
     # Reading
 
     def _native(self, name: str) -> Any:
-        self.require([name])
+        if name not in self:
+            self.require([name])
         if name in self._written:
             return self._written[name]
         if self._kind == "arrow":
@@ -121,15 +127,15 @@ class Frame:
     def vectors(self, name: str) -> Any:
         """The column as an array of one dimension, or of two for columns of vectors of one length."""
         column = self._native(name)
-        kind = getattr(column, "type", None)
+        dtype, kind = getattr(column, "dtype", None), getattr(column, "type", None)
+        if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and np.ndim(column) == 1:
+            return np.asarray(column)
         if isinstance(kind, pa.FixedShapeTensorType):
             array = column.to_numpy_ndarray() if len(column) else np.zeros((0, *kind.shape))
             return array.reshape(self.num_rows, -1)
         if isinstance(column, np.ndarray) and column.ndim > 1:
             return column.reshape(self.num_rows, -1)
-        if str(getattr(column, "dtype", None)) == "object" or (
-            isinstance(kind, pa.DataType) and pa.types.is_nested(kind)
-        ):
+        if str(dtype) == "object" or (isinstance(kind, pa.DataType) and pa.types.is_nested(kind)):
             rows = column.to_pylist() if isinstance(column, pa.Array) else list(column)
             if any(isinstance(row, (list, tuple, np.ndarray)) for row in rows):
                 try:
@@ -180,7 +186,7 @@ class Frame:
 
     def add(self, name: str, values: Any) -> None:
         """Write a column under a name that was made up: it must be free."""
-        if name in self.names:
+        if name in self:
             raise SchemaError(
                 f"{self.owner} makes a column {name!r}, and there is one of that name already. Rename it first."
             )
@@ -250,11 +256,15 @@ class Frame:
             kept = {name: value for name, value in self._data.items() if name not in self._dropped}
             return {**kept, **self._written}
         if self._kind == "arrow":
-            table = self._data.drop_columns([n for n in self._data.column_names if n in self._dropped])
-            for name, values in self._written.items():
-                position = table.schema.get_field_index(name)
-                table = table.append_column(name, values) if position < 0 else table.set_column(position, name, values)
-            return table
+            fields, columns = [], []
+            for name in self.names:
+                if name in self._written:
+                    columns.append(self._written[name])
+                    fields.append(pa.field(name, columns[-1].type))
+                else:
+                    columns.append(self._data.column(name))
+                    fields.append(self._data.schema.field(name))
+            return pa.Table.from_arrays(columns, schema=pa.schema(fields))
         import pandas as pd
 
         frame = self._data.drop(columns=[name for name in self._data.columns if name in self._dropped])

@@ -70,7 +70,7 @@ class Chain(Preprocessor):
         for other in group:
             if _fittable(other) and not _fits_by_columns(other):
                 return False
-            if not isinstance(other, ColumnPreprocessor) or any(other._touches(column) for column in part.columns):
+            if not isinstance(other, ColumnPreprocessor) or other._touches(part.columns):
                 return False
         return True
 

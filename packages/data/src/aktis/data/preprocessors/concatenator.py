@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -48,27 +49,30 @@ class Concatenator(ColumnPreprocessor):
         self.output_column_name = output_column_name
         self.include = None if include is None else names("Concatenator", "include", include)
         self.exclude = [] if exclude is None else names("Concatenator", "exclude", exclude)
-        both = [name for name in self.include or [] if name in self.exclude]
+        both = sorted({*(self.include or [])} & {*self.exclude})
         if both:
             raise ValueError(f"Concatenator: {both[0]!r} is both included and excluded.")
         self.dtype = dtype
         self.raise_if_missing = raise_if_missing
         self.columns = None if columns is None else names("Concatenator", "columns", columns)  # type: ignore[assignment]
 
-    def _touches(self, column: str) -> bool:
-        wanted = self.columns if self.columns is not None else self.include
-        taken = wanted is None or column in wanted
-        return column == self.output_column_name or (taken and column not in self.exclude)
+    def _touches(self, columns: Iterable[str]) -> bool:
+        wanted, unwanted = self.columns if self.columns is not None else self.include, set(self.exclude)
+        taken = None if wanted is None else set(wanted)
+        return any(
+            column == self.output_column_name or ((taken is None or column in taken) and column not in unwanted)
+            for column in columns
+        )
 
     def _transform_frame(self, frame: Frame) -> None:
         if self.raise_if_missing:
             frame.require([*(self.columns or []), *(self.include or []), *self.exclude])
         there = frame.names
         if self.columns is not None:
-            chosen = [name for name in self.columns if name in there]
+            chosen = [name for name in self.columns if name in frame]
         else:
-            wanted = there if self.include is None else set(self.include)
-            chosen = [name for name in there if name in wanted and name not in self.exclude]
+            wanted, unwanted = set(there if self.include is None else self.include), set(self.exclude)
+            chosen = [name for name in there if name in wanted and name not in unwanted]
         if not chosen:
             raise SchemaError(f"Concatenator: none of the columns to join is in the data. There are: {there}.")
         parts = [frame.vectors(name) for name in chosen]

@@ -6,6 +6,7 @@ them (Categorizer leaves them out); impute them before. A value that fit has not
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -239,9 +240,9 @@ class OneHotEncoder(_Encoder):
             arguments.pop("output_columns", None)
         return arguments
 
-    def _touches(self, column: str) -> bool:
-        made = self.output == "columns" and any(column.startswith(f"{name}_") for name in self.columns)
-        return made or super()._touches(column)
+    def _touches(self, columns: Iterable[str]) -> bool:
+        made = tuple(f"{name}_" for name in self.columns) if self.output == "columns" else ()
+        return super()._touches(columns) or any(column.startswith(made) for column in columns)
 
     def _transform_frame(self, frame: Frame) -> None:
         frame.require(self.columns)

@@ -79,7 +79,7 @@ class SimpleImputer(ColumnPreprocessor):
             frame.require(self.columns)
         for column, output in zip(self.columns, self.output_columns):
             value = self._value(column)
-            if column not in frame.names:
+            if column not in frame:
                 frame[output] = pa.array([value] * frame.num_rows)
             elif frame.is_categorical(column):
                 frame[output] = self._fill(frame, column, value).dictionary_encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,9 @@ class HashingVectorizer(_Vectorizer):
             )
         self.num_features = num_features
 
-    def _touches(self, column: str) -> bool:
-        return any(column.startswith(f"hash_{name}_") for name in self.columns) or super()._touches(column)
+    def _touches(self, columns: Iterable[str]) -> bool:
+        made = tuple(f"hash_{name}_" for name in self.columns)
+        return super()._touches(columns) or any(column.startswith(made) for column in columns)
 
     def _positions(self, column: str, distinct: list[Any]) -> list[int]:
         return [bucket(token, self.num_features) for token in distinct]
@@ -123,8 +124,9 @@ class CountVectorizer(_Vectorizer):
             raise ValueError(f"CountVectorizer: max_features must be at least 1, or None, not {max_features!r}.")
         self.max_features = max_features
 
-    def _touches(self, column: str) -> bool:
-        return any(column.startswith(f"{name}_") for name in self.columns) or super()._touches(column)
+    def _touches(self, columns: Iterable[str]) -> bool:
+        made = tuple(f"{name}_" for name in self.columns)
+        return super()._touches(columns) or any(column.startswith(made) for column in columns)
 
     def _statistics(self) -> dict[str, Statistic]:
         return {column: TokenCounts(self.tokenization_fn) for column in self.columns}
