@@ -272,6 +272,15 @@ def test_schemas_of_files_are_unified(tmp_path: Path) -> None:
     assert table_of(aktis.data.read_parquet(tmp_path, columns=["c"]))["c"].to_pylist() == [None, True]
 
 
+def test_given_schema_is_the_result(folder: Path) -> None:
+    schema = pa.schema({"half": pa.float32(), "new": pa.string()})
+    table = table_of(aktis.data.read_parquet(folder / "part-0.parquet", schema=schema))
+    assert table.schema == schema
+    assert table.to_pylist()[3] == {"half": 1.5, "new": None}
+    with pytest.raises(SchemaError, match=r"part-0.parquet does not fit the given schema: .*'name'"):
+        table_of(aktis.data.read_parquet(folder, schema=pa.schema({"name": pa.int64()})))
+
+
 def test_schemas_that_do_not_fit_name_both_files(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"a": [[1]]}), tmp_path / "2.parquet")

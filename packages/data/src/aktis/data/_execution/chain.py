@@ -98,7 +98,10 @@ def source_blocks(program: Program, task: TaskContext, read: ReadTask | None, bl
         return
     task.input_files = list(read.metadata.input_files or ())
     task.origin = read.metadata.origin or ", ".join(task.input_files[:1])
-    for piece in read():
+    pieces = read()
+    for piece in pieces:
+        task.origin = getattr(pieces, "origin", task.origin)  # our own sources know it for each block
+        task.input_files = getattr(pieces, "input_files", task.input_files)
         yield from_batch(piece)
 
 

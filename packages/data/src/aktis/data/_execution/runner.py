@@ -236,7 +236,7 @@ def _early(op: ExchangeOp, tasks: Sequence[ReadTask] | None) -> ExchangePlan | N
 
 def read_tasks(reader: Reader, parallelism: int, context: DatasetContext) -> list[ReadTask]:
     """The tasks of a scan. ``parallelism`` -1: by size, and at least two per CPU where that is worth it."""
-    if parallelism == -1:
+    if parallelism == -1 and not reader.chooses_parallelism:
         size = reader.estimate_inmemory_data_size()
         if size is None:
             parallelism = context.min_parallelism

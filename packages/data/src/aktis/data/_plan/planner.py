@@ -43,7 +43,7 @@ class _Planner:
             return SourceOp(name=node.name, handles=node.handles)
         if isinstance(node, logical.Read):
             spec = ReadSpec(reader=node.reader, parallelism=node.parallelism, label=node.label)
-            return MapOp(name=node.label, read=spec, compute=Compute(remote_args=node.remote_args))
+            return MapOp(name=node.label, read=spec, compute=Compute(remote_args=node.remote_args, max_tasks=node.concurrency))
         if isinstance(node, logical.Map):
             return fuse(inputs[0], node.transform, node.compute)
         if isinstance(node, logical.Project):

@@ -21,9 +21,9 @@ class LineRange(io.RawIOBase):
         self._stop = stop
         self._rest = memoryview(b"")  # what was read from the file, and not yet given out
         self._header = memoryview(header if start > 0 else b"")
-        self._done = False
+        self._done = stop is not None and start >= stop
         self._position = start  # in the file
-        if start > 0:
+        if start > 0 and not self._done:
             self._skip_line(start)
 
     def readable(self) -> bool:

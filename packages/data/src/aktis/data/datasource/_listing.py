@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import glob
 import os
 import posixpath
@@ -18,6 +19,7 @@ from pyarrow import fs as pafs
 Paths = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
 
 _LOCAL = "local://"
+_DIGITS = re.compile(r"([0-9]+)")
 _LISTING_THREADS = 16  # requests to object stores take tens of milliseconds each, and hardly any CPU
 _PARALLEL_FROM = 32  # files; below, threads cost more than they save
 
@@ -229,17 +231,15 @@ def _is_hidden(relative: str) -> bool:
     return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in relative.split("/"))
 
 
-def natural_key(path: str) -> list[tuple[int, int, str]]:
+def natural_key(path: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     """Sorts runs of digits as numbers, directory by directory."""
-    key: list[tuple[int, int, str]] = []
-    for part in path.split("/"):
-        for piece in re.split(r"(\d+)", part):
-            if piece.isdigit():
-                key.append((1, int(piece), piece))
-            elif piece:
-                key.append((2, 0, piece))
-        key.append((0, 0, ""))
-    return key
+    return tuple(map(_natural_name, path.split("/")))
+
+
+@functools.lru_cache(maxsize=4096)  # paths share their directories
+def _natural_name(name: str) -> tuple[tuple[int, int, str], ...]:
+    pieces = _DIGITS.split(name)  # text and digits by turns
+    return tuple((1, int(piece), piece) if i % 2 else (2, 0, piece) for i, piece in enumerate(pieces) if piece)
 
 
 def _is_pattern(path: str) -> bool:

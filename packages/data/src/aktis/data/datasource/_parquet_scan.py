@@ -18,6 +18,7 @@ from aktis.data.datasource._policy import ReadPolicy
 from aktis.data.datasource._source import (
     Piece,
     SourceBlocks,
+    cast_to,
     conform,
     ordered_parallel,
     plain_schema,
@@ -26,6 +27,7 @@ from aktis.data.datasource._source import (
 )
 from aktis.data.datasource.partitioning import PartitionColumns
 
+GIVEN_SCHEMA = "the given schema"  # in place of a file's name
 SMALL_FILE = 4 << 20  # bytes on storage: such files are read whole, several at a time
 _LOCAL_THREADS = 2  # decoding takes CPU, and tasks already use one each
 _REMOTE_THREADS = 16  # waiting takes none
@@ -163,10 +165,13 @@ class ParquetScan:
             rows = self._batch_rows(info)
             if self.limit is not None and self.predicate is None:
                 rows = min(rows, max(1, self.limit))
+            threads = (
+                self.use_threads and info.total_byte_size > SMALL_FILE
+            )  # waiting for others costs more than it saves
             if rows >= info.num_rows:
-                yield plain_table(file.read_row_group(group, columns=wanted, use_threads=self.use_threads))
+                yield plain_table(file.read_row_group(group, columns=wanted, use_threads=threads))
                 continue
-            for batch in file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=self.use_threads):
+            for batch in file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=threads):
                 yield plain_table(pa.Table.from_batches([batch]))
 
     def _batch_rows(self, info: Any) -> int:
@@ -183,7 +188,9 @@ class ParquetScan:
         known = [field for field in self.schema if names is None or field.name in names]
         count_only = names is not None and not names
         if not count_only:
-            table = conform(table, pa.schema(known), path, self.reference)
+            exact = pa.schema(known)
+            given = self.reference == GIVEN_SCHEMA
+            table = cast_to(table, exact, path) if given else conform(table, exact, path, self.reference)
         if self.tensor_columns:
             table = _decode_tensors(table, self.tensor_columns, path)
         constants = dict(self.partitions.values(path))

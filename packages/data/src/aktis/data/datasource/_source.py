@@ -164,6 +164,14 @@ def conform(table: Block, schema: pa.Schema, path: str, reference: str) -> Block
         raise schema_conflict(reference, schema, path, table.schema, error) from error
 
 
+def cast_to(table: Block, schema: pa.Schema, path: str) -> Block:
+    """Exactly these columns, in these types: what a user has asked for by ``schema=``."""
+    try:
+        return conform_block(table, schema)
+    except SchemaError as error:
+        raise SchemaError(f"{path} does not fit the given schema: {error}") from error
+
+
 def schema_conflict(first: str, one: pa.Schema, second: str, two: pa.Schema, cause: BaseException) -> SchemaError:
     """Names the two files and the columns in which they differ."""
     differing = [

@@ -24,6 +24,7 @@ from aktis.data.datasource._policy import ReadPolicy, cpu_count
 from aktis.data.datasource._source import (
     Piece,
     SourceBlocks,
+    cast_to,
     conform,
     cut,
     ordered_parallel,
@@ -36,6 +37,7 @@ from aktis.data.datasource.partitioning import PartitionColumns, Partitioning
 SMALL_FILE = 4 * MIB  # such files are read whole, several at a time
 _ROWS_TOGETHER = 16 * MIB  # one-row files become blocks in portions of so many bytes on storage
 _WORTH_SPLITTING = 2 * MIB  # in memory, for a task of its own
+_FILE_COST = MIB // 4  # opening a file takes as long as reading so many bytes
 _UNKNOWN_SIZE = 1 * MIB
 _REMOTE_THREADS = 16
 
@@ -250,7 +252,7 @@ class FileScan:
             stored = set(table.column_names)
             table = with_constants(table, {name: value for name, value in constants.items() if name not in stored})
         if self.schema is not None:
-            table = conform(table, self.schema, path, "the given schema")
+            table = cast_to(table, self.schema, path)
         if self.columns is not None:
             if not self.columns:
                 return rows_only(table.num_rows)
@@ -339,21 +341,22 @@ class FileReader(Reader):
     def get_read_tasks(self, parallelism: int = -1) -> list[ReadTask]:
         parts = [FilePart(file.path, _UNKNOWN_SIZE if file.size is None else file.size) for file in self.files.files]
         total = sum(part.size for part in parts) * self._ratio
+        cost = int(total) + len(parts) * _FILE_COST
         goal = max(1, DatasetContext.get_current().read_task_size)
         tasks = parallelism
         if parallelism <= 0:
-            tasks = max(-(-int(total) // goal), min(2 * cpu_count(), self._worth(total)), 1)
+            tasks = max(-(-cost // goal), min(2 * cpu_count(), self._worth(cost)), 1)
         largest = total / tasks if parallelism > 0 else max(_WORTH_SPLITTING, min(goal, total / tasks))
         if len(parts) < tasks or any(part.size * self._ratio > 2 * largest for part in parts):
             parts = [piece for part in parts for piece in self._cut(part, largest / self._ratio)]
-        weights = [part.size + 1 for part in parts]  # empty files are no less work than others
+        weights = [part.size * self._ratio + _FILE_COST for part in parts]
         return [self._task(parts[r.start : r.stop]) for r in cut(weights, tasks)]
 
-    def _worth(self, total: float) -> int:
+    def _worth(self, cost: int) -> int:
         """Tasks that are worth their price. Files that are rows may be dear to decode."""
         if self.scan.datasource._ONE_ROW_PER_FILE:
             return len(self.files.files)
-        return int(total // _WORTH_SPLITTING)
+        return cost // _WORTH_SPLITTING
 
     def _cut(self, part: FilePart, size: float) -> list[FilePart]:
         """Parts of about this size on storage, where the format allows it."""

@@ -13,7 +13,7 @@ from aktis.data._blocks import from_rows
 from aktis.data._blocks.types import Block, BlockMetadata
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 from aktis.data.datasource._policy import cpu_count
-from aktis.data.datasource._source import conform
+from aktis.data.datasource._source import cast_to
 from aktis.data.exceptions import ReadError
 
 _DOCUMENTS = 10_000  # that become one table
@@ -112,7 +112,7 @@ class MongoReader(Reader):
             return from_rows(rows)
         if not rows:
             return self.schema_.empty_table()
-        return conform(from_rows(rows), self.schema_, f"{self.database}.{self.collection}", "the given schema")
+        return cast_to(from_rows(rows), self.schema_, f"{self.database}.{self.collection}")
 
 
 def _plain(value: Any) -> Any:

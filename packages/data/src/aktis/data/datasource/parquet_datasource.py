@@ -17,7 +17,7 @@ from aktis.data._blocks.types import BlockMetadata
 from aktis.data.context import MIB, DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 from aktis.data.datasource._listing import FileInfo, FileList, Paths
-from aktis.data.datasource._parquet_scan import SMALL_FILE, FilePart, ParquetScan, open_parquet
+from aktis.data.datasource._parquet_scan import GIVEN_SCHEMA, SMALL_FILE, FilePart, ParquetScan, open_parquet
 from aktis.data.datasource._policy import ReadPolicy, cpu_count, read_error
 from aktis.data.datasource._source import cut, ordered_parallel, plain_schema, schema_conflict
 from aktis.data.datasource.file_meta_provider import FileSelection
@@ -29,6 +29,7 @@ _SAMPLED_FILES = 8  # their footers tell how much larger data is in memory than 
 _SAMPLED_GROUPS = 4  # of each: describing column chunks takes about 10 us each
 _MOST_SPLIT_FILES = 256  # with more files than this there is enough to do in parallel without splitting any
 _FOOTER_THREADS = 16
+_FILE_COST = MIB // 4  # in bytes in memory that take as long to decode as a file takes to open: about 0.4 ms
 _WORTH_SPLITTING = 4 * MIB  # in memory; below, a task of its own costs more than it saves
 _FILE_OPTIONS = frozenset(
     {
@@ -250,7 +251,14 @@ class ParquetReader(Reader):
         size = self.files.size_bytes
         if size is None:
             return None
-        return int(size * self._ratio())
+        total = int(size * self._ratio())
+        if self.limit is None or self.predicate is not None:
+            return total
+        known = self.footers.known(self.files.paths)  # the sample has read some
+        sizes = {file.path: file.size or 0 for file in self.files.files}
+        rows = sum(footer.rows for _, footer in known)
+        stored = sum(sizes[path] for path, _ in known)
+        return min(total, int(self.limit * stored * self._ratio() / rows) + 1) if rows else total
 
     def describe(self) -> str:
         count = len(self.files.files)
@@ -301,13 +309,12 @@ class ParquetReader(Reader):
     # planning
 
     def get_read_tasks(self, parallelism: int = -1) -> list[ReadTask]:
-        estimate = self.estimate_inmemory_data_size() or 0
         if self.limit is not None and self.predicate is None:
             groups = self._limited(self.limit)
         elif parallelism > 0:
             groups = self._exactly(parallelism)
         else:
-            groups = self._automatic(estimate)
+            groups = self._automatic(int((self.files.size_bytes or 0) * self._ratio()))
         threads = self.use_threads
         if threads is None:  # few tasks: each may use what the others leave idle
             threads = len(groups) < cpu_count()
@@ -356,9 +363,10 @@ class ParquetReader(Reader):
     def _automatic(self, estimate: int) -> list[list[FilePart]]:
         """Tasks of about ``read_task_size``, and enough of them for all CPUs, if there is enough to read."""
         goal = max(1, DatasetContext.get_current().read_task_size)
-        tasks = max(-(-estimate // goal), min(2 * cpu_count(), estimate // _WORTH_SPLITTING), 1)
         files = self.files.files
         ratio = self._ratio()
+        cost = estimate + len(files) * _FILE_COST
+        tasks = max(-(-cost // goal), min(2 * cpu_count(), cost // _WORTH_SPLITTING), 1)
         split = len(files) <= _MOST_SPLIT_FILES and (
             len(files) < tasks or any((file.size or 0) * ratio > 2 * goal for file in files)
         )
@@ -370,7 +378,9 @@ class ParquetReader(Reader):
             self.footers.get(big)
             chosen = set(big)
             parts = [part for f in files for part in (self._groups(f) if f.path in chosen else [_whole(f)])]
-        return [_merged(parts[r.start : r.stop]) for r in cut([part.size for part in parts], int(tasks))]
+        return [
+            _merged(parts[r.start : r.stop]) for r in cut([part.size * ratio + _FILE_COST for part in parts], tasks)
+        ]
 
     def _exactly(self, tasks: int) -> list[list[FilePart]]:
         """As many tasks as were asked for, if there are as many rows."""
@@ -457,7 +467,7 @@ class ParquetReader(Reader):
     def _stored_schema(self) -> tuple[pa.Schema, str]:
         """What the files that were looked at have in common, and the file that is named when another does not fit."""
         if self.given_schema is not None:
-            return self.given_schema, "the given schema"
+            return self.given_schema, GIVEN_SCHEMA
         known = self.footers.known(self.files.paths)
         if not known:
             for file in self.files.files:

@@ -206,7 +206,7 @@ class PartitionColumns:
         if not self.types or self._parser is None:
             return {}
         texts = self._parser(path)
-        return {name: _scalar(texts.get(name), kind, name, path) for name, kind in self.types.items()}
+        return {name: _scalar(texts.get(name), kind, name) for name, kind in self.types.items()}
 
 
 def _infer(values: set[str]) -> pa.DataType:
@@ -219,7 +219,7 @@ def _is_integer(text: str) -> bool:
     return digits.isascii() and digits.isdigit() and len(digits) < 19
 
 
-def _scalar(text: str | None, kind: pa.DataType, name: str, path: str) -> pa.Scalar:
+def _scalar(text: str | None, kind: pa.DataType, name: str) -> pa.Scalar:
     if text is None or text == _NULL:
         return pa.scalar(None, kind)
     try:
@@ -227,4 +227,4 @@ def _scalar(text: str | None, kind: pa.DataType, name: str, path: str) -> pa.Sca
             return pa.scalar(int(text), kind)
         return pa.scalar(text, pa.string()).cast(kind)
     except (ValueError, OverflowError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: the value {text!r} of the partition column {name!r} is no {kind}: {error}") from None
+        raise ValueError(f"the value {text!r} of the partition column {name!r} is no {kind}: {error}") from None

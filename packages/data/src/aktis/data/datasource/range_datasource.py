@@ -74,7 +74,7 @@ class RangeReader(Reader):
         return self.n
 
     def estimate_inmemory_data_size(self) -> int:
-        return self.n * self._row_bytes
+        return (self.n if self.limit is None else min(self.n, self.limit)) * self._row_bytes
 
     def with_columns(self, columns: list[str]) -> RangeReader | None:
         if columns == [self.column]:
