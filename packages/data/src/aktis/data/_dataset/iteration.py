@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from aktis.data._blocks import Block
 from aktis.data._dataset._base import DatasetBase
@@ -11,6 +12,7 @@ from aktis.data._iteration.methods import BatchSource
 from aktis.data._plan.logical import Limit
 
 if TYPE_CHECKING:
+    from aktis.data.dataset_pipeline import DatasetPipeline
     from aktis.data.iterator import DatasetIterator
 
 
@@ -29,3 +31,36 @@ class Iteration(DatasetBase, BatchSource):
         from aktis.data.iterator import WholeIterator
 
         return WholeIterator(self)  # type: ignore[arg-type]
+
+    def window(self, *, blocks_per_window: int | None = None, bytes_per_window: int | None = None) -> DatasetPipeline:
+        """A pipeline of windows: parts of the data that are executed one after the other, each in the background while the
+        one before is consumed. A window over files reads only the files (or parts of them) that are its own.
+
+        Args:
+            blocks_per_window: how many blocks each window has; 10, if neither is given.
+            bytes_per_window: as many blocks as have so many bytes, at least one.
+
+        Raises:
+            ValueError: both are given, or not positive.
+        """
+        from aktis.data._iteration import windows
+        from aktis.data.dataset_pipeline import DatasetPipeline, Once
+
+        size = windows.WindowSize(blocks=blocks_per_window, bytes=bytes_per_window)
+        dataset: Any = self
+        return DatasetPipeline(Once(windows.cut(dataset, size)), length=windows.count(dataset, size))
+
+    def repeat(self, times: int | None = None) -> DatasetPipeline:
+        """A pipeline with all of the data as one window, again and again: ``times`` times, or for ever. Each time is an epoch,
+        and executes the plan anew (:meth:`materialize` before keeps the result).
+
+        Raises:
+            ValueError: ``times`` is not positive.
+        """
+        from aktis.data.dataset_pipeline import DatasetPipeline, Once, Repeated, check_times
+
+        check_times(times)
+        dataset: Any = self
+        return DatasetPipeline(
+            Repeated(Once(lambda: iter([dataset])), times), length=math.inf if times is None else times
+        )

@@ -33,7 +33,7 @@ class Splits(DatasetBase):
         Raises:
             ValueError: n is not positive, or there are not ``n`` distinct hints.
         """
-        _check_parts(n, locality_hints)
+        check_parts(n, locality_hints)
         handles = self._handles()
         rows = [handle.num_rows for handle in handles]
         if locality_hints is not None:
@@ -130,7 +130,7 @@ class Splits(DatasetBase):
         """
         from aktis.data._iteration.streaming_split import split_stream
 
-        _check_parts(n, locality_hints)
+        check_parts(n, locality_hints)
         return split_stream(self, n, equal, locality_hints)
 
     def _parts(self, handles: Sequence[BlockHandle], parts: splitting.Parts) -> list[MaterializedDataset]:
@@ -154,7 +154,8 @@ class Splits(DatasetBase):
         return dataset
 
 
-def _check_parts(n: int, hints: Sequence[Any] | None) -> None:
+def check_parts(n: int, hints: Sequence[Any] | None) -> None:
+    """Raises TypeError or ValueError for a number of parts, or hints, that make no sense."""
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"n is {n!r}, but must be an int")
     if n < 1:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.data._blocks import Block
-from aktis.data._iteration.coordinator import Consumer, Coordinator
+from aktis.data._iteration.coordinator import Coordinator
 from aktis.data._iteration.engine import Handles
+from aktis.data._iteration.meeting import Consumer
 from aktis.data.iterator import DatasetIterator
 
 if TYPE_CHECKING:
