@@ -291,7 +291,7 @@ def test_nested_values_are_read_as_arrow_reads_them(values: list[Any], start: in
         pa.array([decimal.Decimal("1.5"), None]),
         pa.array([True, None, False]),
         pa.array([1, None], pa.uint64()),
-        pa.array([1.5, None], pa.float16()),
+        pa.array(np.array([1.5, 2.5], np.float16)),
         pa.array([b"ab", None], pa.binary(2)),
         pa.array([{}, None], pa.struct([])),
         pa.chunked_array([[1], [], [None, 2]]),

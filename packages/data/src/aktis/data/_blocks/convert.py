@@ -74,15 +74,12 @@ def _cast(array: pa.Array, to: pa.DataType) -> pa.Array:
         return _cast(array.dictionary_decode(), to)
     if pat.is_struct(array.type) and pat.is_struct(to):
         return _cast_structs(array, to)
-    if isinstance(array, (pa.ListArray, pa.LargeListArray)) and (pat.is_list(to) or pat.is_large_list(to)):
+    if pat.is_list(to) or pat.is_large_list(to):
         return _cast_lists(array, to)
-    if pat.is_map(to):
+    if pat.is_fixed_size_list(to) and pat.is_fixed_size_list(array.type) and to.list_size == array.type.list_size:
+        return _cast_fixed(array, to)
+    if pat.is_nested(to) or pat.is_fixed_size_binary(array.type):  # not by Arrow: some of its versions crash
         return pa.array(array.to_pylist(), to)
-    if pat.is_nested(to):
-        try:
-            return array.cast(to)
-        except (pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowInvalid):
-            return pa.array(array.to_pylist(), to)
     # Large ints lose digits as floats: that is what the meeting of ints and floats costs, as in pandas.
     return array.cast(to, safe=not pat.is_floating(to))
 
@@ -125,14 +122,19 @@ def _cast_structs(array: pa.Array, to: pa.DataType) -> pa.Array:
 
 
 def _cast_lists(array: pa.Array, to: pa.DataType) -> pa.Array:
-    values = _cast(array.values, to.value_type)
-    offsets = array.offsets
-    make = pa.ListArray if pat.is_list(to) else pa.LargeListArray
+    if isinstance(array, pa.FixedSizeListArray):
+        size = array.type.list_size
+        values = array.values.slice(array.offset * size, len(array) * size)
+        offsets = pa.array(np.arange(0, (len(array) + 1) * size, size) if size else np.zeros(len(array) + 1, np.int64))
+    elif isinstance(array, (pa.ListArray, pa.LargeListArray)):
+        values, offsets = array.values, array.offsets
+    else:
+        return pa.array(array.to_pylist(), to)
     if array.null_count:
-        offsets = pc.if_else(
-            pa.concat_arrays([array.is_valid(), pa.array([True])]), offsets, pa.scalar(None, offsets.type)
-        )
-    return make.from_arrays(offsets.cast(pa.int32() if pat.is_list(to) else pa.int64()), values, type=to)
+        there = pa.concat_arrays([array.is_valid(), pa.array([True])])
+        offsets = pc.if_else(there, offsets, pa.scalar(None, offsets.type))
+    make, width = (pa.ListArray, pa.int32()) if pat.is_list(to) else (pa.LargeListArray, pa.int64())
+    return make.from_arrays(offsets.cast(width), _cast(values, to.value_type), type=to)
 
 
 def rows_only(length: int) -> pa.Table:

@@ -7,7 +7,7 @@ say, can become one and have its bytes unpickled. Between our own processes the 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import cloudpickle
@@ -53,7 +53,8 @@ def is_object(data_type: pa.DataType) -> bool:
 
 def encode_objects(values: Iterable[Any]) -> pa.ExtensionArray:
     """A column of these objects."""
-    encoded = [None if value is None else _dumps(value) for value in values]
+    dump = cloudpickle.dumps if cloudpickle.list_registry_pickle_by_value() else _dumps
+    encoded = [None if value is None else dump(value) for value in values]
     return pa.ExtensionArray.from_storage(OBJECT, pa.array(encoded, pa.large_binary()))
 
 
@@ -64,14 +65,11 @@ def decode_objects(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     return [None if data is None else loads(data) for chunk in chunks for data in chunk.storage.to_pylist()]
 
 
-def _dumps(value: Any) -> bytes:
+def _dumps(value: Any, dumps: Callable[[Any, int], bytes] = pickle.dumps) -> bytes:
     """As ``pickle`` does it, where that is enough: it is ten times as fast as cloudpickle."""
     try:
-        data = pickle.dumps(value, 5)
+        data = dumps(value, 5)
     except (pickle.PicklingError, AttributeError, TypeError):  # lambdas, local classes
         return bytes(cloudpickle.dumps(value))
-    if (
-        b"__main__" in data or cloudpickle.list_registry_pickle_by_value()
-    ):  # would be looked for in the reader's __main__
-        return bytes(cloudpickle.dumps(value))
-    return data
+    # What is in __main__ would be looked for in the reader's __main__, which is another one.
+    return bytes(cloudpickle.dumps(value)) if b"__main__" in data else data
