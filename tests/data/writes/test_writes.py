@@ -77,7 +77,7 @@ class TestEndToEnd:
         ds.write_parquet(tmp_path / "a", min_rows_per_file=50)
         assert [pq.read_metadata(tmp_path / "a" / n).num_rows for n in visible(tmp_path / "a")] == [50, 50]
         ds.write_parquet(tmp_path / "b", num_rows_per_file=25)
-        assert [pq.read_metadata(tmp_path / "b" / n).num_rows for n in visible(tmp_path / "b")] == [30, 30, 30, 10]
+        assert [pq.read_metadata(tmp_path / "b" / n).num_rows for n in visible(tmp_path / "b")] == [25, 25, 25, 25]
         data.range_table(100, parallelism=1).write_parquet(tmp_path / "d", num_rows_per_file=30)
         assert [pq.read_metadata(tmp_path / "d" / n).num_rows for n in visible(tmp_path / "d")] == [30, 30, 40]
         with pytest.raises(ValueError, match="num_rows_per_file, or min_rows_per_file and max_rows_per_file"):

@@ -196,7 +196,7 @@ class Staging:
             if self.local:  # renamed first: tasks that are still at work cannot put anything there any more
                 gone = self.root + _GONE
                 os.rename(self.root, gone)
-                shutil.rmtree(gone, ignore_errors=True)
+                _remove(gone)
             else:
                 self.filesystem.delete_dir(self.root)
         if self.created_target:
@@ -264,6 +264,15 @@ def sync(path: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _remove(folder: str) -> None:
+    """Delete a local folder, even if a system call of a task, begun before, still puts something into it."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return
+        time.sleep(0.005)
 
 
 def _listing(filesystem: pafs.FileSystem, target: str) -> list[str]:
@@ -346,7 +355,7 @@ def sweep(filesystem: pafs.FileSystem, target: str) -> None:
         WriteError: an interrupted commit cannot be completed.
     """
     for folder in _staging_folders(filesystem, target):
-        if _is_alive(_signature(folder)):
+        if not folder.rstrip("/").endswith(_GONE) and _is_alive(_signature(folder)):
             continue
         try:
             _roll_forward(filesystem, target, folder)
