@@ -68,11 +68,15 @@ def plans(draw):
     return plan
 
 
+KINDS = st.sampled_from(
+    ["select", "keep", "keep", "rename", "drop", "filter", "filter", "limit"]
+    + ["map", "sort", "repartition", "split", "union", "id"]
+)
+
+
 @st.composite
 def steps(draw, plan, names):
-    kind = draw(
-        st.sampled_from(["select", "keep", "keep", "rename", "drop", "filter", "filter", "limit", "map", "sort", "repartition", "split", "union", "id"])
-    )
+    kind = draw(KINDS)
     if kind == "select":
         chosen = draw(st.lists(st.sampled_from([*names, "x", "y"]), min_size=1, max_size=4, unique=True))
         columns = tuple((n, draw(numbers(names)) if n not in names or draw(st.booleans()) else col(n)) for n in chosen)

@@ -56,7 +56,7 @@ def arrow_type(spec: Any) -> pa.DataType:
 
 def is_text(type_: pa.DataType) -> bool:
     """Whether values of the type are strings."""
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or str(type_) == "string_view")
 
 
 def is_list(type_: pa.DataType) -> bool:
