@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid as uuid_module
+from fractions import Fraction
 
 import cloudpickle
 import numpy as np
@@ -65,8 +66,35 @@ def test_arrays_of_several_dimensions_become_tensors():
     def outer(x):
         return np.stack([x, x], axis=1)
 
-    column = outer(col("a")).evaluate(TABLE.slice(0, 2))
+    table = TABLE.slice(0, 2)
+    column = outer(col("a")).evaluate(table)
     assert column.type.shape == [2]
+    lists = udf(pa.list_(pa.int64()), batch_format="numpy")(lambda x: np.stack([x, x], axis=1))
+    assert lists(col("a")).evaluate(table).to_pylist() == [[1, 1], [2, 2]]
+
+    seen = []
+
+    @udf("float64", batch_format="numpy")
+    def mean(arrays):
+        seen.append(arrays.shape)
+        return arrays.mean(axis=1)
+
+    assert mean(col("t")).evaluate(pa.table({"t": column})).to_pylist() == [1.0, 2.0]
+    assert seen == [(2, 2)]
+
+
+def test_objects_go_in_and_out():
+    @udf(batch_format="python")
+    def wrap(values):
+        return [Fraction(v or 0) for v in values]
+
+    @udf("float64", batch_format="python")
+    def unwrap(values):
+        return [float(v) for v in values]
+
+    fractions = wrap(col("a"))
+    assert unwrap(fractions).evaluate(TABLE).to_pylist() == [1.0, 2.0, 0.0]
+    assert unwrap(col("x")).evaluate(pa.table({"x": fractions.evaluate(TABLE)})).to_pylist() == [1.0, 2.0, 0.0]
 
 
 def test_instances_of_classes_are_made_once_in_the_worker():

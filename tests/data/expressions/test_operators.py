@@ -55,7 +55,9 @@ def test_division_of_whole_numbers_gives_fractions_and_floor_division_rounds_dow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-50, 50) | st.none(), st.integers(-5, 5) | st.none()), min_size=1, max_size=20),
-    st.sampled_from(["add", "sub", "mul", "floordiv", "mod", "lt", "ge", "ne"]).map(lambda name: getattr(operator, name)),
+    st.sampled_from(["add", "sub", "mul", "floordiv", "mod", "lt", "ge", "ne"]).map(
+        lambda name: getattr(operator, name)
+    ),
 )
 def test_whole_numbers_behave_as_in_python(pairs, operation):
     table = pa.table(

@@ -29,14 +29,16 @@ def folder(tmp_path):
 PIPELINES = {
     "filter": lambda ds: ds.filter(expr="fare > 3 and name in ['n1', 'n2']"),
     "filter on time": lambda ds: ds.filter(expr=col("when") >= "1970-01-01 00:00:20"),
-    "computed": lambda ds: ds.with_column("x", when(col("fare").is_null()).then(-1.0).otherwise(col("fare") * 2)).filter(
-        expr=(col("x") > 4) & (col("id") < 25)
-    ),
+    "computed": lambda ds: ds.with_column(
+        "x", when(col("fare").is_null()).then(-1.0).otherwise(col("fare") * 2)
+    ).filter(expr=(col("x") > 4) & (col("id") < 25)),
     "select": lambda ds: ds.filter(expr=col("id") % 3 == 0).select_columns(["name", "id"]),
     "rename": lambda ds: ds.rename_columns({"id": "number"}).filter(expr="number > 12").drop_columns("when"),
     "limit": lambda ds: ds.with_column("y", col("id") + 1).map(lambda row: {**row, "z": 1}).limit(13),
     "sort": lambda ds: ds.sort("fare", descending=True).filter(expr=col("name") == "n3").select_columns(["id"]),
-    "union": lambda ds: ds.select_columns(["id"]).union(ds.filter(expr=col("id") > 27).select_columns(["id"])).limit(32),
+    "union": lambda ds: (
+        ds.select_columns(["id"]).union(ds.filter(expr=col("id") > 27).select_columns(["id"])).limit(32)
+    ),
     "repartition": lambda ds: ds.repartition(4).filter(expr=~col("name").str.starts_with("n1")).limit(5),
     "null": lambda ds: ds.filter(expr=col("fare").is_null() | lit(False)),
 }

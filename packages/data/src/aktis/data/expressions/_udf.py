@@ -148,29 +148,34 @@ def to_format(value: pa.Array | pa.ChunkedArray, batch_format: str) -> Any:
     """A column as functions get it."""
     if batch_format == "pyarrow":
         return value if isinstance(value, pa.ChunkedArray) else pa.chunked_array([value])
+    if isinstance(value.type, pa.BaseExtensionType):  # tensors, and objects that Arrow has no type for
+        from aktis.data._blocks import to_batch, to_rows
+
+        block = pa.table({"column": value})
+        if batch_format == "python":
+            return [row["column"] for row in to_rows(block)]
+        return to_batch(block, batch_format)["column"]
     if batch_format == "pandas":
         return value.to_pandas()
     if batch_format == "python":
         return value.to_pylist()
-    array = one_array(value)
-    if hasattr(array, "to_numpy_ndarray"):
-        return array.to_numpy_ndarray()
-    return array.to_numpy(zero_copy_only=False)
+    return one_array(value).to_numpy(zero_copy_only=False)
 
 
 def to_arrow(result: Any, type_: pa.DataType | None) -> pa.Array | pa.ChunkedArray:
     """A column from what a function returned."""
     if isinstance(result, (pa.Array, pa.ChunkedArray)):
         return result if type_ is None or result.type == type_ else result.cast(type_)
-    if isinstance(result, np.ndarray) and result.ndim > 1:
-        if pa.types.is_nested(type_) if type_ is not None else False:
-            return pa.array(list(result.reshape(len(result), -1)) if result.ndim == 2 else result.tolist(), type_)
-        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(result))
     if isinstance(result, (str, bytes, dict)) or not hasattr(result, "__len__"):
         raise TypeError("one value for each row is expected: an Arrow or numpy array, a pandas Series, or a list")
+    if type_ is None or isinstance(type_, pa.BaseExtensionType):
+        from aktis.data._blocks import from_batch
+
+        column = from_batch({"column": result}).column("column")
+        return column if type_ is None or column.type == type_ else column.cast(type_)
+    if isinstance(result, np.ndarray) and result.ndim > 1:
+        result = result.tolist()  # nested lists
     from_pandas = type(result).__module__.split(".")[0] == "pandas"
-    if type_ is None:
-        return pa.array(result, from_pandas=from_pandas)
     try:
         return pa.array(result, type_, from_pandas=from_pandas)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # values of another type, such as ints for a float column
