@@ -395,7 +395,7 @@ class ExchangeState(OperatorState):
         if self.phase is Phase.COMBINE:
             p = self._next_partition
             return sum(parts[p].size_bytes for port in self._parts for parts in port.values()) or sum(
-                handle.size_bytes for port in self._inputs for handle in port
+                handle.size_bytes for port in self._inputs for handle in port if handle is not None
             )
         return 0  # goes to the store, and may be spilled
 
