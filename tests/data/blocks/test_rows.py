@@ -8,6 +8,7 @@ import decimal
 import enum
 import math
 import pickle
+import threading
 import types
 import uuid
 from typing import Any
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aktis.data._blocks import ITEM, concat, from_rows, is_object, kind_of, row_slices, take_rows, to_rows
-from aktis.data.exceptions import SchemaError
+from aktis.data.exceptions import BatchTypeError, SchemaError
 from aktis.data.row import TableRow
 
 
@@ -179,6 +180,11 @@ def test_values_without_an_arrow_type_are_objects(values: list[Any]) -> None:
     block = from_rows([{"x": value} for value in values])
     assert is_object(block.schema.field("x").type)
     assert all(same(row["x"], value) for row, value in zip(to_rows(block), values))
+
+
+def test_what_cannot_be_pickled_is_named() -> None:
+    with pytest.raises(BatchTypeError, match=r"the one of row 1 cannot be \(lock\)"):
+        from_rows([1.5j, threading.Lock()])
 
 
 def test_nanoseconds_survive() -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import cloudpickle
 import pyarrow as pa
 
+from aktis.data.exceptions import BatchTypeError
+
 
 class ObjectType(pa.ExtensionType):  # type: ignore[misc]
     """Python objects, as ``large_binary`` of pickles. ``None`` is null."""
@@ -54,7 +56,15 @@ def is_object(data_type: pa.DataType) -> bool:
 def encode_objects(values: Iterable[Any]) -> pa.ExtensionArray:
     """A column of these objects."""
     dump = cloudpickle.dumps if cloudpickle.list_registry_pickle_by_value() else _dumps
-    encoded = [None if value is None else dump(value) for value in values]
+    encoded: list[bytes | None] = []
+    for value in values:
+        try:
+            encoded.append(None if value is None else dump(value))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise BatchTypeError(
+                f"values that Arrow has no type for are pickled, but the one of row {len(encoded)} cannot be "
+                f"({type(value).__name__}): {error}"
+            ) from error
     return pa.ExtensionArray.from_storage(OBJECT, pa.array(encoded, pa.large_binary()))
 
 
