@@ -93,6 +93,11 @@ class CSVDatasource(LineBasedDatasource):
             convert.include_missing_columns = True
         return {**reader_args, "convert_options": convert}
 
+    def _sink(self, options: Any, args: Mapping[str, Any], args_fn: Any) -> Any:
+        from aktis.data.datasource.csv_sink import CSVSink
+
+        return CSVSink(options, args, args_fn)
+
 
 class _Joined(io.RawIOBase):
     """What was read already, and then the rest."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import fs as pafs
@@ -33,6 +33,10 @@ from aktis.data.datasource._source import (
 )
 from aktis.data.datasource.file_meta_provider import BaseFileMetadataProvider, FileExtensionFilter, FileSelection
 from aktis.data.datasource.partitioning import PartitionColumns, Partitioning
+
+if TYPE_CHECKING:
+    from aktis.data.datasource._file_sink import FileOptions
+    from aktis.data.datasource._sink import Sink
 
 SMALL_FILE = 4 * MIB  # such files are read whole, several at a time
 _ROWS_TOGETHER = 16 * MIB  # one-row files become blocks in portions of so many bytes on storage
@@ -129,8 +133,23 @@ class FileBasedDatasource(Datasource):
     def _write_block(
         self, f: Any, block: Any, writer_args_fn: Callable[[], dict[str, Any]] = dict, **args: Any
     ) -> None:
-        """Write one block into an open file."""
+        """Write one block into an open file. ``block.to_arrow()``, ``.to_pandas()`` and ``.to_numpy()`` give its rows."""
         raise NotImplementedError(f"{type(self).__name__} cannot be written: it defines no _write_block(f, block)")
+
+    def create_sink(self, **write_args: Any) -> Sink | None:
+        """Files in a folder ``path=...``, invisible until all are written."""
+        if "path" not in write_args:
+            raise TypeError(f"{type(self).__name__} needs path=... to be written")
+        from aktis.data.datasource._written_files import file_sink
+
+        return file_sink(self._sink, **write_args)
+
+    def _sink(self, options: FileOptions, args: Mapping[str, Any], args_fn: Any) -> Sink:
+        from aktis.data.datasource._written_files import HookSink
+
+        if type(self)._write_block is FileBasedDatasource._write_block:
+            raise TypeError(f"{type(self).__name__} cannot be written: it defines no _write_block(f, block)")
+        return HookSink(self, options, args, args_fn)
 
     @classmethod
     def file_extension_filter(cls) -> FileExtensionFilter | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -52,6 +52,11 @@ class JSONDatasource(LineBasedDatasource):
                 return
             first = False
             chunk, rest = rest + following, b""
+
+    def _sink(self, options: Any, args: Mapping[str, Any], args_fn: Any) -> Any:
+        from aktis.data.datasource.json_sink import JSONSink
+
+        return JSONSink(options, args, args_fn)
 
 
 def _parse(lines: bytes, options: dict[str, Any]) -> Block:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from aktis.data._blocks import from_batch
+from aktis.data._blocks import TENSOR, from_batch
 from aktis.data._blocks.types import Block
 from aktis.data.context import DatasetContext
 from aktis.data.datasource.file_based_datasource import FileBasedDatasource
@@ -39,3 +39,8 @@ class NumpyDatasource(FileBasedDatasource):
         step = max(1, DatasetContext.get_current().target_max_block_size // row)
         for start in range(0, max(1, len(array)), step):
             yield from_batch(array[start : start + step])
+
+    def _sink(self, options: Any, args: Mapping[str, Any], args_fn: Any) -> Any:
+        from aktis.data.datasource.numpy_sink import NumpySink
+
+        return NumpySink(options, args.get("column", TENSOR))

@@ -153,6 +153,13 @@ class ParquetDatasource(Datasource):
     def create_reader(self, **read_args: Any) -> Reader:
         return parquet_reader(**read_args)
 
+    def create_sink(self, **write_args: Any) -> Any:
+        """Files in a folder ``path=...``. Takes what :meth:`aktis.data.Dataset.write_parquet` takes."""
+        from aktis.data.datasource._written_files import file_sink
+        from aktis.data.datasource.parquet_sink import ParquetSink
+
+        return file_sink(ParquetSink, **write_args)
+
 
 ParquetBaseDatasource = ParquetDatasource
 

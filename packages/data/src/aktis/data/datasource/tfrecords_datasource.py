@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +38,11 @@ class TFRecordDatasource(FileBasedDatasource):
                 waiting, size = [], 0
         if waiting:
             yield _decode(waiting, lists)
+
+    def _sink(self, options: Any, args: Mapping[str, Any], args_fn: Any) -> Any:
+        from aktis.data.datasource.tfrecords_sink import TFRecordsSink
+
+        return TFRecordsSink(options)
 
 
 def _decode(records: list[bytes], lists: set[str]) -> Block:
