@@ -11,7 +11,12 @@ from aktis.data.exceptions import BatchTypeError, SchemaError
 from aktis.data.preprocessors import (
     BatchMapper,
     Concatenator,
+    CountVectorizer,
     CustomKBinsDiscretizer,
+    MultiHotEncoder,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
     SimpleImputer,
     TorchVisionPreprocessor,
     UniformKBinsDiscretizer,
@@ -219,3 +224,33 @@ def test_wide_data(form):
     filled = SimpleImputer(list(wide), "constant", 0.0, output_columns=[f"d{i}" for i in range(500)])
     out = Concatenator().transform_batch(filled.transform_batch(form.make(wide)))
     assert form.lists(out)["concat_out"] == [[*map(float, range(500))] * 2, [1.0] * 1000]
+
+
+def test_empty_batches(form, fit):
+    data = {"a": [1.0, 2.0], "c": ["x", "y"], "l": [["p"], ["q", "p"]], "t": ["u v", "w"], "n": [1, 2]}
+    parts = [
+        SimpleImputer(["a"]),
+        RobustScaler(["a"]),
+        OrdinalEncoder(["l"]),
+        OneHotEncoder(["c"], output="vector"),
+        MultiHotEncoder(["l"]),
+        CountVectorizer(["t"]),
+        Concatenator("v", include=["a", "n"]),
+    ]
+    batch = form.make(data)
+    nothing = {name: values[:0] for name, values in batch.items()} if form.name == "numpy" else batch[:0]
+    for part in parts:
+        fit(part, data) if part.fit_status() == "NOT_FITTED" else None
+        full = part.transform_batch(batch)
+        none = part.transform_batch(nothing)
+        assert list(form.lists(none)) == list(form.lists(full))
+        if form.name == "arrow":
+            assert none.schema == full.schema
+        if isinstance(part, OneHotEncoder):
+            assert set(form.lists(part.inverse_transform_batch(none))) == set(data)
+
+
+def test_one_hot_vectors_without_categories(form, fit):
+    encoder = fit(OneHotEncoder(["c"], output="vector"), {"c": []})
+    out = encoder.transform_batch(form.make({"c": ["x", "y"]}))
+    assert form.lists(encoder.inverse_transform_batch(out)) == {"c": [None, None]}

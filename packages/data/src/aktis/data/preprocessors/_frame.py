@@ -7,6 +7,7 @@ nobody touches are passed on as they are.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -132,9 +133,9 @@ class Frame:
             return np.asarray(column)
         if isinstance(kind, pa.FixedShapeTensorType):
             array = column.to_numpy_ndarray() if len(column) else np.zeros((0, *kind.shape))
-            return array.reshape(self.num_rows, -1)
+            return array.reshape(self.num_rows, math.prod(kind.shape))
         if isinstance(column, np.ndarray) and column.ndim > 1:
-            return column.reshape(self.num_rows, -1)
+            return column.reshape(self.num_rows, math.prod(column.shape[1:]))
         if str(dtype) == "object" or (isinstance(kind, pa.DataType) and pa.types.is_nested(kind)):
             rows = column.to_pylist() if isinstance(column, pa.Array) else list(column)
             if any(isinstance(row, (list, tuple, np.ndarray)) for row in rows):
@@ -284,7 +285,10 @@ def tensor_array(values: Any) -> Any:
     """Rows of a numpy array as an Arrow column of tensors."""
     kind = pa.fixed_shape_tensor(pa.from_numpy_dtype(values.dtype), values.shape[1:])
     size = int(np.prod(values.shape[1:], dtype=np.int64))
-    storage = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
+    if size:
+        storage = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
+    else:
+        storage = pa.array([[]] * len(values), kind.storage_type)
     return pa.ExtensionArray.from_storage(kind, storage)
 
 

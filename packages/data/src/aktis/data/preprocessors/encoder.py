@@ -273,8 +273,8 @@ class OneHotEncoder(_Encoder):
             frame.require(self.output_columns)
         for column, output in zip(self.columns, self.output_columns):
             if self.output == "vector":
-                matrix = frame.vectors(output)
                 width = len(self._index(column))
+                matrix = frame.vectors(output) if frame.num_rows else np.zeros((0, width))
                 if matrix.ndim != 2 or matrix.shape[1] != width:
                     raise SchemaError(
                         f"OneHotEncoder: the vectors of {output!r} must have {width} elements to be undone."
