@@ -189,3 +189,11 @@ def test_images():
     )
     out = TorchVisionPreprocessor(["image"], lambda image: np.asarray(image)[::-1].copy()).transform(images)
     assert np.asarray(out.take(1)[0]["image"]).tolist() == np.arange(12.0).reshape(3, 4)[::-1].tolist()
+
+
+def test_pipelines_can_be_transformed_and_not_fitted(ds):
+    scaler = StandardScaler(["a"]).fit(ds)
+    rows = scaler.transform(ds.window(blocks_per_window=1)).take(3)
+    assert [row["a"] for row in rows] == pytest.approx([row["a"] for row in scaler.transform(ds).take(3)])
+    with pytest.raises(TypeError, match="fit needs a Dataset, not a DatasetPipeline"):
+        StandardScaler(["a"]).fit(ds.window(blocks_per_window=1))
