@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aktis.data._execution.progress import set_progress_bars
 from aktis.data._read.databases import read_mongo, read_sql
 from aktis.data._read.files import read_datasource, read_parquet, read_parquet_bulk
 from aktis.data._read.formats import (
@@ -28,20 +29,31 @@ from aktis.data._read.memory import (
     range_table,
     range_tensor,
 )
-from aktis.data.context import DataContext, DatasetContext
+from aktis.data.compute import ActorPoolStrategy, TaskPoolStrategy
+from aktis.data.context import DataContext, DatasetContext, ExecutionOptions, ExecutionResources
 from aktis.data.dataset import Dataset, MaterializedDataset
+from aktis.data.dataset_pipeline import DatasetPipeline
 from aktis.data.datasource import Datasink, Datasource, Reader, ReadTask, SaveMode
+from aktis.data.iterator import DatasetIterator
+from aktis.data.preprocessor import Preprocessor
 
 __all__ = [
+    "ActorPoolStrategy",
     "DataContext",
     "Dataset",
     "DatasetContext",
+    "DatasetIterator",
+    "DatasetPipeline",
     "Datasink",
     "Datasource",
+    "ExecutionOptions",
+    "ExecutionResources",
     "MaterializedDataset",
+    "Preprocessor",
     "ReadTask",
     "Reader",
     "SaveMode",
+    "TaskPoolStrategy",
     "from_arrow",
     "from_arrow_refs",
     "from_dask",
@@ -72,4 +84,5 @@ __all__ = [
     "read_text",
     "read_tfrecords",
     "read_webdataset",
+    "set_progress_bars",
 ]

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -63,7 +62,9 @@ def _hash_distinct(array: pa.Array) -> Hashes:
     values = encoded.dictionary
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.string())
-    distinct = pd.util.hash_array(np.array(values.to_pylist(), dtype=object), categorize=False)
+    from pandas.util import hash_array  # pandas takes long to import
+
+    distinct = hash_array(np.array(values.to_pylist(), dtype=object), categorize=False)
     codes = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
     return np.asarray(distinct[codes] if len(distinct) else np.zeros(len(array)), dtype=np.uint64)
 
