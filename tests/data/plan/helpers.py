@@ -80,7 +80,7 @@ class MemoryReader(Reader):
             block = block.filter(self.predicate)
         if self.columns is not None:
             block = block.select(list(self.columns))
-        return block if self.limit is None else block.slice(0, self.limit)
+        return block if self.limit is None else block.slice(0, min(self.limit, block.num_rows))
 
 
 def read(*blocks: pa.Table, without: str = "", label: str = "ReadMemory") -> Read:
@@ -171,7 +171,7 @@ def _apply(transform: Transform, blocks: list[pa.Table]) -> list[pa.Table]:
 def _first(blocks: list[pa.Table], limit: int) -> list[pa.Table]:
     result = []
     for block in blocks:
-        result.append(block.slice(0, limit))
+        result.append(block.slice(0, min(limit, block.num_rows)))  # tables without columns do not check
         limit -= result[-1].num_rows
     return result
 

@@ -117,7 +117,7 @@ def _moved(plan):
     return bool(plan.inputs) or not hasattr(plan, "handles")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plans())
 def test_the_same_rows_in_the_same_order_with_the_same_columns(plan):
     optimized = optimize(plan, DatasetContext())
@@ -125,7 +125,7 @@ def test_the_same_rows_in_the_same_order_with_the_same_columns(plan):
     assert column_orders(optimized) == column_orders(plan)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(plans(), st.sets(st.sampled_from([*NAMES, "x"])))
 def test_the_columns_that_are_needed_are_there(plan, needed):
     wanted = needed & {name for names in column_orders(plan) for name in names}
@@ -135,7 +135,7 @@ def test_the_columns_that_are_needed_are_there(plan, needed):
         assert {name: got[name] for name in wanted} == {name: expected[name] for name in wanted}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(plans())
 def test_what_is_known_is_true(plan):
     count, most, schema = known_rows(plan), most_rows(plan), known_schema(plan)
