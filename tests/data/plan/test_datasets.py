@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import aktis.data
-from aktis.data.expressions import col, lit, random, udf, when
+from aktis.data.expressions import col, lit, random, star, udf, unnest, when
 
 
 @pytest.fixture
@@ -84,3 +84,16 @@ def test_errors_name_the_column_and_the_file(folder):
         ds.with_column("n", col("name").cast("int64")).take_all()
     with pytest.raises(ValueError, match="no column 'nope'"):
         ds.select_columns(["id", "nope"]).take_all()
+
+
+def test_structs_become_columns_and_star_stands_for_all(folder):
+    @udf(return_dtype=pa.struct([("low", pa.int64()), ("high", pa.int64())]), batch_format="python")
+    def bounds(numbers):
+        return [{"low": n - 1, "high": n + 1} for n in numbers]
+
+    ds = aktis.data.read_parquet(str(folder)).select_columns(["id"])
+    wide = ds.with_columns({"twice": col("id") * 2}, unnest(bounds(col("id")))).limit(2)
+    assert wide.take_all() == [{"id": i, "twice": 2 * i, "low": i - 1, "high": i + 1} for i in range(2)]
+    assert ds.select(star(), (col("id") + 1).alias("next")).take(1) == [{"id": 0, "next": 1}]
+    with pytest.raises(TypeError, match="needs a struct, but it is of type int64"):
+        ds.with_columns(unnest(col("id")))

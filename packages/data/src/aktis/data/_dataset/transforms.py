@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from aktis.data.dataset import Dataset
-    from aktis.data.expressions import Expr
+    from aktis.data.expressions import Expr, UnnestExpr
 
 BATCH_FORMATS = ("default", "native", "pandas", "pyarrow", "numpy", "polars", None)
 
@@ -192,10 +192,23 @@ class Transforms(DatasetBase):
         """One more column (or another one of that name), computed by an expression: ``with_column("x2", col("x") * 2)``."""
         return self.with_columns({column_name: expr})
 
-    def with_columns(self, exprs: Mapping[str, Expr]) -> Dataset:
-        """More columns, computed by expressions from the columns that are there."""
-        columns = tuple((name, _expression(expr)) for name, expr in exprs.items())
-        return self._with(Project(columns=columns, keep=True, inputs=(self._root,)))
+    def with_columns(self, exprs: Mapping[str, Expr] | UnnestExpr, *more_exprs: Mapping[str, Expr] | UnnestExpr) -> Dataset:
+        """More columns, computed by expressions from the columns that are there.
+
+        Args:
+            exprs: a mapping of names to expressions; or ``unnest(expr)``, a column for each field of a struct.
+            more_exprs: more of them.
+        """
+        from aktis.data._plan.facts import known_schema
+        from aktis.data.expressions import UnnestExpr
+
+        columns: list[tuple[str, Expr]] = []
+        for given in (exprs, *more_exprs):
+            if isinstance(given, UnnestExpr):
+                columns += given.expand(known_schema(self._root))
+            else:
+                columns += [(name, _expression(expr)) for name, expr in given.items()]
+        return self._with(Project(columns=tuple(columns), keep=True, inputs=(self._root,)))
 
     def select_columns(self, cols: str | Sequence[str], *, compute: Any = None, **ray_remote_args: Any) -> Dataset:
         """Only these columns, in this order."""
@@ -205,10 +218,14 @@ class Transforms(DatasetBase):
         return self._with(Project(columns=columns, inputs=(self._root,)))
 
     def select(self, *exprs: str | Expr) -> Dataset:
-        """Columns by name, or computed by expressions with an alias: ``select("a", (col("b") + 1).alias("c"))``."""
-        from aktis.data.expressions import named
+        """Columns by name, or computed by expressions with an alias: ``select("a", (col("b") + 1).alias("c"))``.
 
-        return self._with(Project(columns=tuple(named(expr) for expr in exprs), inputs=(self._root,)))
+        ``star()`` among them: all columns, and the others beside them.
+        """
+        from aktis.data.expressions import StarExpr, named
+
+        columns = tuple(named(expr) for expr in exprs if not isinstance(expr, StarExpr))
+        return self._with(Project(columns=columns, keep=len(columns) < len(exprs), inputs=(self._root,)))
 
     def drop_columns(self, cols: str | Sequence[str], *, compute: Any = None, **ray_remote_args: Any) -> Dataset:
         """All columns but these. A name that is not there is an error."""
@@ -327,13 +344,9 @@ def _names(cols: str | Sequence[str]) -> list[str]:
 
 
 def _expression(value: Any) -> Expr:
-    from aktis.data.expressions import Expr, parse
+    from aktis.data.expressions import to_expr
 
-    if isinstance(value, str):
-        return parse(value)
-    if isinstance(value, Expr):
-        return value
-    raise TypeError(f"expected an expression such as col('a') + 1, got {value!r} ({type(value).__name__})")
+    return to_expr(value)
 
 
 def _seed(seed: int | None) -> int:
