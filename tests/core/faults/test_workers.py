@@ -190,6 +190,37 @@ def test_a_streaming_generator_continues_after_a_crash(session, tmp_path):
     assert values == list(range(6))
 
 
+def test_a_generator_that_waits_for_its_consumer_continues_after_a_crash(session, tmp_path):
+    """The new worker makes the items again that were taken from the old one: it must not wait for them to be taken."""
+    session()
+    marker = tmp_path / "marker"
+
+    @aktis.remote(_generator_backpressure_num_objects=2)
+    def numbers():
+        for number in range(12):
+            if number == 8 and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield number
+
+    values = [aktis.get(ref, timeout=20) for ref in numbers.remote()]
+    assert values == list(range(12))
+
+
+def test_a_generator_that_waits_for_its_consumer_lends_its_cpu(session):
+    session(num_cpus=1)
+
+    @aktis.remote(_generator_backpressure_num_objects=1)
+    def numbers():
+        yield from range(5)
+
+    @aktis.remote
+    def double(number):
+        return 2 * number
+
+    assert [aktis.get(double.remote(ref), timeout=20) for ref in numbers.remote()] == [0, 2, 4, 6, 8]
+
+
 def test_large_arguments_survive_the_crash_of_their_reader(session, tmp_path):
     numpy = pytest.importorskip("numpy")
     session()
