@@ -243,3 +243,45 @@ def test_ctrl_c_ends_an_execution_and_the_session_goes_on(plan: str, consume: st
         process.kill()
     assert out == "interrupted\nover\n"
     assert process.returncode == 0
+
+
+@aktis.remote(num_cpus=1)
+class Holder:
+    """Takes a CPU for as long as it lives."""
+
+    def ready(self) -> bool:
+        return True
+
+    def run(self) -> list[int]:
+        data.DatasetContext.get_current().enable_local_execution = False
+        return data.range(50, parallelism=4).map(lambda x: x).take_all()
+
+
+def test_actors_that_hold_all_cpus_can_use_datasets(workers: DatasetContext) -> None:
+    holders = [Holder.remote() for _ in range(2)]
+    aktis.get([holder.ready.remote() for holder in holders])
+    try:
+        assert aktis.get(holders[0].run.remote(), timeout=40) == list(range(50))
+    finally:
+        for holder in holders:
+            aktis.kill(holder)
+
+
+def test_an_execution_whose_cpus_are_taken_away_goes_on(
+    workers: DatasetContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aktis.data._execution.runner.STALL", 1.0)
+
+    def slow(x: int) -> int:
+        time.sleep(0.2)
+        return x
+
+    with data.range(12, parallelism=12).map(slow)._stream(background=True) as stream:
+        first = next(stream).num_rows
+        holders = [Holder.remote() for _ in range(2)]
+        aktis.get([holder.ready.remote() for holder in holders])
+        try:
+            assert first + sum(handle.num_rows for handle in stream) == 12
+        finally:
+            for holder in holders:
+                aktis.kill(holder)

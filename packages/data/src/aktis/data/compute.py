@@ -87,7 +87,8 @@ def resolve(
     if isinstance(compute, TaskPoolStrategy):
         if is_class:
             raise ValueError(
-                f"{what} is a class, so it needs actors that keep its instances: give concurrency=n or compute=ActorPoolStrategy(...)"
+                f"{what} is a class, so it needs actors that keep its instances: "
+                "give concurrency=n or compute=ActorPoolStrategy(...)"
             )
         return Compute(max_tasks=compute.size, remote_args=args)
     if not isinstance(compute, ActorPoolStrategy):

@@ -165,7 +165,8 @@ class Inspection(DatasetBase):
             return np.ndarray
         import pandas as pd
 
-        return pd.DataFrame
+        frame: type = pd.DataFrame
+        return frame
 
     # -- execution ------------------------------------------------------------------------------
 

@@ -172,7 +172,9 @@ class Transforms(DatasetBase):
             transform, function, compute, concurrency, remote, keeps_rows=not udf_modifying_row_count, min_rows=rows
         )
 
-    def add_column(self, col: str, fn: Callable[[pd.DataFrame], Any], *, compute: Any = None, **ray_remote_args: Any) -> Dataset:
+    def add_column(
+        self, col: str, fn: Callable[[pd.DataFrame], Any], *, compute: Any = None, **ray_remote_args: Any
+    ) -> Dataset:
         """One more column: ``fn`` gets each batch as a pandas frame and returns the column (a Series or an array).
 
         See :meth:`with_column` for columns that an expression can compute.
@@ -296,7 +298,12 @@ class Transforms(DatasetBase):
 
         where: Compute = strategies.resolve(compute, concurrency, function.is_class, remote_args, what=function.name)
         return self._with(
-            Map(transform=transform, compute=replace(where, min_rows=min_rows), keeps_rows=keeps_rows, inputs=(self._root,))
+            Map(
+                transform=transform,
+                compute=replace(where, min_rows=min_rows),
+                keeps_rows=keeps_rows,
+                inputs=(self._root,),
+            )
         )
 
 
@@ -318,13 +325,11 @@ def _user_function(
     if not callable(fn):
         raise TypeError(f"expected a function or a class with a __call__ method, got {fn!r} ({type(fn).__name__})")
     is_class = isinstance(fn, type)
-    if is_class and not callable(getattr(fn, "__call__", None)):
+    if is_class and not any("__call__" in vars(base) for base in fn.__mro__):
         raise TypeError(f"class {fn.__name__} has no method __call__, which would get the data")
     if not is_class and (constructor_args is not None or constructor_kwargs is not None):
         raise ValueError(f"fn_constructor_args and fn_constructor_kwargs are for classes; {fn!r} is a function")
     return UserFunction(fn, tuple(args or ()), kwargs, tuple(constructor_args or ()), constructor_kwargs)
-
-
 
 
 def _remote_args(others: Mapping[str, Any], **named: float | None) -> dict[str, Any]:

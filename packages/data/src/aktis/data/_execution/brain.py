@@ -44,7 +44,6 @@ from aktis.data._execution.tasks import (
     Output,
     StartActor,
     StopActor,
-    Task,
 )
 from aktis.data._plan.physical import (
     ExchangeOp,
@@ -207,8 +206,8 @@ class Brain:
         for state in self.states:
             if isinstance(state, MapState) and state.actors is not None and not state.finished:
                 commands += [StartActor(state.index, actor) for actor in state.actors.grow(state.queued())]
-        while (state := self._choose()) is not None:
-            task = state.next_task(self._next_id)
+        while (chosen := self._choose()) is not None:
+            task = chosen.next_task(self._next_id)
             self._next_id += 1
             self._running_cpus += task.num_cpus
             commands.append(task)

@@ -91,7 +91,9 @@ class Watch:
         return block, metadata_of(block, stats=stats, files=files, origin=self._task.origin or fallback_origin)
 
 
-def source_blocks(program: Program, task: TaskContext, read: ReadTask | None, blocks: Iterable[Block]) -> Iterator[Block]:
+def source_blocks(
+    program: Program, task: TaskContext, read: ReadTask | None, blocks: Iterable[Block]
+) -> Iterator[Block]:
     """The input of a task: what its read task gives, or the blocks that came with it."""
     if read is None:
         yield from blocks

@@ -32,6 +32,7 @@ ACTOR_RESTARTS = 4
 class _Running:
     task: Task
     generator: Any
+    call: tuple[Any, tuple[Any, ...]] | None  # function and arguments, until its first item is there
     collected: list[Any] = field(default_factory=list)  # PARTITION: references to the pieces
 
 
@@ -65,25 +66,46 @@ class RemoteLauncher:
         program = self._share(("program", task.op), self._programs[task.op])
         if task.actor is not None:
             generator = self._actors[task.op, task.actor].run.remote(task.seq, task.read, metadata, rows, *refs)
-        elif task.kind is Kind.CHAIN:
-            generator = self._call(worker.run_chain, task, program, task.seq, task.read, metadata, rows, *refs)
+            self._note(_Running(task, generator, None))
+            return
+        function: Any
+        arguments: tuple[Any, ...]
+        if task.kind is Kind.CHAIN:
+            function, arguments = worker.run_chain, (program, task.seq, task.read, metadata, rows, *refs)
         elif task.kind is Kind.SAMPLE:
-            generator = self._call(worker.run_sample, task, program, task.port, task.seq, rows, *refs)
+            function, arguments = worker.run_sample, (program, task.port, task.seq, rows, *refs)
         elif task.kind is Kind.RECIPE:
-            generator = self._call(worker.run_recipe, task, program, task.seq, task.recipe, rows, *refs)
+            function, arguments = worker.run_recipe, (program, task.seq, task.recipe, rows, *refs)
         else:
             assert task.plan is not None
             plan = self._share(("plan", id(task.plan)), task.plan)
             if task.kind is Kind.PARTITION:
-                arguments = (program, plan, task.port, task.seq, task.read, metadata, rows)
-                generator = self._call(worker.run_partition, task, *arguments, *refs)
+                function = worker.run_partition
+                arguments = (program, plan, task.port, task.seq, task.read, metadata, rows, *refs)
             else:
-                generator = self._call(worker.run_combine, task, program, plan, task.seq, task.layout, rows, *refs)
+                function, arguments = worker.run_combine, (program, plan, task.seq, task.layout, rows, *refs)
         task.origin = next((m.origin for m in metadata if m.origin), task.read.metadata.origin if task.read else "")
-        task.inputs = []  # core keeps them until the task is over, and lets go of them then
-        running = _Running(task, generator)
-        self._running[generator] = running
-        self._by_task[task.id] = running
+        self._note(_Running(task, self._call(function, task, *arguments), (function, arguments)))
+
+    def _note(self, running: _Running) -> None:
+        running.task.inputs = []  # core keeps them until the task is over, and lets go of them then
+        self._running[running.generator] = running
+        self._by_task[running.task.id] = running
+
+    def launch_again_without_cpus(self) -> bool:
+        """Others hold all CPUs, and may do so for ever: ask for none. Only tasks that have not put out anything yet.
+
+        Returns whether there was anything to do.
+        """
+        self._crowded = True
+        waiting = [running for running in self._running.values() if running.call is not None]
+        for running in waiting:
+            assert running.call is not None
+            self._forget(running)
+            _cancel(running.generator)
+            function, arguments = running.call
+            self._note(_Running(running.task, self._call(function, running.task, *arguments), running.call))
+        return bool(waiting)
 
     def _share(self, name: Any, value: Any) -> Shared:
         known = self._shared.get(name)
@@ -95,10 +117,14 @@ class RemoteLauncher:
         return known
 
     def _call(self, function: Any, task: Task, *arguments: Any) -> Any:
-        key = (function, task.op, task.num_cpus)
+        key = (function, task.op, self._crowded)
         remote = self._functions.get(key)
         if remote is None:
-            options = {"max_retries": TASK_RETRIES, **self._remote_args.get(task.op, {}), "num_cpus": 0 if self._crowded else task.num_cpus}
+            options = {
+                "max_retries": TASK_RETRIES,
+                **self._remote_args.get(task.op, {}),
+                "num_cpus": 0 if self._crowded else task.num_cpus,
+            }
             options["num_returns"] = "streaming"
             options["name"] = self._programs[task.op].operator
             if task.kind is not Kind.PARTITION:
@@ -174,6 +200,7 @@ class RemoteLauncher:
         except Exception as error:
             self._forget(running)
             return [Failed(task, self._named(task, error))]
+        running.call = None
         if isinstance(described, BlockFailure):
             if not described.task_goes_on:
                 self._forget(running)
@@ -184,6 +211,7 @@ class RemoteLauncher:
         assert running.task.plan is not None
         if len(running.collected) < running.task.plan.num_partitions:
             running.collected.append(ref)
+            running.call = None
             return []
         metadata: list[BlockMetadata] = aktis.get(ref)
         self._forget(running)

@@ -23,7 +23,6 @@ from aktis.data.exceptions import TooManyErroredBlocksError
 
 if TYPE_CHECKING:
     from aktis.data._exchanges._base import ExchangePlan
-    from aktis.data._execution.handle import BlockHandle
     from aktis.data._execution.progress import OperatorProgress, ProgressDisplay
     from aktis.data._execution.remote import RemoteLauncher
     from aktis.data.datasource._base import Reader, ReadTask
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHOWN_ERRORS = 5  # failures of single blocks that are logged; the statistics count all of them
+STALL = 5.0  # seconds without any news until we ask whether tasks can start at all
 PROGRESS_INTERVAL = 0.2  # seconds
 SHORT_WAIT = 0.1  # seconds until we look again whether the consumer has made room
 
@@ -39,13 +39,16 @@ class Runner:
     """One execution of one plan. ``local``: begin in the driver, and go on in workers what takes too long."""
 
     def __init__(self, root: PhysicalOperator, context: DatasetContext, *, local: bool) -> None:
-        self._context = context
         self._local_until = time.monotonic() + context.local_seconds if local else 0.0
-        if not local:
+        if local:
+            limits = session.local_limits(context)
+        else:
             session.ensure()
+            limits = session.remote_limits(context)
+            context = session.fitted(context, limits.budget, limits.cpus)
+        self._context = context
         operators, reads, early = resolve(root, context)
         self._operators = operators
-        limits = session.local_limits(context) if local else session.remote_limits(context)
         self.brain = Brain(operators, limits, reads=reads, early=early)
         self._programs = {i: _program(op, context) for i, op in enumerate(operators)}
         self._local = LocalLauncher(self._programs) if local else None
@@ -53,6 +56,7 @@ class Runner:
         self.stats = ExecutionStats([op.name for op in operators])
         self._progress: ProgressDisplay | None = None
         self._progress_from = time.monotonic() + PROGRESS_INTERVAL
+        self._last_event = time.monotonic()
         self.closed = False
 
     @property
@@ -80,8 +84,26 @@ class Runner:
         if self._local is not None and self._local.pending():
             return self._local.wait()
         if self._remote is not None and self._remote.pending():
-            return self._remote.wait(timeout, self.brain.paused())
+            events = self._remote.wait(timeout, self.brain.paused())
+            if events:
+                self._last_event = time.monotonic()
+            elif time.monotonic() - self._last_event > STALL:
+                self._look_at_stall(self._remote)
+            return events
         return []
+
+    def _look_at_stall(self, remote: RemoteLauncher) -> None:
+        """Nothing has happened for a while. Slow tasks are fine; tasks that wait for CPUs that others keep are not."""
+        self._last_event = time.monotonic()
+        if session.free_cpus() >= 1 or session.any_running({op.name for op in self._operators}):
+            return
+        if remote.launch_again_without_cpus():
+            logger.warning(
+                "Others hold all CPUs of this session, so that no task of %s could start for %d seconds; "
+                "they run without reserving CPUs from now on.",
+                self._operators[-1].name,
+                STALL,
+            )
 
     def tell(self, events: Sequence[Event]) -> None:
         """Let the brain know."""
@@ -101,7 +123,8 @@ class Runner:
             logger.warning("A block is left out, because its making failed: %s", str(error).partition("\n")[0])
         if 0 < allowed <= len(self.brain.errored):
             many = TooManyErroredBlocksError(
-                f"{len(self.brain.errored) + 1} blocks failed, and max_errored_blocks={allowed} allows no more. The last one: {error}"
+                f"{len(self.brain.errored) + 1} blocks failed, and max_errored_blocks={allowed} allows no more. "
+                f"The last one: {error}"
             )
             many.__cause__ = error
             self.brain.failure = self.brain.failure or many
@@ -113,11 +136,11 @@ class Runner:
         )
 
     def _launch(self, task: Task) -> None:
-        if self._local is not None and self._remote is None:
-            if time.monotonic() < self._local_until or not self._worth_moving(task):
-                self._local.launch(task)
-                return
-        self._remotely().launch(task)
+        in_time = time.monotonic() < self._local_until
+        if self._local is not None and self._remote is None and (in_time or not self._worth_moving(task)):
+            self._local.launch(task)
+        else:
+            self._remotely().launch(task)
 
     def _worth_moving(self, task: Task) -> bool:
         """A last task is as fast here as there."""
@@ -131,7 +154,7 @@ class Runner:
             session.ensure()
             remote_args = {i: _remote_args(op) for i, op in enumerate(self._operators)}
             self.brain.limits = session.remote_limits(self._context)
-            crowded = _pool_cpus(self._operators) > self.brain.limits.cpus - 1
+            crowded = _pool_cpus(self._operators) > self.brain.limits.cpus - 1 or session.free_cpus() < 1
             self._remote = RemoteLauncher(self._programs, remote_args, crowded=crowded)
         return self._remote
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import aktis
 from aktis.data._execution.brain import Limits
@@ -25,6 +26,31 @@ def cpu_count() -> float:
     return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+def free_cpus() -> float:
+    """CPUs of the session that nobody holds now."""
+    return float(aktis.available_resources().get("CPU", 0.0))
+
+
+def any_running(names: set[str]) -> bool:
+    """Whether a task of one of these names runs now. Asks all processes: for rare occasions."""
+    from aktis.util import state
+
+    return any(task.state == "RUNNING" for name in names for task in state.list_tasks(filters=[("name", "=", name)]))
+
+
+def fitted(context: DatasetContext, budget: int, cpus: float) -> DatasetContext:
+    """The context for an execution with so much memory: several blocks per CPU must fit, with room to spare."""
+    most = max(context.target_min_block_size, int(budget / (4 * cpus)))
+    if most >= context.target_max_block_size and most >= context.read_task_size:
+        return context
+    return replace(
+        context,
+        target_max_block_size=min(context.target_max_block_size, most),
+        read_task_size=min(context.read_task_size, most),
+        default_batch_bytes=min(context.default_batch_bytes, most),
+    )
+
+
 def remote_limits(context: DatasetContext) -> Limits:
     """Limits of an execution in workers."""
     options = context.execution_options
@@ -35,13 +61,15 @@ def remote_limits(context: DatasetContext) -> Limits:
         # More than a few blocks per CPU in flight gains nothing, and leaves less of the store for what must be kept.
         wanted = max(512 << 20, int(4 * cpus * context.target_max_block_size))
         budget = min(resources.get("object_store_memory", 1 << 30) / 2, wanted)
-    return Limits(
-        cpus=cpus, budget=int(budget), ordered=options.preserve_order, max_errored=context.max_errored_blocks
-    )
+    return Limits(cpus=cpus, budget=int(budget), ordered=options.preserve_order, max_errored=context.max_errored_blocks)
 
 
 def local_limits(context: DatasetContext) -> Limits:
     """Limits of an execution in the driver: one task at a time."""
     return Limits(
-        cpus=1.0, ahead=0, budget=1 << 40, ordered=context.execution_options.preserve_order, max_errored=context.max_errored_blocks
+        cpus=1.0,
+        ahead=0,
+        budget=1 << 40,
+        ordered=context.execution_options.preserve_order,
+        max_errored=context.max_errored_blocks,
     )

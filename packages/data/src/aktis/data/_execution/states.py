@@ -97,9 +97,7 @@ class OrderedOutput:
         self._next = 0
 
     def add(self, seq: int, handle: BlockHandle) -> None:
-        if not self._ordered:
-            self._give(handle)
-        elif seq == self._next:
+        if not self._ordered or seq == self._next:
             self._give(handle)
         else:
             self._waiting.setdefault(seq, []).append(handle)
@@ -303,7 +301,9 @@ class MapState(OperatorState):
     def next_task(self, task_id: int) -> Task:
         expected, size = self.expected_output(), self.items.next_size()
         read, handles = self.items.pop()
-        task = Task(task_id, self.index, Kind.CHAIN, self._seq, handles, read, expected_bytes=expected, num_cpus=self._num_cpus)
+        task = Task(
+            task_id, self.index, Kind.CHAIN, self._seq, handles, read, expected_bytes=expected, num_cpus=self._num_cpus
+        )
         self._seq += 1
         self._in_bytes += size
         if self.actors is not None:
@@ -469,9 +469,9 @@ class ExchangeState(OperatorState):
             else:
                 self._to_partition.extend((p, i) for p, port in enumerate(self._inputs) for i in range(len(port)))
                 self.phase = Phase.PARTITION
-        if self.phase is Phase.PARTITION and all(self.ended_ports):
-            if not self._to_partition and self.items.empty() and not self.running:
-                self.phase = Phase.COMBINE
+        nothing_left = not self._to_partition and self.items.empty() and not self.running
+        if self.phase is Phase.PARTITION and all(self.ended_ports) and nothing_left:
+            self.phase = Phase.COMBINE
         if self.phase is Phase.COMBINE:
             assert self.plan is not None
             self.blocks_total = self.plan.num_partitions

@@ -43,7 +43,9 @@ class _Planner:
             return SourceOp(name=node.name, handles=node.handles)
         if isinstance(node, logical.Read):
             spec = ReadSpec(reader=node.reader, parallelism=node.parallelism, label=node.label)
-            return MapOp(name=node.label, read=spec, compute=Compute(remote_args=node.remote_args, max_tasks=node.concurrency))
+            return MapOp(
+                name=node.label, read=spec, compute=Compute(remote_args=node.remote_args, max_tasks=node.concurrency)
+            )
         if isinstance(node, logical.Map):
             return fuse(inputs[0], node.transform, node.compute)
         if isinstance(node, logical.Project):
@@ -112,9 +114,19 @@ def _exchange(node: logical.Exchanged, inputs: tuple[PhysicalOperator, ...]) -> 
     exchange = node.exchange
     upstream = inputs[0]
     early = type(exchange).early_plan is not _never_early() and not exchange.needs_sample
-    if len(inputs) == 1 and early and isinstance(upstream, MapOp) and not upstream.uses_actors and not upstream.compute.remote_args:
+    if (
+        len(inputs) == 1
+        and early
+        and isinstance(upstream, MapOp)
+        and not upstream.uses_actors
+        and not upstream.compute.remote_args
+    ):
         return ExchangeOp(
-            name=f"{upstream.name}->{node.name}", inputs=upstream.inputs, exchange=exchange, remote_args=node.remote_args, map=upstream
+            name=f"{upstream.name}->{node.name}",
+            inputs=upstream.inputs,
+            exchange=exchange,
+            remote_args=node.remote_args,
+            map=upstream,
         )
     return ExchangeOp(name=node.name, inputs=inputs, exchange=exchange, remote_args=node.remote_args)
 

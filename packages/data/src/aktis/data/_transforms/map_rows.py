@@ -86,7 +86,9 @@ class FlatMapRows(RowTransform):
 
     def _checked(self, result: Any) -> Any:
         if isinstance(result, (str, bytes, Mapping)) or not hasattr(result, "__iter__"):
-            raise TypeError(f"flat_map takes a function that returns a list (or yields rows), but it returned {result!r:.80}")
+            raise TypeError(
+                f"flat_map takes a function that returns a list (or yields rows), but it returned {result!r:.80}"
+            )
         return result
 
     def _block(self, part: Block, results: list[Any], task: TaskContext) -> Block:

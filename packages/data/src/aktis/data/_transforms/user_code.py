@@ -76,10 +76,12 @@ class UserFunction:
     @property
     def is_async(self) -> bool:
         """Whether calls give coroutines or asynchronous generators."""
-        target = getattr(self._function, "__call__", None) if self.is_class else self._function
+        target = self._function
         while isinstance(target, functools.partial):
             target = target.func
-        if not inspect.isroutine(target) and callable(target):
+        if isinstance(target, type):
+            target = target.__call__
+        elif not inspect.isroutine(target):
             target = type(target).__call__
         return inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
 
@@ -133,7 +135,9 @@ def calling(
         raise
     except Exception as error:
         where = rows() if rows is not None else ""
-        raise failure(task, operator, function, error, sample.row if isinstance(sample, RowPosition) else sample, where) from error
+        raise failure(
+            task, operator, function, error, sample.row if isinstance(sample, RowPosition) else sample, where
+        ) from error
     finally:
         task.user_seconds += time.perf_counter() - start
 
