@@ -32,7 +32,7 @@ class Writes(DatasetBase):
     - ``filename_provider`` or ``block_path_provider``: how files are called. Else ``{uuid}_{number:06}.{extension}``, with numbers
       in the order of rows.
     - ``min_rows_per_file``, ``max_rows_per_file``: else there is a file for each block. ``num_rows_per_file``: so
-      many, and what is left over at the end of a task goes into its last file.
+      many in each file, but for what is left at the end.
     - ``mode``: what happens to what is there, see :class:`~aktis.data.datasource.SaveMode`; also as a string.
     - ``concurrency``: most writing tasks at a time. ``ray_remote_args``: for these tasks (``num_cpus`` ...).
 
