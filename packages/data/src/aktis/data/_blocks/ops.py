@@ -13,7 +13,9 @@ from aktis.data._blocks.convert import conform, nulls
 from aktis.data._blocks.schemas import unify_schemas
 from aktis.data._blocks.types import Block, BlockMetadata, BlockStats
 
-_FEW_ROWS = 1024  # chunks smaller than this on average are worth merging before a block is sent away
+_FEW_ROWS = (
+    32_768  # chunks smaller than this on average are worth merging before a block is sent away, for those who get it
+)
 
 
 def size_bytes(block: Block) -> int:
