@@ -281,6 +281,16 @@ def test_projections_stay_apart_where_values_or_places_would_change(plan):
     assert column_orders(optimize(plan, DatasetContext())) == column_orders(plan)
 
 
+def test_merging_ends_before_expressions_grow_without_bound():
+    plan = read(A)
+    for _ in range(60):
+        plan = keep(plan, a=col("a") + col("a"))
+    assert len(shape(optimized(plan))) < 40
+    for n in range(200):
+        plan = where(plan, col("b") != f"no {n}")
+    assert len(rows(optimize(plan, DatasetContext()))) == 3
+
+
 def test_projections_without_effect_go():
     assert shape(optimized(select(in_memory(A), "a", "b", "c"))) == ["InputBlocks"]
     assert shape(optimized(keep(double(in_memory(A))))) == ["Map", "InputBlocks"]

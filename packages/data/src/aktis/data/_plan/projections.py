@@ -7,6 +7,18 @@ from dataclasses import replace
 from aktis.data._plan.logical import Project
 from aktis.data.expressions import ColumnExpr, Expr
 
+LARGEST = 100  # nodes of an expression that merging makes: what uses columns of columns of ... could grow without bound
+
+
+def size(expr: Expr, most: int = LARGEST) -> int:
+    """How many nodes the expression has when it is written out; more than ``most`` are not counted to the end."""
+    total = 1
+    for child in expr.children():
+        if total > most:
+            break
+        total += size(child, most - total)
+    return total
+
 
 def merged(outer: Project, inner: Project) -> Project | None:
     """One projection that does what ``outer`` does to the output of ``inner``; None where that is not simple.
@@ -21,7 +33,11 @@ def merged(outer: Project, inner: Project) -> Project | None:
     used = _columns_used(outer)
     if used is None or not all(_is_known(name, inner, made) for name in used):
         return None
+    if any(size(expr) > LARGEST for expr in (*made.values(), *(expr for _, expr in outer.columns))):
+        return None
     substituted = [(name, expr.unalias().substitute(made.get)) for name, expr in outer.columns]
+    if any(size(expr) > LARGEST for _, expr in substituted):
+        return None
     if not outer.keep:
         # What ``inner`` drops is checked when it runs: a name that is not there must not go unnoticed.
         return None if inner.drop else replace(inner, columns=tuple(substituted), keep=False)

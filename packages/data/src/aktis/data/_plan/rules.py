@@ -18,7 +18,7 @@ from aktis.data._plan.logical import (
     Rearranged,
     Union,
 )
-from aktis.data._plan.projections import merged
+from aktis.data._plan.projections import LARGEST, merged, size
 from aktis.data.expressions import BinaryExpr, ColumnExpr, Expr, LiteralExpr, Operation
 
 Rule = Callable[[LogicalOperator], "LogicalOperator | None"]
@@ -51,6 +51,8 @@ def over(node: LogicalOperator, *inputs: LogicalOperator) -> LogicalOperator:
 def merge_filters(node: LogicalOperator) -> LogicalOperator | None:
     """Filter(q) over Filter(p): Filter(p & q), unless q might fail on rows that p takes away."""
     if not (isinstance(node, Filter) and isinstance(below := node.inputs[0], Filter)):
+        return None
+    if size(node.predicate) + size(below.predicate) > LARGEST:
         return None
     if node.predicate.is_total and node.predicate.is_deterministic and below.predicate.is_deterministic:
         return replace(below, predicate=conjunction([below.predicate.unalias(), node.predicate.unalias()]))
