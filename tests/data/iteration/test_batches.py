@@ -31,9 +31,9 @@ sizes = st.lists(st.integers(0, 40), max_size=12)
 @given(sizes, st.integers(1, 50), st.booleans(), st.sampled_from([0, 100, 1 << 20]))
 def test_batches_have_their_size_and_all_rows_in_order(sizes: list[int], size: int, drop: bool, chunk: int) -> None:
     batches = [
-        part.block.slice(a, b - a).column("x").to_pylist()
+        part.block.slice(a, part.batch_rows).column("x").to_pylist()
         for part in chunks(numbers(sizes), size, drop_last=drop, chunk_bytes=chunk)
-        for a, b in part.bounds()
+        for a in range(0, part.block.num_rows, part.batch_rows)
     ]
     rows = list(range(sum(sizes)))
     expected = [rows[i : i + size] for i in range(0, len(rows), size)]
@@ -109,6 +109,13 @@ def test_formats(prefetch: int) -> None:
     )
     polars = pytest.importorskip("polars")
     assert isinstance(next(source.iter_batches(batch_format="polars")), polars.DataFrame)
+
+
+def test_strings_that_repeat_themselves() -> None:
+    words = ["a", None, "bcd", "", "ä"] * 2000
+    for column in (pa.chunked_array([words]), pa.chunked_array([words[:7000], words[7000:]])):
+        batches = Source([pa.table({"s": column})]).iter_batches(batch_size=3000, batch_format="numpy")
+        assert [word for batch in batches for word in batch["s"]] == words
 
 
 def test_simple_data_comes_as_lists() -> None:

@@ -216,11 +216,30 @@ def column_to_numpy(column: pa.ChunkedArray, *, copy: bool = False) -> Array:
                 array[i] = None if value is None else value.copy()
     elif is_object(kind):
         array = object_array(to_list(column))
+    elif _repeats_itself(column):
+        array = _from_distinct(column)
     elif column.num_chunks == 1:
         array = column.chunk(0).to_numpy(zero_copy_only=False)
     else:
         array = column.to_numpy()
     return writable(array) if copy else array
+
+
+def _repeats_itself(column: pa.ChunkedArray) -> bool:
+    """Whether a long column of strings seems to have few distinct ones."""
+    kind = column.type
+    if len(column) < 4096 or not (pat.is_string(kind) or pat.is_large_string(kind)):
+        return False
+    return len(column.slice(0, 1024).unique()) < 128
+
+
+def _from_distinct(column: pa.ChunkedArray) -> Array:
+    """An object array in which equal strings are one Python object: making those takes most of the time otherwise."""
+    if column.num_chunks > 1:
+        column = pa.chunked_array([column.combine_chunks()])
+    encoded = column.chunk(0).dictionary_encode(null_encoding="encode")
+    values: Array = encoded.dictionary.to_numpy(zero_copy_only=False)
+    return values.take(encoded.indices.to_numpy())
 
 
 def writable(array: Array) -> Array:

@@ -22,12 +22,6 @@ class Chunk:
     def num_batches(self) -> int:
         return int(-(-self.block.num_rows // self.batch_rows))
 
-    def bounds(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of each batch within the chunk."""
-        rows = self.block.num_rows
-        for start in range(0, rows, self.batch_rows):
-            yield start, min(start + self.batch_rows, rows)
-
 
 def chunks(
     blocks: Iterable[Block], batch_size: int | None, *, drop_last: bool = False, chunk_bytes: int = CHUNK_BYTES

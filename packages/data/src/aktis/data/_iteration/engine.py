@@ -172,7 +172,7 @@ def _converted(
         stats.next_batch += max(0.0, cut - start - (stats.wait + stats.get - elsewhere))
         if chunk is None:
             return
-        made = form.convert(chunk.block)
+        made = form.convert(chunk.block, chunk.num_batches)
         stats.format += perf_counter() - cut
         yield chunk, made
 
@@ -199,10 +199,8 @@ def _cut(made: Iterator[tuple[Chunk, Any]], form: Format, stats: IterationStats)
         stats.finalize += perf_counter() - start
         if rows <= chunk.batch_rows:
             yield converted
-            continue
-        cut = form.cut
-        for first, last in chunk.bounds():
-            yield cut(converted, first, last)
+        else:
+            yield from form.cut(converted, rows, chunk.batch_rows)
 
 
 def _collated(

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from aktis.data._blocks import Block, to_batch
 
+_WORTH_CONSOLIDATING = 8  # batches per chunk
 FORMATS = ("default", "native", "pandas", "pyarrow", "numpy", "polars")
 
 
 class Format(Protocol):
     """How batches look."""
 
-    def convert(self, block: Block) -> Any:
-        """All rows of a chunk. Called in the prefetch thread."""
+    def convert(self, block: Block, batches: int) -> Any:
+        """All rows of a chunk, which is to be cut into so many batches. Called in the prefetch thread."""
 
     def place(self, converted: Any) -> Any:
         """What is to be done to a converted chunk in the thread of the consumer: transfer to a device."""
 
-    def cut(self, converted: Any, start: int, stop: int) -> Any:
-        """One batch of them, which the consumer may change without touching another batch."""
+    def cut(self, converted: Any, rows: int, batch_rows: int) -> Iterator[Any]:
+        """The batches of a chunk of ``rows`` rows. The consumer may change one without touching another."""
 
 
 class BatchFormat:
@@ -33,45 +33,45 @@ class BatchFormat:
         if name is not None and name not in FORMATS:
             raise ValueError(f"batch_format is {name!r}, but must be one of: {', '.join(map(repr, FORMATS))}")
         self.name = name or "default"
-        self._cut_frame: Callable[[Any, int, int], Any] | None = None
 
-    def convert(self, block: Block) -> Any:
-        return to_batch(block, self.name)
+    def convert(self, block: Block, batches: int) -> Any:
+        made = to_batch(block, self.name)
+        if batches > _WORTH_CONSOLIDATING and hasattr(made, "iloc"):
+            return made.copy()  # one array per type instead of one per column: a slice then costs half
+        return made
 
     def place(self, converted: Any) -> Any:
         return converted
 
-    def cut(self, converted: Any, start: int, stop: int) -> Any:
+    def cut(self, converted: Any, rows: int, batch_rows: int) -> Iterator[Any]:
         if isinstance(converted, dict):
-            return {name: values[start:stop] for name, values in converted.items()}
+            return cut_dict(converted, rows, batch_rows)
         if isinstance(converted, (np.ndarray, list)):
-            return converted[start:stop]
-        if isinstance(converted, pa.Table):
-            return converted.slice(start, stop - start)
-        if self.name == "polars":
-            return converted.slice(start, stop - start)
-        if self._cut_frame is None:
-            self._cut_frame = _frame_cutter()
-        return self._cut_frame(converted, start, stop)
+            return (converted[start : start + batch_rows] for start in range(0, rows, batch_rows))
+        if hasattr(converted, "iloc"):
+            return _cut_frame(converted, rows, batch_rows)
+        return (converted.slice(start, batch_rows) for start in range(0, rows, batch_rows))  # pyarrow, polars
 
 
-def _frame_cutter() -> Callable[[Any, int, int], Any]:
+def cut_dict(columns: dict[str, Any], rows: int, batch_rows: int) -> Iterator[dict[str, Any]]:
+    """Batches of a dict of columns, each of which can be sliced."""
+    items = columns.items()
+    for start in range(0, rows, batch_rows):
+        part = slice(start, start + batch_rows)
+        yield {name: values[part] for name, values in items}
+
+
+def _cut_frame(frame: Any, rows: int, batch_rows: int) -> Iterator[Any]:
     import pandas as pd
 
     copy_on_write = (
         int(pd.__version__.split(".")[0]) >= 3
     )  # else a change would show in the chunk, and pandas would warn
-    indexes: dict[int, Any] = {}  # nearly all batches have the same number of rows
-
-    def cut(frame: Any, start: int, stop: int) -> Any:
-        piece = frame.iloc[start:stop]
+    whole = pd.RangeIndex(batch_rows)
+    take = frame.iloc
+    for start in range(0, rows, batch_rows):
+        piece = take[start : start + batch_rows]
         if not copy_on_write:
             piece = piece.copy()
-        rows = stop - start
-        index = indexes.get(rows)
-        if index is None:
-            index = indexes[rows] = pd.RangeIndex(rows)
-        piece.index = index
-        return piece
-
-    return cut
+        piece.index = whole if start + batch_rows <= rows else pd.RangeIndex(rows - start)
+        yield piece

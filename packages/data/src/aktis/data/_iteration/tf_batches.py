@@ -8,6 +8,7 @@ from typing import Any, Union
 import numpy as np
 
 from aktis.data._blocks import ITEM, Block, kind_of, to_batch
+from aktis.data._iteration.formats import cut_dict
 from aktis.data.exceptions import BatchTypeError
 
 Names = Union[str, Sequence[str]]
@@ -157,7 +158,7 @@ class ColumnsFormat:
     def __init__(self, names: list[str]) -> None:
         self._names = names
 
-    def convert(self, block: Block) -> Any:
+    def convert(self, block: Block, batches: int) -> Any:
         missing = [name for name in self._names if name not in block.column_names]
         if missing:
             raise BatchTypeError(f"a block has no column {missing[0]!r}. It has: {', '.join(block.column_names)}")
@@ -166,5 +167,5 @@ class ColumnsFormat:
     def place(self, converted: Any) -> Any:
         return converted
 
-    def cut(self, converted: Any, start: int, stop: int) -> Any:
-        return {name: values[start:stop] for name, values in converted.items()}
+    def cut(self, converted: Any, rows: int, batch_rows: int) -> Iterator[Any]:
+        return cut_dict(converted, rows, batch_rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -127,7 +127,7 @@ class TorchFormat:
         self._placement = placement
         self._move = placement.move
 
-    def convert(self, block: Block) -> Any:
+    def convert(self, block: Block, batches: int) -> Any:
         batch = to_batch(block, "numpy")
         if isinstance(batch, dict) and kind_of(block) == "simple":
             batch = batch[ITEM]
@@ -144,10 +144,20 @@ class TorchFormat:
     def place(self, converted: Any) -> Any:
         return self._move(converted) if self._move else converted
 
-    def cut(self, converted: Any, start: int, stop: int) -> Any:
+    def cut(self, converted: Any, rows: int, batch_rows: int) -> Iterator[Any]:
         if isinstance(converted, dict):
-            return {name: values[start:stop] for name, values in converted.items()}
-        return converted[start:stop]
+            names = list(converted)
+            columns = [split_rows(values, batch_rows) for values in converted.values()]
+            return (dict(zip(names, batch)) for batch in zip(*columns))
+        return iter(split_rows(converted, batch_rows))
+
+
+def split_rows(values: Any, batch_rows: int) -> Sequence[Any]:
+    """A column of a chunk, cut into batches: views, made in one call where it is a tensor."""
+    if isinstance(values, list):
+        return [values[start : start + batch_rows] for start in range(0, len(values), batch_rows)]
+    pieces: Sequence[Any] = values.split(batch_rows)
+    return pieces
 
 
 Columns = Union[None, list[str], list[list[str]], Mapping[str, list[str]]]
@@ -174,7 +184,7 @@ class PairFormat:
         self._unsqueeze_features = unsqueeze_features
         _check_dtypes(self._groups, feature_dtypes)
 
-    def convert(self, block: Block) -> Any:
+    def convert(self, block: Block, batches: int) -> Any:
         batch = to_batch(self._needed(block), "numpy")
         if not isinstance(batch, dict):
             batch = {block.column_names[0]: batch}
@@ -248,8 +258,10 @@ class PairFormat:
     def place(self, converted: Any) -> Any:
         return converted
 
-    def cut(self, converted: Any, start: int, stop: int) -> Any:
-        return map_tensors(converted, lambda tensor: tensor[start:stop])
+    def cut(self, converted: Any, rows: int, batch_rows: int) -> Iterator[Any]:
+        for start in range(0, rows, batch_rows):
+            part = slice(start, start + batch_rows)
+            yield map_tensors(converted, lambda tensor, part=part: tensor[part])
 
 
 def _groups(features: Columns) -> dict[Any, list[str]] | None:
