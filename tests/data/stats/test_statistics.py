@@ -69,14 +69,14 @@ def test_text_has_what_a_person_asks_for(stats: ExecutionStats) -> None:
     assert first["peak memory of workers"] == "100 MB max, 100 MB mean"
     assert first["blocks per node"] == "2 on a, 1 on b (3 processes)"
     assert first["throughput"] == "2,000 rows/s, 1,500 rows/s per worker"
-    assert "2 tasks running, 3 blocks waiting, at most" in text
+    assert "2 running, 3 waiting, at most" in text
     assert text.endswith("Dataset: 6,000 rows, 48 KB in 4 s (1,500 rows/s, 12 KB/s)")
 
 
 def test_text_of_an_execution_that_runs_or_did_nothing() -> None:
     stats = ExecutionStats(["Read"])
     assert stats.to_string().endswith("still running")
-    assert "Operator 1 Read: 0 blocks\n" in stats.to_string() + "\n"
+    assert "Operator 1 Read\n" in stats.to_string() + "\n"
     stats.finish()
     before = stats.finished
     stats.finish()
@@ -113,7 +113,7 @@ def test_what_tasks_report_besides_is_summed() -> None:
     stats.record_error(0)
     assert stats.operators[0].extra == {"files": 5}
     assert "files:                  5" in stats.to_string()
-    assert "1 blocks that failed" in stats.to_string()
+    assert "1 block that failed" in stats.to_string()
 
 
 def test_timeline_has_a_row_per_worker(stats: ExecutionStats, tmp_path: Path) -> None:

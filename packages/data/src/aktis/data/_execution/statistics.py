@@ -126,11 +126,9 @@ class OperatorStats:
             rates = f"{rate(self.rows.total, self.span)}, {rate(self.rows.total, self.wall.total)} per worker"
             found.append(line("throughput", rates))
         if self.max_queued or self.max_running:
-            found.append(
-                line("at a time", f"{self.max_running} tasks running, {self.max_queued} blocks waiting, at most")
-            )
+            found.append(line("at a time", f"{self.max_running} running, {self.max_queued} waiting, at most"))
         if self.errored:
-            found.append(line("left out", f"{self.errored} blocks that failed"))
+            found.append(line("left out", f"{blocks_text(self.errored)} that failed"))
         return found + [line(name, f"{value:,.6g}") for name, value in sorted(self.extra.items())]
 
 
@@ -191,9 +189,9 @@ class ExecutionStats:
         parts = [self.parent.to_string()] if self.parent is not None else []
         first = self._first_number()
         for number, operator in enumerate(self.operators, first):
-            blocks = "1 block" if operator.blocks == 1 else f"{show_count(operator.blocks)} blocks"
+            made = f": {blocks_text(operator.blocks)}" if operator.blocks else ""
             took = f" executed in {show_seconds(operator.span)}" if operator.wall.count else ""
-            parts.append("\n".join([f"Operator {number} {operator.name}: {blocks}{took}", *operator.lines()]))
+            parts.append("\n".join([f"Operator {number} {operator.name}{made}{took}", *operator.lines()]))
         if iteration is not None:
             parts.append(str(iteration))
         parts.append(self._summary())
@@ -255,6 +253,10 @@ def spread_line(name: str, spread: Spread, show: Any) -> str:
         f"{show(spread.total)} total",
     )
     return line(name, ", ".join(shown))
+
+
+def blocks_text(number: int) -> str:
+    return "1 block" if number == 1 else f"{show_count(number)} blocks"
 
 
 def rate(rows: float, seconds: float) -> str:
