@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import operator
 import pickle
@@ -254,3 +255,11 @@ def test_comparisons_in_a_scan_mean_the_same(numbers, type_, compare, constant, 
 def test_what_a_scan_cannot_do_is_said():
     for expr in (col("a") / 2 > 1, col("a").fill_null(0) > 1, when(col("k")).then(1).otherwise(2) == 1, -col("a") > 1):
         assert expr.to_pyarrow() is None
+
+
+def test_sums_of_hundreds_of_columns():
+    names = [f"c{i}" for i in range(300)]
+    total = functools.reduce(operator.add, map(col, names))
+    table = pa.table({name: [1, 2] for name in names})
+    assert values(pickle.loads(pickle.dumps(total)), table) == [300, 600]
+    assert total.columns() == set(names) and total.is_deterministic and total.is_total

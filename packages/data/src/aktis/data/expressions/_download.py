@@ -26,7 +26,7 @@ class DownloadExpr(Expr):
     on_error: Literal["raise", "null"] = "raise"
     max_threads: int = _THREADS
 
-    def columns(self) -> frozenset[str] | None:
+    def _reads(self) -> frozenset[str] | None:
         return frozenset([self.uri_column_name])
 
     @property

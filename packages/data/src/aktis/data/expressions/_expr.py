@@ -8,9 +8,10 @@ fractions; integer ``//`` and ``%`` by zero give null, and round as in Python.
 
 from __future__ import annotations
 
+import builtins
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -73,6 +74,10 @@ class Expr(ABC):
         """Whether this node alone never fails on a value."""
         return True
 
+    def _reads(self) -> frozenset[str] | None:
+        """The columns that this node itself looks at. None: all of them."""
+        return frozenset()
+
     # --- what follows from the nodes ---
 
     @property
@@ -80,11 +85,22 @@ class Expr(ABC):
         """The name that the result has by itself: of a column, or given with :meth:`alias`."""
         return None
 
+    def nodes(self) -> Iterator[Expr]:
+        """This expression and all that it is made of, each object once."""
+        seen: set[int] = set()
+        waiting: builtins.list[Expr] = [self]
+        while waiting:  # no recursion: sums of hundreds of columns are that deep
+            node = waiting.pop()
+            if id(node) not in seen:
+                seen.add(id(node))
+                waiting.extend(node.children())
+                yield node
+
     def columns(self) -> frozenset[str] | None:
         """The columns that are needed. None: all of them."""
         needed: frozenset[str] = frozenset()
-        for child in self.children():
-            names = child.columns()
+        for node in self.nodes():
+            names = node._reads()
             if names is None:
                 return None
             needed |= names
@@ -93,7 +109,7 @@ class Expr(ABC):
     @property
     def is_deterministic(self) -> bool:
         """Whether values depend on the row's values alone, and not on its place or on chance."""
-        return self._fixed and all(child.is_deterministic for child in self.children())
+        return all(node._fixed for node in self.nodes())
 
     def is_idempotent(self) -> bool:
         """Ray's name for :attr:`is_deterministic`."""
@@ -102,7 +118,7 @@ class Expr(ABC):
     @property
     def is_total(self) -> bool:
         """Whether evaluation never fails because of a value: a filter may then run later than written."""
-        return self._total and all(child.is_total for child in self.children())
+        return all(node._total for node in self.nodes())
 
     def evaluate(self, block: pa.Table, task: TaskContext | None = None) -> pa.ChunkedArray:
         """The column for a block. Raises SchemaError for unknown columns, and for values that do not suit an operation an
@@ -471,7 +487,7 @@ class ColumnExpr(Expr):
     def name(self) -> str:
         return self._name
 
-    def columns(self) -> frozenset[str] | None:
+    def _reads(self) -> frozenset[str] | None:
         return frozenset([self._name])
 
     def substitute(self, columns: Callable[[str], Expr | None]) -> Expr:
@@ -727,7 +743,7 @@ class When:
 class StarExpr(Expr):
     """All columns: only for the list of columns of a projection."""
 
-    def columns(self) -> frozenset[str] | None:
+    def _reads(self) -> frozenset[str] | None:
         return None
 
     def _compute(self, evaluation: Evaluation) -> Value:

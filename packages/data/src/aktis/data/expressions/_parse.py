@@ -44,7 +44,7 @@ class ArrowExpr(Expr):
     def structurally_equals(self, other: Any) -> bool:
         return isinstance(other, ArrowExpr) and self.expression.equals(other.expression)
 
-    def columns(self) -> frozenset[str] | None:
+    def _reads(self) -> frozenset[str] | None:
         return None  # pyarrow does not say
 
     @property
