@@ -78,9 +78,17 @@ def test_it_shows_every_operator_and_leaves_one_line(terminal: Terminal, clock: 
         "training data, 0.5 s",
     ):
         assert text in shown
-    display.close("training data: 1,000,000 rows in 0.5 s")
+    display.close("1,000,000 rows in 0.5 s")
     assert terminal.getvalue().rstrip().endswith("training data: 1,000,000 rows in 0.5 s")
     assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l"), "the cursor stays hidden"
+
+
+def test_an_execution_without_a_title_is_called_after_its_operators(terminal: Terminal, clock: Clock) -> None:
+    display = terminal.display()
+    clock.now += 1
+    display.update([READ, SORT])
+    display.close("10 rows")
+    assert terminal.getvalue().rstrip().endswith("ReadParquet ... Sort: 10 rows")
 
 
 def test_what_is_soon_done_shows_nothing(terminal: Terminal, clock: Clock) -> None:
@@ -154,13 +162,13 @@ def test_two_executions_share_the_display(terminal: Terminal, clock: Clock) -> N
     two.update([SORT])
     assert "one, 1.0 s" in terminal.getvalue()
     assert "two, 1.0 s" in terminal.getvalue()
-    one.close("one: done")
+    one.close("done")
     terminal.truncate(0)
     clock.now += 1
     two.update([SORT])
     assert "two, 2.0 s" in terminal.getvalue()
     assert "one, " not in terminal.getvalue()
-    two.close("two: done")
+    two.close("done")
 
 
 def test_what_the_program_prints_stays_above(terminal: Terminal, clock: Clock) -> None:
@@ -232,14 +240,14 @@ def test_many_threads_may_draw(terminal: Terminal, clock: Clock) -> None:
         for _ in range(20):
             display._next = 0
             display.update([READ, SORT])
-        display.close(f"{display.title} is done")
+        display.close("is done")
 
     threads = [threading.Thread(target=run, args=(display,)) for display in displays]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(f"{display.title} is done" in terminal.getvalue() for display in displays)
+    assert all(f"{display.title}: is done" in terminal.getvalue() for display in displays)
     assert progress._screen._live is None
 
 
@@ -251,7 +259,7 @@ display = progress.ProgressDisplay("in all")
 assert "rich" not in sys.modules
 display.update([progress.OperatorProgress("ReadParquet", 10, 80, 1, 2, running=1)])
 print("to standard output")
-display.close("in all: 10 rows")
+display.close("10 rows")
 print("the end")
 """
 

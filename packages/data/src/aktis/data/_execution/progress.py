@@ -61,12 +61,15 @@ class OperatorProgress:
 
 
 class ProgressDisplay:
-    """The progress of one execution. Call :meth:`update` as often as there is news, and :meth:`close` in any case."""
+    """The progress of one execution. Call :meth:`update` as often as there is news, and :meth:`close` in any case.
 
-    def __init__(self, title: str = "", *, context: DatasetContext | None = None) -> None:
+    ``started``: when the execution began, on the clock of ``time.monotonic()``; now, if not given.
+    """
+
+    def __init__(self, title: str = "", *, context: DatasetContext | None = None, started: float | None = None) -> None:
         own = True if context is None else context.enable_progress_bars
         self.title = title
-        self.started = time.monotonic()
+        self.started = time.monotonic() if started is None else started
         self.operators: list[OperatorProgress] = []
         self.rates: list[_Rate] = []
         self._next = self.started + APPEARS_AFTER
@@ -85,7 +88,7 @@ class ProgressDisplay:
             self._guarded(lambda: self._draw(operators))
 
     def close(self, summary: str = "") -> None:
-        """The execution is over: the display goes, and ``summary`` stays as a line, if there was a display at all."""
+        """The execution is over: the display goes, and a line with its name and ``summary`` stays, if there was one."""
         if self._enabled:
             self._guarded(lambda: self._finish(summary))
         self._enabled = False
@@ -103,12 +106,15 @@ class ProgressDisplay:
     def _finish(self, summary: str) -> None:
         if not self._shown:
             return
-        _screen.remove(self, summary or self._summary())
+        name = self.title or self.operators[-1].name
+        if len(self.operators) > 1 and not self.title:
+            name = f"{self.operators[0].name} ... {name}"
+        _screen.remove(self, f"{name}: {summary or self._summary()}")
 
     def _summary(self) -> str:
         last = self.operators[-1]
         took = time.monotonic() - self.started
-        return f"{self.title or last.name}: {show_count(last.rows)} rows in {show_seconds(took)}"
+        return f"{show_count(last.rows)} rows in {show_seconds(took)}"
 
     def _guarded(self, action: Callable[[], None]) -> None:
         if os.getpid() != self._pid:  # a process that was forked from us, which has our objects but not our terminal

@@ -192,7 +192,8 @@ class Runner:
                 return
             from aktis.data._execution.progress import ProgressDisplay
 
-            self._progress = ProgressDisplay(context=self._context)
+            started = self._progress_from - PROGRESS_INTERVAL
+            self._progress = ProgressDisplay(context=self._context, started=started)
         for i, state in enumerate(self.brain.states):
             self.stats.record_queue(i, state.queued(), len(state.running))
         if self._progress.due:
