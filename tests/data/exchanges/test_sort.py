@@ -110,6 +110,26 @@ def test_polars_and_arrow_agree_on_nan_and_null(descending: bool) -> None:
     assert orders[0] == orders[1]
 
 
+@pytest.mark.parametrize("descending", [[False, True, False], [True, False, True]])
+def test_big_tables_with_several_keys(descending: list[bool]) -> None:
+    """Keys that are packed into one number sort as they do one by one."""
+    random = np.random.default_rng(4)
+    rows = 60_000
+    table = pa.table(
+        {
+            "a": pa.array(random.integers(-3, 3, rows), mask=random.random(rows) < 0.1),
+            "b": pa.array(random.integers(0, 50, rows).astype("datetime64[s]"), mask=random.random(rows) < 0.1),
+            "c": pa.array(random.random(rows) < 0.5),
+            "row": np.arange(rows),
+        }
+    )
+    fast, plain = (
+        column_of(run_exchange(sort(["a", "b", "c"], descending, use_polars=flag), [table]), "row")
+        for flag in (True, False)
+    )
+    assert fast == plain
+
+
 def test_a_key_that_fills_partitions() -> None:
     """One value in 90% of the rows: it gets partitions of its own, and the order stays stable."""
     random = np.random.default_rng(2)

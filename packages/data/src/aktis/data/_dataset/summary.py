@@ -38,8 +38,8 @@ class DatasetSummary:
     """Figures about each column: ``summary["fare"]["mean"]``, :meth:`to_dict`, :meth:`to_pandas`. Printed, it is a table.
 
     ``count`` and ``missing`` are there for every column. Numbers have ``mean``, ``std``, ``min``, ``max`` and the quantiles
-    ``25%``, ``50%`` and ``75%`` (exact for up to 800 values, else off by less than one percent of the rows); other values have
-    ``distinct``, ``top`` and ``top_count``. ``distinct`` is counted up to 32,768.
+    ``25%``, ``50%`` and ``75%`` (exact for up to 800 values, else off by less than one percent of the rows); times
+    have ``min`` and ``max``; other values ``distinct``, ``top`` and ``top_count``. ``distinct`` is counted up to 32,768.
     """
 
     def __init__(self, figures: dict[str, dict[str, Any]], num_rows: int) -> None:
@@ -120,7 +120,7 @@ def _kinds(kind: pa.DataType) -> list[tuple[str, Callable[[str, str], AggregateF
             ("std", lambda on, alias: Std(on, alias_name=alias)),
             ("quantiles", lambda on, alias: ApproximateQuantile(on, list(_QUANTILES.values()), alias_name=alias)),
         ]
-    elif is_ordered(plain):
+    elif is_ordered(plain) and not pa.types.is_temporal(plain):
         wanted.append(("frequencies", lambda on, alias: _Frequencies(on, 1, alias_name=alias)))
     if is_ordered(plain) and not pa.types.is_null(plain) and not pa.types.is_fixed_size_binary(plain):
         wanted += [

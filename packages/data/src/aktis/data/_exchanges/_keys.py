@@ -256,13 +256,39 @@ def sort_positions(
     if any(isinstance(column, list) for column in columns):
         return _sort_python(columns, descending, operation)
     arrays: list[Any] = [c.cast(pa.int8()) if pa.types.is_null(c.type) else c for c in columns]  # type: ignore[union-attr]
-    if use_polars and len(arrays) == 1 and len(arrays[0]) >= 50_000:
-        result = _sort_polars(arrays[0], descending[0])
-        if result is not None:
+    if use_polars and len(arrays[0]) >= 50_000:
+        packed = _packed(arrays, descending) if len(arrays) > 1 else None
+        result = _sort_polars(arrays[0], descending[0]) if packed is None else _sort_polars(packed, False)
+        if result is not None and (len(arrays) == 1 or packed is not None):
             return result
     table = pa.Table.from_arrays(arrays, names=[str(i) for i in range(len(arrays))])
     keys = [(str(i), "descending" if down else "ascending") for i, down in enumerate(descending)]
     return np.asarray(pc.sort_indices(table, sort_keys=keys).to_numpy().view(np.int64))  # nulls at the end: its default
+
+
+def _packed(arrays: Sequence[Any], descending: Sequence[bool]) -> pa.ChunkedArray | None:
+    """Several keys of integers or times as one of 64 bits with the same order. None: they do not fit, or are of other types."""
+    total: Any = 0
+    size = 1
+    for column, down in zip(arrays, descending):
+        array = one_chunk(column)
+        if pa.types.is_floating(array.type) or array.null_count == len(array):
+            return None
+        plain = numbers(array)
+        if plain is None or plain.dtype == np.uint64:
+            return None
+        valid = plain if not array.null_count else plain[array.is_valid().to_numpy(zero_copy_only=False)]
+        least, greatest = int(valid.min()), int(valid.max())
+        width = greatest - least + 2  # the last number is that of null
+        size *= width
+        if size >= 1 << 63:
+            return None
+        wide = plain.astype(np.int64)
+        code = greatest - wide if down else wide - least
+        if array.null_count:
+            code[array.is_null().to_numpy(zero_copy_only=False)] = width - 1
+        total = total * width + code
+    return pa.chunked_array([pa.array(total)])
 
 
 def _sort_python(columns: Sequence[KeyColumn], descending: Sequence[bool], operation: str) -> npt.NDArray[np.int64]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aktis.data._exchanges._gather import narrowest
 from aktis.data._exchanges._keys import (
     Key,
     KeyColumn,
@@ -74,32 +75,44 @@ class Ranges:
         """The partition of each row of block ``index``."""
         if len(self.thresholds) == 0:
             return np.zeros(len(columns[0]), dtype=np.int64)
-        segments = np.searchsorted(self.thresholds, self.code(columns), side="right")
+        code = self.code(columns)
+        if len(code) == 0:
+            return code
+        segments = np.searchsorted(self.thresholds, np.arange(code.max() + 1), side="right")
         starts = np.cumsum(self.widths) - self.widths
         # Equal keys that fill several partitions are dealt out by block: blocks are in order, so the sort stays stable.
-        return (starts + min(index, self.num_blocks - 1) * self.widths // self.num_blocks)[segments]
+        targets = starts + min(index, self.num_blocks - 1) * self.widths // self.num_blocks
+        return np.asarray(targets[segments].astype(narrowest(self.num_partitions))[code])
 
     def code(self, columns: Sequence[KeyColumn]) -> Codes:
         """Where each row lies among the boundaries: ``2 * i + 1`` if it equals number i, else the even number between."""
         columns = [cast_key(column, kind) for column, kind in zip(columns, self.types)]
         code: Codes | None = None
         edges: Codes | None = None
+        size = 1  # all numbers are below this
         for column, boundary, down in zip(columns, self.boundaries, self.descending):
             values = distinct_values(boundary)
             rows, marks = place(column, values, down), place(boundary, values, down)
+            radix = 2 * len(values) + 3
+            size *= radix
             if code is None or edges is None:
                 code, edges = rows, marks
             else:
-                radix = 2 * len(values) + 3
                 code, edges = code * radix + rows, edges * radix + marks
             # Only where a row lies among the boundaries matters, which keeps the numbers small however many keys there are.
             distinct = np.unique(edges)
-            code, edges = _relative(code, distinct), _relative(edges, distinct)
+            code, edges = _relative(code, distinct, size), _relative(edges, distinct, size)
+            size = 2 * len(distinct) + 1
         assert code is not None
         return code
 
 
-def _relative(code: Codes, distinct: Codes) -> Codes:
+_MOST_IN_TABLE = 1 << 16
+
+
+def _relative(code: Codes, distinct: Codes, size: int) -> Codes:
+    if size <= min(_MOST_IN_TABLE, len(code)):
+        return _relative(np.arange(size), distinct, size + _MOST_IN_TABLE)[code]  # looked up, not searched
     position = np.searchsorted(distinct, code, side="left")
     equal = distinct[np.minimum(position, len(distinct) - 1)] == code
     return 2 * position + equal

@@ -66,8 +66,10 @@ class Quantile(_Lists):
     def finish(self, states: Mapping[str, pa.Array]) -> pa.Array:
         lengths = _lengths(states["values"])
         values = pc.list_flatten(states["values"]).to_numpy(zero_copy_only=False)
-        order = np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))
-        values = values[order]
+        if len(lengths) == 1:
+            values = np.sort(values)
+        else:
+            values = values[np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))]
         starts = np.cumsum(lengths) - lengths
         position = np.maximum(lengths - 1, 0) * self.q
         low = np.floor(position).astype(np.int64)
@@ -140,24 +142,27 @@ class _Counted(Reduction):
             encoded = values.dictionary_encode(null_encoding="encode")
         except (pa.ArrowNotImplementedError, AttributeError) as error:
             raise SchemaError(f"cannot compute {self.kind} of values of type {values.type}") from error
-        pairs = pa.array(codes * max(1, len(encoded.dictionary)) + encoded.indices.to_numpy()).dictionary_encode()
-        numbers = pairs.indices.to_numpy()
-        count = len(pairs.dictionary)
-        first: npt.NDArray[np.int64] = np.empty(count, dtype=np.int64)
-        first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
-        totals = np.bincount(numbers, weights, count).astype(np.int64) if count else np.zeros(0, dtype=np.int64)
-        if self.capacity is not None:
-            kept = _most_frequent(codes[first], totals, self.capacity)
-            first, totals = first[kept], totals[kept]
-        owners = codes[first]
-        return {
-            "values": groups.lists(values.take(pa.array(first)), owners),
-            "counts": groups.lists(pa.array(totals), owners),
-        }
+        indices = encoded.indices.to_numpy()
+        if groups.count <= 1:
+            distinct = encoded.dictionary
+            owners: npt.NDArray[np.int64] = np.zeros(len(distinct), dtype=np.int64)
+        else:
+            pairs = pa.array(codes * max(1, len(encoded.dictionary)) + indices).dictionary_encode()
+            indices = pairs.indices.to_numpy()
+            first: npt.NDArray[np.int64] = np.empty(len(pairs.dictionary), dtype=np.int64)
+            first[indices[::-1]] = np.arange(len(indices) - 1, -1, -1)
+            distinct, owners = values.take(pa.array(first)), codes[first]
+        totals = np.bincount(indices, weights, len(owners)).astype(np.int64)
+        if self.capacity is not None and len(owners) > self.capacity:
+            kept = _most_frequent(owners, totals, self.capacity)
+            distinct, totals, owners = distinct.take(pa.array(kept)), totals[kept], owners[kept]
+        return {"values": groups.lists(distinct, owners), "counts": groups.lists(pa.array(totals), owners)}
 
 
 def _most_frequent(codes: Any, totals: Any, most: int) -> npt.NDArray[np.int64]:
     """Positions of up to ``most`` values of each group with the greatest totals, the greatest first."""
+    if len(codes) == 0 or codes.max() == 0:  # a single group
+        return np.asarray(np.argsort(-totals, kind="stable")[:most])
     order = np.lexsort((np.arange(len(codes)), -totals, codes))
     sorted_codes = codes[order]
     starts = np.searchsorted(sorted_codes, sorted_codes, side="left")
@@ -290,8 +295,11 @@ class ApproximateQuantile(Reduction):
         return self._condense(points.to_numpy(zero_copy_only=False), weights, codes, groups)
 
     def _condense(self, points: Any, weights: Any, codes: Any, groups: Groups) -> States:
-        order = np.lexsort((points, codes))
-        points, weights, codes = points[order], weights[order], codes[order]
+        if groups.count == 1 and len(points) and weights.min() == weights.max():
+            points = np.sort(points)
+        else:
+            order = np.lexsort((points, codes))
+            points, weights, codes = points[order], weights[order], codes[order]
         counts = np.bincount(codes, minlength=groups.count)
         if len(points) and counts.max() > self.precision:
             totals = np.bincount(codes, weights, groups.count)
