@@ -118,6 +118,8 @@ def test_json_that_arrow_cannot_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"a": 1}\n{"b": "x"}\n')
     assert rows_of(aktis.data.read_json(path)) == [{"a": 1, "b": None}, {"a": None, "b": "x"}]
+    path.write_text('{"a": 1}\n{"a": "x"}\n{"a": [2.5]}\n')
+    assert rows_of(aktis.data.read_json(path)) == [{"a": 1}, {"a": "x"}, {"a": [2.5]}]
     path.write_text('{"a": "' + "x" * 5_000_000 + '"}\n' * 1 + '{"a": "y"}\n')
     assert [len(row["a"]) for row in rows_of(aktis.data.read_json(path))] == [5_000_000, 1]
 
@@ -194,6 +196,9 @@ def test_one_file_one_row_limits(tmp_path: Path) -> None:
     for i in range(20):
         (tmp_path / f"{i}.bin").write_bytes(bytes([i]))
     reader = reader_of(aktis.data.read_binary_files(tmp_path))
+    blocks = reader.get_read_tasks(1)[0]()
+    next(blocks)
+    assert blocks.origin == f"20 files, {tmp_path}/0.bin to {tmp_path}/19.bin"
     assert to_rows(read_all(reader)) == [bytes([i]) for i in range(20)]
     assert len(reader.with_limit(3).input_files()) == 3
     (task,) = reader.get_read_tasks(1)
@@ -357,6 +362,31 @@ class UpperDatasource(FileBasedDatasource):
 
     def _read_file(self, f: Any, path: str, *, suffix: str = "") -> Any:
         return [line.upper() + suffix for line in f.readall().decode().split()]
+
+
+class PairsDatasource(FileBasedDatasource):
+    def _read_file(self, f: Any, path: str, **_: Any) -> Any:
+        return [(path, {1, 2})]
+
+
+class ArrowDatasource(FileBasedDatasource):
+    def _read_stream(self, f: Any, path: str, **_: Any) -> Any:
+        with pa.ipc.open_stream(f) as reader:
+            yield reader.read_all()
+
+
+def test_objects_from_own_code_and_from_files(tmp_path: Path) -> None:
+    from aktis.data._blocks import from_rows
+
+    with pa.OSFile(str(tmp_path / "a"), "wb") as sink:
+        table = from_rows([{"x": {1}}])
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    assert rows_of(aktis.data.read_datasource(PairsDatasource(), paths=tmp_path)) == [(str(tmp_path / "a"), {1, 2})]
+    (row,) = rows_of(aktis.data.read_datasource(ArrowDatasource(), paths=tmp_path))
+    assert isinstance(row["x"], bytes)  # not unpickled
+    (row,) = rows_of(aktis.data.from_arrow((tmp_path / "a").read_bytes()))
+    assert isinstance(row["x"], bytes)
 
 
 def test_own_format(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from aktis.data._execution.handle import BlockHandle
 from aktis.data._plan.logical import InputBlocks
 from aktis.data._read._common import blocks_dataset, capped, num_blocks, read_dataset
 from aktis.data.dataset import Dataset, MaterializedDataset
+from aktis.data.datasource._source import plain_table
 from aktis.data.datasource.range_datasource import RangeDatasource, spread
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _from_batches(batches: Sequence[Any], label: str, override_num_blocks: int |
 def as_block(batch: Any) -> Block:
     """A block from a frame, an array, a table, a record batch, or the bytes of an Arrow stream."""
     if isinstance(batch, (bytes, bytearray, memoryview)):
-        return pa.ipc.open_stream(pa.py_buffer(batch)).read_all()
+        return plain_table(pa.ipc.open_stream(pa.py_buffer(batch)).read_all())  # who knows where they come from
     if isinstance(batch, pa.RecordBatch):
         return pa.Table.from_batches([batch])
     return from_batch(batch)

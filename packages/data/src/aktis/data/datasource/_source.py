@@ -22,11 +22,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows of one file. ``first_row`` is the number of its first row in the file, None where that is not known."""
+    """Rows of one file. ``first_row`` is the number of its first row in the file, None where that is not known.
+
+    ``paths``: each row is a file of its own.
+    """
 
     table: Block
     path: str
     first_row: int | None = None
+    paths: tuple[str, ...] = ()
 
 
 class SourceBlocks(Iterator[Block]):
@@ -61,7 +65,10 @@ class SourceBlocks(Iterator[Block]):
             table = piece.table
             if left is not None and table.num_rows >= left:
                 table = table.slice(0, left)
-            self._spans.append((piece.path, piece.first_row, table.num_rows))
+            if piece.paths:
+                self._spans.extend((path, None, 1) for path in piece.paths[: table.num_rows])
+            else:
+                self._spans.append((piece.path, piece.first_row, table.num_rows))
             yield from buffer.add(table if table.num_columns else rows_only(table.num_rows))
             if left is not None:
                 left -= table.num_rows

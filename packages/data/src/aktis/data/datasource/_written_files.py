@@ -66,5 +66,5 @@ class HookSink(BlockFileSink):
         return block
 
     def write_file(self, blocks: Iterator[Block], stream: Any) -> None:
-        extra = {} if self._args_fn is None else {"writer_args_fn": self._args_fn}
+        extra: dict[str, Any] = {} if self._args_fn is None else {"writer_args_fn": self._args_fn}
         self._datasource._write_block(stream, BlockAccessor(concat(list(blocks))), **extra, **self._args)

@@ -25,6 +25,7 @@ class CSVDatasource(LineBasedDatasource):
     _FILE_EXTENSION = with_compressed("csv", "tsv")
     _NUM_THREADS_PER_TASK = 2
     _MEMORY_RATIO = 1.2
+    _OWN_TABLES = True
 
     def _can_cut(self, reader_args: Mapping[str, Any]) -> bool:
         parse, read = reader_args.get("parse_options"), reader_args.get("read_options")

@@ -64,6 +64,7 @@ class FileBasedDatasource(Datasource):
     _FILE_EXTENSION: str | Sequence[str] | None = None
     _NUM_THREADS_PER_TASK: int = 0  # files that a task reads at a time; 0: one after the other
     _MEMORY_RATIO: float = 1.0  # bytes in memory for each byte on storage
+    _OWN_TABLES: bool = False  # tables are made by us, so what they say about their columns was not read from a file
     _ONE_ROW_PER_FILE: bool = False  # hooks give a row for each file (``_read_row``), not blocks
 
     def __init__(self, paths: Paths | None = None, **file_args: Any) -> None:
@@ -217,7 +218,10 @@ class FileScan:
         # open_args are a part of the hook's signature, with which users override it
         with self._open(part) as stream:
             for found in self.datasource._read_stream(stream, part.path, **self.reader_args):
-                table = self._finish(plain_table(from_batch(found)), part.path)
+                table = from_batch(found)
+                if isinstance(found, pa.Table) and not self.datasource._OWN_TABLES:
+                    table = plain_table(table)
+                table = self._finish(table, part.path)
                 yield Piece(table, part.path, first)
                 first = None if first is None else first + table.num_rows
 
@@ -256,6 +260,9 @@ class FileScan:
     def _row_pieces(self, rows: list[tuple[str, Any, int]]) -> Iterator[Piece]:
         if rows:
             table = from_rows([row for _, row, _ in rows])
+            if not self.partitions:
+                yield Piece(self._finish(table, rows[0][0]), rows[0][0], paths=tuple(path for path, _, _ in rows))
+                return
             for i, (path, _, _) in enumerate(rows):
                 yield Piece(self._finish(table.slice(i, 1), path), path)
 
@@ -294,7 +301,7 @@ class FileScan:
             elif not table.schema.equals(schema):
                 table = conform(table, schema, piece.path, reference)
                 schema = table.schema
-            yield piece if table is piece.table else Piece(table, piece.path, piece.first_row)
+            yield piece if table is piece.table else replace(piece, table=table)
 
 
 class LineBasedDatasource(FileBasedDatasource):

@@ -24,6 +24,7 @@ class JSONDatasource(LineBasedDatasource):
     _FILE_EXTENSION = with_compressed("json", "jsonl", "ndjson")
     _NUM_THREADS_PER_TASK = 2
     _MEMORY_RATIO = 1.0
+    _OWN_TABLES = True
 
     def _read_stream(self, f: Any, path: str, **arrow_json_args: Any) -> Iterator[Block]:
         chunk = f.read(_CHUNK)

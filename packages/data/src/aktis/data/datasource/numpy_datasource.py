@@ -23,6 +23,7 @@ class NumpyDatasource(FileBasedDatasource):
     """
 
     _FILE_EXTENSION = "npy"
+    _OWN_TABLES = True
     _NUM_THREADS_PER_TASK = 2
 
     def _read_stream(self, f: Any, path: str, **numpy_load_args: Any) -> Iterator[Block]:

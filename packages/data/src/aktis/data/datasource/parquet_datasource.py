@@ -56,6 +56,8 @@ class Footer:
     schema: pa.Schema
     rows: int
     groups: tuple[tuple[int, int], ...]
+    memory: Mapping[str, float] = field(default_factory=dict)  # estimated bytes of columns in the first row groups
+    sampled: float = 0.0  # encoded bytes of those
 
 
 class _Footers:
@@ -70,12 +72,15 @@ class _Footers:
         self.ratios: dict[frozenset[str] | None, float] = {}  # bytes in memory per byte on storage, by columns
         self.unified: dict[int, pa.Schema] = {}  # by how many footers were known
 
-    def get(self, paths: Sequence[str]) -> list[Footer | None]:
-        """Footers in order: None for files that cannot be read, where the policy is to leave them out."""
+    def get(self, paths: Sequence[str], *, sample: bool = False) -> list[Footer | None]:
+        """Footers in order: None for files that cannot be read, where the policy is to leave them out.
+
+        ``sample``: with estimates of the columns' sizes in memory.
+        """
         missing = [path for path in dict.fromkeys(paths) if path not in self._known]
         local = isinstance(self._filesystem, pafs.LocalFileSystem)
-        threads = (4 if len(missing) > 8 else 1) if local else _FOOTER_THREADS
-        read = ordered_parallel(self._read, missing, threads, ahead=4 * threads)
+        threads = (4 if len(missing) > _SAMPLED_FILES else 1) if local else _FOOTER_THREADS
+        read = ordered_parallel(lambda path: self._read(path, sample), missing, threads, ahead=4 * threads)
         for path, footer in zip(missing, read):
             with self._lock:
                 self._known[path] = footer
@@ -85,9 +90,9 @@ class _Footers:
         """Those that have been read already."""
         return [(path, footer) for path in paths if (footer := self._known.get(path)) is not None]
 
-    def _read(self, path: str) -> Footer | None:
+    def _read(self, path: str, sample: bool) -> Footer | None:
         try:
-            return self._policy.call(lambda: self._open(path))
+            return self._policy.call(lambda: self._open(path, sample))
         except (DataError, MemoryError):
             raise
         except Exception as error:
@@ -95,37 +100,28 @@ class _Footers:
                 return None
             raise read_error(path, error) from error
 
-    def _open(self, path: str) -> Footer:
+    def _open(self, path: str, sample: bool) -> Footer:
         with open_parquet(self._filesystem, path, self._options) as file:
             metadata = file.metadata
             groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
             sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
-            return Footer(plain_schema(file.schema_arrow), metadata.num_rows, sizes)
-
-    def memory_bytes(self, path: str, columns: frozenset[str] | None) -> tuple[float, float] | None:
-        """Estimated bytes in memory of these columns in some row groups of a file, and those groups' encoded bytes."""
-
-        def measure() -> tuple[float, float]:
-            with open_parquet(self._filesystem, path, self._options) as file:
-                return _memory_of(file, columns)
-
-        try:
-            return self._policy.call(measure)
-        except Exception:  # the sample is for planning only: who reads the file reports what is wrong with it
-            return None
+            memory, encoded = _memory_of(file) if sample else ({}, 0.0)
+            return Footer(plain_schema(file.schema_arrow), metadata.num_rows, sizes, memory, encoded)
 
 
-def _memory_of(file: Any, columns: frozenset[str] | None) -> tuple[float, float]:
+def _memory_of(file: Any) -> tuple[dict[str, float], float]:
+    """Estimated bytes in memory of the columns in the first row groups, and those groups' encoded bytes."""
     metadata, schema = file.metadata, file.schema_arrow
-    memory = encoded = 0.0
+    memory: dict[str, float] = {}
+    encoded = 0.0
     for number in range(min(metadata.num_row_groups, _SAMPLED_GROUPS)):
         group = metadata.row_group(number)
         encoded += group.total_byte_size
         for index in range(group.num_columns):
             chunk = group.column(index)
             name = chunk.path_in_schema.split(".", 1)[0]
-            if columns is None or name in columns:
-                memory += _chunk_memory(chunk, schema.field(name).type if name in schema.names else None)
+            kind = schema.field(name).type if name in schema.names else None
+            memory[name] = memory.get(name, 0.0) + _chunk_memory(chunk, kind)
     return memory, encoded
 
 
@@ -458,13 +454,12 @@ class ParquetReader(Reader):
         if columns not in cache:
             files = self.files.files
             step = max(1, len(files) // _SAMPLED_FILES)
+            chosen = files[::step][:_SAMPLED_FILES]
             memory = stored = 0.0
-            for file in files[::step][:_SAMPLED_FILES]:
-                footer = self.footers.get([file.path])[0]
-                sample = None if footer is None else self.footers.memory_bytes(file.path, columns)
-                if sample is not None and sample[1] and file.size and footer is not None:
-                    everything = sum(size for _, size in footer.groups)
-                    memory += sample[0] * everything / sample[1]
+            for file, footer in zip(chosen, self.footers.get([file.path for file in chosen], sample=True)):
+                if footer is not None and footer.sampled and file.size:
+                    size = sum(v for name, v in footer.memory.items() if columns is None or name in columns)
+                    memory += size * sum(encoded for _, encoded in footer.groups) / footer.sampled
                     stored += file.size
             cache[columns] = memory / stored if stored else 2.0
         return cache[columns]
@@ -478,7 +473,7 @@ class ParquetReader(Reader):
         known = self.footers.known(self.files.paths)
         if not known:
             for file in self.files.files:
-                if self.footers.get([file.path])[0] is not None:
+                if self.footers.get([file.path], sample=True)[0] is not None:
                     break
             known = self.footers.known(self.files.paths)
         if not known:

@@ -44,7 +44,6 @@ class SQLReader(Reader):
     sql_params: Parameters = None
     shard_keys: Sequence[str] | None = None
     shard_hash_fn: str = "MOD"
-    limit: int | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.connection_factory):

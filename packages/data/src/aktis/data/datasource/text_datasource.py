@@ -21,6 +21,7 @@ class TextDatasource(LineBasedDatasource):
     _FILE_EXTENSION = with_compressed("txt", "text", "log", "md")
     _NUM_THREADS_PER_TASK = 2
     _MEMORY_RATIO = 1.2
+    _OWN_TABLES = True
 
     def _can_cut(self, reader_args: Mapping[str, Any]) -> bool:
         # in these encodings no other character contains the byte of a line end

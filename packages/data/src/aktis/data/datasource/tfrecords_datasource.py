@@ -19,6 +19,7 @@ class TFRecordDatasource(FileBasedDatasource):
 
     _FILE_EXTENSION = with_compressed("tfrecords", "tfrecord")
     _MEMORY_RATIO = 2.0
+    _OWN_TABLES = True
 
     def create_reader(self, paths: Any = None, filesystem: Any = None, **read_args: Any) -> Any:
         example_class()  # says which packages are missing, before anything is read

@@ -32,6 +32,7 @@ class WebDatasetDatasource(FileBasedDatasource):
 
     _FILE_EXTENSION = with_compressed("tar", "tgz")
     _MEMORY_RATIO = 1.5
+    _OWN_TABLES = True
 
     def _read_stream(
         self,
