@@ -30,7 +30,7 @@ from aktis.data.exceptions import ReadError, UserFunctionError
 
 @pytest.fixture(scope="module", autouse=True)
 def session() -> Iterator[None]:
-    aktis.init(num_cpus=2)
+    aktis.init(num_cpus=2, preload=["pyarrow.dataset", "pandas"])
     yield
     aktis.shutdown()
 

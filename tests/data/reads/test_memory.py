@@ -18,7 +18,7 @@ from .helpers import read_all, reader_of, table_of, task_blocks
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[None]:
-    aktis.init(num_cpus=2)
+    aktis.init(num_cpus=2, preload=["pyarrow.dataset", "pandas"])
     yield
     aktis.shutdown()
 
