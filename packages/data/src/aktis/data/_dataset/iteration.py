@@ -14,6 +14,7 @@ from aktis.data._plan.logical import Limit
 if TYPE_CHECKING:
     from aktis.data.dataset_pipeline import DatasetPipeline
     from aktis.data.iterator import DatasetIterator
+    from aktis.data.random_access_dataset import RandomAccessDataset
 
 
 class Iteration(DatasetBase, BatchSource):
@@ -64,3 +65,18 @@ class Iteration(DatasetBase, BatchSource):
         return DatasetPipeline(
             Repeated(Once(lambda: iter([dataset])), times), length=math.inf if times is None else times
         )
+
+    def to_random_access_dataset(self, key: str, num_workers: int | None = None) -> RandomAccessDataset:
+        """Look up rows by the value of a column. Sorts the data, and starts actors that hold it. (Experimental.)
+
+        Args:
+            key: a column; of rows with equal values the first one is found.
+            num_workers: how many actors; None: 4, or one per block if there are fewer.
+
+        Raises:
+            ValueError: there is no such column, or ``num_workers`` is not positive.
+        """
+        from aktis.data.random_access_dataset import RandomAccessDataset
+
+        dataset: Any = self
+        return RandomAccessDataset(dataset, key, num_workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -260,8 +261,7 @@ class PairFormat:
 
     def cut(self, converted: Any, rows: int, batch_rows: int) -> Iterator[Any]:
         for start in range(0, rows, batch_rows):
-            part = slice(start, start + batch_rows)
-            yield map_tensors(converted, lambda tensor, part=part: tensor[part])
+            yield map_tensors(converted, itemgetter(slice(start, start + batch_rows)))
 
 
 def _groups(features: Columns) -> dict[Any, list[str]] | None:
