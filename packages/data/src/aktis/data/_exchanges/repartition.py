@@ -53,7 +53,7 @@ class Repartition(Rearrangement):
         for name, value in (("num_blocks", num_blocks), ("target_num_rows_per_block", target_num_rows_per_block)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
-        self._num_blocks = num_blocks
+        self.num_blocks = num_blocks
         self._rows = target_num_rows_per_block
 
     def recipes(self, inputs: Sequence[Sequence[BlockMetadata]]) -> list[list[Piece]]:
@@ -61,8 +61,8 @@ class Repartition(Rearrangement):
         if not blocks:
             return []
         rows = total_rows(blocks)
-        if self._num_blocks is not None:
-            return pieces_between(blocks, cuts(rows, self._num_blocks))
+        if self.num_blocks is not None:
+            return pieces_between(blocks, cuts(rows, self.num_blocks))
         assert self._rows is not None
         starts = range(0, rows, self._rows)
         return pieces_between(blocks, [(start, min(rows, start + self._rows)) for start in starts] or [(0, 0)])

@@ -56,7 +56,7 @@ class RandomShuffle(Exchange):
             raise ValueError(f"num_blocks must be at least 1, got {num_blocks}.")
         self.name = name
         self._entropy = draw_seed() if seed is None else _positive(seed)
-        self._num_blocks = num_blocks
+        self.num_blocks = num_blocks
         self._even = even
         self._target_bytes = target_bytes
 
@@ -66,15 +66,15 @@ class RandomShuffle(Exchange):
         return ExchangePlan(self._partitions(num_tasks, size_bytes), _ShuffleState())
 
     def _partitions(self, num_blocks: int, size: int | None) -> int:
-        if self._num_blocks is not None:
-            return self._num_blocks
+        if self.num_blocks is not None:
+            return self.num_blocks
         by_size = 1 if size is None else partitions_for(size, self._target_bytes)
         return max(by_size, min(num_blocks, _MOST_KEPT_BLOCKS))
 
     def plan(self, inputs: Sequence[Sequence[BlockMetadata]], samples: Sequence[Sequence[Any]]) -> ExchangePlan:
         blocks, size = inputs[0], known_sizes(inputs)
         if size <= SMALL_BYTES:
-            return ExchangePlan(1, _ShuffleState(blocks=self._num_blocks or max(1, len(blocks))), whole_blocks=True)
+            return ExchangePlan(1, _ShuffleState(blocks=self.num_blocks or max(1, len(blocks))), whole_blocks=True)
         offsets = None
         if self._even:
             offsets = tuple(accumulate((block.num_rows or 0 for block in blocks), initial=0))
@@ -98,7 +98,7 @@ class RandomShuffle(Exchange):
         count = plan.state.blocks
         if count is None:
             # A number that was asked for is kept to; else a partition that came out too big is cut.
-            count = 1 if self._num_blocks else blocks_for(size_bytes(block), block.num_rows, self._target_bytes)
+            count = 1 if self.num_blocks else blocks_for(size_bytes(block), block.num_rows, self._target_bytes)
         for start, stop in cuts(block.num_rows, count):
             yield gather(block, order[start:stop])
 

@@ -193,16 +193,12 @@ def run_combine(
         parts.append(blocks[start : start + count])
         start += count
     blocks.clear()
-    buffer = OutputBuffer(program.context.target_max_block_size)
     try:
+        # As they are: exchanges cut their output themselves, and some must not be cut (the rows of a group belong together).
         for block in program.exchange.combine(parts, plan, partition=partition):
-            for whole in buffer.add(block):
-                yield watch.finish(whole, "")
+            yield watch.finish(block, "")
     except Exception as error:
         yield BlockFailure(error)
-        return
-    for whole in buffer.flush():
-        yield watch.finish(whole, "")
 
 
 def run_recipe(program: Program, index: int, recipe: Sequence[Piece], pieces: Sequence[Block]) -> Made:
