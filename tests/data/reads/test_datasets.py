@@ -67,8 +67,14 @@ def test_parquet(folder: Path, where: str) -> None:
 
 
 def test_filters_of_ours(folder: Path) -> None:
-    from aktis.data.expressions import col
+    from aktis.data.expressions import col, udf
 
+    @udf(return_dtype=pa.bool_())
+    def is_square(values: pa.Array) -> pa.Array:
+        return pa.array([float(v) ** 0.5 % 1 == 0 for v in values.to_pylist()])
+
+    squares = aktis.data.read_parquet(folder, filter=is_square(col("id")), columns=["x"])
+    assert squares.take(4) == [{"x": 0.0}, {"x": 0.5}, {"x": 2.0}, {"x": 4.5}]
     assert aktis.data.read_parquet(folder, filter=col("id") >= 398).count() == 2
     with pytest.raises(TypeError, match="filter is an expression"):
         aktis.data.read_parquet(folder, filter="id > 3")

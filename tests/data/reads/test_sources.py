@@ -389,3 +389,39 @@ def test_parts_of_a_file_are_all_its_lines(lines: list[bytes], parts: int, ends:
 def test_natural_order() -> None:
     names = ["a/10.csv", "a/9.csv", "a/b/1.csv", "a1", "a/x2y10", "a/x2y9", "a"]
     assert sorted(names, key=natural_key) == ["a", "a/9.csv", "a/10.csv", "a/b/1.csv", "a/x2y9", "a/x2y10", "a1"]
+
+
+def test_streams_go_on_after_transient_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aktis.data.datasource._policy import ReadPolicy
+
+    pauses: list[float] = []
+    monkeypatch.setattr("aktis.data.datasource._policy.time.sleep", pauses.append)
+    policy = ReadPolicy.of(aktis.data.DatasetContext.get_current())
+    tries = 0
+
+    def items() -> Iterator[int]:
+        nonlocal tries
+        tries += 1
+        for i in range(5):
+            if i == tries and tries < 4:
+                raise OSError("Timeout was reached")
+            yield i
+
+    assert list(policy.stream(items)) == [0, 1, 2, 3, 4]
+    assert (tries, len(pauses)) == (4, 3)
+
+    def lost() -> Iterator[int]:
+        yield 1
+        raise FileNotFoundError("Timeout or not, it is gone")
+
+    with pytest.raises(FileNotFoundError):
+        list(policy.stream(lost))
+    assert len(pauses) == 3
+
+    def hopeless() -> Iterator[int]:
+        raise OSError("Connection reset by peer")
+        yield 1
+
+    with pytest.raises(ReadError, match="Cannot read a: Connection reset"):
+        list(policy.guard("a", hopeless))
+    assert len(pauses) == 3 + policy.retries

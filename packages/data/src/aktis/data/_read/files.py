@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from aktis.data._plan.logical import Filter
 from aktis.data._read._common import read_dataset
 from aktis.data.dataset import Dataset
 from aktis.data.datasource._base import Datasource
@@ -107,11 +108,13 @@ def read_parquet(
         SchemaError: columns that no file has, or that differ between files.
     """
     selection = FileSelection(meta_provider, partition_filter, file_extensions, ignore_missing_paths, shuffle)
+    predicate = as_arrow_expression(filter)
+    afterwards = filter is not None and predicate is None  # it does something that Arrow's expressions cannot
     reader = parquet_reader(
         paths,
         filesystem,
-        columns=columns,
-        filter=as_arrow_expression(filter),
+        columns=None if afterwards else columns,
+        filter=predicate,
         selection=selection,
         partitioning=partitioning,
         include_paths=include_paths,
@@ -119,7 +122,7 @@ def read_parquet(
         on_error=on_error,
         **arrow_parquet_args,
     )
-    return read_dataset(
+    dataset = read_dataset(
         reader,
         "ReadParquet",
         parallelism=parallelism,
@@ -128,6 +131,10 @@ def read_parquet(
         remote_args=ray_remote_args,
         driver_only=reader.files.driver_only,
     )
+    if afterwards:
+        dataset = dataset._with(Filter(inputs=(dataset._root,), predicate=filter))
+        dataset = dataset if columns is None else dataset.select_columns(list(columns))
+    return dataset
 
 
 def read_parquet_bulk(
@@ -161,13 +168,13 @@ def read_parquet_bulk(
 
 
 def as_arrow_expression(predicate: Any) -> Any:
-    """A pyarrow expression from one, or from one of ours."""
+    """A pyarrow expression from one, or from one of ours; None if ours does what Arrow's cannot."""
     import pyarrow.compute as pc
+
+    from aktis.data.expressions import Expr
 
     if predicate is None or isinstance(predicate, pc.Expression):
         return predicate
-    for name in ("to_pyarrow", "to_arrow"):
-        convert = getattr(predicate, name, None)
-        if convert is not None:
-            return convert()
+    if isinstance(predicate, Expr):
+        return predicate.to_pyarrow()
     raise TypeError(f"filter is an expression of pyarrow or of aktis.data.expressions, got {predicate!r}")

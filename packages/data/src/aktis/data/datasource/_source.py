@@ -187,7 +187,8 @@ def schema_conflict(first: str, one: pa.Schema, second: str, two: pa.Schema, cau
         if name in two.names and one.field(name).type != two.field(name).type
     ]
     what = "; ".join(differing[:5]) or str(cause)
-    return SchemaError(f"{first} and {second} do not fit together: {what}. ({cause})")
+    files = f"Parts of {first}" if first == second else f"{first} and {second}"
+    return SchemaError(f"{files} do not fit together: {what}. ({cause})")
 
 
 _KNOWN_EXTENSIONS = frozenset(
