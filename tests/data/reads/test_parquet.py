@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +154,9 @@ def test_small_data_is_one_task_and_big_data_is_split(folder: Path, tmp_path_fac
     pq.write_table(
         pa.table({"id": np.random.default_rng(0).integers(0, 1 << 60, 2_000_000)}), other, row_group_size=100_000
     )
-    context = DatasetContext.get_current()
-    before, context.read_task_size = context.read_task_size, 2 << 20
-    try:
-        tasks = reader_of(aktis.data.read_parquet(other)).get_read_tasks()
-    finally:
-        context.read_task_size = before
+    context = replace(DatasetContext.get_current(), read_task_size=2 << 20, target_max_block_size=1 << 20)
+    tasks = reader_of(aktis.data.read_parquet(other)).fitted(context).get_read_tasks()
+    assert max(block.nbytes for block in tasks[0]()) < 2 << 20
     assert 6 <= len(tasks) <= 10
     assert sum(task.get_metadata().num_rows for task in tasks) == 2_000_000
 

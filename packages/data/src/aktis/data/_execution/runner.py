@@ -260,6 +260,7 @@ def _early(op: ExchangeOp, tasks: Sequence[ReadTask] | None) -> ExchangePlan | N
 
 def read_tasks(reader: Reader, parallelism: int, context: DatasetContext) -> list[ReadTask]:
     """The tasks of a scan. ``parallelism`` -1: by size, and at least two per CPU where that is worth it."""
+    reader = reader.fitted(context)
     if parallelism == -1 and not reader.chooses_parallelism:
         size = reader.estimate_inmemory_data_size()
         if size is None:

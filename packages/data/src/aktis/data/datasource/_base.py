@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from aktis.data.context import DatasetContext
     from aktis.data.datasource._sink import Sink
 
 
@@ -70,6 +71,10 @@ class Reader:
     def with_limit(self, rows: int) -> Reader | None:
         """A reader that may stop after so many rows (it may give more)."""
         return None
+
+    def fitted(self, context: DatasetContext) -> Reader:
+        """A reader whose tasks and blocks have the sizes of this context, which may be smaller than the user's."""
+        return self
 
     def describe(self) -> str:
         """What ``explain()`` shows in brackets: files, pushed columns, predicate, limit."""

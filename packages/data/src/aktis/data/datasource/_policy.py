@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import aktis
@@ -27,6 +27,7 @@ class ReadPolicy:
     retried: tuple[str, ...]
     retries: int
     target_block_bytes: int
+    task_bytes: int  # in memory, that a task should read
 
     @staticmethod
     def of(context: DatasetContext, on_error: str | None = None) -> ReadPolicy:
@@ -38,6 +39,13 @@ class ReadPolicy:
             tuple(context.retried_io_errors),
             context.io_retries,
             context.target_max_block_size,
+            max(1, context.read_task_size),
+        )
+
+    def fitted(self, context: DatasetContext) -> ReadPolicy:
+        """The same, with the sizes of this context."""
+        return replace(
+            self, target_block_bytes=context.target_max_block_size, task_bytes=max(1, context.read_task_size)
         )
 
     def is_transient(self, error: BaseException) -> bool:

@@ -364,11 +364,14 @@ class FileReader(Reader):
         args = datasource._only_columns(self.scan.reader_args, columns)  # type: ignore[attr-defined]
         return replace(self, scan=replace(self.scan, columns=tuple(columns), reader_args=args))
 
+    def fitted(self, context: DatasetContext) -> FileReader:
+        return replace(self, scan=replace(self.scan, policy=self.scan.policy.fitted(context)))
+
     def get_read_tasks(self, parallelism: int = -1) -> list[ReadTask]:
         parts = [FilePart(file.path, _UNKNOWN_SIZE if file.size is None else file.size) for file in self.files.files]
         total = sum(part.size for part in parts) * self._ratio
         cost = int(total) + len(parts) * _FILE_COST
-        goal = max(1, DatasetContext.get_current().read_task_size)
+        goal = self.scan.policy.task_bytes
         tasks = parallelism
         if parallelism <= 0:
             tasks = max(-(-cost // goal), min(2 * cpu_count(), self._worth(cost)), 1)

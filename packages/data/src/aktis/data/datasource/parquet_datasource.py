@@ -311,6 +311,9 @@ class ParquetReader(Reader):
 
     # planning
 
+    def fitted(self, context: DatasetContext) -> ParquetReader:
+        return replace(self, policy=self.policy.fitted(context))
+
     def get_read_tasks(self, parallelism: int = -1) -> list[ReadTask]:
         if self.limit is not None and self.predicate is None:
             groups = self._limited(self.limit)
@@ -365,7 +368,7 @@ class ParquetReader(Reader):
 
     def _automatic(self, estimate: int) -> list[list[FilePart]]:
         """Tasks of about ``read_task_size``, and enough of them for all CPUs, if there is enough to read."""
-        goal = max(1, DatasetContext.get_current().read_task_size)
+        goal = self.policy.task_bytes
         files = self.files.files
         ratio = self._ratio()
         cost = estimate + len(files) * _FILE_COST
@@ -429,7 +432,7 @@ class ParquetReader(Reader):
                 break
         ratio = self._ratio()
         sizes = [part.size * ratio for part in chosen]
-        tasks = max(1, int(sum(sizes) // max(1, DatasetContext.get_current().read_task_size)))
+        tasks = max(1, int(sum(sizes) // self.policy.task_bytes))
         return [_merged(chosen[r.start : r.stop]) for r in cut(sizes, tasks)]
 
     def _groups(self, file: FileInfo) -> list[FilePart]:
