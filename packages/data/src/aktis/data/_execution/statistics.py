@@ -18,6 +18,7 @@ from aktis.data._execution.units import show_bytes, show_count, show_seconds
 
 MAX_EVENTS = 200_000  # of a timeline: about 60 MB of JSON, which viewers can still open
 DRIVER = "driver"
+HERE = "this machine"  # a block whose task named no node
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class OperatorStats:
         if stats.start:
             self.start = min(self.start, stats.start)
             self.end = max(self.end, stats.start + stats.wall)
-        node = stats.node or DRIVER
+        node = stats.node or HERE
         self.tasks[node] = self.tasks.get(node, 0) + 1
         self.workers.add((node, stats.pid))
         for name, value in stats.extra.items():
@@ -166,7 +167,7 @@ class ExecutionStats:
         if len(self.events) >= MAX_EVENTS:
             self.events_dropped += 1
             return
-        node = stats.node or DRIVER
+        node = stats.node or HERE
         self.events.append(BlockEvent(op_index, stats.start, stats.wall, stats.cpu, node, stats.pid, rows, size))
 
     def record_queue(self, op_index: int, queued: int, running: int) -> None:
