@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs as pafs
 
 from aktis.data._blocks import unify_schemas
 from aktis.data._blocks.types import BlockMetadata
 from aktis.data.context import MIB, DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 from aktis.data.datasource._listing import FileInfo, FileList, Paths
-from aktis.data.datasource._parquet_scan import GIVEN_SCHEMA, SMALL_FILE, FilePart, ParquetScan, open_parquet
+from aktis.data.datasource._parquet_footers import Footer, Footers
+from aktis.data.datasource._parquet_scan import GIVEN_SCHEMA, SMALL_FILE, FilePart, ParquetScan
 from aktis.data.datasource._policy import ReadPolicy, cpu_count, read_error
-from aktis.data.datasource._source import cut, ordered_parallel, plain_schema, schema_conflict
+from aktis.data.datasource._source import cut, plain_schema, schema_conflict
 from aktis.data.datasource.file_meta_provider import FileSelection
 from aktis.data.datasource.partitioning import PartitionColumns, Partitioning
-from aktis.data.exceptions import DataError, SchemaError
+from aktis.data.exceptions import SchemaError
 
 EXTENSIONS = ("parquet", "pq", "parq")
 _SAMPLED_FILES = 8  # their footers tell how much larger data is in memory than on storage
-_SAMPLED_GROUPS = 4  # of each: describing column chunks takes about 10 us each
 _MOST_SPLIT_FILES = 256  # with more files than this there is enough to do in parallel without splitting any
-_FOOTER_THREADS = 16
 _FILE_COST = MIB // 4  # in bytes in memory that take as long to decode as a file takes to open: about 0.4 ms
 _WORTH_SPLITTING = 4 * MIB  # in memory; below, a task of its own costs more than it saves
 _FILE_OPTIONS = frozenset(
@@ -47,97 +44,6 @@ _FILE_OPTIONS = frozenset(
         "list_type",
     }
 )
-
-
-@dataclass(frozen=True)
-class Footer:
-    """What we keep of a footer. ``groups``: the row groups' numbers of rows and bytes (encoded, not compressed)."""
-
-    schema: pa.Schema
-    rows: int
-    groups: tuple[tuple[int, int], ...]
-    memory: Mapping[str, float] = field(default_factory=dict)  # estimated bytes of columns in the first row groups
-    sampled: float = 0.0  # encoded bytes of those
-
-
-class _Footers:
-    """Footers of files, by path. Shared by all readers that are made of one another."""
-
-    def __init__(self, filesystem: pafs.FileSystem, options: Mapping[str, Any], policy: ReadPolicy) -> None:
-        self._filesystem = filesystem
-        self._options = options
-        self._policy = policy
-        self._known: dict[str, Footer | None] = {}
-        self._lock = threading.Lock()
-        self.ratios: dict[frozenset[str] | None, float] = {}  # bytes in memory per byte on storage, by columns
-        self.unified: dict[int, pa.Schema] = {}  # by how many footers were known
-
-    def get(self, paths: Sequence[str], *, sample: bool = False) -> list[Footer | None]:
-        """Footers in order: None for files that cannot be read, where the policy is to leave them out.
-
-        ``sample``: with estimates of the columns' sizes in memory.
-        """
-        missing = [path for path in dict.fromkeys(paths) if path not in self._known]
-        local = isinstance(self._filesystem, pafs.LocalFileSystem)
-        threads = (4 if len(missing) > _SAMPLED_FILES else 1) if local else _FOOTER_THREADS
-        read = ordered_parallel(lambda path: self._read(path, sample), missing, threads, ahead=4 * threads)
-        for path, footer in zip(missing, read):
-            with self._lock:
-                self._known[path] = footer
-        return [self._known[path] for path in paths]
-
-    def known(self, paths: Iterable[str]) -> list[tuple[str, Footer]]:
-        """Those that have been read already."""
-        return [(path, footer) for path in paths if (footer := self._known.get(path)) is not None]
-
-    def _read(self, path: str, sample: bool) -> Footer | None:
-        try:
-            return self._policy.call(lambda: self._open(path, sample))
-        except (DataError, MemoryError):
-            raise
-        except Exception as error:
-            if self._policy.on_error == "skip":
-                return None
-            raise read_error(path, error) from error
-
-    def _open(self, path: str, sample: bool) -> Footer:
-        with open_parquet(self._filesystem, path, self._options) as file:
-            metadata = file.metadata
-            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-            sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
-            memory, encoded = _memory_of(file) if sample else ({}, 0.0)
-            return Footer(plain_schema(file.schema_arrow), metadata.num_rows, sizes, memory, encoded)
-
-
-def _memory_of(file: Any) -> tuple[dict[str, float], float]:
-    """Estimated bytes in memory of the columns in the first row groups, and those groups' encoded bytes."""
-    metadata, schema = file.metadata, file.schema_arrow
-    memory: dict[str, float] = {}
-    encoded = 0.0
-    for number in range(min(metadata.num_row_groups, _SAMPLED_GROUPS)):
-        group = metadata.row_group(number)
-        encoded += group.total_byte_size
-        for index in range(group.num_columns):
-            chunk = group.column(index)
-            name = chunk.path_in_schema.split(".", 1)[0]
-            kind = schema.field(name).type if name in schema.names else None
-            memory[name] = memory.get(name, 0.0) + _chunk_memory(chunk, kind)
-    return memory, encoded
-
-
-def _chunk_memory(chunk: Any, kind: pa.DataType | None) -> float:
-    rows = float(chunk.num_values)
-    try:
-        if kind is not None:
-            return rows * float(kind.bit_width) / 8.0
-    except ValueError:  # no fixed width
-        pass
-    encoded = float(chunk.total_uncompressed_size)
-    if kind is not None and (pa.types.is_string(kind) or pa.types.is_binary(kind)) and chunk.is_stats_set:
-        low, high = chunk.statistics.min, chunk.statistics.max
-        if low is not None and high is not None:  # a dictionary may hide that each row has a value of its own size
-            return max(encoded, rows * (len(low) + len(high)) / 2) + 4 * rows
-    return max(encoded, rows) + 4 * rows
 
 
 class ParquetDatasource(Datasource):
@@ -194,7 +100,7 @@ def parquet_reader(
     reader = ParquetReader(
         files=files,
         policy=policy,
-        footers=_Footers(files.filesystem, file_options, policy),
+        footers=Footers(files.filesystem, file_options, policy),
         partitions=PartitionColumns(partitioning, files.paths),
         path_column="path" if include_paths else None,
         given_schema=None if schema is None else plain_schema(schema),
@@ -221,7 +127,7 @@ class ParquetReader(Reader):
 
     files: FileList
     policy: ReadPolicy
-    footers: _Footers
+    footers: Footers
     partitions: PartitionColumns
     path_column: str | None = None
     given_schema: pa.Schema | None = None
