@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.exchanges.harness import items, rows_of, run_exchange, split
 
-from aktis.data._blocks import Block
+from aktis.data._blocks import Block, from_rows
 from aktis.data._exchanges import aggregate as aggregate_module
+from aktis.data._exchanges._groups import Groups
 from aktis.data._exchanges._keys import make_keys
 from aktis.data._exchanges.aggregate import Aggregate, Aggregation
 from aktis.data._transforms._base import TaskContext
@@ -41,7 +42,7 @@ from aktis.data.aggregate import (
     ZeroPercentage,
 )
 from aktis.data.context import DatasetContext
-from aktis.data.exceptions import UserFunctionError
+from aktis.data.exceptions import SchemaError, UserFunctionError
 
 NAN = math.nan
 
@@ -253,6 +254,21 @@ def test_other_types() -> None:
         total([table], Sum("s"))
 
 
+def test_extremes_of_types_without_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"k": [1, 2, 1, 3], "s": ["b", "z", "a", None]})
+    with_kernels = aggregate([table, table], "k", Min("s"), Max("s"))
+    reduce = Groups.reduce
+
+    def refuse(groups: Groups, kernels: Any) -> Any:
+        if any(pa.types.is_string(values.type) for values, _, _ in kernels):
+            raise SchemaError("no kernel")
+        return reduce(groups, kernels)
+
+    monkeypatch.setattr(Groups, "reduce", refuse)
+    assert aggregate([table, table], "k", Min("s"), Max("s")) == with_kernels
+    assert with_kernels[0] == {"k": 1, "min(s)": "a", "max(s)": "b"}
+
+
 def test_all_columns_but_the_key() -> None:
     table = pa.table({"k": [1, 1, 2], "x": [1, 2, 3], "y": [0.5, 1.5, 2.5]})
     assert aggregate([table], "k", Sum()) == [
@@ -366,3 +382,11 @@ def test_approximate_top_k_of_many_values() -> None:
 def test_unique_items_of_lists() -> None:
     table = pa.table({"l": [[1, 2], [2, 3], None, []]})
     assert total([table], Unique("l")) == [1, 2, 3]
+
+
+def test_objects_and_lists_can_be_counted_and_collected() -> None:
+    blocks = [from_rows([{"o": 1j, "l": [1, 2]}, {"o": None, "l": [3]}])]
+    row = total(blocks, Count("o", ignore_nulls=True), MissingValuePercentage("o"), AsList("l"))
+    assert row == {"count(o)": 1, "missing_pct(o)": 50.0, "list(l)": [[1, 2], [3]]}
+    with pytest.raises(ValueError, match="cannot aggregate values that are NoneType, complex"):
+        total(blocks, Sum("o"))

@@ -114,6 +114,7 @@ class Reduction(AggregateFn):
 
     kind: str  # "sum": the result is called "sum(column)"
     needs_values = True
+    only_validity = False  # looks at nothing but which values are null
     empty: Any = None  # the result for no rows at all
 
     def __init__(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from aktis.data._blocks import compact, concat, empty_like, size_bytes, slice_rows
 from aktis.data._blocks.types import Block
+from aktis.data._exchanges._keys import is_view
 
 Positions: TypeAlias = npt.NDArray[np.int64]
 
@@ -33,9 +34,9 @@ def gather(block: Block, positions: Any) -> Block:
 
 def _take(column: pa.ChunkedArray, indices: pa.Array) -> pa.ChunkedArray:
     kind = column.type
-    if pa.types.is_string_view(kind):  # views have no kernel of their own
+    if is_view(kind, "string"):  # views have no kernel of their own
         return _take(column.cast(pa.large_string()), indices).cast(kind)
-    if pa.types.is_binary_view(kind):
+    if is_view(kind, "binary"):
         return _take(column.cast(pa.large_binary()), indices).cast(kind)
     if column.num_chunks == 0:
         return pa.chunked_array([pa.nulls(len(indices), kind)], type=kind)

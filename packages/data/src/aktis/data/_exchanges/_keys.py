@@ -155,13 +155,19 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     """The type of the values themselves, without the way that they are encoded."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
-    if pa.types.is_string_view(kind):
+    if is_view(kind, "string"):
         return pa.large_string()
-    if pa.types.is_binary_view(kind):
+    if is_view(kind, "binary"):
         return pa.large_binary()
     if pa.types.is_float16(kind):
         return pa.float32()
     return kind
+
+
+def is_view(kind: pa.DataType, what: str) -> bool:
+    """Whether it is a ``string_view`` or ``binary_view``, which older versions of Arrow do not know."""
+    test = getattr(pa.types, f"is_{what}_view", None)
+    return test is not None and bool(test(kind))
 
 
 def ordered(column: pa.ChunkedArray) -> pa.ChunkedArray:

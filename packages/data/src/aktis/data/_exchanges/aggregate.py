@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from aktis.data._blocks import ITEM, Block, BlockMetadata, concat, from_rows, kind_of, to_batch, to_rows
 from aktis.data._blocks.objects import is_object
+from aktis.data._blocks.types import ROWS
 from aktis.data._exchanges._aggregate_fn import AggregateFn, Reduction, States
 from aktis.data._exchanges._base import Exchange, ExchangePlan
 from aktis.data._exchanges._gather import gather, scatter
@@ -110,10 +111,10 @@ class Aggregation:
         elif isinstance(aggregate.on, str):
             if aggregate.on not in block.column_names:
                 raise missing_column(aggregate.on, block, self.operation)
-            yield aggregate.on, _plain_values(block, aggregate.on)
+            yield aggregate.on, _plain_values(block, aggregate.on, aggregate)
         elif kind_of(block) == "simple":
             if aggregate.on is None:
-                yield None, _plain_values(block, ITEM)
+                yield None, _plain_values(block, ITEM, aggregate)
             else:
                 yield None, _to_array(call_on_items(block, aggregate.on, self.operation))
         elif aggregate.on is not None:
@@ -123,8 +124,8 @@ class Aggregation:
         else:
             used = {key.by for key in self.keys}
             for name in block.column_names:
-                if name not in used:
-                    yield name, _plain_values(block, name)
+                if name not in used and name != ROWS:
+                    yield name, _plain_values(block, name, aggregate)
 
     # From states to states
 
@@ -252,12 +253,14 @@ def _as_tuples(block: Block) -> Block:
     return from_rows(rows) if rows else pa.table({})
 
 
-def _plain_values(block: Block, name: str) -> pa.Array:
+def _plain_values(block: Block, name: str, aggregate: Reduction) -> pa.Array:
     kind = block.column(name).type
     if is_ordered(kind):
         return clean(one_chunk(ordered(block.column(name))))
     if isinstance(kind, pa.BaseExtensionType):
-        return _to_array(values_of(block, name)) if is_object(kind) else one_chunk(block.column(name)).storage
+        if is_object(kind) and not aggregate.only_validity:
+            return _to_array(values_of(block, name))
+        return one_chunk(block.column(name)).storage
     return one_chunk(block.column(name).cast(plain_type(kind)))
 
 

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from aktis.data._exchanges._aggregate_fn import Reduction, States
 from aktis.data._exchanges._groups import Groups
-from aktis.data._exchanges._keys import numbers
+from aktis.data._exchanges._keys import is_ordered, numbers
+from aktis.data.exceptions import SchemaError
 
 _LIMIT = float(2**63)
 
@@ -57,6 +58,7 @@ class Count(Reduction):
 
     kind = "count"
     empty = 0
+    only_validity = True
 
     def __init__(
         self, on: str | Callable[[Any], Any] | None = None, ignore_nulls: bool = False, alias_name: str | None = None
@@ -96,7 +98,17 @@ class _Extreme(Reduction):
         if pa.types.is_duration(kind):  # has no such kernel
             [least] = groups.reduce([(values.cast(pa.int64()), self.kind, _scalar_options(self.ignore_nulls))])
             return {self.kind: least.cast(kind)}
-        return {self.kind: groups.reduce([(values, self.kind, _scalar_options(self.ignore_nulls))])[0]}
+        try:
+            return {self.kind: groups.reduce([(values, self.kind, _scalar_options(self.ignore_nulls))])[0]}
+        except SchemaError:
+            if not is_ordered(kind):
+                raise
+        # A type without such a kernel (strings, in older versions of Arrow): the same of the values' ranks.
+        encoded = values.dictionary_encode()
+        order = pc.sort_indices(encoded.dictionary)
+        ranks = pc.sort_indices(order).take(encoded.indices).cast(pa.int64())
+        [rank] = groups.reduce([(ranks, self.kind, _scalar_options(self.ignore_nulls))])
+        return {self.kind: encoded.dictionary.take(order).take(rank)}
 
     def combine(self, states: Mapping[str, pa.Array], groups: Groups) -> States:
         return self.partial(states[self.kind], groups)
@@ -257,6 +269,7 @@ class MissingValuePercentage(_Share):
     """How many percent of the values are null or NaN."""
 
     kind = "missing_pct"
+    only_validity = True
 
     def __init__(self, on: str | Callable[[Any], Any] | None = None, alias_name: str | None = None) -> None:
         super().__init__(on, True, alias_name)
