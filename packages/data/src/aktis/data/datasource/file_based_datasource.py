@@ -7,7 +7,7 @@ other (small ones with a few threads), and turns what the datasource's hooks giv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -325,7 +325,6 @@ class FileReader(Reader):
     files: FileList
     scan: FileScan
     meta_provider: BaseFileMetadataProvider | None = None
-    known_columns: tuple[str, ...] | None = field(default=None)
 
     def estimate_inmemory_data_size(self) -> int | None:
         size = self.files.size_bytes

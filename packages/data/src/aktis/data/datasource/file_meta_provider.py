@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from aktis.data._blocks.types import BlockMetadata
-from aktis.data.datasource._listing import FileInfo, FileList, Paths, as_filesystem, list_files
+from aktis.data.datasource._listing import FileInfo, FileList, Paths, list_files
 from aktis.data.datasource.partitioning import PathPartitionFilter
 
 
@@ -194,8 +194,3 @@ def _only_usual(found: FileList, usual: FileExtensionFilter) -> FileList:
     roots = {file.root for file in found.files if not file.explicit and usual.apply(file.path)}
     files = tuple(f for f in found.files if f.explicit or f.root not in roots or usual.apply(f.path))
     return FileList(found.filesystem, files, found.driver_only, found.given)
-
-
-def same_filesystem(filesystem: Any) -> Any:
-    """What users gave as ``filesystem=``, checked."""
-    return None if filesystem is None else as_filesystem(filesystem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,7 +80,6 @@ def parquet_reader(
     on_error: str | None = None,
     batch_size: int | None = None,
     use_threads: bool | None = None,
-    block_udf: Callable[[pa.Table], pa.Table] | None = None,
     **file_options: Any,
 ) -> ParquetReader:
     """A reader of Parquet files. Lists them now, and checks what can be checked without reading much.
