@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 from tests.data.iteration.helpers import Source, numbers
 
+import aktis.data
 from aktis.data._blocks import ITEM, from_batch
 from aktis.data.exceptions import BatchTypeError
 
 tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Keras warns about what is no concern of ours
 
 
 def ragged_column() -> Any:
@@ -84,3 +86,8 @@ def test_training() -> None:
     source = Source([pa.table({"x": np.linspace(0, 1, 40), "y": np.linspace(0, 2, 40)})])
     history = model.fit(source.to_tf("x", "y", batch_size=8), epochs=2, verbose=0)
     assert history.history["loss"][1] < history.history["loss"][0]
+
+
+def test_a_known_number_of_batches() -> None:
+    dataset = aktis.data.range_table(10).to_tf("value", "value", batch_size=4)
+    assert dataset.cardinality().numpy() == 3 == len(list(dataset))

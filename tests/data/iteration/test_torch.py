@@ -155,3 +155,10 @@ def test_errors(flowers: Source) -> None:
         pairs(flowers, feature_columns="a")
     with pytest.raises(ValueError, match="mixes names and lists"):
         pairs(flowers, feature_columns=["a", ["b"]])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_of_a_data_loader(flowers: Source) -> None:
+    dataset = flowers.to_torch(label_column="label", feature_columns=["c"], batch_size=1)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=2)
+    assert [features.tolist() for features, _ in loader] == [[[7]], [[8]], [[9]]]

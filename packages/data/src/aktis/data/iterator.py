@@ -52,6 +52,9 @@ class WholeIterator(DatasetIterator):
     def _sample(self) -> Block | None:
         return self._dataset._sample()
 
+    def _known_rows(self) -> int | None:
+        return self._dataset._known_rows()
+
     def stats(self) -> str:
         self._dataset._iteration_stats = self._iteration_stats or self._dataset._iteration_stats
         return str(self._dataset.stats())

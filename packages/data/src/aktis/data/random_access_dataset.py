@@ -136,7 +136,7 @@ class _Worker:
         self._seconds = 0.0
 
     def last_keys(self) -> list[Any]:
-        last = [keys[-1] if len(keys) else None for keys in self._keys]
+        last: list[Any] = [keys[-1] if len(keys) else None for keys in self._keys]
         return [key.item() if hasattr(key, "item") else key for key in last]
 
     def get(self, block: int, key: Any) -> Any:

@@ -27,6 +27,11 @@ class Iteration(DatasetBase, BatchSource):
         with self._stream(Limit(limit=8, inputs=(self._root,))) as stream:
             return next((block for block in (handle.load() for handle in stream) if block.num_rows), None)
 
+    def _known_rows(self) -> int | None:
+        from aktis.data._plan import facts
+
+        return facts.known_rows(self._root)
+
     def iterator(self) -> DatasetIterator:
         """An iterator over all of the data, which may be sent to other processes. Each loop over it is a pass."""
         from aktis.data.iterator import WholeIterator

@@ -62,6 +62,12 @@ class BatchSpec:
         if self.shuffle_buffer is not None and self.batch_size is None:
             raise ValueError("a local shuffle needs a batch_size: None, which means whole blocks, cannot be shuffled")
 
+    def batches_of(self, rows: int | None) -> int | None:
+        """How many batches so many rows make; None: that is not known."""
+        if rows is None or self.batch_size is None:
+            return None
+        return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
+
 
 def _check_count(name: str, value: Any, *, least: int, none: str = "") -> None:
     if value is None and none:
@@ -123,7 +129,7 @@ def iterate(
     began = perf_counter()
     handles = open_handles()
     try:
-        made = _converted(_blocks(handles, spec, stats), spec, form, stats)
+        made = _converted(batch_blocks(handles, spec, stats), spec, form, stats)
         if collate is not None:
             batches = _ahead(_collated(made, form, collate, stats), spec, handles)
         else:
@@ -154,7 +160,8 @@ def _load(handles: Handles, stats: IterationStats) -> Iterator[Block]:
         yield block
 
 
-def _blocks(handles: Handles, spec: BatchSpec, stats: IterationStats) -> Iterator[Block]:
+def batch_blocks(handles: Handles, spec: BatchSpec, stats: IterationStats) -> Iterator[Block]:
+    """The blocks that batches are cut from: loaded, and shuffled if that was asked for."""
     blocks = load_blocks(handles, stats, spec.prefetch_blocks)
     if spec.shuffle_buffer is None or spec.batch_size is None:
         return blocks

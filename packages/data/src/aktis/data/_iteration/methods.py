@@ -36,6 +36,10 @@ class BatchSource:
         finally:
             handles.close()
 
+    def _known_rows(self) -> int | None:
+        """How many rows a pass has, if that is known without executing anything."""
+        return None
+
     def _new_stats(self) -> IterationStats:
         stats = self._iteration_stats = IterationStats()
         return stats
@@ -318,4 +322,4 @@ class BatchSource:
             shuffle_seed=local_shuffle_seed,
         )
         batches = self._batches(spec, ColumnsFormat(selection.names()))
-        return tf_dataset(lambda: iter(batches), selection, tuple(given))
+        return tf_dataset(lambda: iter(batches), selection, tuple(given), spec.batches_of(self._known_rows()))

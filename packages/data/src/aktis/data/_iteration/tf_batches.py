@@ -128,12 +128,15 @@ def fitted(values: Any, spec: Any, name: str) -> Any:
     return tf.ragged.constant([row.tolist() for row in rows], dtype=spec.dtype, ragged_rank=spec.ragged_rank)
 
 
-def tf_dataset(batches: Callable[[], Iterator[Any]], selection: Selection, specs: tuple[Any, ...]) -> Any:
+def tf_dataset(
+    batches: Callable[[], Iterator[Any]], selection: Selection, specs: tuple[Any, ...], length: int | None = None
+) -> Any:
     """A ``tf.data.Dataset`` over batches that are dicts of arrays. Each iteration over it is a new pass.
 
     Args:
         batches: starts a pass.
         specs: of the parts of ``selection``.
+        length: number of batches, if that is known: Keras shows progress with it, and warns where it is not.
     """
     tf = import_tensorflow()
     by_name = {}
@@ -146,6 +149,8 @@ def tf_dataset(batches: Callable[[], Iterator[Any]], selection: Selection, specs
             yield selection.apply(tensors.__getitem__)
 
     dataset = tf.data.Dataset.from_generator(generate, output_signature=specs)
+    if length is not None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(length))
     options = tf.data.Options()
     # The data are sharded already where they are to be; TensorFlow would read everything on each worker, and drop most of it.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
