@@ -49,3 +49,7 @@ def test_items_become_tuples() -> None:
 def test_unequal_lengths() -> None:
     with pytest.raises(ValueError, match="got 3 and 2 rows"):
         run_rearrangement(Zip(), items([1, 2, 3]), items([1], [2]))
+
+
+def test_rows_without_columns_add_nothing() -> None:
+    assert rows_of(run_rearrangement(Zip(), items([{}, {}]), items([{"x": 1}, {"x": 2}]))) == [{"x": 1}, {"x": 2}]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from aktis.data._blocks import Block, BlockMetadata, concat, empty_like, from_rows, kind_of, to_rows
+from aktis.data._blocks.types import ROWS
 from aktis.data._exchanges._base import Piece, Rearrangement
 from aktis.data._exchanges._sizes import total_bytes, total_rows
 from aktis.data._exchanges.repartition import pieces_between
@@ -49,7 +50,8 @@ class Zip(Rearrangement):
 
 def zip_blocks(blocks: Sequence[Block]) -> Block:
     """Blocks of equal length, side by side."""
-    blocks = [block for block in blocks if block.num_columns] or list(blocks[:1])
+    # Rows without any columns have a placeholder in place of them.
+    blocks = [block for block in blocks if block.column_names not in ([], [ROWS])] or list(blocks[:1])
     if any(kind_of(block) == "simple" for block in blocks):
         rows = list(zip(*(to_rows(block) for block in blocks)))
         return from_rows(rows) if rows else empty_like(from_rows([(0, 0)]).schema)
