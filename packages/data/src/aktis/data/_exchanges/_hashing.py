@@ -58,6 +58,7 @@ def _hash_column(column: KeyColumn) -> Hashes:
 
 def _hash_distinct(array: pa.Array) -> Hashes:
     """Strings and the like: each distinct value is hashed once."""
+
     encoded = array.dictionary_encode()
     values = encoded.dictionary
     if pa.types.is_decimal(values.type):
