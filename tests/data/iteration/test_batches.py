@@ -125,12 +125,16 @@ def test_simple_data_comes_as_lists() -> None:
 
 
 def test_batches_do_not_share_memory_that_can_be_written() -> None:
+    (block,) = numbers([80])
     for batch_format in ("pandas", "numpy"):
-        for batch in Source(numbers([8])).iter_batches(batch_size=4, batch_format=batch_format):
-            total = batch["x"].sum()
-            batch["x"] *= 2
-            assert batch["x"].sum() == 2 * total
-    assert numbers([8])[0].column("x").to_pylist() == list(range(8))
+        for size in (80, 40, 4):
+            for batch in Source([block]).iter_batches(batch_size=size, batch_format=batch_format):
+                total = batch["x"].sum()
+                batch["x"] *= 2
+                if batch_format == "pandas":
+                    batch.loc[0, "y"] = -1.0
+                assert batch["x"].sum() == 2 * total
+    assert block.column("x").to_pylist() == list(range(80)) and block.column("y")[0].as_py() == 0.0
 
 
 def test_rows() -> None:
@@ -158,6 +162,14 @@ def test_leaving_early_ends_everything(prefetch: int) -> None:
         next(batches)
     assert [p.closed >= 1 for p in source.passes] == [True] * 3
     assert threads() == []
+
+
+def test_an_iterator_that_is_dropped_ends_everything() -> None:
+    source = Source(numbers([10] * 100))
+    batches = iter(source.iter_batches(batch_size=10, prefetch_batches=2))
+    next(batches)
+    del batches
+    assert threads() == [] and source.passes[0].closed >= 1
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from aktis.data._blocks import Block, to_batch
+from aktis.data._blocks import Block, kind_of, to_batch
 
 _WORTH_CONSOLIDATING = 8  # batches per chunk
 FORMATS = ("default", "native", "pandas", "pyarrow", "numpy", "polars")
@@ -35,10 +35,11 @@ class BatchFormat:
         self.name = name or "default"
 
     def convert(self, block: Block, batches: int) -> Any:
-        made = to_batch(block, self.name)
-        if batches > _WORTH_CONSOLIDATING and hasattr(made, "iloc"):
-            return made.copy()  # one array per type instead of one per column: a slice then costs half
-        return made
+        frames = self.name == "pandas" or (self.name in ("default", "native") and kind_of(block) == "table")
+        if frames and batches > _WORTH_CONSOLIDATING:
+            # The copy that makes it writable also puts columns of one type into one array: a slice then costs half.
+            return to_batch(block, "pandas", copy=False).copy()
+        return to_batch(block, self.name)
 
     def place(self, converted: Any) -> Any:
         return converted
