@@ -142,7 +142,7 @@ def stateful(run: Run) -> None:
         with run.timed():
             ds = (
                 data.read_parquet(run.files)
-                .map_batches(Scorer, batch_format="pandas", concurrency=run.cpus)
+                .map_batches(Scorer, batch_format="pandas", concurrency=(1, run.cpus))
                 .materialize()
             )
         run.check(ds.count(), run.rows)
