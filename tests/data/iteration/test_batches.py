@@ -125,16 +125,16 @@ def test_simple_data_comes_as_lists() -> None:
 
 
 def test_batches_do_not_share_memory_that_can_be_written() -> None:
-    (block,) = numbers([80])
+    (block,) = numbers([800])
     for batch_format in ("pandas", "numpy"):
-        for size in (80, 40, 4):
+        for size in (800, 400, 3):
             for batch in Source([block]).iter_batches(batch_size=size, batch_format=batch_format):
                 total = batch["x"].sum()
                 batch["x"] *= 2
                 if batch_format == "pandas":
                     batch.loc[0, "y"] = -1.0
                 assert batch["x"].sum() == 2 * total
-    assert block.column("x").to_pylist() == list(range(80)) and block.column("y")[0].as_py() == 0.0
+    assert block.column("x").to_pylist() == list(range(800)) and block.column("y")[0].as_py() == 0.0
 
 
 def test_rows() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from aktis.data._blocks import Block, kind_of, to_batch
 
-_WORTH_CONSOLIDATING = 8  # batches per chunk
+_WORTH_CONSOLIDATING = 200  # batches per chunk: it copies twice, and saves about ten microseconds per batch
 FORMATS = ("default", "native", "pandas", "pyarrow", "numpy", "polars")
 
 
@@ -37,7 +37,7 @@ class BatchFormat:
     def convert(self, block: Block, batches: int) -> Any:
         frames = self.name == "pandas" or (self.name in ("default", "native") and kind_of(block) == "table")
         if frames and batches > _WORTH_CONSOLIDATING:
-            # The copy that makes it writable also puts columns of one type into one array: a slice then costs half.
+            # The copy also puts columns of one type into one array: a slice then costs half.
             return to_batch(block, "pandas", copy=False).copy()
         return to_batch(block, self.name)
 
