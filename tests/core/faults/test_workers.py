@@ -207,6 +207,45 @@ def test_a_generator_that_waits_for_its_consumer_continues_after_a_crash(session
     assert values == list(range(12))
 
 
+def test_a_cancelled_task_finishes_the_import_that_it_is_in(session, tmp_path):
+    """An import that is cut off leaves modules half initialised, for all later tasks of the worker."""
+    (tmp_path / "slow_to_import.py").write_text(
+        "from pathlib import Path\nimport time\n"
+        f"with open({str(tmp_path / 'begun')!r}, 'a') as file:\n    file.write('x')\n"
+        "for _ in range(20):\n    time.sleep(0.05)\n"
+        "value = 7\n"
+    )
+    session(num_cpus=1)
+
+    @aktis.remote(max_retries=0)
+    def use():
+        import sys
+        import time
+
+        sys.path.insert(0, str(tmp_path))
+        import slow_to_import
+
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:  # is interrupted here
+            time.sleep(0.01)
+        return slow_to_import.value
+
+    @aktis.remote
+    def value():
+        import slow_to_import
+
+        return slow_to_import.value
+
+    running = use.remote()
+    while not (tmp_path / "begun").exists():
+        assert not aktis.wait([running], timeout=0.01)[0]
+    aktis.cancel(running)
+    with pytest.raises(aktis.exceptions.TaskCancelledError):
+        aktis.get(running, timeout=15)
+    assert aktis.get(value.remote(), timeout=10) == 7
+    assert (tmp_path / "begun").read_text() == "x"
+
+
 def test_a_generator_that_waits_for_its_consumer_lends_its_cpu(session):
     session(num_cpus=1)
 

@@ -42,6 +42,8 @@ from aktis._native.refs import object_id
 from aktis._serialization import pack_exception
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from aktis._native.connection import Connection, Message
     from aktis._native.core import Core
 
@@ -106,6 +108,20 @@ class Running:
 
 
 current: ContextVar[Running | None] = ContextVar("aktis_current_call", default=None)
+
+
+IMPORT_PATIENCE = 0.05  # seconds until a cancelled task that imports a module is looked at again
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported. Many (pandas is one) never recover in this process from an import that was cut
+    off: later tasks would find them half initialised."""
+    frame = frame.f_back if frame is not None else None  # the handler itself
+    while frame is not None and frame.f_code.co_filename != __file__:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Executor:
@@ -242,6 +258,11 @@ class Executor:
     def _on_interrupt(self, *_: Any) -> None:
         call = self.main_call
         if call is not None and call.cancelled and call.interruptible:
+            if _importing(sys._getframe()):
+                again = threading.Timer(IMPORT_PATIENCE, signal.pthread_kill, (self._main_thread, signal.SIGINT))
+                again.daemon = True
+                again.start()
+                return
             call.interruptible = False
             raise KeyboardInterrupt
 
