@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.core.native.helpers import alive, core, eventually, stored
+from tests.core.native.helpers import alive, core, eventually, lose_everything, stored
 
 import aktis
 
@@ -161,14 +161,6 @@ def test_an_array_is_valid_after_its_object_was_freed_and_its_memory_wanted() ->
     assert (array == 7.0).all()
     del array, others
     assert eventually(nothing_left)
-
-
-def lose_everything() -> None:
-    """Delete all segments behind the engine's back, as a failing machine would."""
-    store = core().store
-    for name in os.listdir(store.store_dir):
-        os.unlink(os.path.join(store.store_dir, name))
-    store.trim()
 
 
 def test_a_lost_result_is_made_again() -> None:

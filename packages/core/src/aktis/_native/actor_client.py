@@ -23,7 +23,7 @@ from aktis._native import values
 from aktis._native.calls import Call, encode_arguments, fill_slots, when_arguments_ready
 from aktis._native.interrupts import guard
 from aktis._native.refs import NativeRef
-from aktis._native.tasks import carries_references, crash_error, make_results, names_of, result_flags
+from aktis._native.tasks import carries_references, crash_error, lost_argument, make_results, names_of, result_flags
 
 if TYPE_CHECKING:
     from aktis._engine import MethodDescriptor, Submit
@@ -70,6 +70,8 @@ class MethodBinding:
 
     __slots__ = ("client", "flags", "group", "hold", "max_retries", "name", "options", "parameters", "retry_exceptions",
                  "wire")  # fmt: skip
+
+    repeatable = False  # whether a result may be let go of because it can be made again: an actor has state
 
     def __init__(self, hold: ActorHold, method: MethodDescriptor, options: MethodOptions, retries: int) -> None:
         self.hold: ActorHold | None = hold
@@ -360,11 +362,13 @@ class ActorClient:
         tasks = self.actors.tasks
         if kind == op.ERROR and tasks._retry_after_error(record, value):
             return
-        if kind == op.LOST and tasks._retry_after_loss(record, value[1]):
-            return
+        if kind == op.LOST:
+            if tasks._retry_after_loss(record, value[1]):
+                return
+            value = lost_argument(record)
         self.actors.retries.pop(record.counter, None)
         record.succeed(value)
-        if type(record) is NativeRef and type(record.hold) is not list:
+        if type(record) is NativeRef:
             record.spec = None
         if carries_references(value):
             connection.post_in_pump((op.RECEIVED, [record.counter]))

@@ -17,8 +17,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from aktis import exceptions
+from aktis._native import lineage, values
 from aktis._native import protocol as op
-from aktis._native import values
 from aktis._native.connection import Connection, Message
 from aktis._native.pump import Pump, Waiter
 from aktis._native.refs import FAILED, PAYLOAD, PENDING, VALUE, BorrowedRef, NativeRef, StoreToken
@@ -65,7 +65,7 @@ class Core:
         self.on_blocked: Callable[[bool], None] | None = None
         self.on_node_lost: Callable[[], None] | None = None
         self.cancel: Callable[[Any, bool, bool], None] | None = None
-        self.recover: Callable[[NativeRef], bool] | None = None
+        self.recover: Callable[[NativeRef, bytes], bool] | None = None
 
     # connections ----------------------------------------------------------------------------
     def listen(self) -> None:
@@ -199,8 +199,9 @@ class Core:
         hold: list[Any] = [self.restore(key, address, ref) for key, address in payload[-1]]
         if kind == op.SHARED and type(ref) is NativeRef:
             hold.append(StoreToken(self, payload[1], payload[2]))
-            if ref.spec is not None:
-                hold.append(values.Lineage(ref.hold, ref.spec))
+            recipe = lineage.of_result(ref)
+            if recipe is not None:
+                hold.append(recipe)  # always the last one
         return hold
 
     def wake_watchers(self) -> None:
@@ -376,7 +377,7 @@ class Core:
             connection.post((op.VALUE, key, ref.value))
 
         if len(message) > 2 and self.recover is not None and ref.state == PAYLOAD and not self.store_has(ref.value):
-            self.recover(ref)  # the borrower could not find it in the store
+            self.recover(ref, ref.value[1])  # the borrower could not find it in the store
         self.when_done(ref, answer)
 
     def store_has(self, payload: Any) -> bool:

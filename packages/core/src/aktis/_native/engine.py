@@ -159,7 +159,7 @@ class NativeEngine:
         self.cancel_record(record, force, recursive)
 
     def cancel_record(self, record: Any, force: bool, recursive: bool) -> None:
-        if record is None or record.spec is None:
+        if record is None or record.spec is None or getattr(record, "over", False):
             return
         if isinstance(record.spec, TaskBinding):
             self.tasks.cancel(record, force, recursive)
@@ -207,8 +207,8 @@ class NativeEngine:
             if ref.state == PAYLOAD:
                 try:
                     return values.decode(self.core, ref.value, ref)
-                except values.Missing:
-                    self.recovery.recover(ref)
+                except values.Missing as missing:
+                    self.recovery.recover(ref, missing.object_id)
             if ref.state == FAILED:
                 raise values.to_exception(ref.value)
             if ref.state == PENDING:

@@ -24,6 +24,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -73,7 +74,7 @@ class Running:
     """A call in execution; also the carrier of the references in its arguments."""
 
     __slots__ = ("async_task", "cancelled", "children", "connection", "consumed", "core", "counter", "interruptible",
-                 "item_waiter", "name", "options", "reply", "unacknowledged")  # fmt: skip
+                 "item_waiter", "most_children", "name", "options", "reply", "unacknowledged")  # fmt: skip
 
     def __init__(self, core: Core, connection: Connection, counter: int, name: str, options: Any) -> None:
         self.core = core
@@ -81,7 +82,8 @@ class Running:
         self.counter = counter
         self.name = name
         self.options = options
-        self.children: list[Any] | None = None
+        self.children: list[weakref.ref[Any]] | None = None  # weak: a call may run long, and drop results meanwhile
+        self.most_children = 64
         self.cancelled = False
         self.interruptible = False
         self.unacknowledged = 0
@@ -89,6 +91,20 @@ class Running:
         self.async_task: Any = None
         self.consumed = 0  # generator items that the consumer has taken
         self.item_waiter: Waiter | None = None
+
+    def note_child(self, record: Any) -> None:
+        """A call that this one makes, to be cancelled with it."""
+        children = self.children
+        if children is None:
+            children = self.children = []
+        elif len(children) >= self.most_children:
+            children[:] = [child for child in children if child() is not None]
+            self.most_children = 2 * len(children) + 64
+        children.append(weakref.ref(record))
+
+    def living_children(self) -> list[Any]:
+        found = [child() for child in list(self.children or ())]
+        return [child for child in found if child is not None]
 
     def borrow_begins(self) -> None:
         self.unacknowledged += 1  # under core.lock
@@ -243,7 +259,7 @@ class Executor:
             return
         call.cancelled = True
         if recursive:
-            for child in call.children or ():
+            for child in call.living_children():
                 self._submit_cancel(child, force, True)
         if force:
             self.flush_results()

@@ -95,8 +95,8 @@ def location(engine: NativeEngine, ref: Any) -> dict[str, Any]:
 # explain ---------------------------------------------------------------------------------------
 
 
-def explain(engine: NativeEngine, ref: Any) -> dict[str, Any]:
-    """Why ``ref`` is not ready, or what happened to it."""
+def explain(engine: NativeEngine, ref: Any, deepest: int = 20) -> dict[str, Any]:
+    """Why ``ref`` is not ready, or what happened to it. Follows ``deepest`` arguments that wait for arguments."""
     if ref.state in (VALUE, PAYLOAD):
         where = "in shared memory" if ref.state == PAYLOAD and ref.value[0] == op.SHARED else "here"
         return {"state": "FINISHED", "sentence": f"{ref!r} is ready: its value is {where}."}
@@ -119,7 +119,7 @@ def explain(engine: NativeEngine, ref: Any) -> dict[str, Any]:
     binding = record.spec
     waiting = [other for _, other in getattr(record, "arguments", ()) if other.state == PENDING]
     if waiting:
-        deeper = explain(engine, waiting[0])
+        deeper = explain(engine, waiting[0], deepest - 1) if deepest else {"sentence": "And so on."}
         more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
         name = binding.name if binding is not None else "the call"
         return {

@@ -30,7 +30,7 @@ class NativeRef(ObjectRef[Any]):
 
     While it is pending and the only result of its call it is also the call's record: ``hold`` is the CALL or METHOD
     message, ``spec`` the binding that submitted it. Afterwards ``hold`` keeps alive what the value needs (references
-    inside it, its place in the store, its lineage).
+    inside it, its place in the store, its lineage). While it is made again, ``hold`` is the lineage itself.
     """
 
     __slots__ = ("core", "counter", "hold", "index", "spec", "state", "value", "waiters")

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 from aktis import _config, exceptions
 from aktis._native import pacing, values
 from aktis._native import protocol as op
-from aktis._native.calls import DISCARD, DYNAMIC, ONE, STREAM, Call, encode_arguments, fill_slots, when_arguments_ready
+from aktis._native.calls import (
+    DISCARD,
+    DYNAMIC,
+    ONE,
+    STREAM,
+    Call,
+    encode_arguments,
+    fail_in_turn,
+    fill_slots,
+    when_arguments_ready,
+)
 from aktis._native.leases import Lease, LeasePool
 from aktis._native.refs import NativeRef
 from aktis._native.streams import Stream
@@ -40,6 +50,7 @@ class TaskBinding:
 
     __slots__ = ("client", "flags", "function_id", "max_retries", "name", "options", "parameters", "pool", "retry_exceptions",
                  "wire_options")  # fmt: skip
+    repeatable = True
 
     def __init__(
         self,
@@ -184,7 +195,7 @@ class TaskClient:
         if call.arguments:
             failed = fill_slots(call)
             if failed is not None:
-                call.fail(failed)
+                fail_in_turn(call, failed)
                 self.core.wake_watchers()
                 return
         call.waiting = False
@@ -245,8 +256,10 @@ class TaskClient:
             kind = value[0] if type(value) is tuple else None
         if kind == op.ERROR and self._retry_after_error(record, value):
             return
-        if kind == op.LOST and self._retry_after_loss(record, value[1]):
-            return
+        if kind == op.LOST:
+            if self._retry_after_loss(record, value[1]):
+                return
+            value = lost_argument(record)
         self.finish(lease.connection, record, value)
 
     def finish(self, connection: Connection, record: Any, value: Any) -> None:
@@ -254,7 +267,7 @@ class TaskClient:
         self.retries.pop(record.counter, None)
         self.cancelled.discard(record.counter)
         record.succeed(value)
-        if type(record) is NativeRef and type(record.hold) is not list:
+        if type(record) is NativeRef:
             record.spec = None
         if carries_references(value):
             connection.post_in_pump((op.RECEIVED, [record.counter]))
@@ -283,8 +296,14 @@ class TaskClient:
             return False
         self.retries[record.counter] = used + 1
         for _, ref in record.arguments:
-            if ref.binary() in lost and self.core.recover is not None:
-                self.core.recover(ref)
+            payload = ref.value
+            if (
+                type(payload) is tuple
+                and payload[0] == op.SHARED
+                and payload[1] in lost
+                and self.core.recover is not None
+            ):
+                self.core.recover(ref, payload[1])
         when_arguments_ready(record, self._arguments_ready)
         return True
 
@@ -401,6 +420,14 @@ def crash_error(name: str, cause: op.DeathCause, retries: int) -> exceptions.Akt
     return exceptions.WorkerCrashedError(
         text, pid=cause.pid, exit_code=cause.exit_code, signal=cause.signal, log_tail=cause.log_tail
     )
+
+
+def lost_argument(record: Any) -> tuple[Any, ...]:
+    """What a call fails with whose arguments vanish again and again, or are in a place that cannot be filled again."""
+    text = (
+        f"An argument of {record.spec.name} was lost: its data is no longer in the store, and nobody can make it again."
+    )
+    return values.pack_error(exceptions.ObjectLostError(message=text))
 
 
 def carries_references(value: Any) -> bool:

@@ -24,16 +24,6 @@ _SCALARS = frozenset({type(None), bool, int, float, complex})
 _TEXTS = frozenset({str, bytes})
 
 
-class Lineage:
-    """How to make a value again."""
-
-    __slots__ = ("message", "spec")
-
-    def __init__(self, message: Any, spec: Any) -> None:
-        self.message = message
-        self.spec = spec
-
-
 class _Carriers(threading.local):
     """What the values that this thread unpacks came in: kept alive until their references are registered."""
 

@@ -97,9 +97,7 @@ def _wire(engine: NativeEngine, executor: Executor, config: WorkerConfig) -> Non
     def track(record: Any) -> None:
         call = current.get()
         if call is not None:
-            if call.children is None:
-                call.children = []
-            call.children.append(record)
+            call.note_child(record)
 
     core.handlers[op.ACTOR_START] = become_actor
     core.handlers[op.ACTOR_TERMINATE] = terminate
