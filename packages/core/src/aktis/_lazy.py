@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 # Parts that come as distributions of their own.
-_DISTRIBUTIONS = {name: f"aktis-{name}" for name in ("air", "data", "rllib", "serve", "train", "tune")}
+DISTRIBUTIONS = {name: f"aktis-{name}" for name in ("air", "data", "rllib", "serve", "train", "tune")}
 _SUBMODULES = frozenset(
     {
         "actor",
@@ -25,7 +25,7 @@ _SUBMODULES = frozenset(
 
 def attribute(name: str) -> Any:
     """``__getattr__`` of the package."""
-    if name not in _SUBMODULES and name not in _DISTRIBUTIONS:
+    if name not in _SUBMODULES and name not in DISTRIBUTIONS:
         raise AttributeError(f"module 'aktis' has no attribute {name!r}")
     full = f"aktis.{name}"
     try:
@@ -33,8 +33,8 @@ def attribute(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != full:
             raise
-        if name in _DISTRIBUTIONS:
+        if name in DISTRIBUTIONS:
             raise ModuleNotFoundError(
-                f"{full} is not installed: pip install {_DISTRIBUTIONS[name]}", name=full
+                f"{full} is not installed: pip install {DISTRIBUTIONS[name]}", name=full
             ) from None
         raise AttributeError(f"module 'aktis' has no attribute {name!r}") from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aktis import _config, _options
+from aktis._lazy import DISTRIBUTIONS
 from aktis.job_config import JobConfig
 
 MODES = ("native", "inline")
@@ -144,7 +146,7 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
         labels=_labels(given["labels"]),
         object_store_memory=_store_memory(given["object_store_memory"]),
         runtime_env=environment,
-        preload=_preload(given["preload"]) + _preload(environment.get("preload")),
+        preload=_preload(given["preload"]) + _preload(environment.get("preload")) + _library_modules(),
         log_to_driver=_config.read("LOG_TO_DRIVER") if given["log_to_driver"] is None else bool(given["log_to_driver"]),
         logging_level=_level(given["logging_level"]),
         logging_config=given["logging_config"],
@@ -154,6 +156,12 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
         spill_dir=hidden.get("object_spilling_directory") or _config.read("SPILL_DIR"),
         memory_limit=_config.read("MEMORY_LIMIT"),
     )
+
+
+def _library_modules() -> tuple[str, ...]:
+    """Modules that workers will need for those of our libraries that this process has imported already."""
+    libraries = [sys.modules.get(f"aktis.{name}") for name in DISTRIBUTIONS]
+    return tuple(name for library in libraries for name in getattr(library, "__worker_modules__", ()))
 
 
 def _plain_environment(value: Any) -> dict[str, Any]:

@@ -37,6 +37,9 @@ from aktis.data.datasource import Datasink, Datasource, Reader, ReadTask, SaveMo
 from aktis.data.iterator import DatasetIterator
 from aktis.data.preprocessor import Preprocessor
 
+__worker_modules__ = ("aktis.data._execution.preload",)
+"""What aktis.init() has workers import before they are forked, if this package is imported by then."""
+
 __all__ = [
     "ActorPoolStrategy",
     "DataContext",

@@ -40,10 +40,10 @@ class DatasetContext:
     Sizes are in bytes. A copy travels with each execution, so a change never affects one that runs already.
     """
 
-    target_max_block_size: int = 64 * MIB
+    target_max_block_size: int = 32 * MIB
     target_min_block_size: int = 1 * MIB
-    read_task_size: int = 64 * MIB  # in memory; small files are read several per task
-    default_batch_rows: int = 65_536  # most rows of a batch when ``batch_size="default"``
+    read_task_size: int = 32 * MIB  # in memory; small files are read several per task
+    default_batch_rows: int = 131_072  # most rows of a batch when ``batch_size="default"``
     default_batch_bytes: int = 32 * MIB
     min_parallelism: int = 200  # most blocks that data from Python objects is cut into
     local_max_bytes: int = 32 * MIB  # plans with no more input than this start in the driver, without workers

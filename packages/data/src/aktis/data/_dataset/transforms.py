@@ -148,7 +148,7 @@ class Transforms(DatasetBase):
             fn: gets a batch, and returns one (a list, an Arrow table, a pandas or polars frame, an array, or a dict of
                 arrays), or yields several. Classes and ``async`` functions as in :meth:`map`.
             batch_size: rows per batch. A number: exactly so many (the last of a task may be smaller), across blocks.
-                None: whole blocks. ``"default"``: a block, or a part of a big one (65,536 rows, 32 MiB).
+                None: whole blocks. ``"default"``: a block, or a part of a big one (131,072 rows, 32 MiB).
             compute: see :meth:`map`.
             batch_format: what ``fn`` gets. ``"default"``: a pandas frame (for tensor data an array, for simple data a
                 list). Or ``"pandas"``, ``"pyarrow"``, ``"numpy"`` (a dict of arrays), ``"polars"``.

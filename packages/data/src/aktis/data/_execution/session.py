@@ -9,14 +9,11 @@ import aktis
 from aktis.data._execution.brain import Limits
 from aktis.data.context import DatasetContext
 
-WORKER_MODULES = ("pyarrow.dataset", "pandas", "aktis.data._execution.worker")
-"""Imported once, in the process that workers are forked from, when we start the session ourselves."""
-
 
 def ensure() -> None:
     """Start a session, if there is none."""
     if not aktis.is_initialized():
-        aktis.init(preload=list(WORKER_MODULES))
+        aktis.init()  # workers are forked with what we need: see aktis.data.__worker_modules__
 
 
 def cpu_count() -> float:
@@ -59,7 +56,7 @@ def remote_limits(context: DatasetContext) -> Limits:
     budget = options.resource_limits.object_store_memory
     if budget is None:
         # More than a few blocks per CPU in flight gains nothing, and leaves less of the store for what must be kept.
-        wanted = max(512 << 20, int(4 * cpus * context.target_max_block_size))
+        wanted = max(256 << 20, int(4 * cpus * context.target_max_block_size))
         budget = min(resources.get("object_store_memory", 1 << 30) / 2, wanted)
     return Limits(cpus=cpus, budget=int(budget), ordered=options.preserve_order, max_errored=context.max_errored_blocks)
 

@@ -20,12 +20,15 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
+import aktis
 from aktis.data._execution.handle import BlockHandle
 from aktis.data._execution.runner import SHORT_WAIT, Runner
+from aktis.data._plan import facts
 from aktis.data._plan.logical import InputBlocks, LogicalOperator, Read
 from aktis.data._plan.optimizer import optimize
-from aktis.data._plan.physical import MapOp, PhysicalOperator, topological
+from aktis.data._plan.physical import ExchangeOp, MapOp, PhysicalOperator, topological
 from aktis.data._plan.planner import plan
+from aktis.data._transforms.map_rows import RowTransform
 from aktis.data.context import DatasetContext
 
 
@@ -45,7 +48,27 @@ def runs_locally(root: LogicalOperator, physical: PhysicalOperator, context: Dat
         if isinstance(op, MapOp) and (op.uses_actors or op.compute.max_tasks is not None or op.compute.remote_args):
             return False
     size = _input_bytes(root)
-    return size is not None and size <= context.local_max_bytes
+    if size is None or size > context.local_max_bytes:
+        return False
+    return not any(_calls_for_rows(op) for op in topological(physical)) or _worth_calling_here(root, size)
+
+
+ROWS_HERE = 30_000
+"""Rows for which Python functions of rows are called in the driver: some tens of milliseconds of work."""
+ROW_BYTES = 64  # of a row whose size is not known: small, so that rows are rather over- than underestimated
+
+
+def _calls_for_rows(op: PhysicalOperator) -> bool:
+    chain = op if isinstance(op, MapOp) else op.map if isinstance(op, ExchangeOp) else None
+    return chain is not None and any(isinstance(transform, RowTransform) for transform in chain.transforms)
+
+
+def _worth_calling_here(root: LogicalOperator, size: int) -> bool:
+    """Whether there are so few rows that the driver has called the function for all of them before workers have begun."""
+    rows = facts.most_rows(root)
+    if rows is None:
+        rows = size // ROW_BYTES
+    return rows <= (ROWS_HERE if aktis.is_initialized() else 10 * ROWS_HERE)
 
 
 def _input_bytes(root: LogicalOperator) -> int | None:
