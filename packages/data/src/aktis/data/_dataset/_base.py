@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aktis.data._execution.stream import open_stream
 from aktis.data._plan.logical import InputBlocks, LogicalOperator
 from aktis.data.context import DatasetContext
 
@@ -38,8 +39,6 @@ class DatasetBase:
 
         ``background``: work goes on in a thread while the consumer is busy with what it got; else only in ``next``.
         """
-        from aktis.data._execution.stream import open_stream
-
         stream = open_stream(self._root if root is None else root, self._context, background=background)
         self._last_stats = stream.stats
         return stream

@@ -12,6 +12,7 @@ import aktis
 from aktis.data._blocks import concat, kind_of, to_batch, to_rows, unify_schemas
 from aktis.data._blocks.types import ITEM, Block
 from aktis.data._dataset._base import DatasetBase
+from aktis.data._plan import facts
 from aktis.data._plan.logical import InputBlocks, Limit, LogicalOperator, Map, Read
 from aktis.data.context import DatasetContext
 
@@ -82,7 +83,6 @@ class Inspection(DatasetBase):
 
     def count(self) -> int:
         """How many rows there are: from metadata where they say so, else by executing with as few columns as possible."""
-        from aktis.data._plan import facts
         from aktis.data._transforms.count import CountRows
 
         known = facts.known_rows(self._root)
@@ -101,8 +101,6 @@ class Inspection(DatasetBase):
 
     def _schema(self, fetch: bool = True) -> pa.Schema | None:
         """The Arrow schema, as inside."""
-        from aktis.data._plan import facts
-
         root = self._root
         if isinstance(root, InputBlocks):
             schemas = [h.metadata.schema for h in root.handles if h.metadata.schema is not None]
@@ -134,8 +132,6 @@ class Inspection(DatasetBase):
 
     def size_bytes(self) -> int:
         """Bytes in memory: an estimate for files that have not been read, exact for what is materialized."""
-        from aktis.data._plan import facts
-
         estimate = facts.estimated_bytes(self._root) if _only_read(self._root) else None
         if estimate is not None:
             return estimate
@@ -144,8 +140,6 @@ class Inspection(DatasetBase):
 
     def input_files(self) -> list[str]:
         """The files that the data comes from."""
-        from aktis.data._plan import facts
-
         return list(facts.input_files(self._root))
 
     def dataset_format(self) -> str:
