@@ -194,7 +194,9 @@ class Transforms(DatasetBase):
         """One more column (or another one of that name), computed by an expression: ``with_column("x2", col("x") * 2)``."""
         return self.with_columns({column_name: expr})
 
-    def with_columns(self, exprs: Mapping[str, Expr] | UnnestExpr, *more_exprs: Mapping[str, Expr] | UnnestExpr) -> Dataset:
+    def with_columns(
+        self, exprs: Mapping[str, Expr] | UnnestExpr, *more_exprs: Mapping[str, Expr] | UnnestExpr
+    ) -> Dataset:
         """More columns, computed by expressions from the columns that are there.
 
         Args:

@@ -57,13 +57,7 @@ class _Planner:
 
             return fuse(inputs[0], FilterTransform(node.predicate), Compute())
         if isinstance(node, logical.Write):
-            from aktis.data._transforms.write import WriteTransform
-
-            transform, least = WriteTransform(node.sink), node.sink.min_rows_per_task
-            compute = Compute(remote_args=node.remote_args, max_tasks=node.concurrency, min_rows=least)
-            if least is not None:  # one task of what comes before may not make so many rows
-                return MapOp(name=transform.name, inputs=inputs, transforms=(transform,), compute=compute)
-            return fuse(inputs[0], transform, compute)
+            return _write(node, inputs)
         if isinstance(node, logical.Limit):
             return LimitOp(name=f"Limit({node.limit})", inputs=inputs, limit=node.limit)
         if isinstance(node, logical.Union):
@@ -73,6 +67,20 @@ class _Planner:
         if isinstance(node, logical.Rearranged):
             return RearrangeOp(name=node.name, inputs=inputs, rearrangement=node.rearrangement)
         raise TypeError(f"the planner does not know {type(node).__name__}")
+
+
+def _write(node: logical.Write, inputs: tuple[PhysicalOperator, ...]) -> MapOp:
+    from aktis.data._transforms.rebuffer import Rebuffer
+    from aktis.data._transforms.write import WriteTransform
+
+    transform, least = WriteTransform(node.sink), node.sink.min_rows_per_task
+    compute = Compute(remote_args=node.remote_args, max_tasks=node.concurrency, min_rows=least)
+    if least is not None:  # one task of what comes before may not make so many rows
+        return MapOp(name=transform.name, inputs=inputs, transforms=(transform,), compute=compute)
+    op = fuse(inputs[0], transform, compute)
+    if len(op.transforms) > 1:
+        op.transforms = (*op.transforms[:-1], Rebuffer(), transform)
+    return op
 
 
 def fuse(upstream: PhysicalOperator, transform: Transform, compute: Compute) -> MapOp:
