@@ -29,6 +29,7 @@ from aktis.data.datasource.partitioning import PartitionColumns
 
 GIVEN_SCHEMA = "the given schema"  # in place of a file's name
 SMALL_FILE = 4 << 20  # bytes on storage: such files are read whole, several at a time
+THREADS_FROM = 1 << 20  # bytes of a row group: below, waiting for other threads costs more than it saves
 _LOCAL_THREADS = 2  # decoding takes CPU, and tasks already use one each
 _REMOTE_THREADS = 16  # waiting takes none
 
@@ -166,7 +167,7 @@ class ParquetScan:
             if self.limit is not None and self.predicate is None:
                 rows = min(rows, max(1, self.limit))
             threads = (
-                self.use_threads and info.total_byte_size > SMALL_FILE
+                self.use_threads and info.total_byte_size > THREADS_FROM
             )  # waiting for others costs more than it saves
             if rows >= info.num_rows:
                 yield plain_table(file.read_row_group(group, columns=wanted, use_threads=threads))
