@@ -89,19 +89,38 @@ def find_groups(columns: Sequence[KeyColumn], rows: int) -> tuple[Groups, list[K
     codes, count = _encode(columns[0])
     for column in columns[1:]:
         more, radix = _encode(column)
-        codes, count = _dense(codes * radix + more)  # both are below the number of rows, so the product fits
-    first: Codes = np.empty(count, dtype=np.int64)
-    first[codes[::-1]] = np.arange(rows - 1, -1, -1)
-    return Groups(codes, count, rows), [_pick_keys(column, first) for column in columns]
+        codes, count = _combined(codes, count, more, radix)
+    codes, first = _in_order(codes, count)
+    return Groups(codes, len(first), rows), [_pick_keys(column, first) for column in columns]
 
 
-def _dense(codes: Codes) -> tuple[Codes, int]:
-    encoded = pa.array(codes).dictionary_encode()
+_DENSE = 1 << 20  # numbers below this are looked up in a table: it fits the caches
+_RESERVE = 4  # a table may have so many entries for each row
+
+
+def _combined(codes: Codes, count: int, more: Codes, radix: int) -> tuple[Codes, int]:
+    """One number for each pair of numbers. ``count`` and ``radix`` are at most about the number of rows, so the product fits."""
+    pairs, possible = codes * radix + more, count * radix
+    if possible <= max(_DENSE, _RESERVE * len(pairs)):
+        return pairs, possible
+    encoded = pa.array(pairs).dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
 
 
+def _in_order(codes: Codes, possible: int) -> tuple[Codes, Codes]:
+    """Numbers without gaps, in the order in which they first appear; and where each appears first."""
+    rows = len(codes)
+    first: Codes = np.full(possible, rows, dtype=np.int64)
+    first[codes[::-1]] = np.arange(rows - 1, -1, -1)
+    present = np.flatnonzero(first < rows)
+    present = present[np.argsort(first[present])]
+    numbers: Codes = np.empty(possible, dtype=np.int64)
+    numbers[present] = np.arange(len(present))
+    return numbers[codes], first[present]
+
+
 def _encode(column: KeyColumn) -> tuple[Codes, int]:
-    """A number for each distinct value, in the order in which they first appear."""
+    """A number for each distinct value; and a number that all of them are below."""
     if isinstance(column, list):
         return _encode_python(column)
     array = one_chunk(column)
@@ -109,6 +128,11 @@ def _encode(column: KeyColumn) -> tuple[Codes, int]:
         return np.zeros(len(array), dtype=np.int64), min(1, len(array))
     if pa.types.is_floating(array.type):
         array = pc.add(clean(array), pa.scalar(0.0, array.type))  # makes -0.0 and 0.0 one value
+    elif pa.types.is_integer(array.type) and not array.null_count and len(array):
+        values = array.to_numpy()
+        least, most = int(values.min()), int(values.max())
+        if most - least < _DENSE and most < 1 << 62 and least > -(1 << 62):
+            return values.astype(np.int64) - least, most - least + 1
     encoded = array.dictionary_encode(null_encoding="encode")
     return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
 

@@ -259,14 +259,14 @@ def _early(op: ExchangeOp, tasks: Sequence[ReadTask] | None) -> ExchangePlan | N
 
 
 def read_tasks(reader: Reader, parallelism: int, context: DatasetContext) -> list[ReadTask]:
-    """The tasks of a scan. ``parallelism`` -1: by size, and at least two per CPU where that is worth it."""
+    """The tasks of a scan. ``parallelism`` -1: by size, and at least four per CPU where that is worth it."""
     reader = reader.fitted(context)
     if parallelism == -1 and not reader.chooses_parallelism:
         size = reader.estimate_inmemory_data_size()
         if size is None:
             parallelism = context.min_parallelism
         else:
-            least = min(int(2 * session.cpu_count()), size // context.target_min_block_size)
+            least = min(int(4 * session.cpu_count()), size // context.target_min_block_size)
             parallelism = max(1, least, -(-size // context.read_task_size))
     return list(reader.get_read_tasks(parallelism))
 
