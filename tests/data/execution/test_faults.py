@@ -270,7 +270,7 @@ def test_actors_that_hold_all_cpus_can_use_datasets(workers: DatasetContext) -> 
 def test_an_execution_whose_cpus_are_taken_away_goes_on(
     workers: DatasetContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aktis.data._execution.runner.STALL", 1.0)
+    monkeypatch.setattr("aktis.data._execution.runner.STALL", 0.5)
 
     def slow(x: int) -> int:
         time.sleep(0.2)

@@ -6,9 +6,12 @@ run again by core, which drops what it has delivered already: that is why tasks 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import cloudpickle
 
 import aktis
 from aktis.data._blocks.types import BlockMetadata
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from aktis.data._exchanges._base import ExchangePlan
 
+INLINE_LIMIT = 32 << 10  # bytes
 BLOCKS_AHEAD = 4  # blocks that a task may have finished before we take the first of them
 TASK_RETRIES = 4
 ACTOR_RESTARTS = 4
@@ -110,10 +114,9 @@ class RemoteLauncher:
     def _share(self, name: Any, value: Any) -> Shared:
         known = self._shared.get(name)
         if known is None:
-            ref = aktis.put(value)
             if name[0] == "plan":
                 self._plans.append(value)
-            known = self._shared[name] = ref.hex(), [ref]
+            known = self._shared[name] = uuid.uuid4().hex, _packed(value)
         return known
 
     def _call(self, function: Any, task: Task, *arguments: Any) -> Any:
@@ -254,6 +257,17 @@ def _error_of(ref: Any) -> BaseException:
     except Exception as error:
         return error
     return aktis.exceptions.AktisSystemError("A task ended before it had made all pieces of its block.")
+
+
+def _packed(value: Any) -> bytes | list[aktis.ObjectRef[Any]]:
+    """Small things travel with each call: a worker that had to fetch them would lend its CPU to yet another worker meanwhile."""
+    try:
+        data: bytes = cloudpickle.dumps(value, protocol=5)
+        if len(data) <= INLINE_LIMIT:
+            return data
+    except Exception:  # references in it, which only core can send; or nothing can, and core says best why
+        pass
+    return [aktis.put(value)]
 
 
 def _cancel(generator: Any) -> None:

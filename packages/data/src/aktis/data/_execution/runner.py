@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN_ERRORS = 5  # failures of single blocks that are logged; the statistics count all of them
 STALL = 5.0  # seconds without any news until we ask whether tasks can start at all
+FIRST_STALL = 0.5  # the same, while nothing has been heard of any task yet
 PROGRESS_INTERVAL = 0.2  # seconds
 SHORT_WAIT = 0.1  # seconds until we look again whether the consumer has made room
 
@@ -57,6 +58,7 @@ class Runner:
         self._progress: ProgressDisplay | None = None
         self._progress_from = time.monotonic() + PROGRESS_INTERVAL
         self._last_event = time.monotonic()
+        self._patience = FIRST_STALL
         self.closed = False
 
     @property
@@ -86,8 +88,8 @@ class Runner:
         if self._remote is not None and self._remote.pending():
             events = self._remote.wait(timeout, self.brain.paused())
             if events:
-                self._last_event = time.monotonic()
-            elif time.monotonic() - self._last_event > STALL:
+                self._last_event, self._patience = time.monotonic(), STALL
+            elif time.monotonic() - self._last_event > self._patience:
                 self._look_at_stall(self._remote)
             return events
         return []
@@ -98,11 +100,10 @@ class Runner:
         if session.free_cpus() >= 1 or session.any_running({op.name for op in self._operators}):
             return
         if remote.launch_again_without_cpus():
-            logger.warning(
-                "Others hold all CPUs of this session, so that no task of %s could start for %d seconds; "
-                "they run without reserving CPUs from now on.",
+            session.note_crowded()
+            logger.info(
+                "Others hold all CPUs of this session, so that no task of %s could start; they run without reserving CPUs now.",
                 self._operators[-1].name,
-                STALL,
             )
 
     def tell(self, events: Sequence[Event]) -> None:
@@ -154,7 +155,7 @@ class Runner:
             session.ensure()
             remote_args = {i: _remote_args(op) for i, op in enumerate(self._operators)}
             self.brain.limits = session.remote_limits(self._context)
-            crowded = _pool_cpus(self._operators) > self.brain.limits.cpus - 1 or session.free_cpus() < 1
+            crowded = _pool_cpus(self._operators) > self.brain.limits.cpus - 1 or session.is_crowded()
             self._remote = RemoteLauncher(self._programs, remote_args, crowded=crowded)
         return self._remote
 

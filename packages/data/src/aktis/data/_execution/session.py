@@ -28,6 +28,20 @@ def free_cpus() -> float:
     return float(aktis.available_resources().get("CPU", 0.0))
 
 
+_crowded_job: str | None = None  # the job in which others were found to keep all CPUs
+
+
+def note_crowded() -> None:
+    """Others keep all CPUs of this session: later executions need not find that out again."""
+    global _crowded_job
+    _crowded_job = aktis.get_runtime_context().get_job_id()
+
+
+def is_crowded() -> bool:
+    """Whether others kept all CPUs when we last looked closely, and seem to do so still."""
+    return _crowded_job == aktis.get_runtime_context().get_job_id() and free_cpus() < 1
+
+
 def any_running(names: set[str]) -> bool:
     """Whether a task of one of these names runs now. Asks all processes: for rare occasions."""
     from aktis.util import state

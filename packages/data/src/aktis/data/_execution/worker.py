@@ -1,7 +1,7 @@
 """The functions and the actor that run in workers: a thin shell around :mod:`aktis.data._execution.chain`.
 
-A program (what all tasks of an operator share) travels once per worker: calls carry its key and a reference, and look at
-the reference only when the key is not known yet.
+A program (what all tasks of an operator share) is unpacked once per worker: calls carry its key, and itself (or, where it
+is big, a reference to it), which they look at only when the key is not known yet.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 KEPT_PROGRAMS = 16
 
 Rows = Union[tuple[int, int], None]
-Shared = tuple[str, Sequence["aktis.ObjectRef[Any]"]]
-"""A key, and one reference in a list (in a list, so that it is not fetched for every call)."""
+Shared = tuple[str, Union[bytes, Sequence["aktis.ObjectRef[Any]"]]]
+"""A key; and the thing itself, pickled, or one reference to it in a list (so that it is not fetched for every call)."""
 
 _kept: OrderedDict[str, Any] = OrderedDict()
 
 
 def shared(where: Shared) -> Any:
-    """What the reference stands for, fetched once per process."""
-    key, refs = where
+    """What all tasks of an operator share, unpacked once per process."""
+    key, packed = where
     value = _kept.get(key)
     if value is None:
-        value = _kept[key] = aktis.get(refs[0])
+        value = _kept[key] = pickle.loads(packed) if isinstance(packed, bytes) else aktis.get(packed[0])
         while len(_kept) > KEPT_PROGRAMS:
             _kept.popitem(last=False)
     return value
