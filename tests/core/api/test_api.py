@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,11 @@ def test_the_namespace_is_sorted_and_complete() -> None:
 
 def test_settings_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AKTIS_OBJECT_STORE_MEMORY", "1G")
+    for name in ("data", "tune", "train"):
+        monkeypatch.delitem(sys.modules, f"aktis.{name}", raising=False)
+    library = types.ModuleType("aktis.serve")
+    library.__worker_modules__ = ("email",)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "aktis.serve", library)
     given = dict.fromkeys(
         ("address", "num_gpus", "labels", "object_store_memory", "mode", "namespace", "log_to_driver", "logging_level",
          "logging_config", "job_config")
@@ -174,7 +180,7 @@ def test_settings_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.num_cpus == 15_000
     assert settings.resources == {"x": 5_000}
     assert settings.object_store_memory == 1 << 30
-    assert settings.preload == ("json", "csv")
+    assert settings.preload == ("json", "csv", "email")
     assert settings.temp_dir == "/t"
     assert settings.namespace
 

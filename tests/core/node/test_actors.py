@@ -129,6 +129,20 @@ def test_subscribers_hear_of_changes(session: Any) -> None:
     assert "unknown" in other.expect(op.ACTOR_STATE)[2].cause.text
 
 
+def test_news_of_an_actor_may_be_asked_for_before_its_creation_is_read(session: Any) -> None:
+    """A handle can reach a process, and that process can reach us, before the creator's message does."""
+    owner, other = session.driver(), session.driver()
+    owner.settle()
+    first = owner.actor(1)
+    owner.state(first, "ALIVE")
+    expected = first.actor_id[:-1] + bytes([first.actor_id[-1] + 1])
+    other.send(op.ACTOR_SUBSCRIBE, expected)
+    other.settle()
+    spec = owner.actor(2)
+    assert spec.actor_id == expected, "the test guesses the next id"
+    other.state(spec, "ALIVE")
+
+
 def test_an_actor_dies_with_its_owner(session: Any) -> None:
     watcher, owner = session.driver(), session.driver()
     spec = owner.actor(1, max_restarts=-1)

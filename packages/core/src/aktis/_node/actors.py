@@ -15,6 +15,8 @@ from aktis._node.connections import Message, Peer
 if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
 
+NEWS_DELAY = 0.1  # seconds
+
 
 class ActorShell:
     """Between the actor directory, the scheduler, the workers and everybody who holds handles."""
@@ -47,7 +49,14 @@ class ActorShell:
     def on_subscribe(self, peer: Peer, message: Message) -> None:
         """ACTOR_SUBSCRIBE actor_id."""
         actor_id = message[1]
-        peer.send(op.ACTOR_STATE, actor_id, self.directory.subscribe(actor_id, peer.process_id))
+        if actor_id in self.directory.actors:
+            self._tell_state(peer, actor_id)
+        else:  # it may have been created a moment ago, by a process whose message we have not read yet
+            self.daemon.loop.call_later(NEWS_DELAY, lambda: self._tell_state(peer, actor_id))
+
+    def _tell_state(self, peer: Peer, actor_id: bytes) -> None:
+        if not peer.closed:
+            peer.send(op.ACTOR_STATE, actor_id, self.directory.subscribe(actor_id, peer.process_id))
 
     def on_kill(self, peer: Peer, message: Message) -> None:
         """ACTOR_KILL actor_id, no_restart."""
