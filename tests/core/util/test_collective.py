@@ -160,7 +160,7 @@ def test_a_member_that_does_not_come_is_named(members: list[Any]) -> None:
         from aktis.util import collective as c
 
         try:
-            c.init_collective_group(3, rank, group_name="short", gloo_timeout=300)
+            c.init_collective_group(3, rank, group_name="short", gloo_timeout=4000)
         except TimeoutError as error:
             return str(error)
         return ""
