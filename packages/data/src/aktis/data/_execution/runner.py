@@ -97,7 +97,7 @@ class Runner:
     def _look_at_stall(self, remote: RemoteLauncher) -> None:
         """Nothing has happened for a while. Slow tasks are fine; tasks that wait for CPUs that others keep are not."""
         self._last_event = time.monotonic()
-        if session.free_cpus() >= 1 or session.any_running({op.name for op in self._operators}):
+        if not session.starved({op.name for op in self._operators}):
             return
         if remote.launch_again_without_cpus():
             session.note_crowded()

@@ -42,11 +42,18 @@ def is_crowded() -> bool:
     return _crowded_job == aktis.get_runtime_context().get_job_id() and free_cpus() < 1
 
 
-def any_running(names: set[str]) -> bool:
-    """Whether a task of one of these names runs now. Asks all processes: for rare occasions."""
+def starved(names: set[str]) -> bool:
+    """Whether actors keep all CPUs, and no task of one of these names runs. Asks all processes: for rare occasions.
+
+    Tasks of others end some day, and workers that are only starting are no reason either.
+    """
+    if free_cpus() >= 1:
+        return False
     from aktis.util import state
 
-    return any(task.state == "RUNNING" for name in names for task in state.list_tasks(filters=[("name", "=", name)]))
+    if not any(actor.state == "ALIVE" for actor in state.list_actors()):
+        return False
+    return not any(task.state == "RUNNING" for name in names for task in state.list_tasks(filters=[("name", "=", name)]))
 
 
 def fitted(context: DatasetContext, budget: int, cpus: float) -> DatasetContext:
