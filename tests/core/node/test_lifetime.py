@@ -85,7 +85,8 @@ def test_nothing_is_left_of_a_killed_node(session: Any) -> None:
     os.kill(handle.node_pid, signal.SIGKILL)
     assert all(session.gone(pid, 2.0) for pid in pids)
     assert not _session_files(handle)
-    assert driver.sock.recv(1000) == b""
+    while driver.sock.recv(1 << 16):  # the second lease may have been granted before; then comes the end
+        pass
 
 
 def test_the_session_survives_its_zygote(session: Any) -> None:
