@@ -53,7 +53,9 @@ def starved(names: set[str]) -> bool:
 
     if not any(actor.state == "ALIVE" for actor in state.list_actors()):
         return False
-    return not any(task.state == "RUNNING" for name in names for task in state.list_tasks(filters=[("name", "=", name)]))
+    return not any(
+        task.state == "RUNNING" for name in names for task in state.list_tasks(filters=[("name", "=", name)])
+    )
 
 
 def fitted(context: DatasetContext, budget: int, cpus: float) -> DatasetContext:
