@@ -317,6 +317,15 @@ def test_statistics_and_timeline(anywhere: str, tmp_path: Any) -> None:
     assert (tmp_path / "timeline.json").stat().st_size > 100
 
 
+def test_statistics_are_logged_when_asked_for(context: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="aktis.data")
+    data.range(10).map(lambda x: x).take_all()
+    assert "Map(<lambda>)" not in caplog.text
+    context.enable_auto_log_stats = True
+    data.range(10).map(lambda x: x).take_all()
+    assert "Map(<lambda>)" in caplog.text
+
+
 def test_len_iter_and_bool_say_what_to_do() -> None:
     ds = data.range(3)
     assert ds

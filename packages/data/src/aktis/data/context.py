@@ -14,7 +14,7 @@ class ExecutionResources:
     """Limits of one execution. None: what the session has."""
 
     cpu: float | None = None
-    gpu: float | None = None
+    gpu: float | None = None  # no effect: GPUs are limited by what tasks and actors reserve
     object_store_memory: float | None = None  # bytes
 
 
@@ -23,9 +23,9 @@ class ExecutionOptions:
     """How plans are executed."""
 
     resource_limits: ExecutionResources = field(default_factory=ExecutionResources)
-    locality_with_output: bool = False
+    locality_with_output: bool = False  # no effect: all blocks of a machine are equally near
     preserve_order: bool = True
-    verbose_progress: bool = False
+    verbose_progress: bool = False  # no effect: there is one display, see set_progress_bars
 
 
 def _flag(name: str, default: bool) -> bool:
@@ -51,13 +51,9 @@ class DatasetContext:
     enable_local_execution: bool = True
     optimizer_enabled: bool = True
     use_polars: bool = True  # sort, group-by and join of big blocks, where polars is installed
-    eager_free: bool = True
-    enable_tensor_extension_casting: bool = True
     enable_progress_bars: bool = True
-    enable_auto_log_stats: bool = False
     on_unreadable_file: Literal["raise", "skip"] = "raise"
     max_errored_blocks: int = 0  # so many blocks may fail and be left out; -1: any number
-    actor_task_retry_on_errors: bool = False
     retried_io_errors: tuple[str, ...] = (
         "Connection reset",
         "Timeout",
@@ -67,7 +63,14 @@ class DatasetContext:
     )
     io_retries: int = 5
     split_timeout_s: float = 600.0  # how long consumers of a streaming_split wait for one that does not take part
+    enable_auto_log_stats: bool = False  # log the statistics of each execution when it ends
     execution_options: ExecutionOptions = field(default_factory=ExecutionOptions)
+
+    # Set by programs written for Ray; nothing here depends on them: blocks are always freed early, arrays always become tensor
+    # columns, and errors of functions end the execution unless max_errored_blocks allows them.
+    eager_free: bool = True
+    enable_tensor_extension_casting: bool = True
+    actor_task_retry_on_errors: bool = False
 
     _current: ClassVar[DatasetContext | None] = None
 

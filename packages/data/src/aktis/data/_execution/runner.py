@@ -180,6 +180,8 @@ class Runner:
                 self._remote.close()
         finally:
             self.stats.finish()
+            if self._context.enable_auto_log_stats:
+                logger.info("%s", self.stats.to_string())
             if self._progress is not None:
                 self._progress.close(self._summary())
                 self._progress = None
