@@ -1,0 +1,1 @@
+"""The foundation that Aktis libraries share: checkpoints, sessions, configurations, results, callbacks."""

@@ -1,0 +1,1 @@
+"""Trials, and what an experiment is made of."""
