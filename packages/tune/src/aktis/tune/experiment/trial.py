@@ -28,8 +28,10 @@ class Trial:
         evaluated_params: The variables of the search space that were resolved, by path (``"a/b"``).
         experiment_tag: ``"<number>_<key>=<value>,..."``.
         placement_group_factory: The resources that it needs.
+        experiment_name: Name of the experiment, which says what is run and how.
         experiment_dir: The experiment's directory (absolute).
         relative_logdir: The trial's directory inside of it; None until it was first needed.
+        can_save: Whether it makes a checkpoint when it is asked to (a class trainable does, a function reports them).
         status: One of the states below.
         last_result: The latest result (metrics), {} before the first.
         metric_analysis: For each numeric metric ``max``, ``min``, ``avg``, ``last``, ``last-5-avg``, ``last-10-avg``.
@@ -46,8 +48,8 @@ class Trial:
     ERROR: ClassVar[str] = "ERROR"  # ended by a failure
 
     __slots__ = (
-        "__weakref__", "_windows", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
-        "evaluated_params", "experiment_dir", "experiment_tag", "export_formats", "last_result", "last_update_time", "max_failures",
+        "__weakref__", "_windows", "can_save", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
+        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "last_result", "last_update_time", "max_failures",
         "metric_analysis", "node_ip", "num_failures", "num_restores", "pid", "placement_group_factory", "relative_logdir",
         "restore_path", "scheduler_data", "start_time", "status", "stopping_criterion", "trainable_name", "trial_id",
     )  # fmt: skip
@@ -60,6 +62,7 @@ class Trial:
         config: dict[str, Any] | None = None,
         evaluated_params: dict[str, Any] | None = None,
         experiment_tag: str = "",
+        experiment_name: str = "",
         experiment_dir: str = "",
         placement_group_factory: PlacementGroupFactory | None = None,
         stopping_criterion: Mapping[str, Any] | None = None,
@@ -67,12 +70,14 @@ class Trial:
         max_failures: int = 0,
         restore_path: str | None = None,
         export_formats: list[str] | None = None,
+        can_save: bool = False,
     ) -> None:
         self.trial_id = trial_id
         self.trainable_name = trainable_name
         self.config: dict[str, Any] = config or {}
         self.evaluated_params: dict[str, Any] = evaluated_params or {}
         self.experiment_tag = experiment_tag
+        self.experiment_name = experiment_name
         self.experiment_dir = experiment_dir
         self.relative_logdir: str | None = None
         self.custom_name: str | None = None
@@ -83,6 +88,7 @@ class Trial:
         self.max_failures = max_failures
         self.restore_path = restore_path
         self.export_formats = export_formats or []
+        self.can_save = can_save
         self.status = Trial.PENDING
         self.last_result: dict[str, Any] = {}
         self.metric_analysis: dict[str, dict[str, float]] = {}
@@ -157,6 +163,19 @@ class Trial:
         count = result.get("training_iteration") or 1
         for key, value in flat_numbers(result):
             self._record_number(key, value, count)
+
+    def begin_anew(self) -> None:
+        """Forget the run so far."""
+        self.last_result = {}
+        self.metric_analysis = {}
+        self._windows = {}
+        self.checkpoints = None
+        self.start_time = None
+        self.num_restores = 0
+
+    def forget_windows(self) -> None:
+        """Give back the memory that only running averages need: the trial is over."""
+        self._windows = {}
 
     def _record_number(self, key: str, value: float, count: int) -> None:
         window = self._windows.get(key)
