@@ -103,6 +103,10 @@ class PlacementGroupFactory:
             logger.warning("%s has no effect: Aktis places bundles without it", ignored)
         return placement_group(self.bundles, self._strategy, *self._args, **kwargs)
 
+    def _all_bundles(self) -> list[dict[str, float]]:
+        head: list[dict[str, float]] = [{}] if self._head_is_empty else []
+        return head + self.bundles
+
     def _key(self) -> tuple[Any, ...]:
         bundles = tuple(tuple(sorted(bundle.items())) for bundle in self._bundles)
         return self._head_is_empty, bundles, self._strategy, self._args, tuple(sorted(self._kwargs.items()))
@@ -119,13 +123,12 @@ class PlacementGroupFactory:
         return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        bundles = [{}, *self.bundles] if self._head_is_empty else self.bundles
-        return _rebuild, (type(self), bundles, self._strategy, self._args, self._kwargs)
+        return _rebuild, (type(self), self._all_bundles(), self._strategy, self._args, self._kwargs)
 
     def __repr__(self) -> str:
         bundles = [
             {name: int(amount) if amount == int(amount) else amount for name, amount in bundle.items()}
-            for bundle in ([{}] if self._head_is_empty else []) + self.bundles
+            for bundle in self._all_bundles()
         ]
         parts = [repr(bundles)]
         if self._strategy != "PACK" or self._args:
@@ -241,7 +244,7 @@ _RESOURCE_KEYS = {
 def _checked_bundles(bundles: Any) -> list[dict[str, float]]:
     if isinstance(bundles, (Mapping, str)) or not isinstance(bundles, Iterable):
         raise ValueError(f"bundles must be a list of dicts such as [{{'CPU': 1}}, {{'GPU': 1}}], not {bundles!r}")
-    checked = [_checked_bundle(index, bundle) for index, bundle in enumerate(bundles)]
+    checked = [check_bundle(f"bundle {index}", bundle) for index, bundle in enumerate(bundles)]
     if not checked:
         raise ValueError("a PlacementGroupFactory needs at least one bundle, for example [{'CPU': 1}]")
     if not checked[0] and len(checked) == 1:
@@ -255,20 +258,19 @@ def _checked_bundles(bundles: Any) -> list[dict[str, float]]:
     return checked
 
 
-def _checked_bundle(index: int, bundle: Any) -> dict[str, float]:
+def check_bundle(what: str, bundle: Any) -> dict[str, float]:
+    """The amounts in ``bundle`` as floats, without zeros. Raises ValueError, which says ``what`` is wrong."""
     if not isinstance(bundle, Mapping):
-        raise ValueError(f"bundle {index} must be a dict of resources such as {{'CPU': 1}}, not {bundle!r}")
+        raise ValueError(f"{what} must be a dict of resources such as {{'CPU': 1}}, not {bundle!r}")
     checked: dict[str, float] = {}
     for name, amount in bundle.items():
         if not isinstance(name, str):
-            raise ValueError(f"bundle {index} names a resource with {name!r}: names are strings")
+            raise ValueError(f"{what} names a resource with {name!r}: names are strings")
         if name in _MISSPELT:
-            raise ValueError(
-                f"bundle {index} asks for {name!r}: in a bundle this resource is called {_MISSPELT[name]!r}"
-            )
+            raise ValueError(f"{what} asks for {name!r}: this resource is called {_MISSPELT[name]!r}")
         number = _number(amount)
         if number is None or not 0 <= number < math.inf:
-            raise ValueError(f"bundle {index} asks for {name}={amount!r}: an amount must be a finite number, 0 or more")
+            raise ValueError(f"{what} asks for {name}={amount!r}: an amount must be a finite number, 0 or more")
         if number:
             checked[name] = number
     return checked
