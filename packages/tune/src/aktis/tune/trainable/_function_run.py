@@ -1,0 +1,193 @@
+"""A function in a thread of its own, that hands out results one by one and waits in between.
+
+::
+
+    actor thread                              function thread (and threads that the function starts)
+    ------------                              ------------------------------------------------------
+    next() ── starts the thread, or go ───►   runs
+           ◄───────────────── ready ──────   report(): leaves an event, waits for go
+    stop() ── go ─────────────────────────►   report() raises SystemExit; the thread ends
+
+Guarantees
+
+- Strictly one after the other: between two calls of ``next`` the function waits in ``report`` (or has ended).
+- ``report`` returns only because of a later ``next``. After ``stop`` it never returns: SystemExit comes out of it, whoever calls it.
+- Whatever the function does (return, raise, ``sys.exit``), ``next`` returns or raises. A function that never reports keeps
+  ``next`` waiting, as it should; ``stop`` gives it some time and then abandons it.
+
+``_go`` and ``_ready`` are bare locks that are released to signal; each is acquired by one thread at a time: ``_ready`` by the actor's,
+``_go`` by the reporting one, which ``_reporting`` makes one at a time. A hand-off is two such signals, without polling.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import types
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from aktis.air.exceptions import SessionError
+from aktis.tune.error import TuneError
+
+__all__ = ["Ended", "FunctionRun", "Reported"]
+
+logger = logging.getLogger(__name__)
+
+
+class Reported(NamedTuple):
+    """The function called report."""
+
+    metrics: dict[str, Any]
+    checkpoint: str | None  # a directory that is to get its name
+
+
+class Ended(NamedTuple):
+    """The function returned."""
+
+    value: Any
+
+
+class _Failed(NamedTuple):
+    error: BaseException
+
+
+class FunctionRun:
+    """One run of a function.
+
+    Args:
+        function: What is run, without arguments.
+        name: Its name, for messages and as the thread's name.
+        strangers: Threads that are left over from earlier runs: they may not report.
+    """
+
+    def __init__(self, function: Callable[[], Any], name: str, strangers: Collection[threading.Thread] = ()) -> None:
+        self._function: Callable[[], Any] | None = function
+        self._name = name
+        self._strangers = strangers
+        self._go = threading.Lock()
+        self._go.acquire()
+        self._ready = threading.Lock()
+        self._ready.acquire()
+        self._reporting = threading.Lock()
+        self._event: Reported | Ended | _Failed | None = None
+        self._thread: threading.Thread | None = None
+        self._functions_turn = False  # of the actor's thread: whether the function was told to go and has not answered yet
+        self._stopping = False
+        self._ended = False
+
+    # -- the actor's thread ------------------------------------------------------------------------
+
+    def next(self) -> Reported | Ended:
+        """Let the function go on until it reports or ends. What it raises is raised here."""
+        if not self._functions_turn:  # else an interrupt ended the waiting below, and the function still has its turn
+            if self._ended:
+                raise TuneError(f"{self._name} has ended: there is nothing to go on with")
+            if self._thread is None:
+                self._start()
+            else:
+                self._go.release()
+            self._functions_turn = True
+        self._ready.acquire()
+        self._functions_turn = False
+        event, self._event = self._event, None
+        if isinstance(event, _Failed):
+            try:
+                raise event.error
+            finally:
+                del event  # not a cycle: the error holds this frame
+        assert event is not None
+        return event
+
+    def stop(self, timeout: float) -> bool:
+        """End the function: where it waits in ``report``, or at its next one.
+
+        Args:
+            timeout: Seconds to wait for the end.
+
+        Returns:
+            Whether it has ended. If not, its thread is left to itself.
+        """
+        self._stopping = True
+        thread = self._thread
+        if thread is None or self._ended:
+            if thread is not None:
+                thread.join(timeout)
+            return True
+        if not self._functions_turn:
+            self._go.release()
+            self._functions_turn = True
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def _start(self) -> None:
+        # The actor's context, so that tasks that the function starts know what they run in.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._main,), name=self._name, daemon=True)
+        self._thread.start()
+
+    # -- the function's threads --------------------------------------------------------------------
+
+    def report(self, metrics: dict[str, Any], checkpoint: str | None = None) -> None:
+        """Hand out a result and wait for the next turn."""
+        if self._strangers and threading.current_thread() in self._strangers:
+            raise SessionError(
+                f"thread {threading.current_thread().name!r} was started by a trial that has ended: it cannot report for {self._name}"
+            )
+        with self._reporting:
+            self._leave_if_over()
+            self._event = Reported(metrics, checkpoint)
+            self._ready.release()
+            self._go.acquire()
+            self._leave_if_over()
+
+    def _leave_if_over(self) -> None:
+        if self._stopping:
+            raise SystemExit(0)
+        if self._ended:
+            raise SessionError(f"{self._name} has ended: a thread that it left behind cannot report any more")
+
+    def _main(self) -> None:
+        function, self._function = self._function, None
+        assert function is not None
+        event: Ended | _Failed
+        try:
+            event = Ended(function())
+        except SystemExit as error:
+            if self._stopping or error.code in (None, 0):
+                event = Ended(None)
+            else:
+                event = _Failed(self._as_exception(error, f"called sys.exit({error.code!r})"))
+        except Exception as error:
+            event = _Failed(_without_our_frames(error))
+        except BaseException as error:
+            event = _Failed(self._as_exception(error, f"raised {type(error).__name__}"))
+        del function
+        with self._reporting:  # a thread of the function that waits in report has its turn first
+            self._ended = True
+            if self._stopping:
+                self._tell_of(event)
+            self._event = event
+            self._ready.release()
+
+    def _as_exception(self, error: BaseException, what: str) -> TuneError:
+        """What would end the process, as an error of the trial."""
+        failure = TuneError(f"{self._name} {what}")
+        failure.__cause__ = _without_our_frames(error)
+        return failure
+
+    def _tell_of(self, event: Ended | _Failed) -> None:
+        if isinstance(event, _Failed):
+            logger.warning("%s raised while it was being stopped", self._name, exc_info=event.error)
+
+
+_OURS = __file__.rpartition("_function_run")[0]
+
+
+def _without_our_frames(error: BaseException) -> BaseException:
+    """The error with a traceback that begins in the user's function."""
+    traceback: types.TracebackType | None = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback or error.__traceback__)
