@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -20,13 +21,15 @@ __all__ = ["Axis", "Path", "Template", "assign", "at", "copied", "is_container",
 Path = tuple[Any, ...]
 
 _CONTAINERS = (dict, list, tuple, SpecView, ListView)
+_SCALARS = frozenset({bool, float, int, str, type(None)})  # most values; the views are slow to ask about
 
 
 def is_container(value: Any) -> bool:
     """Whether variables are looked for inside of it."""
-    return isinstance(value, _CONTAINERS)
+    return type(value) not in _SCALARS and isinstance(value, _CONTAINERS)
 
 
+@lru_cache(maxsize=4096)
 def sort_key(path: Path) -> tuple[tuple[int, Any, str], ...]:
     """Orders paths whose pieces may be names and indices: indices by number and before names."""
     return tuple((0, piece, "") if isinstance(piece, int) else (1, 0, str(piece)) for piece in path)
@@ -55,8 +58,17 @@ class Expression(Function):
 
 
 def show(path: Path) -> str:
-    """A path for people: ``config/a/0``."""
-    return "/".join(map(str, path)) or "the search space"
+    """A path for people, ``a/0``, inside of the configuration."""
+    return "/".join(map(str, path[1:] if len(path) > 1 and path[0] == "config" else path)) or "the search space"
+
+
+def refuse_grid(value: Any, path: Path, inner: Template) -> None:
+    """ValueError when a value that is drawn has grids inside."""
+    if inner.count != 1:
+        raise ValueError(
+            f"{show(path)} may be drawn as {value!r}, which holds a grid_search: how many trials there are must not depend on "
+            "chance. Use grid_search() for the outer variable, or choice() for the inner one"
+        )
 
 
 class Axis:
@@ -172,8 +184,12 @@ class Template:
         if domain.is_grid():
             assert isinstance(domain, Categorical)
             self.axes.append(Axis(path, domain.categories))
-        else:
-            self.variables.append((path, domain))
+            return domain
+        if isinstance(domain, Categorical):
+            for value in domain.categories:
+                if is_container(value):
+                    refuse_grid(value, path, Template(value, path))
+        self.variables.append((path, domain))
         return domain
 
     def _read_grid(self, values: Any, path: Path) -> Domain:

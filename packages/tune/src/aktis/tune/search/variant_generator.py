@@ -11,12 +11,24 @@ from __future__ import annotations
 import numbers
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.error import DependencyNotReadyError, RecursiveDependencyError
 from aktis.tune.search._points import apply_point
 from aktis.tune.search._random import as_rng
-from aktis.tune.search._template import Path, Template, assign, at, copied, finish, is_container, show, sort_key
+from aktis.tune.search._template import (
+    Path,
+    Template,
+    assign,
+    at,
+    copied,
+    finish,
+    is_container,
+    refuse_grid,
+    show,
+    sort_key,
+)
 from aktis.tune.search._view import SpecView
 from aktis.tune.search.sample import Domain, grid_search
 
@@ -150,11 +162,7 @@ class _Resolution:
             self.resolved[path] = value
             return
         inner = Template(value, path)
-        if inner.count != 1:
-            raise ValueError(
-                f"{show(path)} was drawn as {value!r}, which holds a grid_search: how many trials there are must not depend on "
-                "chance. Use grid_search() for the outer variable, or choice() for the inner one"
-            )
+        refuse_grid(value, path, inner)
         self.put(path, value, inner)
         for grid_path, single, deeper in inner.cell(0):
             self.put(grid_path, single, deeper)
@@ -235,10 +243,12 @@ def get_preset_variants(
 
 def flatten_resolved_vars(resolved_vars: Mapping[Path, Any]) -> dict[str, Any]:
     """The variables with paths such as ``"a/b/0"``, sorted; a leading ``config`` is left out."""
-    return {
-        "/".join(map(str, path[1:] if len(path) > 1 and path[0] == "config" else path)): resolved_vars[path]
-        for path in sorted(resolved_vars, key=sort_key)
-    }
+    return {_joined(path): resolved_vars[path] for path in sorted(resolved_vars, key=sort_key)}
+
+
+@lru_cache(maxsize=4096)
+def _joined(path: Path) -> str:
+    return "/".join(map(str, path[1:] if len(path) > 1 and path[0] == "config" else path))
 
 
 def format_vars(resolved_vars: Mapping[Path, Any]) -> str:
@@ -254,6 +264,8 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 def _clean(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
+    if type(value) is int or (type(value) is str and value.isalnum() and value.isascii()):
+        return str(value)
     if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
         return f"{float(value):.4f}"  # other kinds of floats, numpy's among them
     return _NOT_IN_NAMES.sub("_", str(value)).strip("_")
