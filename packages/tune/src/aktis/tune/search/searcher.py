@@ -6,6 +6,7 @@ import glob
 import math
 import os
 import pickle
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
@@ -14,7 +15,7 @@ from aktis.tune.search._files import write_whole
 if TYPE_CHECKING:
     from aktis.tune.experiment.trial import Trial
 
-__all__ = ["Searcher"]
+__all__ = ["Searcher", "dump_searcher", "load_searcher"]
 
 Names = Union[str, Sequence[str], None]
 
@@ -136,9 +137,7 @@ class Searcher:
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state to a file."""
-        import cloudpickle  # search spaces hold functions
-
-        write_whole(checkpoint_path, cloudpickle.dumps(self.get_state()))
+        write_whole(checkpoint_path, _pickled(self.get_state()))
 
     def restore(self, checkpoint_path: str) -> None:
         """Take over the state that :meth:`save` wrote."""
@@ -156,6 +155,37 @@ class Searcher:
         if not found:
             raise RuntimeError(f"there is no state of a searcher in {checkpoint_dir!r}: looked for {pattern!r}")
         self.restore(max(found, key=lambda path: (os.path.getmtime(path), path)))
+
+
+def dump_searcher(searcher: Searcher) -> bytes:
+    """The state of a searcher, whichever of ``get_state`` and ``save`` its class defines."""
+    cls = type(searcher)
+    if cls.get_state is not Searcher.get_state or cls.save is Searcher.save:
+        return _pickled(searcher.get_state())
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "state")
+        searcher.save(path)
+        with open(path, "rb") as file:
+            return file.read()
+
+
+def load_searcher(searcher: Searcher, data: bytes) -> None:
+    """Give a searcher what :func:`dump_searcher` took from one of the same class."""
+    cls = type(searcher)
+    if cls.get_state is not Searcher.get_state or cls.save is Searcher.save:
+        searcher.set_state(pickle.loads(data))
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "state")
+        write_whole(path, data)
+        searcher.restore(path)
+
+
+def _pickled(state: Any) -> bytes:
+    import cloudpickle  # search spaces hold functions
+
+    data: bytes = cloudpickle.dumps(state)
+    return data
 
 
 def check_objectives(metric: Names, mode: Names) -> None:
