@@ -115,9 +115,8 @@ class FunctionRun:
             if thread is not None:
                 thread.join(timeout)
             return True
-        if not self._functions_turn:
+        if self._go.locked():  # also while it runs: then its next report finds the way out open, wherever it is in there
             self._go.release()
-            self._functions_turn = True
         thread.join(timeout)
         return not thread.is_alive()
 
@@ -166,8 +165,9 @@ class FunctionRun:
         del function
         with self._reporting:  # a thread of the function that waits in report has its turn first
             self._ended = True
-            if self._stopping:
+            if self._stopping:  # nobody waits
                 self._tell_of(event)
+                return
             self._event = event
             self._ready.release()
 

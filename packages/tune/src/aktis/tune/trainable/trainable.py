@@ -73,7 +73,7 @@ class Trainable:
         self._result_logger: Any = None
         self._create_logger(logger_creator)
         self._clear_progress()
-        self.setup(_copy(self.config))
+        self.setup(copy_of(self.config))
         seconds = time.monotonic() - self._start_monotonic
         if seconds > SLOW_SETUP:
             logger.info(
@@ -360,9 +360,8 @@ class Trainable:
         from aktis.air.checkpoint import Checkpoint
 
         with tempfile.TemporaryDirectory(prefix="aktis_save_") as folder:
-            directory = files.find_directory(self.save(folder))
-            assert directory is not None
-            return Checkpoint.from_directory(directory).to_bytes()
+            path = self.save(folder)
+            return Checkpoint.from_directory(files.find_directory(path) or path).to_bytes()
 
     def restore_from_object(self, obj: bytes) -> None:
         """Go on from what :meth:`save_to_object` gave."""
@@ -473,9 +472,12 @@ class Trainable:
 
     _trial_info: tuple[str, str, Any] = ("default", "default", "default")
 
-    def _join_trial(self, name: str, trial_id: str, resources: Any, logdir: str) -> None:
+    _experiment_name: str = ""
+
+    def _join_trial(self, name: str, trial_id: str, resources: Any, logdir: str, experiment_name: str) -> None:
         """Belong to a trial. What hosts the trainable calls it before the constructor, so that ``setup`` knows already."""
         self._trial_info = (name, trial_id, resources)
+        self._experiment_name = experiment_name
         self._trial_logdir = logdir
         self._logdir = logdir
 
@@ -542,7 +544,7 @@ def _read_dict(directory: str) -> dict[str, Any]:
     return found
 
 
-def _copy(config: dict[str, Any]) -> dict[str, Any]:
+def copy_of(config: dict[str, Any]) -> dict[str, Any]:
     try:
         return copy.deepcopy(config)
     except Exception:  # a value that cannot be copied: the user gets the real one

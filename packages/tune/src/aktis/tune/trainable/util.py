@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.trainable.trainable import Trainable
@@ -93,6 +93,10 @@ class Parameters:
         self._refs: dict[str, Any] = {}
         self._session = ""  # of which the references are
 
+    def names(self) -> Collection[str]:
+        """Their names, without getting them."""
+        return self._refs if self._values is None else self._values
+
     def get(self) -> dict[str, Any]:
         """The objects."""
         if self._values is None:
@@ -137,7 +141,7 @@ class Function:
     @property
     def __signature__(self) -> inspect.Signature:
         signature = inspect.signature(self.function)
-        given = self.parameters.get() if self.parameters is not None else {}
+        given = self.parameters.names() if self.parameters is not None else ()
         kept = [value for name, value in signature.parameters.items() if name not in given]
         return signature.replace(parameters=kept)
 
@@ -206,6 +210,7 @@ def _check_names(target: Callable[..., Any], given: Mapping[str, Any], trainable
             if isinstance(trainable, type)
             else f"{getattr(trainable, '__name__', trainable)}()"
         )
+        accepted = [other for other in accepted if other != "self"]
         close = difflib.get_close_matches(name, accepted, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(accepted)}."
         raise ValueError(f"tune.with_parameters(): {what} has no parameter {name!r}.{hint}")
