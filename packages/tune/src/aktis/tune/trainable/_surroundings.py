@@ -71,9 +71,7 @@ class Surroundings:
         self._files: list[TextIO] = []
         self._inside = False
 
-    def prepare(
-        self, logdir: str, chdir: bool, env: Mapping[str, str], log_to_file: tuple[str, str] | None
-    ) -> None:
+    def prepare(self, logdir: str, chdir: bool, env: Mapping[str, str], log_to_file: tuple[str, str] | None) -> None:
         """Take over what a trial is to see; :meth:`close` the earlier trial's before."""
         self._logdir, self._chdir, self._env, self._names = logdir, chdir, env, log_to_file
         if log_to_file is not None:
@@ -98,7 +96,7 @@ class Surroundings:
             self._saved_streams = (sys.stdout, sys.stderr)
             for tee, stream in zip(self._tees, self._saved_streams):
                 tee.stream = stream
-            sys.stdout, sys.stderr = self._tees  # type: ignore[assignment]
+            sys.stdout, sys.stderr = self._tees
 
     def leave(self) -> None:
         """Change back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import types
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
         ValueError: nothing that can be run, or the trainable has no parameter of that name.
     """
     _check(trainable, "with_parameters")
-    target = trainable.setup if isinstance(trainable, type) else trainable
+    target: Any = trainable.setup if hasattr(trainable, "default_resource_request") else trainable
     _check_names(target, kwargs, trainable)
     if isinstance(trainable, type):
         return _subclass_with_parameters(trainable, Parameters(kwargs))
@@ -177,7 +178,8 @@ def _subclass(cls: type[Trainable], namespace: dict[str, Any]) -> type[Trainable
     """A subclass that goes by the same name, in logs and in names of trials."""
     namespace = {"__module__": __name__, "__qualname__": f"{cls.__qualname__}.<locals>.{cls.__name__}", **namespace}
     namespace["__doc__"] = cls.__doc__
-    return type(cls)(cls.__name__, (cls,), namespace)
+    made: type[Trainable] = types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(namespace))
+    return made
 
 
 def _check(trainable: Any, caller: str) -> None:
@@ -224,7 +226,11 @@ def _request(resources: Any) -> Any:
 
 
 def _is_function_of_config(resources: Any) -> bool:
-    return callable(resources) and not hasattr(resources, "as_placement_group_factory") and not hasattr(resources, "bundles")
+    return (
+        callable(resources)
+        and not hasattr(resources, "as_placement_group_factory")
+        and not hasattr(resources, "bundles")
+    )
 
 
 def _factory(resources: Any) -> PlacementGroupFactory:
