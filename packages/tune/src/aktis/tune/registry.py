@@ -145,7 +145,7 @@ def as_trainable_class(trainable: Any, name: str | None = None) -> type[Trainabl
         return as_trainable_class(cls)
     if isinstance(trainable, Trainable):
         raise TuneError(
-            f"{type(trainable).__name__}(...) is an object: give the class itself, {type(trainable).__name__}; each trial makes its own"
+            f"{type(trainable).__name__}(...) is an object: give the class itself; each trial makes its own"
         )
     if callable(trainable):
         try:
@@ -196,4 +196,3 @@ def _check_name(name: Any, kind: str) -> None:
         raise TypeError(f"the name of {kind} must be a string, not {name!r}")
     if not name:
         raise ValueError(f"the name of {kind} must not be empty")
-

@@ -24,6 +24,7 @@ __all__ = [
     "discard_leftovers",
     "find_directory",
     "mark",
+    "name_of_new",
     "new_directory",
     "plain",
     "read_metadata",
@@ -45,9 +46,15 @@ def directory_name(iteration: int) -> str:
 def new_directory(parent: str, name: str) -> str:
     """Make the directory with a temporary name in which the checkpoint ``name`` is to be written."""
     os.makedirs(parent, exist_ok=True)
-    path = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}_", dir=parent)
+    path = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}.", dir=parent)
     os.chmod(path, 0o777 & ~_umask())
     return path
+
+
+def name_of_new(directory: str) -> str | None:
+    """The name that a directory of :func:`new_directory` is to get; None for another directory, which has its name already."""
+    base = os.path.basename(directory)
+    return base[len(_TEMPORARY) :].partition(".")[0] if base.startswith(_TEMPORARY) else None
 
 
 def commit(temporary: str, name: str) -> str:
@@ -58,7 +65,7 @@ def commit(temporary: str, name: str) -> str:
     except OSError:
         if not os.path.lexists(target):
             raise
-        aside = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}_", dir=os.path.dirname(target))
+        aside = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}.", dir=os.path.dirname(target))
         os.rename(target, os.path.join(aside, name))
         os.rename(temporary, target)
         shutil.rmtree(aside, ignore_errors=True)

@@ -11,12 +11,12 @@
 Guarantees
 
 - Strictly one after the other: between two calls of ``next`` the function waits in ``report`` (or has ended).
-- ``report`` returns only because of a later ``next``. After ``stop`` it never returns: SystemExit comes out of it, whoever calls it.
+- ``report`` returns only because of a later ``next``. After ``stop`` it never returns: SystemExit comes out of it.
 - Whatever the function does (return, raise, ``sys.exit``), ``next`` returns or raises. A function that never reports keeps
   ``next`` waiting, as it should; ``stop`` gives it some time and then abandons it.
 
-``_go`` and ``_ready`` are bare locks that are released to signal; each is acquired by one thread at a time: ``_ready`` by the actor's,
-``_go`` by the reporting one, which ``_reporting`` makes one at a time. A hand-off is two such signals, without polling.
+``_go`` and ``_ready`` are bare locks that are released to signal; each is acquired by one thread at a time: ``_ready`` by the
+actor's, ``_go`` by the reporting one, which ``_reporting`` makes one at a time. A hand-off is two such signals, without polling.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class FunctionRun:
         self._reporting = threading.Lock()
         self._event: Reported | Ended | _Failed | None = None
         self._thread: threading.Thread | None = None
-        self._functions_turn = False  # of the actor's thread: whether the function was told to go and has not answered yet
+        self._functions_turn = (
+            False  # of the actor's thread: whether the function was told to go and has not answered yet
+        )
         self._stopping = False
         self._ended = False
 
@@ -115,9 +117,10 @@ class FunctionRun:
             if thread is not None:
                 thread.join(timeout)
             return True
-        if not self._functions_turn:
+        if (
+            self._go.locked()
+        ):  # also while it runs: then its next report finds the way out open, wherever it is in there
             self._go.release()
-            self._functions_turn = True
         thread.join(timeout)
         return not thread.is_alive()
 
@@ -133,7 +136,8 @@ class FunctionRun:
         """Hand out a result and wait for the next turn."""
         if self._strangers and threading.current_thread() in self._strangers:
             raise SessionError(
-                f"thread {threading.current_thread().name!r} was started by a trial that has ended: it cannot report for {self._name}"
+                f"thread {threading.current_thread().name!r} is left over from a trial that has ended: "
+                f"it cannot report for {self._name}"
             )
         with self._reporting:
             self._leave_if_over()
@@ -166,8 +170,9 @@ class FunctionRun:
         del function
         with self._reporting:  # a thread of the function that waits in report has its turn first
             self._ended = True
-            if self._stopping:
+            if self._stopping:  # nobody waits
                 self._tell_of(event)
+                return
             self._event = event
             self._ready.release()
 

@@ -20,9 +20,7 @@ def check_report(metrics: Any) -> None:
         TypeError: it is not; the message names the key.
     """
     if not isinstance(metrics, dict):
-        raise TypeError(
-            f"metrics must be a dict such as {{'loss': 0.1}}, not {metrics!r} ({type(metrics).__name__})"
-        )
+        raise TypeError(f"metrics must be a dict such as {{'loss': 0.1}}, not {metrics!r} ({type(metrics).__name__})")
     for key, value in metrics.items():
         if not isinstance(key, str):
             raise TypeError(f"the names of metrics must be strings, not {key!r} ({type(key).__name__})")

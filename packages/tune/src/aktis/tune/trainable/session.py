@@ -78,6 +78,8 @@ def report(_metric: Any = None, **kwargs: Any) -> None:
             )
         air_session.report(_metric, checkpoint=checkpoint)
         return
+    if hasattr(kwargs.get("checkpoint"), "to_directory"):
+        raise ValueError("with a Checkpoint, metrics are reported as a dict: tune.report({...}, checkpoint=checkpoint)")
     if _metric is not None:
         kwargs["_metric"] = _metric
     host = session_host.current()

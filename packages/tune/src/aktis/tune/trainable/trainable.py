@@ -8,12 +8,12 @@ import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.trainable import _checkpoint_files as files
-from aktis.tune.trainable._facts import host_facts, today
+from aktis.tune.trainable._facts import today
+from aktis.tune.trainable._progress import Progress
 from aktis.tune.trainable.messages import DUPLICATE
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 SLOW_SETUP = 10.0  # seconds, above which the log says that reuse_actors may help
 
 
-class Trainable:
+class Trainable(Progress):
     """Base of trainables. Subclasses override :meth:`setup`, :meth:`step`, :meth:`save_checkpoint` and :meth:`load_checkpoint`,
     and :meth:`reset_config` if their actors are to be reused, :meth:`cleanup` if they hold something.
 
@@ -66,14 +66,11 @@ class Trainable:
         sync_timeout: int | None = None,
     ) -> None:
         self.config: dict[str, Any] = config if config is not None else {}
-        self._start_monotonic = time.monotonic()
-        self._warmup_time: float | None = None
-        self._experiment_id = uuid.uuid4().hex
         self._logdir: str | None = None
         self._result_logger: Any = None
         self._create_logger(logger_creator)
         self._clear_progress()
-        self.setup(_copy(self.config))
+        self.setup(copy_of(self.config))
         seconds = time.monotonic() - self._start_monotonic
         if seconds > SLOW_SETUP:
             logger.info(
@@ -207,56 +204,6 @@ class Trainable:
             if time.monotonic() >= end:
                 return results
 
-    def _fill_in_result(self, reported: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """A copy of what ``step`` reported, with all that a result has."""
-        result = dict(reported)
-        for key in result:
-            if not isinstance(key, str):
-                raise TypeError(f"metrics must have strings as keys: {key!r} ({type(key).__name__}) is none")
-        self._iteration += 1
-        self._iterations_since_restore += 1
-        own = result.get("time_this_iter_s")
-        if own is not None:
-            seconds = own
-        self._time_total += seconds
-        self._time_since_restore += seconds
-        timesteps = result.get("timesteps_this_iter")
-        if timesteps is not None:
-            self._timesteps_total = (self._timesteps_total or 0) + timesteps
-            self._timesteps_since_restore += timesteps
-        episodes = result.get("episodes_this_iter")
-        if episodes is not None:
-            self._episodes_total = (self._episodes_total or 0) + episodes
-        result.setdefault("done", False)
-        result.setdefault("timesteps_total", self._timesteps_total)
-        result.setdefault("episodes_total", self._episodes_total)
-        result.setdefault("training_iteration", self._iteration)
-        loss = result.get("mean_loss")
-        if loss:
-            result.setdefault("neg_mean_loss", -loss)
-        result.update(self._facts_of_result(time.time()))
-        result["time_this_iter_s"] = seconds
-        result["time_total_s"] = self._time_total
-        result["time_since_restore"] = self._time_since_restore
-        result["timesteps_since_restore"] = self._timesteps_since_restore
-        result["iterations_since_restore"] = self._iterations_since_restore
-        result["warmup_time"] = self._warmup_time
-        return result
-
-    def _facts_of_result(self, now: float) -> dict[str, Any]:
-        """What is filled in whatever was reported."""
-        host = host_facts()
-        return {
-            "trial_id": self.trial_id,
-            "experiment_id": self._experiment_id,
-            "date": today(now),
-            "timestamp": int(now),
-            "pid": host.pid,
-            "hostname": host.hostname,
-            "node_ip": host.node_ip,
-            "config": self.config,
-        }
-
     # -- checkpoints -------------------------------------------------------------------------------
 
     def save(self, checkpoint_dir: str | None = None, prevent_upload: bool = False) -> str:
@@ -360,9 +307,8 @@ class Trainable:
         from aktis.air.checkpoint import Checkpoint
 
         with tempfile.TemporaryDirectory(prefix="aktis_save_") as folder:
-            directory = files.find_directory(self.save(folder))
-            assert directory is not None
-            return Checkpoint.from_directory(directory).to_bytes()
+            path = self.save(folder)
+            return Checkpoint.from_directory(files.find_directory(path) or path).to_bytes()
 
     def restore_from_object(self, obj: bytes) -> None:
         """Go on from what :meth:`save_to_object` gave."""
@@ -414,9 +360,6 @@ class Trainable:
         if logger_creator is not None:
             self._close_logger()
             self._create_logger(logger_creator)
-        self._experiment_id = uuid.uuid4().hex
-        self._start_monotonic = time.monotonic()
-        self._warmup_time = None
         self._clear_progress()
         return True
 
@@ -473,9 +416,12 @@ class Trainable:
 
     _trial_info: tuple[str, str, Any] = ("default", "default", "default")
 
-    def _join_trial(self, name: str, trial_id: str, resources: Any, logdir: str) -> None:
+    _experiment_name: str = ""
+
+    def _join_trial(self, name: str, trial_id: str, resources: Any, logdir: str, experiment_name: str) -> None:
         """Belong to a trial. What hosts the trainable calls it before the constructor, so that ``setup`` knows already."""
         self._trial_info = (name, trial_id, resources)
+        self._experiment_name = experiment_name
         self._trial_logdir = logdir
         self._logdir = logdir
 
@@ -494,42 +440,6 @@ class Trainable:
             result_logger.flush()
             result_logger.close()
 
-    def _clear_progress(self) -> None:
-        self._iteration = 0
-        self._time_total = 0.0
-        self._timesteps_total: int | None = None
-        self._episodes_total: int | None = None
-        self._last_result: dict[str, Any] = {}
-        self._clear_since_restore()
-
-    def _clear_since_restore(self) -> None:
-        self._time_since_restore = 0.0
-        self._timesteps_since_restore = 0
-        self._iterations_since_restore = 0
-
-    def _progress_to_save(self) -> dict[str, Any]:
-        """What belongs into the metadata of a checkpoint."""
-        from aktis.tune.__about__ import __version__
-
-        return {
-            "experiment_id": self._experiment_id,
-            "iteration": self._iteration,
-            "timesteps_total": self._timesteps_total,
-            "time_total": self._time_total,
-            "episodes_total": self._episodes_total,
-            "last_result": {key: value for key, value in self._last_result.items() if key != "config"},
-            "aktis_version": __version__,
-        }
-
-    def _progress_restored(self, metadata: Mapping[str, Any]) -> None:
-        self._experiment_id = metadata.get("experiment_id") or self._experiment_id
-        self._iteration = metadata.get("iteration") or 0
-        self._time_total = metadata.get("time_total") or 0.0
-        self._timesteps_total = metadata.get("timesteps_total")
-        self._episodes_total = metadata.get("episodes_total")
-        self._last_result = dict(metadata.get("last_result") or {})
-        self._clear_since_restore()
-
 
 _EMPTY = "__empty__"  # a checkpoint cannot be made of nothing, a trainable without state can be saved
 
@@ -542,7 +452,7 @@ def _read_dict(directory: str) -> dict[str, Any]:
     return found
 
 
-def _copy(config: dict[str, Any]) -> dict[str, Any]:
+def copy_of(config: dict[str, Any]) -> dict[str, Any]:
     try:
         return copy.deepcopy(config)
     except Exception:  # a value that cannot be copied: the user gets the real one

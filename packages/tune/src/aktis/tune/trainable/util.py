@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.trainable.trainable import Trainable
@@ -42,7 +43,7 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
         ValueError: nothing that can be run, or the trainable has no parameter of that name.
     """
     _check(trainable, "with_parameters")
-    target = trainable.setup if isinstance(trainable, type) else trainable
+    target: Any = trainable.setup if hasattr(trainable, "default_resource_request") else trainable
     _check_names(target, kwargs, trainable)
     if isinstance(trainable, type):
         return _subclass_with_parameters(trainable, Parameters(kwargs))
@@ -93,6 +94,10 @@ class Parameters:
         self._refs: dict[str, Any] = {}
         self._session = ""  # of which the references are
 
+    def names(self) -> Collection[str]:
+        """Their names, without getting them."""
+        return self._refs if self._values is None else self._values
+
     def get(self) -> dict[str, Any]:
         """The objects."""
         if self._values is None:
@@ -137,7 +142,7 @@ class Function:
     @property
     def __signature__(self) -> inspect.Signature:
         signature = inspect.signature(self.function)
-        given = self.parameters.get() if self.parameters is not None else {}
+        given = self.parameters.names() if self.parameters is not None else ()
         kept = [value for name, value in signature.parameters.items() if name not in given]
         return signature.replace(parameters=kept)
 
@@ -173,7 +178,8 @@ def _subclass(cls: type[Trainable], namespace: dict[str, Any]) -> type[Trainable
     """A subclass that goes by the same name, in logs and in names of trials."""
     namespace = {"__module__": __name__, "__qualname__": f"{cls.__qualname__}.<locals>.{cls.__name__}", **namespace}
     namespace["__doc__"] = cls.__doc__
-    return type(cls)(cls.__name__, (cls,), namespace)
+    made: type[Trainable] = types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(namespace))
+    return made
 
 
 def _check(trainable: Any, caller: str) -> None:
@@ -206,6 +212,7 @@ def _check_names(target: Callable[..., Any], given: Mapping[str, Any], trainable
             if isinstance(trainable, type)
             else f"{getattr(trainable, '__name__', trainable)}()"
         )
+        accepted = [other for other in accepted if other != "self"]
         close = difflib.get_close_matches(name, accepted, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(accepted)}."
         raise ValueError(f"tune.with_parameters(): {what} has no parameter {name!r}.{hint}")
@@ -219,7 +226,11 @@ def _request(resources: Any) -> Any:
 
 
 def _is_function_of_config(resources: Any) -> bool:
-    return callable(resources) and not hasattr(resources, "as_placement_group_factory") and not hasattr(resources, "bundles")
+    return (
+        callable(resources)
+        and not hasattr(resources, "as_placement_group_factory")
+        and not hasattr(resources, "bundles")
+    )
 
 
 def _factory(resources: Any) -> PlacementGroupFactory:
