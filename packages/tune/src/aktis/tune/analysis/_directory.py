@@ -108,6 +108,7 @@ def _load_directory(directory: Path, load_pickles: bool) -> ExperimentState:
             continue
         for problem in problems:
             warnings.warn(f"{problem}; the state before it ({file.name}) is used", UserWarning, stacklevel=4)
+        state.trials.sort(key=_number)
         return state
     dirs = _trial_dirs(directory)
     if not dirs:
@@ -117,7 +118,7 @@ def _load_directory(directory: Path, load_pickles: bool) -> ExperimentState:
         )
     reason = "; ".join(problems) or "experiment_state-*.json is missing"
     warnings.warn(
-        f"{directory}: {reason}; its {len(dirs)} trials are read from their own directories, so those that never started are not there",
+        f"{directory}: {reason}; its {len(dirs)} trials are read from their own directories; those that never started are lost",
         UserWarning,
         stacklevel=4,
     )
@@ -153,6 +154,12 @@ def _trial_from_directory(experiment_dir: Path, path: Path) -> Trial:
     trial.checkpoints = StoredCheckpoints(trial)  # type: ignore[assignment]
     trial.pid, trial.node_ip = last.get("pid"), last.get("node_ip")
     return trial
+
+
+def _number(trial: Trial) -> int:
+    """A trial's number in the experiment: Ray's state files have no order. 0 where there is none."""
+    number = trial.experiment_tag.partition("_")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _id_in(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.tune.analysis._best import best_of, check_mode, check_scope, is_usable
 from aktis.tune.analysis._checkpoints import StoredCheckpoint, checkpoints_in, tracked
 from aktis.tune.analysis._directory import list_some, load_states, local_path
-from aktis.tune.analysis._results import last_result, read_config, read_frame, read_results, results_file
+from aktis.tune.analysis._results import last_result, read_config, read_frame, read_results
 from aktis.tune.analysis._values import flatten, nested_get
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class ExperimentAnalysis:
         default_metric: What is compared unless a method is told otherwise; ``"a/b"`` for a nested one.
         default_mode: "min" or "max".
         sync_config: Accepted, and not used: paths are of this machine.
-        load_pickles: Unpickle values that JSON cannot hold (functions and objects in configurations, errors). This runs code that the
-            directory's files name: only for directories that you trust. Else they are ``PickledValue`` objects.
+        load_pickles: Unpickle values that JSON cannot hold (functions and objects in configurations, errors). This runs code that
+            the directory's files name: only for directories that you trust. Else they are ``PickledValue`` objects.
 
     Raises:
         ExperimentDirectoryError: (a ``ValueError``) There is no experiment, half of one, or one of a newer version.
@@ -132,8 +132,8 @@ class ExperimentAnalysis:
         Args:
             metric: What to compare; the default one when left out.
             mode: "min" or "max"; the default one when left out.
-            scope: "last": the last result of each trial. "all": its best one. "avg", "last-5-avg", "last-10-avg": the mean of all, of
-                the last five, of the last ten.
+            scope: "last": the last result of each trial. "all": its best one. "avg", "last-5-avg", "last-10-avg": the mean of
+                all, of the last five, of the last ten.
             filter_nan_and_inf: Pass over trials whose score is NaN or infinite.
 
         Raises:
@@ -218,7 +218,7 @@ class ExperimentAnalysis:
     def _need_defaults(self, name: str, instead: str) -> None:
         if not (self.default_metric and self.default_mode):
             raise ValueError(
-                f"{name} needs to know what to compare: give tune.run, or ExperimentAnalysis, a metric and a mode, or call {instead}"
+                f"{name} compares by a metric and a mode: give them to tune.run or ExperimentAnalysis, or call {instead}"
             )
 
     def _metric(self, metric: Any) -> str:

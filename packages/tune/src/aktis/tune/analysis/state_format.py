@@ -6,8 +6,8 @@
      "runner_data": {...}, "stats": {"start_time": ..., "timestamp": ...},
      "aktis": {"format": 1, "version": "0.1.0"}}          ours: which form it is; Ray does not look at it
 
-A trial has Ray's names for what Ray knows, so that Ray's ExperimentAnalysis and ``tune ls`` read our directories, and under ``"aktis"``
-what only we keep. Nothing needed is pickled. The file is a view for people and tools: a run resumes from its journal.
+A trial has Ray's names for what Ray knows, so that Ray's ExperimentAnalysis and ``tune ls`` read our directories, and under
+``"aktis"`` what only we keep. Nothing needed is pickled. The file is a view for people and tools: a run resumes from its journal.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _error_line(error: BaseException | None) -> str | None:
 def _resources(factory: Any) -> dict[str, Any] | None:
     if factory is None:
         return None
-    head = [{}] if getattr(factory, "head_bundle_is_empty", False) else []
+    head: list[dict[str, float]] = [{}] if getattr(factory, "head_bundle_is_empty", False) else []
     return {"bundles": [*head, *factory.bundles], "strategy": factory.strategy}
 
 
