@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
+
+from aktis.air import session_host
 
 __all__ = ["Place", "here"]
 
 
 class Place(NamedTuple):
-    """Of the session that this process is part of; None outside of one."""
+    """Of the session that this thread is part of; None outside of one."""
 
     trial_id: str | None = None
     trial_name: str | None = None
@@ -18,14 +19,8 @@ class Place(NamedTuple):
 
 
 def here() -> Place:
-    """Where this is called."""
-    from aktis.air import session
-
-    with warnings.catch_warnings():  # outside of a session its functions warn, and say None
-        warnings.simplefilter("ignore")
-        return Place(
-            session.get_trial_id(),
-            session.get_trial_name(),
-            session.get_experiment_name(),
-            session.get_world_rank() or 0,
-        )
+    """Where this is called. Unlike the functions of ``session``, this does not warn outside of one."""
+    host = session_host.current()
+    if host is None:
+        return Place()
+    return Place(host.get_trial_id(), host.get_trial_name(), host.get_experiment_name(), host.get_world_rank())

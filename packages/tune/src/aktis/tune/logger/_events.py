@@ -65,7 +65,7 @@ def scalar(tag: str, value: float) -> bytes:
     """A number, as a ``Summary.Value``."""
     try:
         return _scalar_prefix(tag) + _FLOAT(value)
-    except OverflowError:  # too large for 32 bits
+    except (OverflowError, struct.error):  # too large for 32 bits, or an int for 64
         return _scalar_prefix(tag) + _FLOAT(float("inf") if value > 0 else float("-inf"))
 
 
@@ -95,13 +95,13 @@ def histogram(tag: str, values: Iterable[float], bins: int = 30) -> bytes | None
     numbers = numbers[numpy.isfinite(numbers)]
     if not numbers.size:
         return None
-    with numpy.errstate(over="ignore"):
-        low, high, square = float(numbers.min()), float(numbers.max()), float(numbers @ numbers)
-        total = float(numbers.sum())
-    try:
-        counts, edges = numpy.histogram(numbers, bins=bins if high > low else 1)
-    except ValueError:  # numbers so near to each other, or so large, that no buckets fit between
-        counts, edges = numpy.array([numbers.size]), numpy.array([low, high])
+    low, high = float(numbers.min()), float(numbers.max())
+    with numpy.errstate(all="ignore"):
+        total, square = float(numbers.sum()), float(numbers @ numbers)
+        try:
+            counts, edges = numpy.histogram(numbers, bins=bins if high > low else 1)
+        except (ValueError, IndexError):  # so near to each other, or so large, that no buckets fit between
+            counts, edges = numpy.array([numbers.size]), numpy.array([low, high])
     content = _double(1, low) + _double(2, high) + _double(3, float(numbers.size))
     content += _double(4, total) + _double(5, square)
     content += _field(6, edges[1:].astype("<f8").tobytes()) + _field(7, counts.astype("<f8").tobytes())

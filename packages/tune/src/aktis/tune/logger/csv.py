@@ -9,7 +9,7 @@ from typing import Any
 
 from aktis.air.callbacks import TrialInfo
 from aktis.air.integrations.results import flatten_dict, safe_str
-from aktis.tune.logger._files import AppendFiles, ends_with
+from aktis.tune.logger._files import AppendFiles
 from aktis.tune.logger._views import identity, mend
 from aktis.tune.logger.logger import DUPLICATE, FileLoggerCallback, Logger, TrialLog
 
@@ -34,7 +34,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 def _line(cells: Sequence[Any]) -> bytes:
     plain = [cell if type(cell) in _PLAIN else safe_str(cell) for cell in cells]
-    text: str = _writer.writerow(plain)  # type: ignore[assignment]  # the typeshed does not know that it is what write returned
+    text: str = _writer.writerow(plain)  # what _Echo.write returned
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -50,12 +50,12 @@ class _CsvTable:
         self._path = os.path.join(logdir, PROGRESS_FILE)
         self._files = files
         self._columns: list[str] | None = None
-        if not ends_with(self._path, _END):
+        content = _read(self._path)
+        if content:
             files.close(self._path)
-            _repair(self._path, ())
-        head = _header(self._path)
-        if head:
-            self._columns = _cells(head)
+            _repair(self._path, ())  # ends as they do in cells cannot be told from the ends of rows without reading all
+            records = _records(content)
+            self._columns = _cells(records[0]) if records else None
 
     def write(self, result: dict[str, Any]) -> None:
         flat = _flat(result)
@@ -125,16 +125,6 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except FileNotFoundError:
-        return b""
-
-
-def _header(path: str) -> bytes:
-    """The first row; empty when there is none."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read(1 << 16)
-            return next(iter(_records(content) or _records(content + file.read())), b"")
     except FileNotFoundError:
         return b""
 

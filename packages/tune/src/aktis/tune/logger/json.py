@@ -48,8 +48,14 @@ class JsonLoggerCallback(FileLoggerCallback):
         super().__init__()
         self._files = AppendFiles()
 
+    def log_trial_start(self, trial: TrialInfo) -> None:
+        try:
+            self.update_config(trial, trial.config)
+        except OSError as error:
+            self._warn(trial, error)
+        super().log_trial_start(trial)
+
     def open_log(self, trial: TrialInfo) -> TrialLog:
-        self.update_config(trial, trial.config)
         return _JsonLines(trial.logdir, self._files)
 
     def update_config(self, trial: TrialInfo, config: dict[str, Any]) -> None:

@@ -122,6 +122,8 @@ class FileLoggerCallback(LoggerCallback):
         raise NotImplementedError(f"{type(self).__name__}.close_all")
 
     def log_trial_start(self, trial: TrialInfo) -> None:
+        if trial.trial_id in self._logs:  # it was paused, and goes on
+            return
         try:
             self._logs[trial.trial_id] = self.open_log(trial)
         except OSError as error:
