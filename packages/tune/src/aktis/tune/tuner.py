@@ -144,13 +144,14 @@ class Tuner:
         )
 
     def _experiment(self, target: Target) -> Experiment:
+        from aktis.tune.experiment import can_save
         from aktis.tune.experiment.experiment import Experiment
 
         search, run = self._tune_config, self._run_config
         runs, space, frequency_is_ours = _converted(self._trainable, self._param_space)
         checkpoints = run.checkpoint_config
         if checkpoints.checkpoint_at_end is None and isinstance(runs, type) and not frequency_is_ours:
-            checkpoints = replace(checkpoints, checkpoint_at_end=_can_save(runs))
+            checkpoints = replace(checkpoints, checkpoint_at_end=can_save(runs))
         experiment = Experiment(
             run.name,
             runs,
@@ -272,13 +273,6 @@ def _converted(trainable: Any, param_space: Mapping[str, Any] | None) -> tuple[A
     own = getattr(trainable, "_param_dict", None)
     merged = {**(own if isinstance(own, dict) else {}), **(param_space or {})}
     return as_trainable(), merged, True
-
-
-def _can_save(cls: type) -> bool:
-    """Whether it is a class trainable that makes checkpoints: then it does so at the end, too."""
-    from aktis.tune.trainable import FunctionTrainable, Trainable
-
-    return not issubclass(cls, FunctionTrainable) and cls.save_checkpoint is not Trainable.save_checkpoint  # type: ignore[attr-defined]
 
 
 def _local_copy(path: str) -> str:

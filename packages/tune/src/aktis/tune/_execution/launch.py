@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aktis.tune.experiment.experiment import Experiment
     from aktis.tune.experiment.trial import Trial
     from aktis.tune.schedulers import TrialScheduler
+    from aktis.tune.search import SearchAlgorithm
 
 RANDOM_PENDING = 16  # trials that random and grid search make ahead, at least
 
@@ -148,73 +149,34 @@ def resolve_scheduler(request: Request) -> TrialScheduler:
     return scheduler
 
 
-def resolve_search(request: Request, scheduler: TrialScheduler) -> list[Any]:
+def resolve_search(request: Request, scheduler: TrialScheduler) -> list[SearchAlgorithm]:
     """The search algorithm of each experiment."""
-    from aktis.tune.search import BasicVariantGenerator, SearchAlgorithm, Searcher, SearchGenerator, create_searcher
+    from aktis.tune.search import BasicVariantGenerator, create_searcher
+    from aktis.tune.search.search_generator import wrap_search_alg
 
     given = request.search_alg
     if isinstance(given, str):
-        given = create_searcher(given, **_properties(given, request))
+        given = create_searcher(given)
     if given is not None and len(request.experiments) > 1:
         raise ValueError(
             f"{len(request.experiments)} experiments cannot share one search_alg ({type(given).__name__}): run them one by one"
         )
-    if isinstance(given, Searcher):
-        given = SearchGenerator(_limited(given, request.max_concurrent))
-    if given is not None and not isinstance(given, SearchAlgorithm):
-        raise TypeError(f"search_alg must be a Searcher, a SearchAlgorithm or the name of a searcher, not {given!r}")
     algorithms = []
     for experiment in request.experiments:
-        algorithm = given if given is not None else BasicVariantGenerator(max_concurrent=request.max_concurrent or 0)
-        accepted = algorithm.set_search_properties(
+        algorithm = wrap_search_alg(given, request.max_concurrent)
+        # What the run says is checked by the algorithm: a space or a metric that is given twice, grids for a searcher.
+        algorithm.set_search_properties(
             request.metric, request.mode, experiment.config, num_samples=experiment.num_samples
         )
-        _check_accepted(accepted, algorithm, experiment, request)
         algorithm.add_configurations([experiment])
         algorithms.append(algorithm)
     needs_basic = getattr(scheduler, "requires_basic_search", False)
-    if needs_basic and given is not None and not isinstance(given, BasicVariantGenerator):
+    if needs_basic and not isinstance(algorithms[0], BasicVariantGenerator):
         raise ValueError(
             f"{type(scheduler).__name__} changes configurations itself, and cannot be combined with "
             f"{type(request.search_alg).__name__}: leave search_alg out"
         )
     return algorithms
-
-
-def _properties(name: str, request: Request) -> dict[str, Any]:
-    return {}
-
-
-def _limited(searcher: Any, most: int | None) -> Any:
-    from aktis.tune.search import ConcurrencyLimiter
-
-    if not most:
-        return searcher
-    if isinstance(searcher, ConcurrencyLimiter):
-        if searcher.max_concurrent != most:
-            raise ValueError(
-                f"max_concurrent_trials={most}, but search_alg is limited to {searcher.max_concurrent} by a ConcurrencyLimiter "
-                "already: give one limit"
-            )
-        return searcher
-    return ConcurrencyLimiter(searcher, max_concurrent=most)
-
-
-def _check_accepted(accepted: bool, algorithm: Any, experiment: Experiment, request: Request) -> None:
-    from aktis.tune.search.variant_generator import has_unresolved_values
-
-    if accepted:
-        return
-    if has_unresolved_values(experiment.config):
-        raise ValueError(
-            f"the search space was given twice: {type(algorithm).__name__} has one already, and the run's configuration has "
-            "search domains, too. Leave one out"
-        )
-    if request.metric or request.mode:
-        raise ValueError(
-            f"metric={request.metric!r} and mode={request.mode!r} were given to the run, and the search algorithm has its own: "
-            "give them in one place only"
-        )
 
 
 # -- one run ------------------------------------------------------------------------------------
@@ -223,7 +185,7 @@ def _check_accepted(accepted: bool, algorithm: Any, experiment: Experiment, requ
 class _Run:
     """A run, from its journal to its outcome."""
 
-    def __init__(self, request: Request, scheduler: TrialScheduler, algorithms: list[Any], path: str) -> None:
+    def __init__(self, request: Request, scheduler: TrialScheduler, algorithms: list[SearchAlgorithm], path: str) -> None:
         from aktis.air.callbacks import CallbackList
         from aktis.tune._execution.brain import Brain
         from aktis.tune._execution.suggestions import Suggestions
@@ -235,7 +197,7 @@ class _Run:
         self.callbacks = CallbackList(request.callbacks)
         self.brain = Brain(scheduler, self._settings(scheduler, algorithms))
 
-    def _settings(self, scheduler: TrialScheduler, algorithms: list[Any]) -> BrainSettings:
+    def _settings(self, scheduler: TrialScheduler, algorithms: list[SearchAlgorithm]) -> BrainSettings:
         from aktis.tune._execution.settings import BrainSettings, required_metrics
         from aktis.tune.search import BasicVariantGenerator
         from aktis.tune.stopper import CombinedStopper

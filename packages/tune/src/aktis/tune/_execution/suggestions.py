@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aktis.tune.search.basic_variant import BasicVariantGenerator
 from aktis.tune.search.search_algorithm import FINISHED, Suggestion
 
 if TYPE_CHECKING:
     from aktis.tune._execution import events as ev
     from aktis.tune.experiment.experiment import Experiment
     from aktis.tune.experiment.trial import Trial
-    from aktis.tune.search.search_algorithm import SearchAlgorithm
+    from aktis.tune.search.basic_variant import BasicVariantGenerator
+from aktis.tune.search.search_algorithm import SearchAlgorithm
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ class Suggestions:
     def total_samples(self) -> int | None:
         """How many trials there will be, if that is known."""
         totals = [algorithm.total_samples for _, algorithm in self._sources]
-        return None if any(total is None for total in totals) else sum(total or 0 for total in totals)
+        known = [total for total in totals if total is not None]
+        return sum(known) if len(known) == len(totals) else None
 
     def take(self, count: int) -> Iterator[Trial]:
         """Up to ``count`` new trials, placed and named."""
@@ -86,7 +89,8 @@ class Suggestions:
         algorithm.make_trial_id()
         found = algorithm.suggest(trial.trial_id)
         same = isinstance(found, Suggestion) and found.evaluated_params == trial.evaluated_params
-        if not same and not self._diverged:
+        learns = not isinstance(algorithm, BasicVariantGenerator)
+        if learns and not same and not self._diverged:
             self._diverged = True
             logger.warning(
                 "%s did not repeat what it had suggested before the interruption: it is not deterministic, and knows a few "

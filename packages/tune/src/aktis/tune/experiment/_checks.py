@@ -39,6 +39,13 @@ def is_function(cls: type[Trainable]) -> bool:
     return issubclass(cls, FunctionTrainable)
 
 
+def can_save(cls: type[Trainable]) -> bool:
+    """Whether it makes a checkpoint when it is asked to: not functions, nor classes that define no save_checkpoint."""
+    from aktis.tune.trainable import Trainable
+
+    return not is_function(cls) and cls.save_checkpoint is not Trainable.save_checkpoint
+
+
 def name(value: str | None) -> str | None:
     if value is None:
         return None

@@ -69,6 +69,7 @@ class Experiment:
         self.trainable = check.trainable(run)
         self.trainable_name = check.trainable_name(run, self.trainable)
         self.is_function = check.is_function(self.trainable)
+        self.can_save = check.can_save(self.trainable)
         self.config = check.config(config)
         self.num_samples = check.num_samples(num_samples)
         self.stopping_criterion, self.stopper = check.stopping(stop, time_budget_s)
@@ -104,9 +105,10 @@ class Experiment:
     checkpoint_dir = property(lambda self: self.path)
     run_identifier = property(lambda self: self.trainable_name)
 
-    def stoppers(self) -> Stopper | None:
-        """The rule that is not a plain criterion, if there is one."""
-        return self.stopper
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What a search algorithm needs to know."""
+        return {"run": self.trainable_name, "config": self.config, "num_samples": self.num_samples}
 
     def resources_for(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What a trial with this configuration needs."""
@@ -131,7 +133,7 @@ class Experiment:
             max_failures=self.max_failures,
             restore_path=self.restore,
             export_formats=self.export_formats,
-            can_save=not self.is_function,
+            can_save=self.can_save,
         )
 
     def place(self, trial: Trial, now: float) -> None:
