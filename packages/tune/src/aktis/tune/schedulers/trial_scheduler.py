@@ -137,6 +137,17 @@ class TrialScheduler:
         """One or two lines for the progress display."""
         return type(self).__name__
 
+    def pop_log_records(self) -> list[tuple[str, str]]:
+        """What is to be written to log files since the last call: (path relative to the experiment's directory, text), in order.
+
+        Schedulers do no I/O, so whoever runs them writes: each text goes to the end of its file, and an empty text begins the
+        file anew. The files are for people and for later runs; no decision depends on them.
+        """
+        return []
+
+    def validate(self) -> None:
+        """Raise AssertionError if the state contradicts itself. For tests; may look at everything."""
+
     def save(self, checkpoint_path: str) -> None:
         """Write the state to a file."""
         import pickle
