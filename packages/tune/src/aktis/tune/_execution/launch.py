@@ -151,11 +151,13 @@ def resolve_scheduler(request: Request) -> TrialScheduler:
 
 def resolve_search(request: Request, scheduler: TrialScheduler) -> list[SearchAlgorithm]:
     """The search algorithm of each experiment."""
-    from aktis.tune.search import BasicVariantGenerator, create_searcher
+    from aktis.tune.search import BasicVariantGenerator
     from aktis.tune.search.search_generator import wrap_search_alg
 
     given = request.search_alg
     if isinstance(given, str):
+        from aktis.tune.search import create_searcher
+
         given = create_searcher(given)
     if given is not None and len(request.experiments) > 1:
         raise ValueError(
