@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from aktis.tune.tune_config import TuneConfig
     from aktis.tune.tuner import Tuner
 
+__worker_modules__ = ("aktis.tune._execution.preload",)
+"""What aktis.init() has workers import before they are forked, if this package is imported by then."""
+
 # Where each name is defined: imported when it is first used, so that `import aktis.tune` costs next to nothing.
 _NAMES = {
     "CLIReporter": "aktis.tune.progress_reporter",

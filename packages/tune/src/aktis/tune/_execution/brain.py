@@ -133,6 +133,7 @@ class Brain:
         if run is None:
             return
         if event.needs_new_actor:
+            run.phase = Phase.STARTING
             self._commands.append(ev.ReleaseActor(run.slot))
             run.slot = self._new_slot()
             self._commands.append(ev.StartTrial(run.trial, run.slot, True, run.checkpoint))
@@ -181,9 +182,12 @@ class Brain:
         self._end_all(Then.SUSPEND)
 
     def _run_in(self, trial_id: str, phase: Phase) -> Run | None:
-        """The trial's run, if it is in that phase: what comes late, for a run that is over, is nothing."""
+        """The trial's run, if it is in that phase, which is now over. What comes late, for a run that has ended, is nothing."""
         run = self._runs.get(trial_id)
-        return run if run is not None and run.phase is phase else None
+        if run is None or run.phase is not phase:
+            return None
+        run.phase = Phase.DECIDING
+        return run
 
     # -- results ----------------------------------------------------------------------------------
 
@@ -224,7 +228,7 @@ class Brain:
         elif trial.can_save and not run.saved and self.verdict.wants_checkpoint(trial, metrics):
             run.save_asked = True
         metrics["config"] = trial.config
-        self._commands.append(ev.TellCallbacks("on_trial_result", trial, {"result": metrics}))
+        self._commands.append(ev.TellCallbacks("on_trial_result", trial, metrics))
 
     def _ask_scheduler(self, run: Run, flat: dict[str, Any]) -> None:
         self._deciding = run
@@ -260,7 +264,7 @@ class Brain:
             self._abort(error)
             return
         self._tell("on_trial_save", trial)
-        self._commands.append(ev.TellCallbacks("on_checkpoint", trial, {"checkpoint": trial.checkpoint}))
+        self._tell("on_checkpoint", trial)
 
     def _delete(self, checkpoints: list[StartPoint]) -> None:
         self._commands += [ev.DeleteCheckpoint(checkpoint) for checkpoint in checkpoints]

@@ -5,7 +5,7 @@ Events carry the time at which they happened. Those marked *journaled* are in th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class TellCallbacks:
 
     hook: str
     trial: Trial
-    info: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -273,9 +273,14 @@ class TrialRunner:
         shutil.rmtree(self._directory(command.checkpoint), ignore_errors=True)
 
     def _tell_callbacks(self, command: ev.TellCallbacks) -> None:
-        self.callbacks.call(
-            command.hook, iteration=self.iteration, trials=self._trials, trial=command.trial, **command.info
-        )
+        if not self.callbacks.listens(command.hook):
+            return
+        info: dict[str, Any] = {"trial": command.trial}
+        if command.result is not None:
+            info["result"] = command.result
+        elif command.hook == "on_checkpoint":
+            info["checkpoint"] = command.trial.checkpoint
+        self.callbacks.call(command.hook, iteration=self.iteration, trials=self._trials, **info)
 
     def _note_end(self, command: ev.TrialEnded) -> None:
         self.snapshots.changed(command.trial)

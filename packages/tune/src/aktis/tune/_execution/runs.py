@@ -18,6 +18,7 @@ class Phase(Enum):
     STARTING = "starting"  # to set itself up
     STEPPING = "stepping"  # to make the next result
     SAVING = "saving"  # to make a checkpoint
+    DECIDING = "deciding"  # nothing: it has answered, and what comes next is being decided
     WAITING = "waiting"  # nothing: it goes on when another trial has made its checkpoint
 
 
