@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
+from aktis.tune._lookup import MISSING, lookup
 from aktis.tune.search._files import write_whole
 
 if TYPE_CHECKING:
@@ -227,17 +228,7 @@ def _listed_trials(source: Any) -> Iterable[Trial]:
 def _objective(result: Mapping[str, Any], metric: Names) -> Any:
     """The value of the metric in a result, a list for several; None when it is missing or not a number."""
     if isinstance(metric, str):
-        value = _at_path(result, metric)
-        return None if value is None or (isinstance(value, float) and math.isnan(value)) else value
+        value = lookup(result, metric)
+        return None if value is MISSING or (isinstance(value, float) and math.isnan(value)) else value
     values = [_objective(result, name) for name in _as_list(metric)]
     return None if any(value is None for value in values) else values
-
-
-def _at_path(result: Any, path: str) -> Any:
-    if isinstance(result, Mapping) and path in result:
-        return result[path]
-    for key in path.split("/"):
-        if not isinstance(result, Mapping) or key not in result:
-            return None
-        result = result[key]
-    return result
