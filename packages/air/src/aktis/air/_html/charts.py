@@ -74,6 +74,11 @@ def _attributes(key: str | None, shade: float | None = None, top: bool = False, 
     return text
 
 
+def _crowd(lines: int) -> str:
+    """The class that makes lines paler, so that many of them can still be told apart."""
+    return " most" if lines > 300 else " many" if lines > 30 else ""
+
+
 def shade_styles() -> str:
     """The style sheet of shades: mixed by the browser, so that they fit light and dark."""
     rules = []
@@ -181,8 +186,7 @@ def line_chart(
     y = number_scale(_without_outliers([value for one in series for value in one.ys]), bottom, top, y_log)
     most = min(400, max(24, _POINTS_OF_ALL // max(1, len(series))))
     body = _frame(x, y, x_label, y_label, left, bottom, right, top)
-    many = " many" if len(series) > 30 else ""
-    body.append(f'<g class="d{many}" transform="scale(.5)">')
+    body.append(f'<g class="d{_crowd(len(series))}" transform="scale(.5)">')
     for one in sorted(series, key=lambda item: (item.top, item.shade or 0.0)):
         points: list[tuple[float, float] | None] = []
         for px, py in thin_out(one.xs, one.ys, most):
@@ -196,6 +200,8 @@ def line_chart(
             body.append(f'<path d="{path}"{_attributes(one.key, one.shade, one.top, one.name)}/>')
     body.append("</g>")
     data = {"x": x.description, "y": y.description, "xl": x_label, "yl": y_label}
+    if all(value == int(value) for one in series for value in one.xs if math.isfinite(value)):
+        data["xi"] = "1"  # a place between two epochs is no place
     return _svg("line", width, height, body, f"{y_label} over {x_label}: {len(series)} lines", **data)
 
 
@@ -310,9 +316,9 @@ def parallel_coordinates(
             keys[index] if keys else None, shades[index] if shades else None, index in tops, names[index] if names else None
         )
         lines.append(f'<path d="{_path_of_all(points)}"{attributes}/>')
-    body = [f'<g class="d{" many" if count > 30 else ""}" transform="scale(.5)">{"".join(lines)}</g>']
+    body = [f'<g class="d{_crowd(count)}" transform="scale(.5)">{"".join(lines)}</g>']
     for number, (axis, (scale, _)) in enumerate(zip(axes, scaled, strict=True)):
-        body.append(_vertical_axis(axis.label, scale, left + number * step, top, bottom, step, number % 2 == 1))
+        body.append(_vertical_axis(axis.label, scale, left + number * step, top, bottom, step))
     return _svg("parallel", width, height, body, "parallel coordinates of " + ", ".join(a.label for a in axes), x="[0,1,0,1,0]")
 
 
@@ -323,7 +329,7 @@ def _path_of_all(points: Sequence[tuple[float, float] | None]) -> str:
     return f"M{known[0][0]} {known[0][1]}" + (f"l{' '.join(steps)}" if steps else "") if known else ""
 
 
-def _vertical_axis(label: str, scale: Scale, x: float, top: float, bottom: float, step: float, _odd: bool) -> str:
+def _vertical_axis(label: str, scale: Scale, x: float, top: float, bottom: float, step: float) -> str:
     room = max(6, int(step / 7.4))
     parts = [f'<g class="axis"><line class="a" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke-width="1.5"/>']
     parts.append(f'<text class="m t" x="{x:.1f}" y="{top - 14}">{escape(format_value(label, room))}</text>')

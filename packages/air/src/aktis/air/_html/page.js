@@ -91,7 +91,7 @@
         light(found.dataset.k ?? null);
         let text = names[found.dataset.k] || found.dataset.n || "";
         if (axes.y) {
-          text += (text ? "\n" : "") + `${svg.dataset.xl}: ${short(unscale(at[0], axes.x))}, ${svg.dataset.yl}: ${short(unscale(at[1], axes.y))}`;
+          text += (text ? "\n" : "") + `${svg.dataset.xl}: ${short(svg.dataset.xi ? Math.round(unscale(at[0], axes.x)) : unscale(at[0], axes.x))}, ${svg.dataset.yl}: ${short(unscale(at[1], axes.y))}`;
         }
         say(event, text);
       });
