@@ -216,7 +216,10 @@ def _short_number(number: float) -> str:
     size = abs(number)
     if 1e-4 <= size < 1e7:
         digits = max(0, 4 - max(0, int(math.floor(math.log10(size)))))
-        return f"{number:.{digits}f}" if size >= 1 else f"{number:.4g}"
+        if size < 1:
+            return f"{number:.4g}"
+        text = f"{number:.{digits}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     mantissa, exponent = f"{number:.3e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     return f"{mantissa}e{int(exponent)}"

@@ -2,92 +2,96 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.analysis._results import read_results
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
+    from aktis.air.retention import TrackedCheckpoint
     from aktis.tune.experiment.trial import Trial
 
-__all__ = ["StoredCheckpoint", "StoredCheckpoints", "checkpoints_in", "checkpoints_of", "tracked"]
+__all__ = ["StoredCheckpoints", "checkpoint_records", "checkpoints_in", "checkpoints_of"]
 
 _NAME = re.compile(r"checkpoint_(\d+)\Z")
 
 
-@dataclass(frozen=True)
-class StoredCheckpoint:
-    """A checkpoint in a directory, and the result that it belongs to."""
-
-    path: str
-    metrics: dict[str, Any]
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        from aktis.air.checkpoint import Checkpoint
-
-        return Checkpoint.from_directory(self.path)
-
-
 class StoredCheckpoints:
-    """Stands where a running trial has what keeps track of its checkpoints; looks at the directory when it is asked.
+    """Stands where a running trial has a ``CheckpointManager``; looks at the trial's directory when it is asked.
 
-    ``recorded`` is what the state says: checkpoints of which it knows are taken with their metrics, others are found by their name.
+    Args:
+        logdir: The trial's directory.
+        records: What the state says (see :func:`checkpoint_records`): these have their metrics and scores. Others are found by name.
     """
 
-    def __init__(self, trial: Trial, recorded: Any = None) -> None:
-        self._logdir = trial.logdir
-        self._recorded = recorded if isinstance(recorded, list) else None
-        self._found: list[StoredCheckpoint] | None = None
+    def __init__(self, logdir: str, records: Any = None) -> None:
+        self._logdir = logdir
+        self._records = records if isinstance(records, list) else []
+        self._found: list[TrackedCheckpoint] | None = None
 
     @property
-    def all(self) -> list[StoredCheckpoint]:
+    def kept(self) -> list[TrackedCheckpoint]:
         """All that exist, oldest first."""
         if self._found is None:
-            self._found = checkpoints_in(self._logdir, self._recorded)
-        return self._found
+            self._found = checkpoints_in(self._logdir, self._records)
+        return list(self._found)
 
     @property
-    def latest(self) -> StoredCheckpoint | None:
-        return self.all[-1] if self.all else None
+    def latest(self) -> TrackedCheckpoint | None:
+        """The newest one; None when there is none."""
+        return self.kept[-1] if self.kept else None
 
-    def best_checkpoints(self) -> list[StoredCheckpoint]:
-        return list(self.all)
+    @property
+    def best_tracked(self) -> list[TrackedCheckpoint]:
+        """All by score, the best last; in their order where the state does not say a score."""
+        return sorted(self.kept, key=lambda one: (not math.isnan(one.score), 0.0 if math.isnan(one.score) else one.score))
+
+    @property
+    def best(self) -> TrackedCheckpoint | None:
+        """The best one; None when there is none."""
+        return self.best_tracked[-1] if self.kept else None
+
+    @property
+    def best_checkpoints(self) -> list[tuple[Checkpoint, dict[str, Any]]]:
+        """All with their metrics, the best last."""
+        return [(one.checkpoint, one.metrics) for one in self.best_tracked]
+
+    def __len__(self) -> int:
+        return len(self.kept)
 
 
-def checkpoints_in(logdir: str, recorded: list[Any] | None = None) -> list[StoredCheckpoint]:
+def checkpoints_in(logdir: str, records: list[Any] | None = None) -> list[TrackedCheckpoint]:
     """Checkpoints that lie in a trial's directory, oldest first, with the results that they belong to.
 
     Nothing is unpickled: the result is the recorded one, or the one that the number in the name tells. A class trainable counts
     iterations from 1; a function's first checkpoint belongs to its first result and may be called 0.
     """
+    from aktis.air.retention import TrackedCheckpoint
+
     if not logdir or not os.path.isdir(logdir):
         return []
-    by_path = {
-        os.path.normpath(str(entry.get("path"))): dict(entry.get("metrics") or {})
-        for entry in recorded or ()
-        if isinstance(entry, Mapping)
-    }
+    known = {os.path.normpath(str(record["path"])): record for record in records or () if isinstance(record, Mapping)}
     numbered: list[tuple[int, str]] = []
     with os.scandir(logdir) as entries:
         for entry in entries:
             match = _NAME.match(entry.name)
-            if match and entry.is_dir():
-                numbered.append((int(match.group(1)), entry.name))
+            if (match or entry.name in known) and entry.is_dir():
+                number = int(match.group(1)) if match else int(known[entry.name].get("id") or 0)
+                numbered.append((number, entry.name))
     rows: dict[int, dict[str, Any]] | None = None
     found = []
     for number, name in sorted(numbered):
-        metrics = by_path.get(name)
-        if metrics is None:
-            if rows is None:
-                rows = {int(row.get("training_iteration") or 0): row for row in read_results(logdir)}
-            metrics = _result_of(number, rows)
-        found.append(StoredCheckpoint(str(Path(logdir, name)), metrics))
+        record = known.get(name)
+        if record is None and rows is None:
+            rows = {int(row.get("training_iteration") or 0): row for row in read_results(logdir)}
+        metrics = dict(record.get("metrics") or {}) if record is not None else _result_of(number, rows or {})
+        one = TrackedCheckpoint(os.path.join(logdir, name), metrics, number)
+        one.score = float(record.get("score", math.nan)) if record is not None else math.nan
+        found.append(one)
     return found
 
 
@@ -103,27 +107,21 @@ def _result_of(number: int, rows: Mapping[int, dict[str, Any]]) -> dict[str, Any
     return rows.get(number) or following or {}
 
 
-def tracked(trial: Trial) -> list[StoredCheckpoint] | None:
-    """Checkpoints that a trial knows to have, oldest first; None when nothing keeps track of them."""
-    manager: Any = trial.checkpoints
-    if manager is None:
-        return None
-    if isinstance(manager, StoredCheckpoints):
-        return manager.all
-    found = []
-    for kept in manager.best_checkpoints():
-        path = getattr(kept, "path", None) or getattr(kept.checkpoint, "path", None)
-        found.append(StoredCheckpoint(str(path), dict(kept.metrics)))
-    return found
+def checkpoints_of(trial: Trial) -> list[TrackedCheckpoint]:
+    """The checkpoints of a trial that lie in files, oldest first."""
+    if trial.checkpoints is None:
+        return checkpoints_in(trial.logdir)
+    return [one for one in trial.checkpoints.kept if one.path is not None]
 
 
-def checkpoints_of(trial: Trial) -> list[dict[str, Any]] | None:
-    """The same for a file: paths relative to the trial's directory."""
-    kept = tracked(trial)
-    if kept is None:
+def checkpoint_records(trial: Trial) -> list[dict[str, Any]] | None:
+    """The same for a file: paths relative to the trial's directory. None when nothing keeps track of them."""
+    if trial.checkpoints is None:
         return None
     records = []
-    for one in kept:
-        path = os.path.relpath(one.path, trial.logdir) if trial.logdir and os.path.isabs(one.path) else one.path
-        records.append({"path": path, "metrics": {key: value for key, value in one.metrics.items() if key != "config"}})
+    for one in checkpoints_of(trial):
+        path = str(one.path)
+        path = os.path.relpath(path, trial.logdir) if trial.logdir and os.path.isabs(path) else path
+        metrics = {key: value for key, value in one.metrics.items() if key != "config"}
+        records.append({"id": one.id, "path": path, "score": one.score, "metrics": metrics})
     return records

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from aktis.tune.analysis._checkpoints import StoredCheckpoints
 from aktis.tune.analysis._results import read_config, read_results, results_file
 from aktis.tune.analysis.state_format import ExperimentState, StoredTrialError, read_experiment_state
 from aktis.tune.error import ExperimentDirectoryError
@@ -149,9 +150,7 @@ def _trial_from_directory(experiment_dir: Path, path: Path) -> Trial:
         trial.error = StoredTrialError(trial_id, str(path / "error.txt"))
     else:
         trial.status = Trial.TERMINATED if last.get("done") else Trial.PENDING
-    from aktis.tune.analysis._checkpoints import StoredCheckpoints
-
-    trial.checkpoints = StoredCheckpoints(trial)  # type: ignore[assignment]
+    trial.checkpoints = StoredCheckpoints(trial.logdir)  # type: ignore[assignment]
     trial.pid, trial.node_ip = last.get("pid"), last.get("node_ip")
     return trial
 

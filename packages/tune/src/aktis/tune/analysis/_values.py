@@ -8,7 +8,6 @@ may come from anywhere.
 from __future__ import annotations
 
 import json
-import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,6 +53,8 @@ class PickledValue:
 
 def _first_global(hex_text: str) -> str:
     """The first class or function that a pickle names, read without running it."""
+    import pickletools
+
     strings: list[str] = []
     try:
         for opcode, argument, _ in pickletools.genops(bytes.fromhex(hex_text)):

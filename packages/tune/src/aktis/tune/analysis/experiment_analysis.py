@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.analysis._best import best_of, check_mode, check_scope, is_usable
-from aktis.tune.analysis._checkpoints import StoredCheckpoint, checkpoints_in, tracked
+from aktis.tune.analysis._checkpoints import checkpoints_in, checkpoints_of
 from aktis.tune.analysis._directory import list_some, load_states, local_path
 from aktis.tune.analysis._results import last_result, read_config, read_frame, read_results
 from aktis.tune.analysis._values import flatten, nested_get
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
     from aktis.air.checkpoint import Checkpoint
+    from aktis.air.retention import TrackedCheckpoint
     from aktis.tune.analysis.state_format import ExperimentState
     from aktis.tune.experiment.trial import Trial
 
@@ -360,12 +361,11 @@ class ExperimentAnalysis:
         if metric is None:
             default = self.default_metric
             metric = default if isinstance(default, str) else "training_iteration"
-        return [(kept.path, nested_get(kept.metrics, metric)) for kept in self._checkpoints(trial)]
+        return [(str(kept.path), nested_get(kept.metrics, metric)) for kept in self._checkpoints(trial)]
 
-    def _checkpoints(self, trial: Trial | str) -> list[StoredCheckpoint]:
+    def _checkpoints(self, trial: Trial | str) -> list[TrackedCheckpoint]:
         if not isinstance(trial, str):
-            known = tracked(trial)
-            return known if known is not None else checkpoints_in(trial.logdir)
+            return checkpoints_of(trial)
         logdir = os.path.normpath(os.path.expanduser(trial))
         for known_trial in self.trials:
             if known_trial.logdir and os.path.normpath(known_trial.logdir) == logdir:
@@ -392,7 +392,7 @@ class ExperimentAnalysis:
             warnings.warn(f"trial {trial} has no best checkpoint: {reason}", UserWarning, stacklevel=2)
             return None
         best = max(usable, key=lambda pair: pair[0])[1]
-        return best.path if return_path else best.checkpoint
+        return str(best.path) if return_path else best.checkpoint
 
     def get_last_checkpoint(
         self, trial: Trial | str | None = None, metric: str = "training_iteration", mode: str = "max"

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aktis.tune.analysis._checkpoints import StoredCheckpoints, checkpoints_of
+from aktis.tune.analysis._checkpoints import StoredCheckpoints, checkpoint_records
 from aktis.tune.analysis._values import decoder_hook, dump_json
 from aktis.tune.error import ExperimentDirectoryError, TrialError
 from aktis.tune.experiment.trial import Trial
@@ -100,7 +99,7 @@ def trial_to_json(trial: Trial) -> str:
             "resources": _resources(trial.placement_group_factory),
             "error": _error_line(trial.error),
             "num_restores": trial.num_restores,
-            "checkpoints": checkpoints_of(trial),
+            "checkpoints": checkpoint_records(trial),
         },
     }
     return dump_json(state)
@@ -173,7 +172,7 @@ def trial_from_json(text: str, experiment_dir: str | os.PathLike[str], load_pick
         path = os.path.join(trial.logdir or trial.experiment_dir, "error.txt")
         trial.error = StoredTrialError(trial_id, path, str(ours.get("error") or ""))
     _restore_resources(trial, ours.get("resources"))
-    trial.checkpoints = StoredCheckpoints(trial, ours.get("checkpoints"))  # type: ignore[assignment]
+    trial.checkpoints = StoredCheckpoints(trial.logdir, ours.get("checkpoints"))  # type: ignore[assignment]
     return trial
 
 
@@ -230,6 +229,8 @@ def write_experiment_state(
         stats: ``start_time`` and ``timestamp``, seconds since 1970.
     """
     from aktis.tune.__about__ import __version__
+
+    import tempfile
 
     path = Path(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
