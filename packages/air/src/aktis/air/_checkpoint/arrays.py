@@ -143,7 +143,7 @@ def restore_tensor(tag: Mapping[str, Any], stored: Any) -> Any:
 def _has_device(torch: Any, device: str) -> bool:
     kind, _, index = device.partition(":")
     if kind == "cuda":
-        return torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count()
+        return bool(torch.cuda.is_available()) and int(index or 0) < torch.cuda.device_count()
     return bool(kind == "mps" and torch.backends.mps.is_available())
 
 
@@ -194,7 +194,7 @@ def reader(path: str) -> Callable[[str, str], Any]:
         if framework == "pt":
             _need_torch(path)
         if framework not in handles:
-            handles[framework] = safe_open(path, framework=framework).__enter__()
+            handles[framework] = safe_open(path, framework=framework)
         return handles[framework].get_tensor(name)
 
     return load
