@@ -30,7 +30,8 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     for name, value in {
         "WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_CONSOLE": "off",
-        "WANDB_API_KEY": "", "WANDB_DIR": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path / "config"), "NETRC": str(tmp_path / "netrc"),
+        "WANDB_API_KEY": "", "WANDB_DIR": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path / "config"),
+        "NETRC": str(tmp_path / "netrc"),
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     CALLS.clear()
@@ -87,6 +88,7 @@ class Logged:
 
 
 def runs(folder: str | Path) -> list[Logged]:
+    wandb.teardown()  # files are complete when the service has ended
     return [Logged(path) for path in sorted(Path(folder).glob("wandb/offline-run-*/*.wandb"))]
 
 
