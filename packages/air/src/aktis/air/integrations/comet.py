@@ -82,8 +82,7 @@ class CometLoggerCallback(LoggerCallback):
         self._background.submit(self._end, trial.trial_id, failed)
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
-        for trial_id in list(self._experiments):
-            self._background.submit(self._end, trial_id, False)
+        self._background.submit(self._end_all)
         self._background.finish()
         enders, self._enders = self._enders, None
         if enders is not None:
@@ -104,7 +103,8 @@ class CometLoggerCallback(LoggerCallback):
         if experiment is None:
             experiment = self._experiments[trial_id] = self._new(trial_id)
             experiment.set_name(name)
-            experiment.add_tags(self.tags)
+            if self.tags:
+                experiment.add_tags(self.tags)
         experiment.log_parameters(config)
 
     def _new(self, trial_id: str) -> Any:
@@ -154,13 +154,20 @@ class CometLoggerCallback(LoggerCallback):
                     artifact.add(path, logical_path=os.path.relpath(path, folder))
             experiment.log_artifact(artifact)
 
+    def _end_all(self) -> None:
+        """The run is over, or interrupted: trials that have not ended keep their keys, so that they can go on."""
+        for trial_id in list(self._experiments):
+            self._finish(self._experiments.pop(trial_id))
+
     def _end(self, trial_id: str, failed: bool) -> None:
         experiment = self._experiments.pop(trial_id, None)
         with self._lock:
             self._keys.pop(trial_id, None)
-        if experiment is None:
-            return
-        experiment.log_other("status", "failed" if failed else "completed")
+        if experiment is not None:
+            experiment.log_other("status", "failed" if failed else "completed")
+            self._finish(experiment)
+
+    def _finish(self, experiment: Any) -> None:
         if self._enders is None:
             self._enders = ThreadPoolExecutor(8, thread_name_prefix="aktis-Comet-end")
         self._enders.submit(experiment.end)

@@ -74,9 +74,9 @@ class MLflowLoggerCallback(LoggerCallback):
         if self.tracking_token:
             os.environ["MLFLOW_TRACKING_TOKEN"] = self.tracking_token
         self._client = mlflow.tracking.MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.registry_uri)
-        self.experiment_id = _find_experiment(
-            self._client, None, self.experiment_name or _environment_name() or "Default", True
-        )
+        name = self.experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+        experiment_id = None if name else os.environ.get("MLFLOW_EXPERIMENT_ID")
+        self.experiment_id = _find_experiment(self._client, experiment_id, name or "Default", True)
 
     def log_trial_start(self, trial: TrialInfo) -> None:
         if self._client is None:
@@ -108,6 +108,7 @@ class MLflowLoggerCallback(LoggerCallback):
         self._background.submit(self._end_run, trial.trial_id, folder, "FAILED" if failed else "FINISHED")
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
+        self._background.submit(self._interrupt)
         self._background.finish()
 
     def get_state(self) -> dict[str, Any] | None:
@@ -145,6 +146,11 @@ class MLflowLoggerCallback(LoggerCallback):
             return
         for begin in range(0, len(metrics), _METRICS_AT_ONCE):
             self._client.log_batch(run_id, metrics=metrics[begin : begin + _METRICS_AT_ONCE])
+
+    def _interrupt(self) -> None:
+        """Trials that have not ended by now were interrupted. Their runs are kept, so that they can go on."""
+        for run_id in list(self._runs.values()):
+            self._client.update_run(run_id, status="KILLED")
 
     def _end_run(self, trial_id: str, folder: str | None, status: str) -> None:
         run_id = self._runs.get(trial_id)
@@ -246,11 +252,6 @@ def _import_mlflow() -> Any:
         return importlib.import_module("mlflow")
     except ImportError as error:
         raise ImportError('Logging to MLflow needs mlflow: pip install "aktis-air[mlflow]"') from error
-
-
-def _environment_name() -> str | None:
-    """The experiment that the environment names; that of the id when only that is given."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or None
 
 
 def _find_experiment(client: Any, experiment_id: str | None, name: str | None, create: bool) -> str:

@@ -109,7 +109,7 @@ class WandbLoggerCallback(LoggerCallback):
             "reinit": "create_new",
             "allow_val_change": True,
             **self.kwargs,
-            "config": {**_without(to_plain(config), self.excludes), **(self.kwargs.get("config") or {})},
+            "config": {**_without_nested(to_plain(config), self.excludes), **(self.kwargs.get("config") or {})},
         }
         self._background.submit(self._start, trial.trial_id, arguments)
 
@@ -133,8 +133,7 @@ class WandbLoggerCallback(LoggerCallback):
         self._background.submit(self._end, trial.trial_id, 1 if failed else 0)
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
-        for trial_id in list(self._runs):
-            self._background.submit(self._end, trial_id, 0)
+        self._background.submit(self._end_all)
         self._background.finish()
         if self._owns_service and getattr(self._wandb, "run", None) is None:
             self._wandb.teardown()  # the service process, unless the user has a run of their own
@@ -169,6 +168,11 @@ class WandbLoggerCallback(LoggerCallback):
         with checkpoint.as_directory() as folder:
             artifact.add_dir(folder)
         run.log_artifact(artifact)
+
+    def _end_all(self) -> None:
+        """The run is over, or interrupted: trials that have not ended may go on in another process."""
+        for trial_id in list(self._runs):
+            self._end(trial_id, 0)
 
     def _end(self, trial_id: str, exit_code: int) -> None:
         run = self._runs.pop(trial_id, None)
@@ -287,6 +291,16 @@ def _without(values: Mapping[str, Any], excludes: Iterable[str]) -> dict[str, An
         key: value
         for key, value in values.items()
         if not any(key == name or key.startswith(f"{name}/") for name in excluded)
+    }
+
+
+def _without_nested(values: Mapping[str, Any], excludes: Iterable[str], prefix: str = "") -> dict[str, Any]:
+    """The same for dictionaries in dictionaries."""
+    excluded = tuple(excludes)
+    return {
+        key: _without_nested(value, excluded, f"{prefix}{key}/") if isinstance(value, dict) else value
+        for key, value in values.items()
+        if f"{prefix}{key}" not in excluded
     }
 
 
