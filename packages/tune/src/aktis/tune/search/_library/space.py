@@ -108,7 +108,7 @@ class TuneSpace:
 
     def encode(self, config: Mapping[str, Any], strict: bool = True) -> Point:
         point: Point = {}
-        self._read(self.template, _nested(config, self.template), "", point, strict)
+        self.read(config, point, strict)
         for name, axis in self.axes.items():
             if name not in point:
                 if self.is_active(axis, point):
@@ -118,6 +118,10 @@ class TuneSpace:
                 else:
                     point[name] = axis.middle
         return point
+
+    def read(self, config: Mapping[str, Any], point: Point, strict: bool = True) -> None:
+        """Put the variables that a configuration holds into ``point``; there may be others."""
+        self._read(self.template, _nested(config, self.template), "", point, strict)
 
     def _read(self, part: Any, given: Any, name: str, point: Point, strict: bool) -> None:
         if isinstance(part, Domain):
