@@ -64,6 +64,7 @@ class Brain:
         self._commands: list[ev.Command] = []
         self._next_slot = 0
         self._search_waits = False  # it had nothing when it was asked last
+        self._expected = 0  # suggestions that were asked for and have not come
         self._stuck = False  # nothing could start, and nothing has changed since
         self._refused = self._granted = False
         self._deciding: Run | None = None  # whose result the scheduler is looking at
@@ -105,6 +106,7 @@ class Brain:
 
     def _on_added(self, event: ev.TrialAdded) -> None:
         self._search_waits = False
+        self._expected = max(0, self._expected - 1)
         self.add(event.trial)
 
     def add(self, trial: Trial) -> None:
@@ -119,6 +121,7 @@ class Brain:
 
     def _on_no_suggestion(self, event: ev.NoSuggestion) -> None:
         self._search_waits = True
+        self._expected = 0
         self.search_finished = self.search_finished or event.finished
 
     def _on_resources(self, event: ev.ResourcesKnown) -> None:
@@ -315,7 +318,8 @@ class Brain:
         donor = restart.donor and self._runs.get(restart.donor.trial_id)
         if donor is not None and donor is not run and self._save_is_coming(donor):
             run.phase = Phase.WAITING
-            self._waiting.setdefault(donor.trial.trial_id, []).append(trial.trial_id)
+            run.waits_for = donor.trial.trial_id
+            self._waiting.setdefault(run.waits_for, []).append(trial.trial_id)
             return
         run.restart = None
         self._leave(run)
@@ -334,9 +338,9 @@ class Brain:
     def _wake_waiting(self, donor_id: str) -> None:
         """Trials that waited for the donor's checkpoint go on (or do without, if it came to nothing)."""
         for trial_id in self._waiting.pop(donor_id, ()):
-            run = self._run_in(trial_id, Phase.WAITING)
-            if run is not None:
-                self._proceed(run)
+            run = self._runs[trial_id]
+            run.phase = Phase.DECIDING
+            self._proceed(run)
 
     def _finish(self, run: Run) -> None:
         """The trial ended well."""
@@ -361,6 +365,8 @@ class Brain:
         del self._runs[trial.trial_id]
         del self.running[trial.trial_id]
         self._stuck = False
+        if run.phase is Phase.WAITING and run.waits_for in self._waiting:
+            self._waiting[run.waits_for].remove(trial.trial_id)
         if run.checkpoint is not None and run.phase is Phase.STARTING:
             self._delete(self.keeper.unpin(run.checkpoint))
         reusable = self.settings.reuse_actors and not broken and not trial.export_formats
@@ -444,25 +450,28 @@ class Brain:
             self.pending.pop(trial.trial_id, None)
             self.paused.pop(trial.trial_id, None)
             self._start(trial, self._restarts.pop(trial.trial_id, None))
-        if not self._runs and (self.pending or self.paused):
+        more = self._want_trials()
+        if not self._runs and not more and (self.pending or self.paused):
             self._explain_standstill()
-        self._want_trials()
         if self._idle and self.search_finished and not self.pending and not self.paused:
             self._stop_idle()
 
-    def _want_trials(self) -> None:
-        if self.search_finished or self._search_waits:
-            return
-        count = self.settings.max_pending - len(self.pending)
+    def _want_trials(self) -> bool:
+        """Ask for trials if there is room for them. Returns whether any may still come before something else happens."""
+        if self.search_finished:
+            return False
+        count = self.settings.max_pending - len(self.pending) - self._expected
         if self.settings.max_concurrent:
-            live = len(self.pending) + len(self.running) + len(self.paused)
+            live = len(self.pending) + len(self.running) + len(self.paused) + self._expected
             count = min(count, self.settings.max_concurrent - live)
-        if count > 0:
+        if count > 0 and not self._search_waits:
+            self._expected += count
             self._commands.append(ev.Suggest(count))
+        return count > 0 or self._expected > 0
 
     def _explain_standstill(self) -> None:
         """Nothing runs, although trials wait. When nothing can change that, say why instead of waiting for ever."""
-        if self.settings.may_grow or not self.account.total or not (self.search_finished or self._search_waits):
+        if self.settings.may_grow or not self.account.total:
             return
         for trial in self.pending.values():
             lacking = self.account.lacking(trial.placement_group_factory)
@@ -476,15 +485,14 @@ class Brain:
                 )
             )
             return
-        if self.search_finished:
-            waiting = [str(trial) for trial in [*self.pending.values(), *self.paused.values()]]
-            self._abort(
-                TuneError(
-                    f"{type(self.scheduler).__name__}.choose_trial_to_run chooses none of the trials that wait "
-                    f"({', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}), nothing runs, and no trial will be "
-                    "added: the run cannot go on"
-                )
+        waiting = [str(trial) for trial in [*self.pending.values(), *self.paused.values()]]
+        self._abort(
+            TuneError(
+                f"{type(self.scheduler).__name__}.choose_trial_to_run chooses none of the trials that wait "
+                f"({', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}), nothing runs, and no trial will be "
+                "added: the run cannot go on"
             )
+        )
 
     def _make_room(self, factory: PlacementGroupFactory) -> bool:
         """See to it that the resources are free; idle actors that hold others give way."""
@@ -531,7 +539,7 @@ class Brain:
 
     def _apply(self, trial: Trial, restart: Restart) -> None:
         if restart.donor is not None:
-            self.keeper.borrow(trial, restart.donor)
+            self._delete(self.keeper.borrow(trial, restart.donor))
         if restart.config is not None:
             trial.config = restart.config
         if restart.experiment_tag is not None:
@@ -672,7 +680,6 @@ class Brain:
             trial = run.trial
             if run.restart is not None:
                 self._restarts[trial.trial_id] = run.restart
-            run.phase = Phase.WAITING if run.phase is not Phase.STARTING else run.phase
             self._leave(run, broken=True)
             if run.then is Then.STOP and run.told_complete:  # only its last checkpoint was missing
                 self._end(trial, Trial.TERMINATED)
@@ -683,6 +690,7 @@ class Brain:
         self._stop_idle()
         self._waiting.clear()
         self._commands.clear()
+        self._expected = 0
         self._stuck = self._search_waits = self.stopping = False
         self.failure = None
 
@@ -746,4 +754,4 @@ class Brain:
                 self.account.add_to(held, factory)
         assert {n: a for n, a in held.items() if a} == {n: a for n, a in self.account._held.items() if a}
         waiting = [trial_id for trials in self._waiting.values() for trial_id in trials]
-        assert all(self._runs[t].phase is Phase.WAITING for t in waiting if t in self._runs)
+        assert all(self._runs[trial_id].phase is Phase.WAITING for trial_id in waiting), waiting

@@ -38,7 +38,12 @@ class CheckpointKeeper:
         if trial.checkpoints is None:
             trial.checkpoints = CheckpointManager(trial.checkpoint_config or CheckpointConfig(), trial.logdir)
         kept = {key: value for key, value in metrics.items() if key != "config"}
-        gone = trial.checkpoints.register(TrackedCheckpoint(os.path.join(trial.logdir, path), kept))
+        full = os.path.join(trial.logdir, path)
+        for tracked in trial.checkpoints.kept:
+            if tracked.path == full:  # made again, after the trial went on from an earlier one: the directory is the new one
+                trial.checkpoints.forget(tracked)
+        self._doomed.pop((trial.trial_id, path), None)
+        gone = trial.checkpoints.register(TrackedCheckpoint(full, kept))
         freed = [point for point in (_point(trial, tracked) for tracked in gone) if not self._doom(point)]
         borrowed = self._borrowed.pop(trial.trial_id, None)
         if borrowed is not None:
@@ -65,16 +70,15 @@ class CheckpointKeeper:
         latest = trial.checkpoints.latest if trial.checkpoints is not None else None
         return _point(trial, latest) if latest is not None else None
 
-    def borrow(self, trial: Trial, donor: Trial) -> None:
-        """Let ``trial`` start from the latest checkpoint of ``donor``, if it has one."""
+    def borrow(self, trial: Trial, donor: Trial) -> list[StartPoint]:
+        """Let ``trial`` start from the latest checkpoint of ``donor``, if it has one. Returns what is to be deleted."""
         point = self.starting_point(donor)
         if point is None:
-            return
+            return []
         self.pin(point)
         before = self._borrowed.get(trial.trial_id)
         self._borrowed[trial.trial_id] = point
-        if before is not None:
-            self.unpin(before)
+        return self.unpin(before) if before is not None else []
 
     def forget(self, trial: Trial) -> list[StartPoint]:
         """The trial needs no starting point any more. Returns what is to be deleted."""

@@ -241,8 +241,11 @@ class _Run:
         from aktis.tune._execution.actors import TrialActors
         from aktis.tune._execution.loop import TrialRunner
         from aktis.tune._execution.snapshots import Snapshots
+        from aktis.tune.stopper import set_clock
 
         journal, brain, touched = self._open_journal()
+        if brain.settings.stopper is not None:
+            set_clock(brain.settings.stopper, lambda: brain.now)  # the time of events, so that a replay sees the same
         snapshots = Snapshots(journal, self.path, _stamp())
         snapshots.number_trials(brain.trials)
         self._repair_logs(brain, journal, touched)

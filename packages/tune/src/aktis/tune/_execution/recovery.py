@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.tune._execution import events as ev
 from aktis.tune._execution import records, snapshots
 from aktis.tune.experiment.trial import Trial
+from aktis.tune.stopper import set_clock
 
 if TYPE_CHECKING:
     from aktis.air.callbacks import CallbackList
@@ -49,7 +50,8 @@ def fold(
     if snapshots.BRAIN in parts:
         trials = {trial.trial_id: trial for trial in (records.trial_from_row(row, experiments) for row in rows)}
         brain = snapshots.loads(parts[snapshots.BRAIN], trials)
-        brain.settings = fresh.settings
+        if brain.settings.stopper is not None:
+            set_clock(brain.settings.stopper, lambda: brain.now)
         for trial in trials.values():
             if not trial.is_finished():
                 suggestions.adopt(trial)

@@ -55,4 +55,5 @@ class Run:
     restart: Restart | None = None
     save_asked: bool = False  # by the scheduler, the trial or the checkpoint frequency
     saved: bool = False  # there is a checkpoint of the latest result
+    waits_for: str | None = None  # the trial whose checkpoint it waits for
     told_complete: bool = False  # scheduler and search algorithm know that it ended

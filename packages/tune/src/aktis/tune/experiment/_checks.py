@@ -83,13 +83,10 @@ def max_failures(value: Any) -> int:
 
 
 def stopping(stop: Any, time_budget_s: Any) -> tuple[dict[str, Any], Stopper | None]:
-    from aktis.tune.stopper import CombinedStopper, TimeoutStopper, resolve_stop
+    from aktis.tune.stopper import NoopStopper, resolve_stop
 
-    criterion, stopper = resolve_stop(stop)
-    if time_budget_s is not None:
-        budget = TimeoutStopper(time_budget_s)
-        stopper = budget if stopper is None else CombinedStopper(stopper, budget)
-    return criterion, stopper
+    criterion, stopper = resolve_stop(stop, time_budget_s)
+    return criterion, None if isinstance(stopper, NoopStopper) else stopper
 
 
 def checkpoint_config(value: CheckpointConfig | None, of_function: bool) -> CheckpointConfig:

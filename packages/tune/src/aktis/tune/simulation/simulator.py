@@ -18,7 +18,7 @@ from aktis.tune.experiment.trial import Trial
 from aktis.tune.search.basic_variant import BasicVariantGenerator
 from aktis.tune.search.search_algorithm import SearchAlgorithm, Suggestion
 from aktis.tune.search.search_generator import wrap_search_alg
-from aktis.tune.stopper import CombinedStopper, Stopper, resolve_stop
+from aktis.tune.stopper import CombinedStopper, Stopper, resolve_stop, set_clock
 
 if TYPE_CHECKING:
     import pandas
@@ -233,11 +233,12 @@ class _Simulation:
         self._search.set_search_properties(self.result.metric, self.result.mode, dict(space), num_samples=num_samples)
         self._search.add_configurations({"simulation": {"config": dict(space), "num_samples": num_samples}})
         self._factory: PlacementGroupFactory = PlacementGroupFactory([{"CPU": 1}])
-        self._criterion, stopper = resolve_stop(stop)
+        self._criterion, stopper = resolve_stop(stop, clock=lambda: self.now)
+        set_clock(stopper, lambda: self.now)
         basic = isinstance(self._search, BasicVariantGenerator)
         settings = BrainSettings(
             metrics=required_metrics(self.result.metric),
-            stopper=budget if stopper is None else CombinedStopper(stopper, budget),
+            stopper=CombinedStopper(stopper, budget),
             reuse_actors=True,
             max_pending=2 if basic else 1,
             max_concurrent=getattr(self._search, "max_concurrent", 0) if basic else 0,

@@ -58,6 +58,10 @@ class TimeoutStopper(Stopper):
             self._told = True
         return True
 
+    def pause(self) -> None:
+        """Time does not count until ``stop_all`` is asked again."""
+        self._last_check = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "clock": None, "_last_check": None}
 
@@ -70,9 +74,10 @@ class TimeoutStopper(Stopper):
 
 
 def set_clock(stopper: Stopper, clock: Callable[[], float]) -> None:
-    """Let every :class:`TimeoutStopper` in there go by this clock."""
+    """Let every :class:`TimeoutStopper` in there go by this clock, from its next question on."""
     if isinstance(stopper, TimeoutStopper):
         stopper.clock = clock
+        stopper.pause()
     elif isinstance(stopper, CombinedStopper):
         for each in stopper.stoppers:
             set_clock(each, clock)
