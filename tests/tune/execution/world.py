@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aktis.air.config import CheckpointConfig
@@ -31,6 +31,7 @@ class World:
         can_save: bool = True,
         settings: dict[str, Any] | None = None,
         make_trial: Callable[[int], dict[str, Any]] = lambda number: {},
+        files: Iterable[str] = (),
     ) -> None:
         self.now = 0.0
         self.left = trials
@@ -45,7 +46,7 @@ class World:
         self.hooks: list[tuple[str, str]] = []
         self.errors: list[str] = []
         self.deleted: list[str] = []
-        self.files: set[str] = set()  # checkpoints that are there
+        self.files = set(files)  # checkpoints that are there
         self.aborted: BaseException | None = None
         from aktis.tune.schedulers import FIFOScheduler
 

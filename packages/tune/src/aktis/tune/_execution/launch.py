@@ -247,7 +247,7 @@ class _Run:
         if brain.settings.stopper is not None:
             set_clock(brain.settings.stopper, lambda: brain.now)  # the time of events, so that a replay sees the same
         snapshots = Snapshots(journal, self.path, _stamp())
-        snapshots.number_trials(brain.trials)
+        snapshots.resume(brain.trials, touched)
         self._repair_logs(brain, journal, touched)
         functions = frozenset(experiment.name for experiment in self.experiments.values() if experiment.is_function)
         trainables = {name: aktis.put(experiment.trainable) for name, experiment in self.experiments.items()}

@@ -161,17 +161,7 @@ class TrialRunner:
         self._queue += events
         while self._queue:
             queue, self._queue = self._queue, []
-            commands: list[ev.Command] = []
-            for event in queue:
-                record = records.encode(event)  # before the brain changes what is in it
-                if record is not None:
-                    self.journal.append(record[0], record[1], event.now, record[2])
-                for command in self.brain.handle(event):
-                    if type(command) is ev.TrialEnded:
-                        self.journal.append(records.ENDED, command.trial.trial_id, event.now, command.trial.status)
-                    commands.append(command)
-            self.journal.commit()
-            for command in commands:
+            for command in records.decide(self.brain, self.journal, queue):
                 self._execute[type(command)](command)
 
     def _event(self, answer: Answer, now: float) -> ev.Event:

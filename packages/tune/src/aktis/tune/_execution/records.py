@@ -14,12 +14,30 @@ from aktis.tune._execution import events as ev
 from aktis.tune.experiment.trial import Trial
 
 if TYPE_CHECKING:
-    from aktis.tune._execution.journal import Record
+    from collections.abc import Sequence
+
+    from aktis.tune._execution.brain import Brain
+    from aktis.tune._execution.journal import Journal, Record
     from aktis.tune.experiment.experiment import Experiment
 
 # What an event is called in the journal. TrialEnded is a command; it is written so that an end stays an end.
 ADDED, STARTED, STEPPED, SAVED, FAILED, RESOURCES = "added", "started", "stepped", "saved", "failed", "resources"
 STOP_TRIAL, STOP_ALL, ENDED, RESUMED = "stop trial", "stop all", "ended", "resumed"
+
+
+def decide(brain: Brain, journal: Journal, events: Sequence[ev.Event]) -> list[ev.Command]:
+    """Let the brain handle events. When this returns they are in the journal, and their commands may be carried out."""
+    commands: list[ev.Command] = []
+    for event in events:
+        record = encode(event)  # before the brain changes what is in it
+        if record is not None:
+            journal.append(record[0], record[1], event.now, record[2])
+        for command in brain.handle(event):
+            if type(command) is ev.TrialEnded:
+                journal.append(ENDED, command.trial.trial_id, event.now, command.trial.status)
+            commands.append(command)
+    journal.commit()
+    return commands
 
 
 def encode(event: Any) -> tuple[str, str | None, str | None] | None:
@@ -115,6 +133,9 @@ def trial_row(trial: Trial) -> str:
     row = _creation(trial)
     row |= {name: getattr(trial, name) for name in _LATER}
     row["last_result"] = {key: value for key, value in trial.last_result.items() if key != "config"}
+    last_config = trial.last_result.get("config", trial.config)
+    if last_config is not trial.config:  # it goes on with another one, and has not reported since
+        row["last_config"] = last_config
     row["windows"] = {key: list(window) for key, window in trial._windows.items()}
     row["error"] = _portable(trial.error) if trial.error is not None else None
     row["checkpoints"] = trial.checkpoints.to_state() if trial.checkpoints is not None else None
@@ -139,7 +160,7 @@ def trial_from_row(text: str, experiments: Mapping[str, Experiment]) -> Trial:
     for name in _LATER:
         setattr(trial, name, row[name])
     if trial.last_result:
-        trial.last_result["config"] = trial.config
+        trial.last_result["config"] = row.get("last_config", trial.config)
     trial._windows = {key: deque(window, maxlen=10) for key, window in row["windows"].items()}
     trial.error = row["error"]
     if row["checkpoints"] is not None:

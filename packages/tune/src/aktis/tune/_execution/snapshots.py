@@ -17,7 +17,7 @@ from aktis.tune._execution import records
 from aktis.tune.experiment.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from aktis.air.callbacks import CallbackList
     from aktis.tune._execution.brain import Brain
@@ -82,10 +82,11 @@ class Snapshots:
     def _number(self, trial_id: str) -> int:
         return self._numbers.setdefault(trial_id, len(self._numbers))
 
-    def number_trials(self, trials: Mapping[str, Trial]) -> None:
-        """Trials keep their order over interruptions."""
+    def resume(self, trials: Mapping[str, Trial], touched: Iterable[str]) -> None:
+        """Go on after an interruption: trials keep their order, and those that changed after the last snapshot are written."""
         for trial_id in trials:
             self._number(trial_id)
+        self._changed = {trial_id: trials[trial_id] for trial_id in touched if trial_id in trials}
 
     def _pickled(self, part: str, value: Any) -> bytes | None:
         try:
