@@ -34,9 +34,7 @@ def to_pandas(data: Any) -> Any:
     kind = kind_of(data)
     if kind == "pandas":
         return data
-    columns = to_numpy(data) if kind == "arrow" else data
-    if kind == "numpy":
-        columns = {VALUE: data}
+    columns = {VALUE: data} if kind == "numpy" else _columns(data)
     return pandas.DataFrame({name: _as_column(values) for name, values in columns.items()})
 
 
@@ -45,19 +43,26 @@ def _as_column(values: Any) -> Any:
     return list(values) if getattr(values, "ndim", 1) > 1 else values
 
 
+def _columns(data: Any) -> dict[str, Any]:
+    """The columns of a table, or of a dict, as arrays."""
+    kind = kind_of(data)
+    if kind == "pandas":
+        return {str(name): _stacked(data[name].to_numpy()) for name in data.columns}
+    if kind == "arrow":
+        return {name: _arrow_column(data.column(name)) for name in data.column_names}
+    return dict(data)
+
+
 def to_numpy(data: Any) -> Any:
-    """The batch as an array, if it is one alone, or as a dict of arrays."""
+    """The batch as an array, if it is one, or a table of one column; else as a dict of arrays."""
     numpy = _need("numpy")
     kind = kind_of(data)
     if kind == "numpy":
         return data
+    columns = _columns(data)
     if kind == "dict":
-        return {name: numpy.asarray(values) for name, values in data.items()}
-    if kind == "pandas":
-        columns = {str(name): _stacked(data[name].to_numpy()) for name in data.columns}
-    else:
-        columns = {name: _arrow_column(data.column(name)) for name in data.column_names}
-    return columns[VALUE] if list(columns) == [VALUE] else columns
+        return {name: numpy.asarray(values) for name, values in columns.items()}
+    return next(iter(columns.values())) if len(columns) == 1 else columns
 
 
 def _stacked(values: Any) -> Any:
@@ -85,22 +90,22 @@ def convert(data: Any, kind: str) -> Any:
         return to_pandas(data)
     if kind == "arrow":
         return _to_arrow(data)
-    values = to_numpy(data)
     if kind == "numpy":
+        values = to_numpy(data)
         return next(iter(values.values())) if isinstance(values, dict) and len(values) == 1 else values
-    return values if isinstance(values, dict) else {VALUE: values}
+    return {VALUE: data} if kind_of(data) == "numpy" else _columns(data)
 
 
 def _to_arrow(data: Any) -> Any:
     arrow = _need("pyarrow")
     if kind_of(data) == "arrow":
         return data
-    values = to_numpy(data)
-    columns = values if isinstance(values, dict) else {VALUE: values}
+    columns = {VALUE: data} if kind_of(data) == "numpy" else _columns(data)
     return arrow.table({name: _arrow_array(arrow, column) for name, column in columns.items()})
 
 
 def _arrow_array(arrow: Any, values: Any) -> Any:
+    values = _need("numpy").asarray(values)
     array = arrow.array(values.reshape(-1))
     for size in reversed(values.shape[1:]):
         array = arrow.FixedSizeListArray.from_arrays(array, size)

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
-from aktis.air._checkpoint.files import walk, written_whole
+from aktis.air._checkpoint.files import walk
+from aktis.air._checkpoint.whole import written_whole
 from aktis.air._uri import is_uri, local_path, scheme
 from aktis.air.exceptions import CheckpointNotFoundError, StorageError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Union
@@ -28,7 +29,7 @@ class BatchFormat(str, enum.Enum):
     NUMPY = "numpy"
 
 
-class Predictor:
+class Predictor(abc.ABC):
     """Predicts on batches, with a preprocessor before the model.
 
     A subclass has a ``from_checkpoint``, and ``_predict_pandas``, ``_predict_numpy`` or both::
@@ -53,11 +54,9 @@ class Predictor:
         self._preprocessor = preprocessor
 
     @classmethod
+    @abc.abstractmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, **kwargs: Any) -> Predictor:
-        """A predictor with the model of a checkpoint. Subclasses define it."""
-        raise NotImplementedError(
-            f"{cls.__name__} must define the classmethod from_checkpoint(cls, checkpoint, **kwargs)"
-        )
+        """A predictor with the model of a checkpoint."""
 
     @classmethod
     def from_pandas_udf(cls, pandas_udf: Callable[[pandas.DataFrame], pandas.DataFrame]) -> Predictor:
@@ -76,10 +75,9 @@ class Predictor:
 
     @classmethod
     def preferred_batch_format(cls) -> BatchFormat:
-        """What batches should be, so that they need not be converted: numpy, if that is defined, since models take arrays."""
-        return (
-            BatchFormat.NUMPY if cls._has("_predict_numpy") or not cls._has("_predict_pandas") else BatchFormat.PANDAS
-        )
+        """What batches should be, so that they need not be converted: pandas, unless only ``_predict_numpy`` is defined."""
+        only_numpy = cls._has("_predict_numpy") and not cls._has("_predict_pandas")
+        return BatchFormat.NUMPY if only_numpy else BatchFormat.PANDAS
 
     @classmethod
     def _has(cls, method: str) -> bool:
@@ -95,7 +93,9 @@ class Predictor:
         return BatchFormat.PANDAS if has_pandas else BatchFormat.NUMPY
 
     def predict(self, data: DataBatchType, **kwargs: Any) -> DataBatchType:
-        """Predictions for a batch, in the format of the batch.
+        """Predictions for a batch, in the format of the batch: of an array, an array or a dict of them.
+
+        ``_predict_numpy`` gets the one column of a table that has no other as an array, without its name.
 
         Args:
             data: A DataFrame, an array, a dict of arrays or an Arrow table.
@@ -115,6 +115,8 @@ class Predictor:
             predictions: Any = self._predict_pandas(_batches.to_pandas(data), **kwargs)
         else:
             predictions = self._predict_numpy(_batches.to_numpy(data), **kwargs)
+            if kind == "numpy":
+                return predictions
         return _batches.convert(predictions, kind)
 
     def _predict_pandas(self, data: pandas.DataFrame, **kwargs: Any) -> pandas.DataFrame:
