@@ -84,7 +84,9 @@ class Repeater(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if not self.metric:
-            raise ValueError("Repeater needs to know what to take the mean of: set metric on the searcher or for the run")
+            raise ValueError(
+                "Repeater needs to know what to take the mean of: set metric on the searcher or for the run"
+            )
         group = self._filling
         if group is None:
             suggestion = self.searcher.suggest(trial_id)
