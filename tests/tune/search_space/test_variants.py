@@ -96,6 +96,16 @@ def test_variables_are_drawn_in_the_order_in_which_they_are_written():
     assert first == numbers[0]
 
 
+def test_variables_inside_of_values_are_drawn_as_one_reads_them():
+    import numpy as np
+
+    inner = space.grid_search([{"u": space.uniform(0, 1)}])
+    (variant,) = specs({"z": inner, "c": space.choice([{"u": space.uniform(0, 1)}]), "a": inner})
+    state = np.random.default_rng(0)
+    state.integers(0, 1)
+    assert [variant[name]["u"] for name in "zca"] == list(state.uniform(size=3))
+
+
 def test_variables_are_drawn_anew_in_each_cell_unless_they_are_to_be_constant():
     spec = {
         "g": space.grid_search([1, 2, 3]),
