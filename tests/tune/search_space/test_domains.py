@@ -2,6 +2,8 @@
 
 import math
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -254,3 +256,45 @@ def test_functions_get_the_specification_if_they_want_it():
     assert space.sample_from(lambda spec: spec["a"]).sample({"a": 1}) == 1
     assert space.sample_from(lambda spec: spec).sample([1, 2], size=2) == [1, 2]
     assert isinstance(space.sample_from(random.random).sample(), float)
+
+
+class Edge:
+    """A source of random numbers that always returns the outermost one."""
+
+    def __init__(self, upper):
+        self._upper = upper
+
+    def uniform(self, low, high, size=None):
+        value = high if self._upper else low
+        return value if size is None else np.full(size, value)
+
+    def integers(self, low, high, size=None):
+        value = high - 1 if self._upper else low
+        return value if size is None else np.full(size, value)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.booleans(), st.sampled_from([2, 10, math.e]))
+def test_rounding_at_the_edge_does_not_leave_the_bounds(lower, width, at_upper, base):
+    upper = lower + width
+    edge = Edge(at_upper)
+    for size in (1, 2):
+        whole = np.atleast_1d(space.lograndint(lower, upper, base).sample(size=size, random_state=edge))
+        assert all(lower <= value < upper for value in whole)
+        real = np.atleast_1d(space.loguniform(lower / 7, upper / 7, base).sample(size=size, random_state=edge))
+        assert all(lower / 7 <= value <= upper / 7 for value in real)
+        stepped = np.atleast_1d(space.qlograndint(lower, upper, 1, base).sample(size=size, random_state=edge))
+        assert all(lower <= value <= upper for value in stepped)
+
+
+def test_a_search_space_is_written_without_numpy():
+    program = (
+        "import random, sys\n"
+        "from aktis.tune.search import BasicVariantGenerator, sample\n"
+        "import aktis.tune.stopper\n"
+        "made = BasicVariantGenerator(random_state=random.Random(1))\n"
+        "made.add_configurations({'e': {'config': {'a': sample.uniform(0, 1), 'b': sample.qrandint(0, 9, 3)}}})\n"
+        "assert made.suggest('t').config['a'] < 1\n"
+        "print([name for name in ('numpy', 'pandas', 'asyncio', 'rich', 'typer', 'cloudpickle') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout.strip() == "[]"
