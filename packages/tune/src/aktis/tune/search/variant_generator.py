@@ -152,7 +152,7 @@ class _Resolution:
             value = domain.sample(None, 1, self._rng)
         else:
             try:
-                value = domain.sample(self._view(self.root))
+                value = domain.sample(self._view(self.root), 1, self._rng)
             except DependencyNotReadyError:
                 raise
             except Exception as error:
