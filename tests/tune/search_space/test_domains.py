@@ -292,7 +292,8 @@ def test_a_search_space_is_written_without_numpy():
         "from aktis.tune.search import BasicVariantGenerator, sample\n"
         "import aktis.tune.stopper\n"
         "made = BasicVariantGenerator(random_state=random.Random(1))\n"
-        "made.add_configurations({'e': {'config': {'a': sample.uniform(0, 1), 'b': sample.qrandint(0, 9, 3), 'c': sample.sample_from(lambda: 1)}}})\n"
+        "space = {'a': sample.uniform(0, 1), 'b': sample.qrandint(0, 9, 3), 'c': sample.sample_from(lambda: 1)}\n"
+        "made.add_configurations({'e': {'config': space}})\n"
         "assert made.suggest('t').config['a'] < 1\n"
         "print([name for name in ('numpy', 'pandas', 'asyncio', 'rich', 'typer', 'cloudpickle') if name in sys.modules])\n"
     )
