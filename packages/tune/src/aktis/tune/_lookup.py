@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -39,6 +38,8 @@ def flat_keys(result: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def what_there_is(result: Mapping[str, Any], key: str) -> str:
     """For messages about a missing metric: what was perhaps meant, and what there is."""
+    import difflib
+
     keys = list(flat_keys(result))
     near = difflib.get_close_matches(key, keys, 3) or [each for each in keys if each.endswith(f"/{key}")][:3]
     meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,6 +38,8 @@ def point_leaves(space: Any, point: Mapping[str, Any], path: Path = ()) -> list[
     for key, value in point.items():
         here = (key,) if _has(space, key) else _split(space, key)
         if here is None:
+            import difflib
+
             known = [show((*path, name)) for name in _keys(space)]
             near = difflib.get_close_matches(show((*path, key)), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, known)) or 'nothing'}"

@@ -16,7 +16,7 @@ from typing import Any
 from aktis.tune.search._view import ListView, SpecView, plain
 from aktis.tune.search.sample import Categorical, Domain, Function
 
-__all__ = ["Axis", "Path", "Template", "assign", "at", "copied", "is_container", "sort_key"]
+__all__ = ["Axis", "Path", "Template", "assign", "at", "copied", "is_container", "position", "sort_key"]
 
 Path = tuple[Any, ...]
 
@@ -217,6 +217,15 @@ def at(root: Any, path: Path) -> Any:
     for key in path:
         root = root[key]
     return root
+
+
+def position(root: Any, path: Path) -> list[int]:
+    """Where a path is written in a space: sorts paths in the order in which one reads them."""
+    places = []
+    for key in path:
+        places.append(list(root).index(key) if isinstance(root, dict) else key)
+        root = root[key]
+    return places
 
 
 def finish(root: Any, tuples: list[tuple[Path, Callable[[Iterable[Any]], Any]]]) -> Any:

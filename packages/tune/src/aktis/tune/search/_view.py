@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +27,8 @@ class SpecView(Mapping[str, Any]):
         data = object.__getattribute__(self, "_data")
         if name in data:
             return _look(data[name], name)
+        import difflib
+
         near = difflib.get_close_matches(name, [key for key in data if isinstance(key, str)], 1)
         hint = f": did you mean {near[0]!r}?" if near else f", it has {', '.join(map(repr, data)) or 'nothing'}"
         raise AttributeError(f"the search space has no {name!r} here{hint}")

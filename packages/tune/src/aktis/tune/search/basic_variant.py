@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,7 +55,7 @@ class BasicVariantGenerator(SearchAlgorithm):
         self._constant = constant_grid_search
         self._source = random_state
         self._rng = as_rng(random_state)
-        self._prefix = uuid.uuid4().hex[:5]
+        self._prefix = os.urandom(3).hex()[:5]
         self._experiments: list[_Experiment] = []
         self._live: set[str] = set()
         self._counter = 0

@@ -83,6 +83,10 @@ class Repeater(Searcher):
         return self.searcher.set_search_properties(metric, mode, config, **spec)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if not self.metric:
+            raise ValueError(
+                "Repeater needs to know what to take the mean of: set metric on the searcher or for the run"
+            )
         group = self._filling
         if group is None:
             suggestion = self.searcher.suggest(trial_id)
@@ -119,11 +123,7 @@ class Repeater(Searcher):
 
     def _scores(self, result: Mapping[str, Any]) -> dict[str, float] | None:
         """The metrics of a result; None when one of them is missing or no number."""
-        metric = self.metric
-        if not metric:
-            raise ValueError(
-                "Repeater needs to know what to take the mean of: set metric on the searcher or for the run"
-            )
+        metric = self.metric or []
         names = [metric] if isinstance(metric, str) else list(metric)
         scores = {name: float(result[name]) for name in names if name in result}
         whole = len(scores) == len(names) and not any(math.isnan(score) for score in scores.values())

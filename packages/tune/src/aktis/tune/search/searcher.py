@@ -6,7 +6,6 @@ import glob
 import math
 import os
 import pickle
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
@@ -163,6 +162,8 @@ def dump_searcher(searcher: Searcher) -> bytes:
     cls = type(searcher)
     if cls.get_state is not Searcher.get_state or cls.save is Searcher.save:
         return _pickled(searcher.get_state())
+    import tempfile
+
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "state")
         searcher.save(path)
@@ -176,6 +177,8 @@ def load_searcher(searcher: Searcher, data: bytes) -> None:
     if cls.get_state is not Searcher.get_state or cls.save is Searcher.save:
         searcher.set_state(pickle.loads(data))
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "state")
         write_whole(path, data)

@@ -3,7 +3,7 @@ read is known.
 
 Order: grids are sorted by path, and the first one changes fastest. A value of a grid may hold grids and variables itself; its
 own variants then follow each other. Variables are drawn in the order in which they are written down, anew in each cell of
-the grids, and those inside of drawn values after them.
+the grids, and those inside of the values of others after them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from aktis.tune.search._template import (
     copied,
     finish,
     is_container,
+    position,
     refuse_grid,
     show,
     sort_key,
@@ -106,13 +107,14 @@ class _Resolution:
         self._rng = rng
         self._view = view
         self._pending = list(template.variables)
+        self._found: list[tuple[Path, Domain]] = []
         self._tuples = list(template.tuples)
 
     def put(self, path: Path, value: Any, inner: Template | None) -> None:
         """Give a variable its value, and remember the variables inside of that."""
         if inner is not None:
             value = inner.make()
-            self._pending += inner.variables
+            self._found += inner.variables
             self._tuples += inner.tuples
         self.root = assign(self.root, path, value)
         self.resolved[path] = value
@@ -120,7 +122,7 @@ class _Resolution:
     def run(self, partly: bool = False) -> None:
         """Draw until everything has a value; ``partly``: until all that is left waits for something."""
         for _ in range(MAX_PASSES):
-            if not self._pending or not self._pass():
+            if not self._pass():
                 break
         if self._pending and not partly:
             names = ", ".join(f"{show(path)} = {domain!r}" for path, domain in self._pending[:5])
@@ -129,16 +131,19 @@ class _Resolution:
             )
 
     def _pass(self) -> bool:
-        """Draw every pending variable that can be. Returns whether there was one."""
-        todo, self._pending = self._pending, []
+        """Draw every pending variable that can be, and make those inside of values pending. False when nothing changed."""
         waiting = []
-        for path, domain in todo:
+        for path, domain in self._pending:
             try:
                 self._settle(path, self._draw(path, domain))
             except DependencyNotReadyError:
                 waiting.append((path, domain))
-        self._pending = waiting + self._pending
-        return len(waiting) < len(todo)
+        found, self._found = self._found, []
+        if len(found) > 1:
+            found.sort(key=lambda each: position(self.root, each[0]))
+        changed = bool(found) or len(waiting) < len(self._pending)
+        self._pending = waiting + found
+        return changed
 
     def _draw(self, path: Path, domain: Domain) -> Any:
         if path in self._known:
@@ -147,7 +152,7 @@ class _Resolution:
             value = domain.sample(None, 1, self._rng)
         else:
             try:
-                value = domain.sample(self._view(self.root))
+                value = domain.sample(self._view(self.root), 1, self._rng)
             except DependencyNotReadyError:
                 raise
             except Exception as error:

@@ -47,10 +47,12 @@ class CombinedStopper(Stopper):
         self.stoppers = stoppers
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return any([stopper(trial_id, result) for stopper in self.stoppers])  # a list: all are called
+        said = [stopper(trial_id, result) for stopper in self.stoppers]
+        return any(said)
 
     def stop_all(self) -> bool:
-        return any([stopper.stop_all() for stopper in self.stoppers])
+        said = [stopper.stop_all() for stopper in self.stoppers]
+        return any(said)
 
     def __repr__(self) -> str:
         return f"CombinedStopper({', '.join(map(repr, self.stoppers))})"
