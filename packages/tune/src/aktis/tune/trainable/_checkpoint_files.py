@@ -9,9 +9,11 @@ either all of it or nothing that looks like it. In the directory, beside what th
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -23,11 +25,13 @@ __all__ = [
     "directory_name",
     "discard_leftovers",
     "find_directory",
+    "from_bytes",
     "mark",
     "name_of_new",
     "new_directory",
     "plain",
     "read_metadata",
+    "to_bytes",
     "unmark",
     "write_metadata",
 ]
@@ -79,7 +83,7 @@ def discard_leftovers(parent: str) -> None:
     except OSError:
         return
     for name in names:
-        if name.startswith(_TEMPORARY):
+        if name.startswith((_TEMPORARY, f".{_TEMPORARY}")):  # the second: what a Checkpoint makes while it writes one
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
 
 
@@ -137,6 +141,39 @@ def read_metadata(directory: str) -> dict[str, Any] | None:
     return found
 
 
+def to_bytes(directory: str) -> bytes:
+    """A checkpoint with all that is noted beside it, as a tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.add(directory, arcname=".")
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes, directory: str) -> None:
+    """Unpack what :func:`to_bytes` gave into a directory.
+
+    Raises:
+        TypeError: ``data`` is something else than bytes.
+        ValueError: it is no such archive.
+    """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a trainable is restored from the bytes that save_to_object() gave, not from {data!r}")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(directory, filter="data")
+            else:  # an older Python: the same promise, for plain files and folders
+                for member in archive.getmembers():
+                    inside = os.path.realpath(os.path.join(directory, member.name)).startswith(
+                        os.path.realpath(directory)
+                    )
+                    if not inside or not (member.isreg() or member.isdir()):
+                        raise tarfile.TarError(f"it holds {member.name!r}")
+                archive.extractall(directory)
+    except tarfile.TarError as error:
+        raise ValueError(f"these are not the bytes of a checkpoint that save_to_object() gave: {error}") from error
+
+
 def plain(value: Any) -> Any:
     """``value`` in types that JSON knows: numpy's numbers and arrays as Python's, anything strange as text."""
     kind = type(value)
@@ -158,7 +195,6 @@ def plain(value: Any) -> Any:
 
 
 def _read_of_ray(path: str) -> dict[str, Any] | None:
-    import io
     import pickle
 
     class Unpickler(pickle.Unpickler):

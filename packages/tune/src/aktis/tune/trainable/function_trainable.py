@@ -273,10 +273,9 @@ class FunctionTrainable(Trainable):
             self._progress_restored(metadata)
 
     def restore_from_object(self, obj: bytes) -> None:
-        folder = tempfile.mkdtemp(prefix="aktis_restore_")
-        from aktis.air.checkpoint import Checkpoint
-
-        self.restore(Checkpoint.from_bytes(obj).to_directory(os.path.join(folder, "checkpoint")))
+        folder = tempfile.mkdtemp(prefix="aktis_restore_")  # for as long as the function may read it
+        files.from_bytes(obj, folder)
+        self.restore(folder)
         self._folders.append(folder)
 
     # -- life --------------------------------------------------------------------------------------

@@ -297,25 +297,24 @@ class Trainable(Progress):
 
     def _load_foreign_checkpoint(self, path: str) -> None:
         """A checkpoint that no trainable made: it says nothing of iterations."""
-        if os.path.isdir(path) and os.path.exists(os.path.join(path, "dict_checkpoint.pkl")):
-            self.load_checkpoint(_read_dict(path))
-        else:
-            self.load_checkpoint(path)
+        found = _read_dict(path) if os.path.isdir(path) else {_FILES: b""}
+        self.load_checkpoint(path if _FILES in found else found)
 
     def save_to_object(self) -> bytes:
         """A checkpoint as bytes, for :meth:`restore_from_object`."""
-        from aktis.air.checkpoint import Checkpoint
-
         with tempfile.TemporaryDirectory(prefix="aktis_save_") as folder:
             path = self.save(folder)
-            return Checkpoint.from_directory(files.find_directory(path) or path).to_bytes()
+            return files.to_bytes(files.find_directory(path) or path)
 
     def restore_from_object(self, obj: bytes) -> None:
-        """Go on from what :meth:`save_to_object` gave."""
-        from aktis.air.checkpoint import Checkpoint
+        """Go on from what :meth:`save_to_object` gave.
 
+        Raises:
+            ValueError: these bytes are something else.
+        """
         with tempfile.TemporaryDirectory(prefix="aktis_restore_") as folder:
-            self.restore(Checkpoint.from_bytes(obj).to_directory(os.path.join(folder, "checkpoint")))
+            files.from_bytes(obj, folder)
+            self.restore(folder)
 
     def delete_checkpoint(self, checkpoint_path: str | os.PathLike[str] | Checkpoint) -> None:
         """Remove a checkpoint from the disk; one that is gone is no error."""
@@ -441,13 +440,14 @@ class Trainable(Progress):
             result_logger.close()
 
 
+_FILES = "fs_checkpoint"  # what the dict of a checkpoint has that was made from a directory
 _EMPTY = "__empty__"  # a checkpoint cannot be made of nothing, a trainable without state can be saved
 
 
 def _read_dict(directory: str) -> dict[str, Any]:
     from aktis.air.checkpoint import Checkpoint
 
-    found = Checkpoint.from_directory(directory).to_dict()
+    found = dict(Checkpoint.from_directory(directory).to_dict())
     found.pop(_EMPTY, None)
     return found
 
