@@ -14,6 +14,7 @@ import aktis
 from aktis.air import session
 from aktis.air.config import ScalingConfig
 from aktis.air.placement import PlacementGroupFactory
+from aktis.tune.error import TuneError
 from aktis.tune.registry import get_trainable_cls
 from aktis.tune.trainable import Trainable, with_parameters, with_resources
 from aktis.tune.trainable.util import Parameters
@@ -40,6 +41,9 @@ def with_reporter(config: dict[str, Any], reporter: Any, data: Any) -> None:
 class Methods:
     def method(self, config: dict[str, Any], data: Any) -> None:
         required(config, data)
+
+    def alone(self, config: dict[str, Any]) -> None:
+        function(config)
 
 
 class Model(Trainable):
@@ -105,7 +109,17 @@ def test_objects_go_through_the_store_once(native: None, monkeypatch: pytest.Mon
         for _ in range(3):
             assert run_remotely(given, {"a": 1})["sum"] == 200_000
         assert sum(value is data for value in puts) == 1
-    assert len(cloudpickle.dumps(given)) < 10_000, "the data are not in the pickle"
+
+
+def test_in_a_file_are_no_objects(native: None) -> None:
+    for trainable in (required, Model):
+        text = cloudpickle.dumps(with_parameters(trainable, data=np.ones(200_000)))
+        assert len(text) < 10_000
+        again = cloudpickle.loads(cloudpickle.dumps(cloudpickle.loads(text)))
+        with pytest.raises(
+            TuneError, match=r"the objects 'data' of tune.with_parameters are not stored .* give them again"
+        ):
+            first_result(again, {"a": 1})
 
 
 def test_an_object_is_put_again_in_a_new_session() -> None:
@@ -160,7 +174,7 @@ def test_what_cannot_be_run(thing: Any, text: str) -> None:
 TWO = PlacementGroupFactory([{"CPU": 2}])
 
 
-@pytest.mark.parametrize("trainable", EVERYTHING)
+@pytest.mark.parametrize("trainable", [function, Model, Larger, functools.partial(function, other=3), Methods().alone])
 @pytest.mark.parametrize(
     ("resources", "expected"),
     [

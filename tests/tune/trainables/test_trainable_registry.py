@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +14,9 @@ from aktis.tune.trainable import FunctionTrainable, Trainable
 
 
 @pytest.fixture(autouse=True)
-def _own_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_trainables", {})
     monkeypatch.setattr(registry, "_envs", {})
-    return
-    yield
 
 
 class Model(Trainable):

@@ -63,14 +63,28 @@ class Driver:
 
 @pytest.fixture
 def driver(engine: str, tmp_path: Path) -> Iterator[Driver]:
-    cwd, environment, streams = os.getcwd(), dict(os.environ), (sys.stdout, sys.stderr)
-    threads = threading.active_count()
+    before = process_facts()
+    threads = set(threading.enumerate())
     driver = Driver(tmp_path)
     yield driver
     for actor in driver.actors:
         aktis.kill(actor)
-    assert os.getcwd() == cwd and dict(os.environ) == environment and (sys.stdout, sys.stderr) == streams
-    assert engine == "native" or threading.active_count() == threads
+    assert process_facts() == before
+    driver.actors.clear()
+    assert engine == "native" or not [thread for thread in threading.enumerate() if not ended(thread, threads)]
+
+
+def ended(thread: threading.Thread, before: set[threading.Thread]) -> bool:
+    """Whether a thread that was started since has ended, or does so now."""
+    if thread in before:
+        return True
+    thread.join(5)
+    return not thread.is_alive()
+
+
+def process_facts() -> Any:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return os.getcwd(), environment, sys.stdout, sys.stderr
 
 
 class Counter(Trainable):
@@ -289,8 +303,8 @@ def test_a_function_goes_on_in_another_actor(driver: Driver) -> None:
     assert saved == SavedCheckpoint(result.checkpoint, 2)
     aktis.get(first.stop.remote())
     second = driver.actor(function)
-    for start in (saved.path, Checkpoint.from_directory(saved.path)):
-        aktis.get(second.start.remote(driver.setup("b", checkpoint=start)))
+    for start, iteration in ((saved.path, None), (Checkpoint.from_directory(saved.path), 2)):
+        aktis.get(second.start.remote(driver.setup("b", checkpoint=start, iteration=iteration)))
         result = aktis.get(second.train.remote())
         assert result.metrics["x"] == 3 and result.metrics["training_iteration"] == 3
     aktis.get(second.stop.remote())

@@ -119,8 +119,8 @@ def trainable_name(trainable: Any) -> str:
     function = trainable
     while hasattr(function, "func") and not hasattr(function, "__name__"):  # a partial, of a partial, ...
         function = function.func
-    name = getattr(function, "__name__", None)
-    return name if isinstance(name, str) and name else type(trainable).__name__
+    name = getattr(function, "__name__", None) or type(trainable).__name__
+    return "lambda" if name == "<lambda>" else str(name)
 
 
 def validate_trainable(trainable: Any) -> None:

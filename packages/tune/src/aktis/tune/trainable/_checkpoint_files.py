@@ -16,7 +16,12 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from aktis.air.checkpoint import Checkpoint
 
 __all__ = [
     "MARKER",
@@ -26,6 +31,7 @@ __all__ = [
     "discard_leftovers",
     "find_directory",
     "from_bytes",
+    "is_checkpoint",
     "mark",
     "name_of_new",
     "new_directory",
@@ -45,6 +51,15 @@ _TEMPORARY = ".writing_"
 def directory_name(iteration: int) -> str:
     """``checkpoint_000012``."""
     return f"checkpoint_{iteration:06d}"
+
+
+def is_checkpoint(given: Any) -> TypeGuard[Checkpoint]:
+    """Whether it is a Checkpoint, and not a path of one."""
+    if isinstance(given, str):
+        return False
+    from aktis.air.checkpoint import Checkpoint
+
+    return isinstance(given, Checkpoint)
 
 
 def new_directory(parent: str, name: str) -> str:

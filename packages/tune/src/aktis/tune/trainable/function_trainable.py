@@ -44,11 +44,9 @@ def wrap_function(function: Callable[..., Any], name: str | None = None) -> type
     """
     style = _style(function)
     if name is None:
-        inner = function
-        while isinstance(inner, functools.partial):
-            inner = inner.func
-        name = getattr(inner, "__name__", type(inner).__name__)
-        name = "lambda" if name == "<lambda>" else name
+        from aktis.tune.registry import trainable_name
+
+        name = trainable_name(function)
     namespace = {
         "__module__": __name__,
         "__qualname__": f"wrap_function.<locals>.{name}",
@@ -209,12 +207,12 @@ class FunctionTrainable(Trainable):
 
     def _end_run(self) -> bool:
         """Stop the function. Returns whether its thread has ended."""
+        timeout = _thread_timeout()
         run, session = self._run, self._session
         self._run = self._session = None
         self._fresh = None
         ended = True
         if run is not None:
-            timeout = _thread_timeout()
             ended = run.stop(timeout)
             if session is not None:
                 session_host.uninstall(session)
@@ -258,7 +256,7 @@ class FunctionTrainable(Trainable):
         from aktis.air.checkpoint import Checkpoint
 
         self._end_run()
-        if not isinstance(checkpoint_path, (str, os.PathLike)):
+        if files.is_checkpoint(checkpoint_path):
             kind, data = checkpoint_path.get_internal_representation()
             metadata = files.read_metadata(str(data)) if kind == "local_path" else None
             self._start_checkpoint = checkpoint_path
@@ -297,6 +295,12 @@ class FunctionTrainable(Trainable):
         ended = self._end_run()
         self._strangers = set(threading.enumerate()) - {threading.current_thread(), threading.main_thread()}
         return ended
+
+    def abandon(self) -> None:
+        """Let the function end, without waiting for it."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.stop(0)
 
     def cleanup(self) -> None:
         self._end_run()

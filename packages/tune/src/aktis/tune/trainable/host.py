@@ -114,8 +114,7 @@ class TrialActor:
         trainable._join_trial(setup.trial_name, setup.trial_id, resources, setup.logdir, setup.experiment_name)
         if not isinstance(trainable, FunctionTrainable):  # a function has a session in its thread
             self._session = ClassSession(setup, resources)
-            if not self._shares_process:
-                session_host.install(self._session)
+            session_host.install(self._session)
 
     def _restore(self, checkpoint: Checkpoint | str, iteration: int | None) -> None:
         trainable = self._current()
@@ -165,6 +164,12 @@ class TrialActor:
             session_host.uninstall(session)
         self._surroundings.close()
         self._setup = None
+
+    def __del__(self) -> None:
+        # Dropped while a trial runs: in inline mode the function's thread would wait for its next turn forever.
+        trainable = self._trainable
+        if self._shares_process and isinstance(trainable, FunctionTrainable):
+            trainable.abandon()
 
     # -- work --------------------------------------------------------------------------------------
 
@@ -228,9 +233,8 @@ class TrialActor:
     def _user_code(self) -> Iterator[None]:
         """Surround what may run the user's code."""
         self._surroundings.enter()
-        session = self._session if self._shares_process else None
-        if session is not None:
-            session_host.install(session)
+        if self._shares_process and self._session is not None:
+            session_host.install(self._session)
         try:
             yield
         except SystemExit as error:
@@ -238,9 +242,9 @@ class TrialActor:
                 raise
             raise TuneError(f"{self!r} called sys.exit({error.code!r})") from error
         finally:
-            if session is not None:
-                session_host.uninstall(session)
             if self._shares_process:
+                if self._session is not None:
+                    session_host.uninstall(self._session)
                 self._surroundings.leave()
 
 

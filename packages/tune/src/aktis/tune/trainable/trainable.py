@@ -266,7 +266,7 @@ class Trainable(Progress):
         Raises:
             ValueError: there is no such checkpoint, or it is damaged.
         """
-        if not isinstance(checkpoint_path, (str, os.PathLike)):
+        if files.is_checkpoint(checkpoint_path):
             self._restore_from_checkpoint(checkpoint_path)
             return
         path = os.path.abspath(os.fspath(checkpoint_path))
@@ -318,7 +318,7 @@ class Trainable(Progress):
 
     def delete_checkpoint(self, checkpoint_path: str | os.PathLike[str] | Checkpoint) -> None:
         """Remove a checkpoint from the disk; one that is gone is no error."""
-        if not isinstance(checkpoint_path, (str, os.PathLike)):
+        if files.is_checkpoint(checkpoint_path):
             kind, data = checkpoint_path.get_internal_representation()
             if kind != "local_path":
                 return
