@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -294,6 +295,32 @@ def test_a_function_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPat
     wait.set()
     assert ended.wait(10)
     assert late == [], "outside of its session, a report goes nowhere"
+    trainable.stop()
+
+
+@pytest.mark.parametrize("how", ["go on", "stop before the report", "stop after it"])
+def test_an_interrupted_step(how: str) -> None:
+    interrupted, at_report = threading.Event(), threading.Event()
+
+    def function(config: dict[str, Any]) -> None:
+        session.report({"x": 1})
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        interrupted.wait()
+        at_report.set()
+        session.report({"x": 2})
+        session.report({"x": 3})
+
+    trainable = wrap_function(function)({})
+    trainable.train()
+    with pytest.raises(KeyboardInterrupt):
+        trainable.train()
+    if how != "stop before the report":
+        interrupted.set()
+        at_report.wait()
+    if how == "go on":
+        assert [trainable.train()["x"] for _ in range(2)] == [2, 3]
+    threading.Timer(0.01, interrupted.set).start()
+    assert trainable.end_function()
     trainable.stop()
 
 
@@ -677,11 +704,16 @@ def test_inside_of_a_session() -> None:
     def function(config: dict[str, Any]) -> dict[str, Any]:
         return {
             "x": (tune.is_session_enabled(), tune.get_trial_id(), tune.get_trial_name(), session.get_world_size()),
+            "y": (tune.get_context().get_trial_id(), tune.get_checkpoint()),
             "dir": tune.get_trial_dir(),
         }
 
     (result,) = results(function)
-    assert result["x"] == (True, "default", "default", 1) and os.path.isdir(result["dir"])
+    assert (
+        result["x"] == (True, "default", "default", 1)
+        and result["y"] == ("default", None)
+        and os.path.isdir(result["dir"])
+    )
 
 
 @pytest.mark.parametrize(

@@ -127,10 +127,17 @@ class Counter(Trainable):
 
 def facts() -> dict[str, Any]:
     return {
-        "cwd": os.getcwd(), "env": os.environ.get("TRIAL_VARIABLE"), "id": tune.get_trial_id(), "name": tune.get_trial_name(),
-        "dir": tune.get_trial_dir(), "experiment": session.get_experiment_name(), "resources": repr(tune.get_trial_resources()),
-        "enabled": tune.is_session_enabled(), "actor": aktis.get_runtime_context().get_actor_id() is not None,
-    }  # fmt: skip
+        "cwd": os.getcwd(),
+        "original_cwd": os.environ.get("TUNE_ORIG_WORKING_DIR"),
+        "env": os.environ.get("TRIAL_VARIABLE"),
+        "id": tune.get_trial_id(),
+        "name": tune.get_trial_name(),
+        "dir": tune.get_trial_dir(),
+        "experiment": session.get_experiment_name(),
+        "resources": repr(tune.get_trial_resources()),
+        "enabled": tune.is_session_enabled(),
+        "actor": aktis.get_runtime_context().get_actor_id() is not None,
+    }
 
 
 def function(config: dict[str, Any]) -> None:
@@ -174,9 +181,17 @@ def test_surroundings(driver: Driver, trainable: Any) -> None:
     for result in found:
         for place in ("in_step", "in_setup")[: 2 if trainable is Counter else 1]:
             assert result.metrics[place] == {
-                "cwd": logdir, "env": "yes", "id": "a", "name": "trial_a", "dir": logdir, "experiment": "experiment",
-                "resources": "PlacementGroupFactory([{'CPU': 2}])", "enabled": True, "actor": True,
-            }  # fmt: skip
+                "cwd": logdir,
+                "original_cwd": os.getcwd(),
+                "env": "yes",
+                "id": "a",
+                "name": "trial_a",
+                "dir": logdir,
+                "experiment": "experiment",
+                "resources": "PlacementGroupFactory([{'CPU': 2}])",
+                "enabled": True,
+                "actor": True,
+            }
 
 
 @BOTH
@@ -222,7 +237,9 @@ def test_errors_show_the_users_code(driver: Driver, trainable: Any) -> None:
     with pytest.raises(ZeroDivisionError, match="boo") as caught:
         aktis.get(actor.train.remote())
     assert 'raise ZeroDivisionError("boo")' in str(caught.value)
-    assert Path(__file__).name in str(caught.value)
+    text = str(caught.value)
+    assert Path(__file__).name in text
+    assert "trainable.py" not in text and "_function_run.py" not in text, "our frames are in the way"
     stopped = aktis.get(actor.stop.remote(keep=True))
     assert stopped == StopInfo(False, "ZeroDivisionError in a step")
     assert aktis.get(actor.start.remote(driver.setup("b"))).needs_new_actor

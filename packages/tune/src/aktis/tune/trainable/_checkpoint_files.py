@@ -12,9 +12,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
-import tarfile
-import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +34,7 @@ __all__ = [
     "new_directory",
     "plain",
     "read_metadata",
+    "remove",
     "to_bytes",
     "unmark",
     "write_metadata",
@@ -64,9 +62,8 @@ def is_checkpoint(given: Any) -> TypeGuard[Checkpoint]:
 
 def new_directory(parent: str, name: str) -> str:
     """Make the directory with a temporary name in which the checkpoint ``name`` is to be written."""
-    os.makedirs(parent, exist_ok=True)
-    path = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}.", dir=parent)
-    os.chmod(path, 0o777 & ~_umask())
+    path = os.path.join(parent, f"{_TEMPORARY}{name}.{os.urandom(6).hex()}")
+    os.makedirs(path)
     return path
 
 
@@ -84,10 +81,10 @@ def commit(temporary: str, name: str) -> str:
     except OSError:
         if not os.path.lexists(target):
             raise
-        aside = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}.", dir=os.path.dirname(target))
+        aside = new_directory(os.path.dirname(target), name)
         os.rename(target, os.path.join(aside, name))
         os.rename(temporary, target)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
     return target
 
 
@@ -99,7 +96,14 @@ def discard_leftovers(parent: str) -> None:
         return
     for name in names:
         if name.startswith((_TEMPORARY, f".{_TEMPORARY}")):  # the second: what a Checkpoint makes while it writes one
-            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+            remove(os.path.join(parent, name))
+
+
+def remove(directory: str) -> None:
+    """Remove a directory, as far as that is possible."""
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def mark(directory: str) -> None:
@@ -158,6 +162,8 @@ def read_metadata(directory: str) -> dict[str, Any] | None:
 
 def to_bytes(directory: str) -> bytes:
     """A checkpoint with all that is noted beside it, as a tar archive."""
+    import tarfile
+
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         archive.add(directory, arcname=".")
@@ -171,6 +177,8 @@ def from_bytes(data: bytes, directory: str) -> None:
         TypeError: ``data`` is something else than bytes.
         ValueError: it is no such archive.
     """
+    import tarfile
+
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"a trainable is restored from the bytes that save_to_object() gave, not from {data!r}")
     try:
@@ -249,9 +257,3 @@ class _StandIn:
 
     def append(self, value: Any) -> None:
         pass
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

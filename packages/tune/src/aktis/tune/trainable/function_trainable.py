@@ -6,8 +6,6 @@ import contextlib
 import functools
 import inspect
 import os
-import shutil
-import tempfile
 import threading
 import time
 import warnings
@@ -201,7 +199,7 @@ class FunctionTrainable(Trainable):
         kind, data = checkpoint.get_internal_representation()
         if kind == "local_path":
             return str(data)
-        folder = tempfile.mkdtemp(prefix="aktis_restore_")
+        folder = _temporary_folder()
         self._folders.append(folder)
         return checkpoint.to_directory(os.path.join(folder, "checkpoint"))
 
@@ -224,7 +222,7 @@ class FunctionTrainable(Trainable):
                     stacklevel=2,
                 )
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder)
         self._folders.clear()
         return ended
 
@@ -246,6 +244,8 @@ class FunctionTrainable(Trainable):
             )
         if checkpoint_dir is None:
             return path
+        import shutil
+
         name = files.directory_name(self.iteration)
         temporary = files.new_directory(os.path.abspath(checkpoint_dir), name)
         shutil.copytree(path, temporary, dirs_exist_ok=True)
@@ -271,7 +271,7 @@ class FunctionTrainable(Trainable):
             self._progress_restored(metadata)
 
     def restore_from_object(self, obj: bytes) -> None:
-        folder = tempfile.mkdtemp(prefix="aktis_restore_")  # for as long as the function may read it
+        folder = _temporary_folder()  # for as long as the function may read it
         files.from_bytes(obj, folder)
         self.restore(folder)
         self._folders.append(folder)
@@ -349,7 +349,7 @@ class FunctionSession(TuneSession):
         try:
             checkpoint.to_directory(directory)
         except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
+            files.remove(directory)
             raise
         return directory
 
@@ -422,6 +422,12 @@ class Reporter:
     @property
     def trial_resources(self) -> Any:
         return self._session.get_trial_resources()
+
+
+def _temporary_folder() -> str:
+    import tempfile
+
+    return tempfile.mkdtemp(prefix="aktis_restore_")
 
 
 def _thread_timeout() -> float:

@@ -22,6 +22,7 @@ from aktis.tune.error import TuneError
 from aktis.tune.trainable import _checkpoint_files as files
 from aktis.tune.trainable._facts import host_facts
 from aktis.tune.trainable._surroundings import Surroundings, Tee
+from aktis.tune.trainable._tracebacks import without_our_frames
 from aktis.tune.trainable.function_trainable import FunctionTrainable
 from aktis.tune.trainable.messages import (
     DUPLICATE,
@@ -77,10 +78,10 @@ class TrialActor:
             return StartInfo(**host._asdict(), needs_new_actor=True, reason=self._unusable)
         files.discard_leftovers(setup.logdir)
         self._shares_process = setup.process == process_token()
-        self._surroundings.prepare(setup.logdir, setup.chdir, setup.env, setup.log_to_file)
         self._setup = setup
         was_reset = self._trainable is not None
         try:
+            self._surroundings.prepare(setup.logdir, setup.chdir, setup.env, setup.log_to_file)
             with self._user_code():
                 ready = self._reset(setup) if was_reset else self._create(setup)
                 if ready and setup.checkpoint is not None:
@@ -88,7 +89,7 @@ class TrialActor:
         except BaseException as error:
             self._unusable = f"{type(error).__name__} at the start of trial {setup.trial_id}"
             self._end_trial()
-            raise
+            raise without_our_frames(error)  # noqa: B904 - it is the same error
         if not ready:
             self._unusable = f"reset_config() of {self!r} returned False, or its function did not end"
             with contextlib.suppress(Exception):  # the next actor is what counts
@@ -144,18 +145,16 @@ class TrialActor:
         try:
             if trainable is not None:
                 with self._user_code():
+                    if isinstance(trainable, FunctionTrainable) and not trainable.end_function():
+                        self._unusable = f"the function {self!r} has not ended"
                     if not keep:
                         self._trainable = None
                         trainable.stop()
-                    elif isinstance(trainable, FunctionTrainable) and not trainable.end_function():
-                        self._unusable = f"the function {self!r} has not ended"
         except BaseException as error:
             self._unusable = f"{type(error).__name__} while a trial was stopped"
             raise
         finally:
             self._end_trial()
-        if not keep and not self._unusable:
-            return StopInfo(True)
         return StopInfo(not self._unusable, self._unusable)
 
     def _end_trial(self) -> None:
@@ -186,7 +185,7 @@ class TrialActor:
                 metrics = trainable.train()
         except BaseException as error:
             self._unusable = f"{type(error).__name__} in a step"
-            raise
+            raise without_our_frames(error)  # noqa: B904 - it is the same error
         return self._step_result(trainable, metrics)
 
     def train_buffered(self, seconds: float, max_length: int = 1000) -> list[StepResult]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -230,7 +228,7 @@ class Trainable(Progress):
             files.mark(temporary)
             final = files.commit(temporary, name)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            files.remove(temporary)
             raise
         return os.path.join(final, relative) if relative else final
 
@@ -302,6 +300,8 @@ class Trainable(Progress):
 
     def save_to_object(self) -> bytes:
         """A checkpoint as bytes, for :meth:`restore_from_object`."""
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="aktis_save_") as folder:
             path = self.save(folder)
             return files.to_bytes(files.find_directory(path) or path)
@@ -312,6 +312,8 @@ class Trainable(Progress):
         Raises:
             ValueError: these bytes are something else.
         """
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="aktis_restore_") as folder:
             files.from_bytes(obj, folder)
             self.restore(folder)
@@ -326,7 +328,7 @@ class Trainable(Progress):
         path = os.path.abspath(os.fspath(checkpoint_path))
         directory = files.find_directory(path) if os.path.exists(path) else None
         if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+            files.remove(directory)
 
     def export_model(self, export_formats: str | Sequence[str], export_dir: str | None = None) -> dict[str, str]:
         """Write the model in formats that others read.
@@ -373,6 +375,8 @@ class Trainable(Progress):
     def logdir(self) -> str:
         """The trainable's directory. One that belongs to no trial and has no logger gets a directory when it is first asked for."""
         if self._logdir is None:
+            import tempfile
+
             base = os.environ.get("TUNE_RESULT_DIR") or os.environ.get("TEST_TMPDIR")
             base = os.path.expanduser(base or os.path.join("~", "aktis_results"))
             os.makedirs(base, exist_ok=True)

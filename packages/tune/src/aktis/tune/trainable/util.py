@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
-import pickle
 import types
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -110,6 +108,8 @@ class Parameters:
         return self._values
 
     def __reduce__(self) -> tuple[Any, ...]:
+        import pickle
+
         import aktis
 
         if not aktis.is_initialized():
@@ -236,6 +236,8 @@ def _check_names(target: Callable[..., Any], given: Mapping[str, Any], trainable
             else f"{getattr(trainable, '__name__', trainable)}()"
         )
         accepted = [other for other in accepted if other != "self"]
+        import difflib
+
         close = difflib.get_close_matches(name, accepted, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(accepted)}."
         raise ValueError(f"tune.with_parameters(): {what} has no parameter {name!r}.{hint}")
