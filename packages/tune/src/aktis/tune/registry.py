@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import logging
 import threading
@@ -119,8 +118,8 @@ def trainable_name(trainable: Any) -> str:
     function = trainable
     while hasattr(function, "func") and not hasattr(function, "__name__"):  # a partial, of a partial, ...
         function = function.func
-    name = getattr(function, "__name__", None)
-    return name if isinstance(name, str) and name else type(trainable).__name__
+    name = getattr(function, "__name__", None) or type(trainable).__name__
+    return "lambda" if name == "<lambda>" else str(name)
 
 
 def validate_trainable(trainable: Any) -> None:
@@ -179,6 +178,8 @@ def _by_name(name: str) -> type[Trainable]:
 
 def _unknown(kind: str, name: str, known: Any, how: str) -> str:
     text = f"there is no {kind} {name!r}"
+    import difflib
+
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     folded = [other for other in known if other.lower() == name.lower() and other not in close]
     if close or folded:

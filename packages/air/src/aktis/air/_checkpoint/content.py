@@ -35,6 +35,8 @@ class Content:
         self._is_ray = self._manifest is None and ray_format.is_ray_checkpoint(directory)
 
     def _skip(self, name: str) -> bool:
+        if name in layout.OF_TRIALS:
+            return True
         return layout.is_ours(name) or (self._is_ray and ray_format.is_special(name))
 
     def _read(self) -> tuple[bool, dict[str, Any]]:

@@ -9,12 +9,16 @@ either all of it or nothing that looks like it. In the directory, beside what th
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from aktis.air.checkpoint import Checkpoint
 
 __all__ = [
     "MARKER",
@@ -23,11 +27,15 @@ __all__ = [
     "directory_name",
     "discard_leftovers",
     "find_directory",
+    "from_bytes",
+    "is_checkpoint",
     "mark",
     "name_of_new",
     "new_directory",
     "plain",
     "read_metadata",
+    "remove",
+    "to_bytes",
     "unmark",
     "write_metadata",
 ]
@@ -43,11 +51,19 @@ def directory_name(iteration: int) -> str:
     return f"checkpoint_{iteration:06d}"
 
 
+def is_checkpoint(given: Any) -> TypeGuard[Checkpoint]:
+    """Whether it is a Checkpoint, and not a path of one."""
+    if isinstance(given, str):
+        return False
+    from aktis.air.checkpoint import Checkpoint
+
+    return isinstance(given, Checkpoint)
+
+
 def new_directory(parent: str, name: str) -> str:
     """Make the directory with a temporary name in which the checkpoint ``name`` is to be written."""
-    os.makedirs(parent, exist_ok=True)
-    path = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}.", dir=parent)
-    os.chmod(path, 0o777 & ~_umask())
+    path = os.path.join(parent, f"{_TEMPORARY}{name}.{os.urandom(6).hex()}")
+    os.makedirs(path)
     return path
 
 
@@ -65,10 +81,10 @@ def commit(temporary: str, name: str) -> str:
     except OSError:
         if not os.path.lexists(target):
             raise
-        aside = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{name}.", dir=os.path.dirname(target))
+        aside = new_directory(os.path.dirname(target), name)
         os.rename(target, os.path.join(aside, name))
         os.rename(temporary, target)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
     return target
 
 
@@ -79,8 +95,15 @@ def discard_leftovers(parent: str) -> None:
     except OSError:
         return
     for name in names:
-        if name.startswith(_TEMPORARY):
-            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+        if name.startswith((_TEMPORARY, f".{_TEMPORARY}")):  # the second: what a Checkpoint makes while it writes one
+            remove(os.path.join(parent, name))
+
+
+def remove(directory: str) -> None:
+    """Remove a directory, as far as that is possible."""
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def mark(directory: str) -> None:
@@ -137,6 +160,43 @@ def read_metadata(directory: str) -> dict[str, Any] | None:
     return found
 
 
+def to_bytes(directory: str) -> bytes:
+    """A checkpoint with all that is noted beside it, as a tar archive."""
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.add(directory, arcname=".")
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes, directory: str) -> None:
+    """Unpack what :func:`to_bytes` gave into a directory.
+
+    Raises:
+        TypeError: ``data`` is something else than bytes.
+        ValueError: it is no such archive.
+    """
+    import tarfile
+
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a trainable is restored from the bytes that save_to_object() gave, not from {data!r}")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(directory, filter="data")
+            else:  # an older Python: the same promise, for plain files and folders
+                for member in archive.getmembers():
+                    inside = os.path.realpath(os.path.join(directory, member.name)).startswith(
+                        os.path.realpath(directory)
+                    )
+                    if not inside or not (member.isreg() or member.isdir()):
+                        raise tarfile.TarError(f"it holds {member.name!r}")
+                archive.extractall(directory)
+    except tarfile.TarError as error:
+        raise ValueError(f"these are not the bytes of a checkpoint that save_to_object() gave: {error}") from error
+
+
 def plain(value: Any) -> Any:
     """``value`` in types that JSON knows: numpy's numbers and arrays as Python's, anything strange as text."""
     kind = type(value)
@@ -158,7 +218,6 @@ def plain(value: Any) -> Any:
 
 
 def _read_of_ray(path: str) -> dict[str, Any] | None:
-    import io
     import pickle
 
     class Unpickler(pickle.Unpickler):
@@ -198,9 +257,3 @@ class _StandIn:
 
     def append(self, value: Any) -> None:
         pass
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ def host_facts() -> HostFacts:
     """Process, machine and address of this node."""
     global _host
     if _host is None or _host.pid != os.getpid():
-        _host = HostFacts(os.getpid(), socket.gethostname(), _node_ip())
+        _host = HostFacts(os.getpid(), os.uname().nodename, _node_ip())
     return _host
 
 

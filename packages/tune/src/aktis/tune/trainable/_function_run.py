@@ -24,12 +24,12 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-import types
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from aktis.air.exceptions import SessionError
 from aktis.tune.error import TuneError
+from aktis.tune.trainable._tracebacks import without_our_frames
 
 __all__ = ["Ended", "FunctionRun", "Reported"]
 
@@ -164,7 +164,7 @@ class FunctionRun:
             else:
                 event = _Failed(self._as_exception(error, f"called sys.exit({error.code!r})"))
         except Exception as error:
-            event = _Failed(_without_our_frames(error))
+            event = _Failed(without_our_frames(error))
         except BaseException as error:
             event = _Failed(self._as_exception(error, f"raised {type(error).__name__}"))
         del function
@@ -179,20 +179,9 @@ class FunctionRun:
     def _as_exception(self, error: BaseException, what: str) -> TuneError:
         """What would end the process, as an error of the trial."""
         failure = TuneError(f"{self._name} {what}")
-        failure.__cause__ = _without_our_frames(error)
+        failure.__cause__ = without_our_frames(error)
         return failure
 
     def _tell_of(self, event: Ended | _Failed) -> None:
         if isinstance(event, _Failed):
             logger.warning("%s raised while it was being stopped", self._name, exc_info=event.error)
-
-
-_OURS = __file__.rpartition("_function_run")[0]
-
-
-def _without_our_frames(error: BaseException) -> BaseException:
-    """The error with a traceback that begins in the user's function."""
-    traceback: types.TracebackType | None = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
-        traceback = traceback.tb_next
-    return error.with_traceback(traceback or error.__traceback__)

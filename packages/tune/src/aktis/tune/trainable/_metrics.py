@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,6 +62,8 @@ def _check_value(value: Any, path: str) -> None:
         return
     if kind.__module__ == "numpy":
         return
+    import pickle
+
     try:
         pickle.dumps(value)
     except Exception:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,7 +86,7 @@ class Progress:
     def _clear_progress(self) -> None:
         self._start_monotonic = time.monotonic()
         self._warmup_time = None
-        self._experiment_id = uuid.uuid4().hex
+        self._experiment_id = os.urandom(16).hex()
         self._iteration = 0
         self._time_total = 0.0
         self._timesteps_total = None

@@ -86,10 +86,12 @@ class Surroundings:
         if self._inside:
             return
         self._inside = True
+        env = dict(self._env)
         if self._chdir:
             self._saved_cwd = _cwd()
             os.chdir(self._logdir)
-        for name, value in self._env.items():
+            env.setdefault("TUNE_ORIG_WORKING_DIR", self._saved_cwd or "")
+        for name, value in env.items():
             self._saved_env[name] = os.environ.get(name)
             os.environ[name] = value
         if self._names is not None:

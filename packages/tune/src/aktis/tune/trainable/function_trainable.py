@@ -6,8 +6,6 @@ import contextlib
 import functools
 import inspect
 import os
-import shutil
-import tempfile
 import threading
 import time
 import warnings
@@ -44,11 +42,9 @@ def wrap_function(function: Callable[..., Any], name: str | None = None) -> type
     """
     style = _style(function)
     if name is None:
-        inner = function
-        while isinstance(inner, functools.partial):
-            inner = inner.func
-        name = getattr(inner, "__name__", type(inner).__name__)
-        name = "lambda" if name == "<lambda>" else name
+        from aktis.tune.registry import trainable_name
+
+        name = trainable_name(function)
     namespace = {
         "__module__": __name__,
         "__qualname__": f"wrap_function.<locals>.{name}",
@@ -203,18 +199,18 @@ class FunctionTrainable(Trainable):
         kind, data = checkpoint.get_internal_representation()
         if kind == "local_path":
             return str(data)
-        folder = tempfile.mkdtemp(prefix="aktis_restore_")
+        folder = _temporary_folder()
         self._folders.append(folder)
         return checkpoint.to_directory(os.path.join(folder, "checkpoint"))
 
     def _end_run(self) -> bool:
         """Stop the function. Returns whether its thread has ended."""
+        timeout = _thread_timeout()
         run, session = self._run, self._session
         self._run = self._session = None
         self._fresh = None
         ended = True
         if run is not None:
-            timeout = _thread_timeout()
             ended = run.stop(timeout)
             if session is not None:
                 session_host.uninstall(session)
@@ -226,7 +222,7 @@ class FunctionTrainable(Trainable):
                     stacklevel=2,
                 )
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder)
         self._folders.clear()
         return ended
 
@@ -248,6 +244,8 @@ class FunctionTrainable(Trainable):
             )
         if checkpoint_dir is None:
             return path
+        import shutil
+
         name = files.directory_name(self.iteration)
         temporary = files.new_directory(os.path.abspath(checkpoint_dir), name)
         shutil.copytree(path, temporary, dirs_exist_ok=True)
@@ -258,7 +256,7 @@ class FunctionTrainable(Trainable):
         from aktis.air.checkpoint import Checkpoint
 
         self._end_run()
-        if not isinstance(checkpoint_path, (str, os.PathLike)):
+        if files.is_checkpoint(checkpoint_path):
             kind, data = checkpoint_path.get_internal_representation()
             metadata = files.read_metadata(str(data)) if kind == "local_path" else None
             self._start_checkpoint = checkpoint_path
@@ -273,10 +271,9 @@ class FunctionTrainable(Trainable):
             self._progress_restored(metadata)
 
     def restore_from_object(self, obj: bytes) -> None:
-        folder = tempfile.mkdtemp(prefix="aktis_restore_")
-        from aktis.air.checkpoint import Checkpoint
-
-        self.restore(Checkpoint.from_bytes(obj).to_directory(os.path.join(folder, "checkpoint")))
+        folder = _temporary_folder()  # for as long as the function may read it
+        files.from_bytes(obj, folder)
+        self.restore(folder)
         self._folders.append(folder)
 
     # -- life --------------------------------------------------------------------------------------
@@ -298,6 +295,12 @@ class FunctionTrainable(Trainable):
         ended = self._end_run()
         self._strangers = set(threading.enumerate()) - {threading.current_thread(), threading.main_thread()}
         return ended
+
+    def abandon(self) -> None:
+        """Let the function end, without waiting for it."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.stop(0)
 
     def cleanup(self) -> None:
         self._end_run()
@@ -346,7 +349,7 @@ class FunctionSession(TuneSession):
         try:
             checkpoint.to_directory(directory)
         except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
+            files.remove(directory)
             raise
         return directory
 
@@ -419,6 +422,12 @@ class Reporter:
     @property
     def trial_resources(self) -> Any:
         return self._session.get_trial_resources()
+
+
+def _temporary_folder() -> str:
+    import tempfile
+
+    return tempfile.mkdtemp(prefix="aktis_restore_")
 
 
 def _thread_timeout() -> float:

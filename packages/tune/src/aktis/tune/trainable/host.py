@@ -22,6 +22,7 @@ from aktis.tune.error import TuneError
 from aktis.tune.trainable import _checkpoint_files as files
 from aktis.tune.trainable._facts import host_facts
 from aktis.tune.trainable._surroundings import Surroundings, Tee
+from aktis.tune.trainable._tracebacks import without_our_frames
 from aktis.tune.trainable.function_trainable import FunctionTrainable
 from aktis.tune.trainable.messages import (
     DUPLICATE,
@@ -77,10 +78,10 @@ class TrialActor:
             return StartInfo(**host._asdict(), needs_new_actor=True, reason=self._unusable)
         files.discard_leftovers(setup.logdir)
         self._shares_process = setup.process == process_token()
-        self._surroundings.prepare(setup.logdir, setup.chdir, setup.env, setup.log_to_file)
         self._setup = setup
         was_reset = self._trainable is not None
         try:
+            self._surroundings.prepare(setup.logdir, setup.chdir, setup.env, setup.log_to_file)
             with self._user_code():
                 ready = self._reset(setup) if was_reset else self._create(setup)
                 if ready and setup.checkpoint is not None:
@@ -88,7 +89,7 @@ class TrialActor:
         except BaseException as error:
             self._unusable = f"{type(error).__name__} at the start of trial {setup.trial_id}"
             self._end_trial()
-            raise
+            raise without_our_frames(error)  # noqa: B904 - it is the same error
         if not ready:
             self._unusable = f"reset_config() of {self!r} returned False, or its function did not end"
             with contextlib.suppress(Exception):  # the next actor is what counts
@@ -114,8 +115,7 @@ class TrialActor:
         trainable._join_trial(setup.trial_name, setup.trial_id, resources, setup.logdir, setup.experiment_name)
         if not isinstance(trainable, FunctionTrainable):  # a function has a session in its thread
             self._session = ClassSession(setup, resources)
-            if not self._shares_process:
-                session_host.install(self._session)
+            session_host.install(self._session)
 
     def _restore(self, checkpoint: Checkpoint | str, iteration: int | None) -> None:
         trainable = self._current()
@@ -145,18 +145,16 @@ class TrialActor:
         try:
             if trainable is not None:
                 with self._user_code():
+                    if isinstance(trainable, FunctionTrainable) and not trainable.end_function():
+                        self._unusable = f"the function {self!r} has not ended"
                     if not keep:
                         self._trainable = None
                         trainable.stop()
-                    elif isinstance(trainable, FunctionTrainable) and not trainable.end_function():
-                        self._unusable = f"the function {self!r} has not ended"
         except BaseException as error:
             self._unusable = f"{type(error).__name__} while a trial was stopped"
             raise
         finally:
             self._end_trial()
-        if not keep and not self._unusable:
-            return StopInfo(True)
         return StopInfo(not self._unusable, self._unusable)
 
     def _end_trial(self) -> None:
@@ -165,6 +163,12 @@ class TrialActor:
             session_host.uninstall(session)
         self._surroundings.close()
         self._setup = None
+
+    def __del__(self) -> None:
+        # Dropped while a trial runs: in inline mode the function's thread would wait for its next turn forever.
+        trainable = self._trainable
+        if self._shares_process and isinstance(trainable, FunctionTrainable):
+            trainable.abandon()
 
     # -- work --------------------------------------------------------------------------------------
 
@@ -181,7 +185,7 @@ class TrialActor:
                 metrics = trainable.train()
         except BaseException as error:
             self._unusable = f"{type(error).__name__} in a step"
-            raise
+            raise without_our_frames(error)  # noqa: B904 - it is the same error
         return self._step_result(trainable, metrics)
 
     def train_buffered(self, seconds: float, max_length: int = 1000) -> list[StepResult]:
@@ -228,9 +232,8 @@ class TrialActor:
     def _user_code(self) -> Iterator[None]:
         """Surround what may run the user's code."""
         self._surroundings.enter()
-        session = self._session if self._shares_process else None
-        if session is not None:
-            session_host.install(session)
+        if self._shares_process and self._session is not None:
+            session_host.install(self._session)
         try:
             yield
         except SystemExit as error:
@@ -238,9 +241,9 @@ class TrialActor:
                 raise
             raise TuneError(f"{self!r} called sys.exit({error.code!r})") from error
         finally:
-            if session is not None:
-                session_host.uninstall(session)
             if self._shares_process:
+                if self._session is not None:
+                    session_host.uninstall(self._session)
                 self._surroundings.leave()
 
 

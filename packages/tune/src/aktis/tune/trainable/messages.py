@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,7 +32,7 @@ def process_token() -> str:
     pid = os.getpid()
     token = _tokens.get(pid)
     if token is None:
-        token = _tokens[pid] = uuid.uuid4().hex
+        token = _tokens[pid] = os.urandom(16).hex()
     return token
 
 

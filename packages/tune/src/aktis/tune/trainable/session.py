@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from aktis.air.placement import PlacementGroupFactory
 
 __all__ = [
+    "TuneContext",
     "TuneSession",
     "checkpoint_dir",
+    "get_checkpoint",
+    "get_context",
     "get_trial_dir",
     "get_trial_id",
     "get_trial_name",
@@ -151,6 +154,35 @@ def get_trial_resources() -> PlacementGroupFactory | None:
 def get_checkpoint() -> Checkpoint | None:
     """The checkpoint to go on from, None at first."""
     return air_session.get_checkpoint()
+
+
+class TuneContext:
+    """Facts of the trial that runs here, as newer Rays have them: ``tune.get_context().get_trial_id()``."""
+
+    def get_experiment_name(self) -> str | None:
+        """Name of the experiment."""
+        return air_session.get_experiment_name()
+
+    def get_trial_name(self) -> str | None:
+        """Name of the trial."""
+        return air_session.get_trial_name()
+
+    def get_trial_id(self) -> str | None:
+        """Id of the trial."""
+        return air_session.get_trial_id()
+
+    def get_trial_resources(self) -> PlacementGroupFactory | None:
+        """The resources of the trial."""
+        return air_session.get_trial_resources()
+
+    def get_trial_dir(self) -> str | None:
+        """The trial's directory."""
+        return air_session.get_trial_dir()
+
+
+def get_context() -> TuneContext:
+    """Facts of the trial that runs here."""
+    return TuneContext()
 
 
 @contextlib.contextmanager

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -230,7 +228,7 @@ class Trainable(Progress):
             files.mark(temporary)
             final = files.commit(temporary, name)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            files.remove(temporary)
             raise
         return os.path.join(final, relative) if relative else final
 
@@ -266,7 +264,7 @@ class Trainable(Progress):
         Raises:
             ValueError: there is no such checkpoint, or it is damaged.
         """
-        if not isinstance(checkpoint_path, (str, os.PathLike)):
+        if files.is_checkpoint(checkpoint_path):
             self._restore_from_checkpoint(checkpoint_path)
             return
         path = os.path.abspath(os.fspath(checkpoint_path))
@@ -297,29 +295,32 @@ class Trainable(Progress):
 
     def _load_foreign_checkpoint(self, path: str) -> None:
         """A checkpoint that no trainable made: it says nothing of iterations."""
-        if os.path.isdir(path) and os.path.exists(os.path.join(path, "dict_checkpoint.pkl")):
-            self.load_checkpoint(_read_dict(path))
-        else:
-            self.load_checkpoint(path)
+        found = _read_dict(path) if os.path.isdir(path) else {_FILES: b""}
+        self.load_checkpoint(path if _FILES in found else found)
 
     def save_to_object(self) -> bytes:
         """A checkpoint as bytes, for :meth:`restore_from_object`."""
-        from aktis.air.checkpoint import Checkpoint
+        import tempfile
 
         with tempfile.TemporaryDirectory(prefix="aktis_save_") as folder:
             path = self.save(folder)
-            return Checkpoint.from_directory(files.find_directory(path) or path).to_bytes()
+            return files.to_bytes(files.find_directory(path) or path)
 
     def restore_from_object(self, obj: bytes) -> None:
-        """Go on from what :meth:`save_to_object` gave."""
-        from aktis.air.checkpoint import Checkpoint
+        """Go on from what :meth:`save_to_object` gave.
+
+        Raises:
+            ValueError: these bytes are something else.
+        """
+        import tempfile
 
         with tempfile.TemporaryDirectory(prefix="aktis_restore_") as folder:
-            self.restore(Checkpoint.from_bytes(obj).to_directory(os.path.join(folder, "checkpoint")))
+            files.from_bytes(obj, folder)
+            self.restore(folder)
 
     def delete_checkpoint(self, checkpoint_path: str | os.PathLike[str] | Checkpoint) -> None:
         """Remove a checkpoint from the disk; one that is gone is no error."""
-        if not isinstance(checkpoint_path, (str, os.PathLike)):
+        if files.is_checkpoint(checkpoint_path):
             kind, data = checkpoint_path.get_internal_representation()
             if kind != "local_path":
                 return
@@ -327,7 +328,7 @@ class Trainable(Progress):
         path = os.path.abspath(os.fspath(checkpoint_path))
         directory = files.find_directory(path) if os.path.exists(path) else None
         if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+            files.remove(directory)
 
     def export_model(self, export_formats: str | Sequence[str], export_dir: str | None = None) -> dict[str, str]:
         """Write the model in formats that others read.
@@ -374,6 +375,8 @@ class Trainable(Progress):
     def logdir(self) -> str:
         """The trainable's directory. One that belongs to no trial and has no logger gets a directory when it is first asked for."""
         if self._logdir is None:
+            import tempfile
+
             base = os.environ.get("TUNE_RESULT_DIR") or os.environ.get("TEST_TMPDIR")
             base = os.path.expanduser(base or os.path.join("~", "aktis_results"))
             os.makedirs(base, exist_ok=True)
@@ -441,13 +444,14 @@ class Trainable(Progress):
             result_logger.close()
 
 
+_FILES = "fs_checkpoint"  # what the dict of a checkpoint has that was made from a directory
 _EMPTY = "__empty__"  # a checkpoint cannot be made of nothing, a trainable without state can be saved
 
 
 def _read_dict(directory: str) -> dict[str, Any]:
     from aktis.air.checkpoint import Checkpoint
 
-    found = Checkpoint.from_directory(directory).to_dict()
+    found = dict(Checkpoint.from_directory(directory).to_dict())
     found.pop(_EMPTY, None)
     return found
 

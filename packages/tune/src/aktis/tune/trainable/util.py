@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import types
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from aktis.exceptions import OutOfBandObjectRefSerializationException
+from aktis.tune.error import TuneError
 from aktis.tune.trainable.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class Parameters:
         return self._values
 
     def __reduce__(self) -> tuple[Any, ...]:
+        import pickle
+
         import aktis
 
         if not aktis.is_initialized():
@@ -115,7 +118,27 @@ class Parameters:
         if self._session != session:
             self._refs = {name: aktis.put(value) for name, value in self.get().items()}
             self._session = session
+        try:
+            pickle.dumps(list(self._refs.values()))
+        except OutOfBandObjectRefSerializationException:  # pickled for a file: references would lead nowhere
+            return LostParameters, (list(self._refs),)
         return _parameters_from, (self._refs, session)
+
+
+class LostParameters(Parameters):
+    """In place of objects that were not stored: what a trainable in a file has."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__(dict.fromkeys(names))
+
+    def get(self) -> dict[str, Any]:
+        raise TuneError(
+            f"the objects {', '.join(map(repr, self.names()))} of tune.with_parameters are not stored with a run: give them again, "
+            "Tuner.restore(path, trainable=tune.with_parameters(...))"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LostParameters, (list(self.names()),)
 
 
 def _parameters_from(refs: dict[str, Any], session: str) -> Parameters:
@@ -213,6 +236,8 @@ def _check_names(target: Callable[..., Any], given: Mapping[str, Any], trainable
             else f"{getattr(trainable, '__name__', trainable)}()"
         )
         accepted = [other for other in accepted if other != "self"]
+        import difflib
+
         close = difflib.get_close_matches(name, accepted, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(accepted)}."
         raise ValueError(f"tune.with_parameters(): {what} has no parameter {name!r}.{hint}")
