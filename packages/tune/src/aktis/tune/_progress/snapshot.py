@@ -9,6 +9,7 @@ from typing import Any
 from aktis.air.display import format_value
 from aktis.tune._progress.board import Board
 from aktis.tune._progress.columns import Column, metric_columns, parameter_columns
+from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis._values import flatten, nested_get
 
 __all__ = ["Failure", "Options", "Row", "Snapshot", "describe_failure", "describe_params", "take_snapshot"]
@@ -187,11 +188,9 @@ def _failure(trial: Any) -> Failure:
 
 def _failure_line(trial: Any) -> str:
     error = trial.error
-    text = getattr(error, "summary", "") or ("" if error is None else str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__ if error is not None else ""
-    return lines[-1]
+    if error is None:
+        return ""
+    return getattr(error, "summary", "") or error_line(str(error)) or type(error).__name__
 
 
 def describe_failure(trial: Any) -> str:

@@ -30,6 +30,7 @@ from aktis.tune._progress.snapshot import describe_params
 from aktis.tune._report.gather import Gathered, Objective, gather
 from aktis.tune._report.importance import MIN_TRIALS, Importance, parameter_importance
 from aktis.tune._report.pareto import pareto_front
+from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis.experiment_analysis import ExperimentAnalysis
 from aktis.tune.error import ExperimentDirectoryError
 
@@ -324,11 +325,10 @@ def _add_errors(page: Page, found: Gathered) -> None:
     section = page.section("Failures", long=True)
     for trial in failed[:_MOST_ERRORS]:
         text = str(trial.error) if trial.error is not None else ""
-        lines = [line for line in text.splitlines() if line.strip()]
         times = f", {trial.num_failures} times" if trial.num_failures > 1 else ""
         shown = text if len(text) <= _LONGEST_ERROR else "...\n" + text[-_LONGEST_ERROR:]
         section.add(
-            f"<details><summary>{escape(str(trial))}{times}: <b>{escape(lines[-1][:300] if lines else 'no message')}</b></summary>"
+            f"<details><summary>{escape(str(trial))}{times}: <b>{escape(error_line(text) or 'no message')}</b></summary>"
             f"<p class='note'>{escape(trial.error_file or '')}</p><pre>{escape(shown)}</pre></details>"
         )
     if len(failed) > _MOST_ERRORS:

@@ -124,15 +124,25 @@ def _known(rows: Sequence[Row]) -> list[str]:
     return list(known)
 
 
-def _check(columns: Sequence[str], known: Sequence[str]) -> None:
+def _resolved(columns: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Names of columns; ``lr`` also means ``config/lr``.
+
+    Raises:
+        CommandError: There is no such column.
+    """
+    resolved = []
     for column in columns:
-        if column not in known:
+        if column not in known and f"config/{column}" in known:
+            column = f"config/{column}"
+        elif column not in known:
             import difflib
 
             close = difflib.get_close_matches(column, known, 3, 0.5)
             close += [name for name in known if name.endswith("/" + column)]
             hint = f"did you mean {' or '.join(dict.fromkeys(close))}?" if close else f"there are: {', '.join(known)}"
             raise CommandError(f"there is no column {column!r}; {hint}")
+        resolved.append(column)
+    return resolved
 
 
 def filtered(rows: Sequence[Row], filters: Sequence[str]) -> list[Row]:
@@ -143,7 +153,7 @@ def filtered(rows: Sequence[Row], filters: Sequence[str]) -> list[Row]:
         if match is None:
             raise CommandError(f"the filter {text!r} is not of the form 'COLUMN OP VALUE', e.g. 'loss < 0.5'")
         column, compare, wanted = match["column"], _OPERATORS[match["operator"]], _unquoted(match["value"])
-        _check([column], _known(rows))
+        column = _resolved([column], _known(rows))[0]
         values = [row[column] for row in rows if row.get(column) is not None]
         numeric = bool(values) and all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
         convert: Callable[[Any], Any] = float if numeric else _as_text
@@ -197,8 +207,7 @@ def show(
 ) -> None:
     """Print the rows that were asked for, and write them when asked."""
     known = _known(rows)
-    wanted, keys = _listed(columns), _listed(sort)
-    _check([*wanted, *keys], known)
+    wanted, keys = _resolved(_listed(columns), known), _resolved(_listed(sort), known)
     if output is not None and output.suffix.lower() not in _WRITERS:
         raise CommandError(f"{output} has an unknown type: write to a {', '.join(_WRITERS)} file")
     chosen = sorted_rows(filtered(rows, filters or ()), keys, desc)

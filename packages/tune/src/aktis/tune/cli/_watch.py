@@ -118,12 +118,20 @@ class Watcher:
         if self.state is None:
             return 0.0
         start = self.state.stats.get("start_time")
-        starts = [trial.start_time for trial in self.trials.values() if trial.start_time]
+        starts = [begun for trial in self.trials.values() if (begun := _begun(trial)) is not None]
         begin = start if isinstance(start, (int, float)) else min(starts, default=None)
         if begin is None:
             return 0.0
         end = time.time() - self._silent() if not self.ended else _last_news(self.state, list(self.trials.values()))
         return max(0.0, end - begin)
+
+
+def _begun(trial: Trial) -> float | None:
+    """When a trial began, as far as its results tell."""
+    if trial.start_time:
+        return trial.start_time
+    stamp, took = trial.last_result.get("timestamp"), trial.last_result.get("time_total_s")
+    return float(stamp) - float(took) if isinstance(stamp, (int, float)) and isinstance(took, (int, float)) else None
 
 
 def _last_news(state: ExperimentState, trials: list[Trial]) -> float:
