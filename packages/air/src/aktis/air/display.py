@@ -262,7 +262,7 @@ def _short_number(number: float) -> str:
         return str(int(number))
     size = abs(number)
     if 1e-4 <= size < 1e7:
-        digits = max(0, 4 - max(0, int(math.floor(math.log10(size)))))
+        digits = max(0, 4 - max(0, math.floor(math.log10(size))))
         if size < 1:
             return f"{number:.4g}"
         text = f"{number:.{digits}f}"

@@ -222,9 +222,7 @@ class TuneReporterBase(ProgressReporter):
         self._last_report = now
         return True
 
-    def snapshot(
-        self, trials: Sequence[Any], done: bool, *sys_info: str, max_rows: int | None = None
-    ) -> Snapshot:
+    def snapshot(self, trials: Sequence[Any], done: bool, *sys_info: str, max_rows: int | None = None) -> Snapshot:
         """The state of the run as data, for views of one's own."""
         self._board.sync(trials)
         return take_snapshot(

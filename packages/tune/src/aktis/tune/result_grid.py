@@ -91,7 +91,10 @@ class ResultGrid:
         analysis = self._experiment_analysis
         if len(self) == 1:
             return self[0]
-        for name, given, default in (("metric", metric, analysis.default_metric), ("mode", mode, analysis.default_mode)):
+        for name, given, default in (
+            ("metric", metric, analysis.default_metric),
+            ("mode", mode, analysis.default_mode),
+        ):
             if not given and not default:
                 raise ValueError(
                     f"which result is best depends on a {name}: call get_best_result({name}=...), or set it in TuneConfig"
@@ -196,7 +199,10 @@ class ResultGrid:
             return "ResultGrid(no trials)"
         header, rows, hidden = self._rows()
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+        lines = [
+            "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in [header, *rows]
+        ]
         more = [f"  ... and {hidden} more"] if hidden else []
         return "\n".join([f"ResultGrid({self._summary()})", *lines, *more])
 

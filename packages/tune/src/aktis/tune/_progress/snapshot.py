@@ -134,7 +134,9 @@ def _choose(board: Board, options: Options, limit: int, done: bool) -> list[Any]
             shown.append(trial)
     if len(shown) < limit:
         queue = iter(board.by_status["PENDING"].values())
-        shown += [trial for trial in (next(queue, None) for _ in range(min(3, limit - len(shown)))) if trial is not None]
+        shown += [
+            trial for trial in (next(queue, None) for _ in range(min(3, limit - len(shown)))) if trial is not None
+        ]
     if options.sort_by_metric and board.metric is not None:
         shown.sort(key=lambda trial: _worst_last(board, trial))
     return shown

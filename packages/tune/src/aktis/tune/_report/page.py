@@ -249,7 +249,13 @@ def _add_parameters(page: Page, found: Gathered) -> None:
         section.text(f"The {len(chosen)} most important of {len(found.parameters)} parameters are shown.", note=True)
     drawn = [
         scatter(
-            found.parameters[key], found.scores[metric], keys=keys, shades=shades, tops=_tops(found), x_label=key, y_label=metric
+            found.parameters[key],
+            found.scores[metric],
+            keys=keys,
+            shades=shades,
+            tops=_tops(found),
+            x_label=key,
+            y_label=metric,
         )
         for key in chosen[:8]
     ]
@@ -294,9 +300,7 @@ def _add_trials(page: Page, found: Gathered) -> None:
         row = [str(trial), trial.status, *values, last.get("training_iteration"), took]
         rows.append([*row, *[found.parameters[key][index] for key in params]])
     section = page.section("Trials", long=True)
-    section.add(
-        table(header, rows, keys=[str(index) for index in order], tops=[order.index(i) for i in _tops(found)])
-    )
+    section.add(table(header, rows, keys=[str(index) for index in order], tops=[order.index(i) for i in _tops(found)]))
     if len(rows) > 60:
         section.text("In print: the first 60.", note=True)
 

@@ -8,7 +8,8 @@ __all__ = ["error_line"]
 
 # "RuntimeError: boom", "torch.cuda.OutOfMemoryError: ...", "KeyboardInterrupt": at the beginning of a line.
 _EXCEPTION = re.compile(
-    r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt|Warning|Failure|Died)(?:\(\w+\))?(?::.*)?$", re.MULTILINE
+    r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt|Warning|Failure|Died)(?:\(\w+\))?(?::.*)?$",
+    re.MULTILINE,
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 

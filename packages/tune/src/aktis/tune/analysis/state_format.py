@@ -228,9 +228,9 @@ def write_experiment_state(
         runner_data: What the runner wants to be seen, e.g. ``{"_metric": "loss"}``.
         stats: ``start_time`` and ``timestamp``, seconds since 1970.
     """
-    from aktis.tune.__about__ import __version__
-
     import tempfile
+
+    from aktis.tune.__about__ import __version__
 
     path = Path(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

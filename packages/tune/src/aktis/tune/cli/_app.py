@@ -19,7 +19,9 @@ app = typer.Typer(
 )
 
 Directory = Annotated[Path, typer.Argument(help="An experiment's directory, or one that holds several.")]
-Sort = Annotated[list[str] | None, typer.Option("--sort", help="Columns to sort by: repeat it, or separate them by commas.")]
+Sort = Annotated[
+    list[str] | None, typer.Option("--sort", help="Columns to sort by: repeat it, or separate them by commas.")
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the rows to a .csv, .json or .pkl file.")]
 Filter = Annotated[
     list[str] | None,
@@ -89,7 +91,8 @@ def report(
         Path | None, typer.Option("--output", "-o", help="File to write; default: report.html in the directory.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="What is optimized; repeat it for several. Default: as in the run.")
+        list[str] | None,
+        typer.Option("--metric", help="What is optimized; repeat it for several. Default: as in the run."),
     ] = None,
     mode: Annotated[list[str] | None, typer.Option("--mode", help="min or max, for each metric.")] = None,
     scope: Annotated[
@@ -102,7 +105,9 @@ def report(
     try:
         target = write_report(path, output, metrics=metric or (), modes=mode or (), scope=scope)
     except PermissionError as error:
-        raise CommandError(f"{error.filename} can't be written ({error.strerror}): choose another file with -o") from error
+        raise CommandError(
+            f"{error.filename} can't be written ({error.strerror}): choose another file with -o"
+        ) from error
     except ValueError as error:
         raise CommandError(str(error)) from error
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB)")
@@ -115,9 +120,7 @@ def resume(
         str | None, typer.Option("--trainable", help="MODULE:NAME of what runs; default: what was saved with the run.")
     ] = None,
     errored: Annotated[bool, typer.Option("--errored", help="Failed trials go on from their last checkpoint.")] = False,
-    restart_errored: Annotated[
-        bool, typer.Option("--restart-errored", help="Failed trials begin anew.")
-    ] = False,
+    restart_errored: Annotated[bool, typer.Option("--restart-errored", help="Failed trials begin anew.")] = False,
     finished_only: Annotated[
         bool, typer.Option("--no-unfinished", help="Trials that had not ended stay as they are.")
     ] = False,

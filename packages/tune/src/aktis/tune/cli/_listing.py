@@ -27,7 +27,8 @@ __all__ = ["experiment_rows", "filtered", "show", "sorted_rows", "trial_rows"]
 Row = dict[str, Any]
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt, "<=": operator.le, "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">=": operator.ge, ">": operator.gt,
+    "<": operator.lt, "<=": operator.le, "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">=": operator.ge,
+    ">": operator.gt,
 }  # fmt: skip
 _FILTER = re.compile(r"\s*(?P<column>.+?)\s*(?P<operator><=|>=|==|!=|<|>|=)\s*(?P<value>.*?)\s*\Z")
 _MOST_METRICS = 6
@@ -106,7 +107,9 @@ def experiment_rows(path: Path) -> tuple[list[Row], list[str]]:
             }
         )
     if not rows:
-        raise CommandError(f"there are no experiments in {base}: none of its directories has an experiment_state-*.json")
+        raise CommandError(
+            f"there are no experiments in {base}: none of its directories has an experiment_state-*.json"
+        )
     return rows, ["name", "total_trials", "running", "pending", "terminated", "error", "last_updated"]
 
 
@@ -228,7 +231,7 @@ def show(
 
 def _cell(column: str, value: Any, longest: int | None) -> str:
     if isinstance(value, Real) and not isinstance(value, bool):
-        if column in ("last_update_time", "last_updated", "start_time", "timestamp") and value > 0:
+        if column in ("last_update_time", "last_updated", "start_time", "timestamp") and float(value) > 0:
             return datetime.datetime.fromtimestamp(float(value)).strftime("%Y-%m-%d %H:%M:%S")
         if column in ("time_total_s", "time_this_iter_s", "time_since_restore"):
             return format_duration(float(value))
@@ -249,7 +252,9 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], chosen_by_user: bo
     longest = None if chosen_by_user else 32
     cells = {column: [_cell(column, row.get(column), longest) for row in rows] for column in columns}
     empty = [column for column in columns if not any(cells[column])] if not chosen_by_user else []
-    left, shown, dropped = console.width, [], []
+    left = console.width
+    shown: list[str] = []
+    dropped: list[str] = []
     for column in columns:
         heading = _HEADINGS.get(column, column)
         width = max(len(heading), *(len(cell) for cell in cells[column])) + 2
@@ -263,7 +268,9 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], chosen_by_user: bo
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in shown:
         numbers = all(row.get(column) is None or isinstance(row[column], Real) for row in rows)
-        table.add_column(_HEADINGS.get(column, column), justify="right" if numbers else "left", no_wrap=True, overflow="ellipsis")
+        table.add_column(
+            _HEADINGS.get(column, column), justify="right" if numbers else "left", no_wrap=True, overflow="ellipsis"
+        )
     styles = {"ERROR": "red", "RUNNING": "cyan", "TERMINATED": "green"}
     for index in range(len(rows)):
         table.add_row(*[Text(cells[column][index], styles.get(cells[column][index], "")) for column in shown])
@@ -278,7 +285,9 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], chosen_by_user: bo
 def _write(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _WRITERS[path.suffix.lower()](temporary, [{column: row.get(column) for column in columns} for row in rows], columns)
+        _WRITERS[path.suffix.lower()](
+            temporary, [{column: row.get(column) for column in columns} for row in rows], columns
+        )
         os.replace(temporary, path)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from error

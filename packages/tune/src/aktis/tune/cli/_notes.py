@@ -39,7 +39,9 @@ def write_note(path: Path, filename: str, text: str | None = None) -> str:
 def _edit(note: Path) -> None:
     if not sys.stdin.isatty():
         raise CommandError("there is no terminal for an editor: give the note with --text")
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or next(filter(shutil.which, ("nano", "vim", "vi")), None)
+    command = (
+        os.environ.get("VISUAL") or os.environ.get("EDITOR") or next(filter(shutil.which, ("nano", "vim", "vi")), None)
+    )
     if not command:
         raise CommandError("there is no editor: set $EDITOR, or give the note with --text")
     try:

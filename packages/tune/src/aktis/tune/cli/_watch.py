@@ -1,7 +1,7 @@
 """Watching a run from its directory: nothing of the running process is needed, and nothing is written.
 
-The state file says which trials there are; it is written now and then, and read again only when it changed. What happened since then
-the trials' own files tell: of those that have not ended, the end of ``result.json`` is read when it grew.
+The state file says which trials there are; it is written now and then, and read again only when it changed. What happened since
+then the trials' own files tell: of those that have not ended, the end of ``result.json`` is read when it grew.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Watcher:
             return False
         self._sizes[trial.trial_id] = size
         result = last_result(trial.logdir)
-        if not result or int(result.get("training_iteration") or 0) < int(trial.last_result.get("training_iteration") or 0):
+        if not result or int(result.get("training_iteration") or 0) < int(
+            trial.last_result.get("training_iteration") or 0
+        ):
             return False
         trial.last_result = result
         if trial.status == Trial.PENDING:
@@ -102,14 +104,21 @@ class Watcher:
             if not missing:
                 return "finished"
         pid, host = data.get("_pid"), data.get("_host", socket.gethostname())
-        if isinstance(pid, int) and host == socket.gethostname() and not _is_alive(pid) and self._silent() > _DEAD_AFTER:
+        if (
+            isinstance(pid, int)
+            and host == socket.gethostname()
+            and not _is_alive(pid)
+            and self._silent() > _DEAD_AFTER
+        ):
             return f"interrupted: its process ({pid}) is gone; `tune resume {self.directory}` goes on with it"
         return ""
 
     def _silent(self) -> float:
         """Seconds since anything was written."""
         paths = [str(self._file[0])] if self._file else []
-        paths += [path for trial in self.trials.values() if not trial.is_finished() and (path := results_file(trial.logdir))]
+        paths += [
+            path for trial in self.trials.values() if not trial.is_finished() and (path := results_file(trial.logdir))
+        ]
         times = [os.path.getmtime(path) for path in paths if os.path.exists(path)]
         return time.time() - max(times, default=0.0)
 
@@ -193,7 +202,8 @@ def _show(display: Any, snapshot: Snapshot, table: bool) -> None:
 
     if display.live or table:
         display.update(
-            lambda width, height: rich_view(snapshot, width, 1_000_000 if table else height), lambda: html_view(snapshot)
+            lambda width, height: rich_view(snapshot, width, 1_000_000 if table else height),
+            lambda: html_view(snapshot),
         )
     else:
         display.line(status_line(snapshot))
