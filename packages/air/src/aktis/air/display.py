@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    import logging
+
     from rich.console import Console, RenderableType
     from rich.live import Live
 
@@ -60,6 +62,7 @@ class TerminalDisplay(Display):
 
         self._console: Console = Console(file=stream, highlight=False)
         self._live: Live | None = None
+        self._redirected: list[tuple[logging.StreamHandler[Any], Any]] = []
         self._waiting: list[Any] = []  # lines to print with the next picture: each print paints the picture anew
 
     def update(self, picture: Callable[[int, int], RenderableType], html: Callable[[], str] | None = None) -> None:
@@ -70,11 +73,23 @@ class TerminalDisplay(Display):
         # Drawn once: rich draws anew whenever something is printed.
         drawn = SegmentLines(self._console.render_lines(picture(size.width, size.height), pad=False), new_lines=True)
         if self._live is None:
-            self._live = Live(drawn, console=self._console, auto_refresh=False, vertical_overflow="crop")
-            self._live.start(refresh=True)
+            self._begin(Live, drawn)
             return
         self._print_waiting()
         self._live.update(drawn, refresh=True)
+
+    def _begin(self, make: type[Live], drawn: Any) -> None:
+        before = (sys.stdout, sys.stderr)
+        self._live = make(
+            drawn,
+            console=self._console,
+            auto_refresh=False,
+            vertical_overflow="crop",
+            redirect_stdout=_is_terminal(sys.stdout),
+            redirect_stderr=_is_terminal(sys.stderr),  # what goes into a file stays there
+        )
+        self._live.start(refresh=True)
+        self._redirected = _redirect_logging(dict(zip(map(id, before), (sys.stdout, sys.stderr), strict=True)))
 
     def _print_waiting(self) -> None:
         if self._waiting:
@@ -91,9 +106,41 @@ class TerminalDisplay(Display):
     def close(self) -> None:
         self._print_waiting()
         if self._live is not None:
+            for handler, stream in self._redirected:
+                handler.setStream(stream)
             live, self._live = self._live, None
             live.vertical_overflow = "visible"  # the last picture may be longer than the terminal
             live.stop()
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream is not None and stream.isatty())
+    except ValueError:  # closed
+        return False
+
+
+def _redirect_logging(streams: dict[int, Any]) -> list[tuple[logging.StreamHandler[Any], Any]]:
+    """Let log handlers that hold a terminal's stream write to what stands in for it now, else they would write into the picture.
+
+    Args:
+        streams: What stands in, by the id of the stream that it replaces.
+
+    Returns:
+        The handlers with the streams that they had.
+    """
+    import logging
+
+    changed = []
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    for handler in {handler for logger in loggers for handler in getattr(logger, "handlers", ())}:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            stream = handler.stream
+            new = streams.get(id(stream), stream)
+            if new is not stream:
+                handler.setStream(new)
+                changed.append((handler, stream))
+    return changed
 
 
 def _folded(text: Any) -> Any:
@@ -215,7 +262,7 @@ def _short_number(number: float) -> str:
         return str(int(number))
     size = abs(number)
     if 1e-4 <= size < 1e7:
-        digits = max(0, 4 - max(0, int(math.floor(math.log10(size)))))
+        digits = max(0, 4 - max(0, math.floor(math.log10(size))))
         if size < 1:
             return f"{number:.4g}"
         text = f"{number:.{digits}f}"

@@ -91,7 +91,9 @@ class Page:
         names: What the pointer says of the things with a key (see ``Series.key``).
     """
 
-    def __init__(self, title: str, subtitle: str = "", footer: str = "", names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, title: str, subtitle: str = "", footer: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
         self.title = title
         self.subtitle = subtitle
         self.footer = footer
@@ -184,7 +186,9 @@ def table(
         filterable: With a field to filter by.
         long_columns: Indexes of columns whose text may be broken.
     """
-    numeric = [all(_is_number(row[i]) for row in rows if row[i] is not None and row[i] != "") for i in range(len(header))]
+    numeric = [
+        all(_is_number(row[i]) for row in rows if row[i] is not None and row[i] != "") for i in range(len(header))
+    ]
     heads = "".join(
         f'<th data-sort="{"n" if numeric[i] else "s"}"{" class=n" if numeric[i] else ""}>{escape(name)}</th>'
         for i, name in enumerate(header)
@@ -229,6 +233,7 @@ def fragment_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     style = "padding:.15em .7em;text-align:left;white-space:nowrap"
     heads = "".join(f"<th style='{style}'>{escape(str(name))}</th>" for name in header)
     lines = "".join(
-        "<tr>" + "".join(f"<td style='{style}'>{escape(format_value(cell))}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td style='{style}'>{escape(format_value(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
     )
     return f"<div style='overflow-x:auto'><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"

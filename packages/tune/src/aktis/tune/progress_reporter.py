@@ -147,7 +147,8 @@ class TuneReporterBase(ProgressReporter):
         if (self._own_metric and metric) or (self._own_mode and mode):
             return False
         # Of several objectives all have a column, and the first one says which trial is best.
-        self._metrics = [metric] if isinstance(metric, str) else list(metric or ())
+        if metric:
+            self._metrics = [metric] if isinstance(metric, str) else list(metric)
         first_mode = mode if isinstance(mode, str) or not mode else mode[0]
         self._board.set_metric(
             self._own_metric or (self._metrics[0] if self._metrics else self._board.metric),
@@ -221,9 +222,7 @@ class TuneReporterBase(ProgressReporter):
         self._last_report = now
         return True
 
-    def snapshot(
-        self, trials: Sequence[Any], done: bool, *sys_info: str, max_rows: int | None = None
-    ) -> Snapshot:
+    def snapshot(self, trials: Sequence[Any], done: bool, *sys_info: str, max_rows: int | None = None) -> Snapshot:
         """The state of the run as data, for views of one's own."""
         self._board.sync(trials)
         return take_snapshot(
@@ -238,6 +237,8 @@ class TuneReporterBase(ProgressReporter):
         )
 
     def report(self, trials: Sequence[Any], done: bool, *sys_info: str) -> None:
+        if self.verbose <= 0:
+            return
         from aktis.tune._progress.views import html_view, rich_view, status_line
 
         display = self._open()

@@ -133,7 +133,9 @@ def thin_out(xs: Sequence[float], ys: Sequence[float], most: int) -> list[tuple[
     return [*kept, points[-1]]
 
 
-def _frame(x: Scale, y: Scale, x_label: str, y_label: str, left: float, bottom: float, right: float, top: float) -> list[str]:
+def _frame(
+    x: Scale, y: Scale, x_label: str, y_label: str, left: float, bottom: float, right: float, top: float
+) -> list[str]:
     """Grid, numbers and labels."""
     parts = []
     for value, text in y.ticks:
@@ -146,7 +148,9 @@ def _frame(x: Scale, y: Scale, x_label: str, y_label: str, left: float, bottom: 
         parts.append(f'<text class="m" x="{at:.1f}" y="{bottom + 17:g}">{escape(format_value(text, 14))}</text>')
     parts.append(f'<line class="a" x1="{left:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
     parts.append(f'<text class="e t" x="{right:g}" y="{bottom + 34:g}">{escape(format_value(x_label, 50))}</text>')
-    parts.append(f'<text class="t" x="{max(0, left - 40):g}" y="{top - 9:g}">{escape(format_value(y_label, 50))}</text>')
+    parts.append(
+        f'<text class="t" x="{max(0, left - 40):g}" y="{top - 9:g}">{escape(format_value(y_label, 50))}</text>'
+    )
     return parts
 
 
@@ -236,9 +240,7 @@ def scatter(
     x, px = Axis(x_label, xs, x_log).scale(left, right)
     y, py = Axis(y_label, ys, y_log).scale(bottom, top)
     body = _frame(x, y, x_label, y_label, left, bottom, right, top)
-    places = [
-        None if a is None or b is None else (x(a), y(b)) for a, b in zip(_spread(px, x), py, strict=True)
-    ]
+    places = [None if a is None or b is None else (x(a), y(b)) for a, b in zip(_spread(px, x), py, strict=True)]
     joined = [places[index] for index in front if places[index] is not None]
     if len(joined) > 1:
         body.append(f'<polyline class="front" points="{" ".join(f"{p[0]:.1f},{p[1]:.1f}" for p in joined if p)}"/>')
@@ -313,13 +315,18 @@ def parallel_coordinates(
             # What is not known is drawn below the axis, so that the line goes on.
             points.append((left + number * step, scale(value) if value is not None else bottom + 10))
         attributes = _attributes(
-            keys[index] if keys else None, shades[index] if shades else None, index in tops, names[index] if names else None
+            keys[index] if keys else None,
+            shades[index] if shades else None,
+            index in tops,
+            names[index] if names else None,
         )
         lines.append(f'<path d="{_path_of_all(points)}"{attributes}/>')
     body = [f'<g class="d{_crowd(count)}" transform="scale(.5)">{"".join(lines)}</g>']
     for number, (axis, (scale, _)) in enumerate(zip(axes, scaled, strict=True)):
         body.append(_vertical_axis(axis.label, scale, left + number * step, top, bottom, step))
-    return _svg("parallel", width, height, body, "parallel coordinates of " + ", ".join(a.label for a in axes), x="[0,1,0,1,0]")
+    return _svg(
+        "parallel", width, height, body, "parallel coordinates of " + ", ".join(a.label for a in axes), x="[0,1,0,1,0]"
+    )
 
 
 def _path_of_all(points: Sequence[tuple[float, float] | None]) -> str:
@@ -334,7 +341,9 @@ def _vertical_axis(label: str, scale: Scale, x: float, top: float, bottom: float
     parts = [f'<g class="axis"><line class="a" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke-width="1.5"/>']
     parts.append(f'<text class="m t" x="{x:.1f}" y="{top - 14}">{escape(format_value(label, room))}</text>')
     for value, text in scale.ticks:
-        parts.append(f'<text class="e" x="{x - 6:.1f}" y="{scale(value) + 4:.1f}">{escape(format_value(text, 9))}</text>')
+        parts.append(
+            f'<text class="e" x="{x - 6:.1f}" y="{scale(value) + 4:.1f}">{escape(format_value(text, 9))}</text>'
+        )
     parts.append(f'<rect class="brush" x="{x - 6:.1f}" width="12" y="{top}" height="0"/>')
     parts.append(f'<rect class="hit" x="{x - 9:.1f}" width="18" y="{top - 6}" height="{bottom - top + 12}"/></g>')
     return "".join(parts)

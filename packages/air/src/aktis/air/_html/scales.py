@@ -87,7 +87,10 @@ def _ticks(lo: float, hi: float, wanted: int = 5) -> list[float]:
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
     first = math.ceil(lo / step - 1e-9)
     last = math.floor(hi / step + 1e-9)
-    return [round(index * step, 12) if abs(index * step) < 1e12 and step > 1e-9 else index * step for index in range(first, last + 1)]
+    return [
+        round(index * step, 12) if abs(index * step) < 1e12 and step > 1e-9 else index * step
+        for index in range(first, last + 1)
+    ]
 
 
 def _log_ticks(lo: float, hi: float) -> list[float]:

@@ -58,7 +58,9 @@ def _given(columns: Sequence[str] | Mapping[str, str], kind: str) -> list[Column
     return [Column(key, _LABELS.get(key, key), kind) for key in columns]
 
 
-def parameter_columns(given: Sequence[str] | Mapping[str, str] | None, trials: Iterable[Any], longest: int) -> list[Column]:
+def parameter_columns(
+    given: Sequence[str] | Mapping[str, str] | None, trials: Iterable[Any], longest: int
+) -> list[Column]:
     """The columns that were asked for, else one for each variable of the search space."""
     if given:
         return _given(given, "parameter")
@@ -76,7 +78,8 @@ def _short_labels(keys: Sequence[str], longest: int) -> dict[str, str]:
     """The last part of a path where that is enough to tell it from the others."""
     last = [key.rsplit("/", 1)[-1] for key in keys]
     return {
-        key: format_value(short if last.count(short) == 1 else key, longest) for key, short in zip(keys, last, strict=True)
+        key: format_value(short if last.count(short) == 1 else key, longest)
+        for key, short in zip(keys, last, strict=True)
     }
 
 
@@ -87,7 +90,7 @@ def metric_columns(
     infer_limit: int,
     longest: int,
 ) -> list[Column]:
-    """The columns that were asked for, else what is compared, the iteration, the time, and ``infer_limit`` of the user's metrics."""
+    """The columns that were asked for, else what is compared, iteration, time, and ``infer_limit`` of the user's metrics."""
     if given:
         return _given(given, "metric")
     keys = list(metrics)

@@ -9,6 +9,7 @@ from typing import Any
 from aktis.air.display import format_value
 from aktis.tune._progress.board import Board
 from aktis.tune._progress.columns import Column, metric_columns, parameter_columns
+from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis._values import flatten, nested_get
 
 __all__ = ["Failure", "Options", "Row", "Snapshot", "describe_failure", "describe_params", "take_snapshot"]
@@ -133,7 +134,9 @@ def _choose(board: Board, options: Options, limit: int, done: bool) -> list[Any]
             shown.append(trial)
     if len(shown) < limit:
         queue = iter(board.by_status["PENDING"].values())
-        shown += [trial for trial in (next(queue, None) for _ in range(min(3, limit - len(shown)))) if trial is not None]
+        shown += [
+            trial for trial in (next(queue, None) for _ in range(min(3, limit - len(shown)))) if trial is not None
+        ]
     if options.sort_by_metric and board.metric is not None:
         shown.sort(key=lambda trial: _worst_last(board, trial))
     return shown
@@ -187,11 +190,9 @@ def _failure(trial: Any) -> Failure:
 
 def _failure_line(trial: Any) -> str:
     error = trial.error
-    text = getattr(error, "summary", "") or ("" if error is None else str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__ if error is not None else ""
-    return lines[-1]
+    if error is None:
+        return ""
+    return getattr(error, "summary", "") or error_line(str(error)) or type(error).__name__
 
 
 def describe_failure(trial: Any) -> str:

@@ -179,9 +179,9 @@ def html_view(snapshot: Snapshot) -> str:
 
     states = "".join(f"<span style='margin-right:1.2em'>{escape(text)}</span>" for text, _ in _counts(snapshot))
     finished = " · finished" if snapshot.done else ""
+    words = f"{_progress_words(snapshot)} · {format_duration(snapshot.elapsed)}{finished}"
     parts = [
-        f"<div style='margin:.2em 0'><b>tune {escape(snapshot.name)}</b> · {escape(_progress_words(snapshot))} · "
-        f"{escape(format_duration(snapshot.elapsed))}{finished}</div>",
+        f"<div style='margin:.2em 0'><b>tune {escape(snapshot.name)}</b> · {escape(words)}</div>",
         f"<div style='margin:.2em 0'>{states}</div>",
     ]
     parts += [f"<div style='opacity:.7'>{escape(line)}</div>" for line in snapshot.info]

@@ -18,7 +18,21 @@ from aktis.tune.experiment.trial import Trial
 
 __all__ = ["Gathered", "Objective", "gather", "guess_mode"]
 
-_SMALLER_IS_BETTER = ("loss", "error", "err", "cost", "regret", "mse", "mae", "rmse", "nll", "perplexity", "latency", "logloss", "time")
+_SMALLER_IS_BETTER = (
+    "loss",
+    "error",
+    "err",
+    "cost",
+    "regret",
+    "mse",
+    "mae",
+    "rmse",
+    "nll",
+    "perplexity",
+    "latency",
+    "logloss",
+    "time",
+)
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """How much each parameter matters for a metric.
 
 With scikit-learn: a random forest learns the metric from the parameters, and a parameter's importance is how much the forest's
-predictions of trials that it has not seen get worse when that parameter is shuffled (Breiman 2001, "Random Forests"). Without it: the
-share of the variance of the metric's ranks that a parameter explains alone (Kruskal-Wallis' epsilon squared over groups of similar
-values, Kelley 1935, or the squared rank correlation where that is more), which sees no interactions.
+predictions of trials that it has not seen get worse when that parameter is shuffled (Breiman 2001, "Random Forests"). Without
+it: the share of the variance of the metric's ranks that a parameter explains alone (epsilon squared over groups of similar values,
+Kelley 1935, or the squared rank correlation where that is more), which sees no interactions.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def parameter_importance(
     else:
         ranks = _ranks(y)
         values = [_by_ranks(column, is_category, ranks) for column, is_category in columns.values()]
-        method = "share of the variance of ranks that each parameter explains alone (numpy; scikit-learn is not installed)"
+        method = (
+            "share of the variance of ranks that each parameter explains alone (numpy; scikit-learn is not installed)"
+        )
     total = sum(values)
     shares = [(key, value / total if total > 0 else 0.0) for key, value in zip(columns, values, strict=True)]
     shares.sort(key=lambda pair: -pair[1])

@@ -30,6 +30,7 @@ from aktis.tune._progress.snapshot import describe_params
 from aktis.tune._report.gather import Gathered, Objective, gather
 from aktis.tune._report.importance import MIN_TRIALS, Importance, parameter_importance
 from aktis.tune._report.pareto import pareto_front
+from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis.experiment_analysis import ExperimentAnalysis
 from aktis.tune.error import ExperimentDirectoryError
 
@@ -248,7 +249,13 @@ def _add_parameters(page: Page, found: Gathered) -> None:
         section.text(f"The {len(chosen)} most important of {len(found.parameters)} parameters are shown.", note=True)
     drawn = [
         scatter(
-            found.parameters[key], found.scores[metric], keys=keys, shades=shades, tops=_tops(found), x_label=key, y_label=metric
+            found.parameters[key],
+            found.scores[metric],
+            keys=keys,
+            shades=shades,
+            tops=_tops(found),
+            x_label=key,
+            y_label=metric,
         )
         for key in chosen[:8]
     ]
@@ -293,9 +300,7 @@ def _add_trials(page: Page, found: Gathered) -> None:
         row = [str(trial), trial.status, *values, last.get("training_iteration"), took]
         rows.append([*row, *[found.parameters[key][index] for key in params]])
     section = page.section("Trials", long=True)
-    section.add(
-        table(header, rows, keys=[str(index) for index in order], tops=[order.index(i) for i in _tops(found)])
-    )
+    section.add(table(header, rows, keys=[str(index) for index in order], tops=[order.index(i) for i in _tops(found)]))
     if len(rows) > 60:
         section.text("In print: the first 60.", note=True)
 
@@ -324,11 +329,10 @@ def _add_errors(page: Page, found: Gathered) -> None:
     section = page.section("Failures", long=True)
     for trial in failed[:_MOST_ERRORS]:
         text = str(trial.error) if trial.error is not None else ""
-        lines = [line for line in text.splitlines() if line.strip()]
         times = f", {trial.num_failures} times" if trial.num_failures > 1 else ""
         shown = text if len(text) <= _LONGEST_ERROR else "...\n" + text[-_LONGEST_ERROR:]
         section.add(
-            f"<details><summary>{escape(str(trial))}{times}: <b>{escape(lines[-1][:300] if lines else 'no message')}</b></summary>"
+            f"<details><summary>{escape(str(trial))}{times}: <b>{escape(error_line(text) or 'no message')}</b></summary>"
             f"<p class='note'>{escape(trial.error_file or '')}</p><pre>{escape(shown)}</pre></details>"
         )
     if len(failed) > _MOST_ERRORS:

@@ -25,7 +25,7 @@ class StoredCheckpoints:
 
     Args:
         logdir: The trial's directory.
-        records: What the state says (see :func:`checkpoint_records`): these have their metrics and scores. Others are found by name.
+        records: What the state says (see :func:`checkpoint_records`): these have metrics and scores. Others are found by name.
     """
 
     def __init__(self, logdir: str, records: Any = None) -> None:
@@ -48,7 +48,9 @@ class StoredCheckpoints:
     @property
     def best_tracked(self) -> list[TrackedCheckpoint]:
         """All by score, the best last; in their order where the state does not say a score."""
-        return sorted(self.kept, key=lambda one: (not math.isnan(one.score), 0.0 if math.isnan(one.score) else one.score))
+        return sorted(
+            self.kept, key=lambda one: (not math.isnan(one.score), 0.0 if math.isnan(one.score) else one.score)
+        )
 
     @property
     def best(self) -> TrackedCheckpoint | None:

@@ -70,7 +70,7 @@ class ExperimentAnalysis:
         self.default_metric = DEFAULT_METRIC if default_mode and not default_metric else default_metric
         self.default_mode = default_mode
         self._path = local_path(experiment_checkpoint_path)
-        self._load_pickles = load_pickles
+        self.load_pickles = load_pickles
         self._file_type: str | None = None
         self._frames: dict[str, pandas.DataFrame] | None = None
         self._loaded: list[ExperimentState] | None = None
@@ -97,7 +97,7 @@ class ExperimentAnalysis:
 
     def _states(self) -> list[ExperimentState]:
         if self._loaded is None:
-            self._loaded = load_states(self._path, self._load_pickles)
+            self._loaded = load_states(self._path, self.load_pickles)
         return self._loaded
 
     def stats(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis.tune.analysis._checkpoints import StoredCheckpoints, checkpoint_records
+from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis._values import decoder_hook, dump_json
 from aktis.tune.error import ExperimentDirectoryError, TrialError
 from aktis.tune.experiment.trial import Trial
@@ -110,17 +111,16 @@ def _stop_rules(rules: Any) -> Any:
 
 
 def _error_line(error: BaseException | None) -> str | None:
+    """What went wrong, on one line."""
     if error is None:
         return None
     if isinstance(error, StoredTrialError) and error.summary:
         return error.summary
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    # A remote traceback ends with the exception itself; other messages begin with what matters.
-    text = lines[-1].strip() if lines and isinstance(error, TrialError) else " ".join(lines[:1])
-    name = type(error).__name__
-    text = text or name
-    text = text if isinstance(error, TrialError) else f"{name}: {text}" if text != name else name
-    return text[:500]
+    line, name = error_line(str(error)), type(error).__name__
+    if not line:
+        return name
+    # The text of a remote failure names the exception itself.
+    return line if isinstance(error, TrialError) or "Traceback" in str(error) else f"{name}: {line}"
 
 
 def _resources(factory: Any) -> dict[str, Any] | None:
@@ -228,9 +228,9 @@ def write_experiment_state(
         runner_data: What the runner wants to be seen, e.g. ``{"_metric": "loss"}``.
         stats: ``start_time`` and ``timestamp``, seconds since 1970.
     """
-    from aktis.tune.__about__ import __version__
-
     import tempfile
+
+    from aktis.tune.__about__ import __version__
 
     path = Path(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
