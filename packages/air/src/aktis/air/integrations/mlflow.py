@@ -244,7 +244,7 @@ def setup_mlflow(
         mlflow.end_run()
     run = mlflow.start_run(experiment_id=experiment, run_name=place.trial_name, tags=_texts(all_tags))
     _log_params(mlflow.tracking.MlflowClient(), run.info.run_id, _params(config))
-    return mlflow
+    return mlflow  # type: ignore[no-any-return]
 
 
 def _import_mlflow() -> Any:
