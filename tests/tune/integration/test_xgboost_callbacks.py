@@ -33,16 +33,7 @@ def recorder(tmp_path: Path) -> Any:
 def train(data: Any, callback: Any, rounds: int = 4) -> Any:
     results: dict[str, Any] = {}
     more = {"evals_result": results, "verbose_eval": False}
-    xgboost.train(
-        PARAMS,
-        data,
-        rounds,
-        evals=[(data, "eval")],
-        evals_result=results,
-        verbose_eval=False,
-        callbacks=[callback],
-        **more,
-    )
+    xgboost.train(PARAMS, data, rounds, evals=[(data, "eval")], callbacks=[callback], **more)
     return results["eval"]
 
 
