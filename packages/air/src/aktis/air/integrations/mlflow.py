@@ -237,14 +237,13 @@ def setup_mlflow(
         or place.experiment_name,
         create_experiment_if_not_exists or bool(given.get("create_experiment_if_not_exists")),
     )
-    all_tags = {**(given.get("tags") or {}), **(tags or {})}
-    if place.trial_id:
-        all_tags.update(trial_id=place.trial_id, trial_name=place.trial_name)
+    trial = {"trial_id": place.trial_id, "trial_name": place.trial_name} if place.trial_id else {}
+    all_tags = {**trial, **(given.get("tags") or {}), **(tags or {})}
     while mlflow.active_run() is not None:  # of a trial that ran in this process before
         mlflow.end_run()
     run = mlflow.start_run(experiment_id=experiment, run_name=place.trial_name, tags=_texts(all_tags))
     _log_params(mlflow.tracking.MlflowClient(), run.info.run_id, _params(config))
-    return mlflow
+    return mlflow  # type: ignore[no-any-return]
 
 
 def _import_mlflow() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from abc import ABC, abstractmethod
@@ -170,9 +171,9 @@ def pretty_print(result: dict[str, Any]) -> str:
     Args:
         result: What a trial reported.
     """
-    import yaml
+    yaml: Any = importlib.import_module("yaml")
 
-    class Dumper(yaml.SafeDumper):
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
         """Lists of more than three items stay on one line."""
 
         def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import socket
@@ -204,9 +205,7 @@ def _other_value(tag: str, value: Any) -> bytes | None:
 
 def _video(tag: str, frames: Any) -> bytes | None:
     try:
-        from tensorboardX.summary import video
-
-        summary = video(tag, frames, fps=20)
+        summary = importlib.import_module("tensorboardX.summary").video(tag, frames, fps=20)
     except Exception as error:
         _log.warning("The video %s was not logged (pip install tensorboardX moviepy): %s", tag, error)
         return None
