@@ -78,6 +78,7 @@ class LibrarySearcher(Searcher):
         self._live: dict[str, Live] = {}
         self._worst: float | None = None
         self._failed: list[tuple[Any, Point]] = []
+        self._result: Mapping[str, Any] = {}  # what is being learned from, for libraries that look at more than the loss
         if space is not None and not (isinstance(space, (dict, list)) and not space):
             self._space = self._make_space(space, constants=True)
             self._prepare()
@@ -242,8 +243,11 @@ class LibrarySearcher(Searcher):
         elif not result:
             self._forget(live)
         else:
-            loss = self._loss(result)
-            self._learn(live.token, live.point, loss)
+            self._result = result
+            try:
+                self._learn(live.token, live.point, self._loss(result))
+            finally:
+                self._result = {}
 
     def _loss(self, result: Mapping[str, Any]) -> float | None:
         """The loss in a result; None when there is none, or no finite one."""

@@ -93,7 +93,6 @@ class BlendSearch(LibrarySearcher):
         self._randomness = PrivateRandom(seed)
         self._flaml: Any = None
         self._first: list[tuple[Point, dict[str, Any]]] = []
-        self._result: Mapping[str, Any] = {}
         self._evaluated = 0
         super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
 
@@ -189,11 +188,6 @@ class BlendSearch(LibrarySearcher):
         if live is not None and loss is not None:
             with self._randomness, quiet("flaml", "optuna", ignore=_NOISE):
                 self._flaml.on_trial_result(trial_id, self._as_flaml_result(live.token[1], loss, result))
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._result = result or {}
-        super().on_trial_complete(trial_id, result, error)
-        self._result = {}
 
     def _tell(self, token: Any, point: Point, loss: float) -> None:
         trial_id, config = token
