@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from aktis.tune._execution.brain import Brain
     from aktis.tune._execution.recovery import ResumePlan
     from aktis.tune._execution.settings import BrainSettings
-    from aktis.tune._execution.suggestions import Suggestions
     from aktis.tune.experiment.experiment import Experiment
     from aktis.tune.experiment.trial import Trial
     from aktis.tune.schedulers import TrialScheduler
@@ -187,7 +186,9 @@ def resolve_search(request: Request, scheduler: TrialScheduler) -> list[SearchAl
 class _Run:
     """A run, from its journal to its outcome."""
 
-    def __init__(self, request: Request, scheduler: TrialScheduler, algorithms: list[SearchAlgorithm], path: str) -> None:
+    def __init__(
+        self, request: Request, scheduler: TrialScheduler, algorithms: list[SearchAlgorithm], path: str
+    ) -> None:
         from aktis.air.callbacks import CallbackList
         from aktis.tune._execution.brain import Brain
         from aktis.tune._execution.suggestions import Suggestions
@@ -267,7 +268,11 @@ class _Run:
             if self.request.on_start is not None:
                 self.request.on_start(self.path)
             self.callbacks.call(
-                "setup", stop=first.stopping_criterion, num_samples=first.num_samples, total_num_samples=total, runner=runner
+                "setup",
+                stop=first.stopping_criterion,
+                num_samples=first.num_samples,
+                total_num_samples=total,
+                runner=runner,
             )
             snapshots.write(brain, self.suggestions, self.callbacks, views=False)
             runner.run(interrupts)
@@ -283,7 +288,9 @@ class _Run:
         plan = self.request.resume
         if plan is None:
             old = os.path.join(self.path, FILE_NAME)
-            if os.path.exists(old):  # an experiment of the same name: it stays readable, but is no longer what is resumed
+            if os.path.exists(
+                old
+            ):  # an experiment of the same name: it stays readable, but is no longer what is resumed
                 Journal.open(self.path).close()
                 os.replace(old, os.path.join(self.path, f"experiment-until-{_stamp()}.sqlite"))
             return Journal.create(self.path, __version__), self.brain, set()
@@ -332,8 +339,8 @@ def experiments_by_name(experiments: Sequence[Experiment]) -> Mapping[str, Exper
     found: dict[str, Experiment] = {}
     for experiment in experiments:
         if experiment.name in found:
-            raise ValueError(f"two experiments are named {experiment.name!r}: names are directories, so they must differ")
+            raise ValueError(
+                f"two experiments are named {experiment.name!r}: names are directories, so they must differ"
+            )
         found[experiment.name] = experiment
     return found
-
-

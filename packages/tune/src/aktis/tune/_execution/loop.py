@@ -284,7 +284,9 @@ class TrialRunner:
         try:
             os.makedirs(trial.logdir, exist_ok=True)
             with open(os.path.join(trial.logdir, "error.txt"), "a", encoding="utf-8") as file:
-                file.write(f"Failure # {trial.num_failures} (occurred at {time.strftime('%Y-%m-%d_%H-%M-%S')})\n{text}\n")
+                file.write(
+                    f"Failure # {trial.num_failures} (occurred at {time.strftime('%Y-%m-%d_%H-%M-%S')})\n{text}\n"
+                )
             import cloudpickle
 
             with open(os.path.join(trial.logdir, "error.pkl"), "wb") as binary:

@@ -168,5 +168,3 @@ def trial_from_row(text: str, experiments: Mapping[str, Experiment]) -> Trial:
 
         trial.checkpoints = CheckpointManager.from_state(row["checkpoints"], trial.checkpoint_config, trial.logdir)
     return trial
-
-

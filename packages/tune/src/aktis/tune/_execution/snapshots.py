@@ -54,7 +54,13 @@ class Snapshots:
             self.write(brain, suggestions, callbacks)
 
     def write(
-        self, brain: Brain, suggestions: Suggestions, callbacks: CallbackList, *, final: bool = False, views: bool = True
+        self,
+        brain: Brain,
+        suggestions: Suggestions,
+        callbacks: CallbackList,
+        *,
+        final: bool = False,
+        views: bool = True,
     ) -> None:
         """Write a snapshot now, and the views of it."""
         begin = time.monotonic()
@@ -112,7 +118,10 @@ class Snapshots:
             "_pid": os.getpid(),
         }
         write_experiment_state(
-            self._state_file, list(brain.trials.values()), runner_data, {"start_time": self._started, "timestamp": time.time()}
+            self._state_file,
+            list(brain.trials.values()),
+            runner_data,
+            {"start_time": self._started, "timestamp": time.time()},
         )
 
 
