@@ -174,7 +174,7 @@ def _placement(factory: PlacementGroupFactory) -> tuple[dict[str, Any], Placemen
     """Options of an actor with these resources, and the placement group that was made for it."""
     if len(factory.bundles) == 1 and not factory.head_bundle_is_empty:
         resources = dict(factory.head_bundle)
-        options = {"num_cpus": resources.pop("CPU", 0), "num_gpus": resources.pop("GPU", 0)}
+        options: dict[str, Any] = {"num_cpus": resources.pop("CPU", 0), "num_gpus": resources.pop("GPU", 0)}
         memory = resources.pop("memory", 0)
         if memory:
             options["memory"] = memory
@@ -190,6 +190,10 @@ def _placement(factory: PlacementGroupFactory) -> tuple[dict[str, Any], Placemen
         placement_group_bundle_index=-1 if factory.head_bundle_is_empty else 0,
         placement_group_capture_child_tasks=True,
     )
-    options = {"num_cpus": head.pop("CPU", 0), "num_gpus": head.pop("GPU", 0), "scheduling_strategy": strategy}
     head.pop("memory", None)
-    return {**options, "resources": head}, group
+    return {
+        "num_cpus": head.pop("CPU", 0),
+        "num_gpus": head.pop("GPU", 0),
+        "resources": head,
+        "scheduling_strategy": strategy,
+    }, group

@@ -66,7 +66,7 @@ def encode(event: Any) -> tuple[str, str | None, str | None] | None:
 
 def decode(record: Record, experiments: Mapping[str, Experiment]) -> Any:
     """The event that :func:`encode` was given. ENDED gives the status."""
-    data = codec.loads(record.data) if record.data is not None and record.kind != ENDED else record.data
+    data: Any = codec.loads(record.data) if record.data is not None and record.kind != ENDED else record.data
     now, trial_id = record.time, record.trial_id or ""
     if record.kind == STEPPED:
         return ev.Stepped(now, trial_id, [ev.Step(*step) for step in data])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from aktis.tune._execution import events as ev
 from aktis.tune._execution.checkpoints import CheckpointKeeper, StartPoint
@@ -14,7 +15,7 @@ from aktis.tune.experiment.trial import Trial
 if TYPE_CHECKING:
     from aktis.air.placement import PlacementGroupFactory
     from aktis.tune._execution.settings import BrainSettings
-    from aktis.tune.schedulers.trial_scheduler import TrialScheduler
+    from aktis.tune.schedulers.trial_scheduler import TrialController, TrialScheduler
 
 
 class RunState:
@@ -46,7 +47,11 @@ class RunState:
         self._stuck = False  # nothing could start, and nothing has changed since
         self._refused = self._granted = False
         self._deciding: Run | None = None  # whose result the scheduler is looking at
-        self._handlers = self._all_handlers()
+        self._handlers: dict[type, Callable[[Any], None]] = self._all_handlers()
+
+    def _all_handlers(self) -> dict[type, Callable[[Any], None]]:
+        """What is called for each kind of event: the uppermost layer's business."""
+        return {}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -99,7 +104,7 @@ class RunState:
         """Start a running trial again, on its actor if it may keep it."""
         trial, restart = run.trial, run.restart
         assert restart is not None
-        donor = restart.donor and self._runs.get(restart.donor.trial_id)
+        donor = self._runs.get(restart.donor.trial_id) if restart.donor is not None else None
         if donor is not None and donor is not run and self._save_is_coming(donor):
             run.phase = Phase.WAITING
             run.waits_for = donor.trial.trial_id
@@ -203,12 +208,16 @@ class RunState:
     def _tell(self, hook: str, trial: Trial) -> None:
         self._commands.append(ev.TellCallbacks(hook, trial))
 
+    def _controller(self) -> TrialController:
+        """This, as what the scheduler acts through: the next layer is one."""
+        return cast("TrialController", self)
+
     def _tell_complete(self, run: Run, result: dict[str, Any]) -> None:
         """Scheduler and search algorithm hear, once, that the trial ended well."""
         if run.told_complete:
             return
         run.told_complete = True
-        self.scheduler.on_trial_complete(self, run.trial, result)
+        self.scheduler.on_trial_complete(self._controller(), run.trial, result)
         self._commands.append(ev.TellSearch("complete", run.trial.trial_id, result))
 
     def _abort(self, error: BaseException) -> None:

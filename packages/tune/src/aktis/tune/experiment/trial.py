@@ -82,7 +82,8 @@ class Trial:
         self.relative_logdir: str | None = None
         self.custom_name: str | None = None
         self.custom_dirname: str | None = None
-        self.placement_group_factory = placement_group_factory
+        # None only until it is placed (Experiment.place), which is before anybody else sees it.
+        self.placement_group_factory: PlacementGroupFactory = placement_group_factory  # type: ignore[assignment]
         self.stopping_criterion: Mapping[str, Any] = stopping_criterion or {}
         self.checkpoint_config = checkpoint_config
         self.max_failures = max_failures
