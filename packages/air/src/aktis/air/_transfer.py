@@ -253,7 +253,8 @@ def local_files(directory: str, exclude: Sequence[str] | None = None) -> dict[st
     for entry in walk(directory, excluded(exclude)):
         if not entry.is_dir and os.path.isfile(entry.path):
             status = os.stat(entry.path)
-            found[entry.name] = (status.st_size, status.st_mtime_ns)
+            # ctime, too: a file that was put in the place of another may be older than the copy of that one.
+            found[entry.name] = (status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
     return found
 
 
