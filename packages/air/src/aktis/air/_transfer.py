@@ -20,6 +20,9 @@ from aktis.air._uri import is_uri, local_path, scheme
 from aktis.air.exceptions import CheckpointNotFoundError, StorageError
 
 THREADS = 8
+CLOCK_SKEW_S = 900
+"""How far the clocks of two machines may be apart (S3 talks to nobody who is further off). Files whose times differ by less are
+copied once more, when nothing else is known of them."""
 
 
 def open_uri(uri: str, what: str = "uri") -> tuple[Any, str]:
@@ -128,7 +131,7 @@ def download_dir(
 ) -> list[str]:
     """Copy all files below ``uri`` into a directory; gives their paths in it.
 
-    ``only_changed``: not those that are there with the same size, and are not older.
+    ``only_changed``: not those that are here already, with the same size, and newer.
 
     Raises:
         CheckpointNotFoundError: there is nothing at ``uri``.
@@ -166,7 +169,7 @@ def _is_here(path: str, there: tuple[int, float] | None) -> bool:
     if there is None or not os.path.isfile(path):
         return False
     status = os.stat(path)
-    return status.st_size == there[0] and status.st_mtime >= there[1] > 0
+    return status.st_size == there[0] and status.st_mtime - CLOCK_SKEW_S >= there[1] > 0
 
 
 def list_files(uri: str) -> dict[str, int]:
@@ -253,7 +256,8 @@ def local_files(directory: str, exclude: Sequence[str] | None = None) -> dict[st
     for entry in walk(directory, excluded(exclude)):
         if not entry.is_dir and os.path.isfile(entry.path):
             status = os.stat(entry.path)
-            found[entry.name] = (status.st_size, status.st_mtime_ns)
+            # ctime, too: a file that was put in the place of another may be older than the copy of that one.
+            found[entry.name] = (status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
     return found
 
 

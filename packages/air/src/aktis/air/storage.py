@@ -357,8 +357,10 @@ def _in_order(names: list[str]) -> list[list[str]]:
 
 
 def _is_there(status: tuple[int, int], there: tuple[int, float] | None) -> bool:
-    """Whether a copy has the size of the file, and is not older."""
-    return there is not None and there[0] == status[0] and there[1] * 1e9 >= status[1]
+    """Whether a copy has the size of the file, and is newer, whatever the clocks."""
+    from aktis.air import _transfer
+
+    return there is not None and there[0] == status[0] and (there[1] - _transfer.CLOCK_SKEW_S) * 1e9 >= status[1]
 
 
 def _copy_down(uri: str, local_dir: str, exclude: Sequence[str] | None, given_up: Callable[[], bool]) -> None:

@@ -203,14 +203,13 @@ def _short(value: Any) -> str:
 def being_written(directory: str) -> Iterator[None]:
     """Mark a directory as torn while files are copied into it."""
     folder = os.path.join(directory, FOLDER)
-    existed = os.path.isdir(folder)
     os.makedirs(folder, exist_ok=True)
     marker = os.path.join(folder, WRITING)
     with open(marker, "w"):
         pass
     yield  # when this fails, the mark stays: it is torn
     os.unlink(marker)
-    if not existed and not os.listdir(folder):
+    if not os.listdir(folder):
         os.rmdir(folder)
 
 
