@@ -15,6 +15,7 @@
 | TUNE_RESULT_BUFFER_LENGTH | results that a trial may send at once | 1 |
 | TUNE_RESULT_BUFFER_MIN_TIME_S, ..._MAX_TIME_S | how long it gathers them | 0, 100 |
 | TUNE_FORCE_TRIAL_CLEANUP_S | after how long a trial that does not stop is killed | 60 |
+| TUNE_FUNCTION_THREAD_TIMEOUT_S | how long a function may take to end after it was told to, before its thread is abandoned | 2 |
 | TUNE_RESTORE_RETRY_NUM | failures while starting from a checkpoint that do not count | 0 |
 | TUNE_PRINT_ALL_TRIAL_ERRORS | 0: errors of trials are not printed as they happen | 1 |
 """
@@ -91,6 +92,10 @@ def result_buffer() -> tuple[int, float, float]:
 
 def force_cleanup_after() -> float:
     return _number("TUNE_FORCE_TRIAL_CLEANUP_S", 60)
+
+
+def function_thread_timeout() -> float:
+    return max(0.0, _number("TUNE_FUNCTION_THREAD_TIMEOUT_S", 2))
 
 
 def restore_retries() -> int:

@@ -31,9 +31,11 @@ from aktis.air.exceptions import SessionError
 from aktis.tune.error import TuneError
 from aktis.tune.trainable._tracebacks import without_our_frames
 
-__all__ = ["Ended", "FunctionRun", "Reported"]
+__all__ = ["PATIENCE", "Ended", "FunctionRun", "Reported"]
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 30.0  # seconds until somebody has a look at what a function does so long
 
 
 class Reported(NamedTuple):
@@ -60,12 +62,21 @@ class FunctionRun:
         function: What is run, without arguments.
         name: Its name, for messages and as the thread's name.
         strangers: Threads that are left over from earlier runs: they may not report.
+        when_slow: Called once, in the actor's thread, when a step takes longer than ``PATIENCE``.
     """
 
-    def __init__(self, function: Callable[[], Any], name: str, strangers: Collection[threading.Thread] = ()) -> None:
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        name: str,
+        strangers: Collection[threading.Thread] = (),
+        when_slow: Callable[[threading.Thread], None] = lambda thread: None,
+    ) -> None:
         self._function: Callable[[], Any] | None = function
         self._name = name
         self._strangers = strangers
+        self._when_slow = when_slow
+        self._was_slow = False
         self._go = threading.Lock()
         self._go.acquire()
         self._ready = threading.Lock()
@@ -91,7 +102,7 @@ class FunctionRun:
             else:
                 self._go.release()
             self._functions_turn = True
-        self._ready.acquire()
+        self._await_event()
         self._functions_turn = False
         event, self._event = self._event, None
         if isinstance(event, _Failed):
@@ -101,6 +112,14 @@ class FunctionRun:
                 del event  # not a cycle: the error holds this frame
         assert event is not None
         return event
+
+    def _await_event(self) -> None:
+        if self._was_slow or not self._ready.acquire(timeout=PATIENCE):
+            if not self._was_slow:
+                self._was_slow = True
+                assert self._thread is not None
+                self._when_slow(self._thread)
+            self._ready.acquire()
 
     def stop(self, timeout: float) -> bool:
         """End the function: where it waits in ``report``, or at its next one.

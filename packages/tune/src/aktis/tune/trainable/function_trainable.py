@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -13,9 +15,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.air import session_host
+from aktis.tune import _settings
 from aktis.tune.error import TuneError
 from aktis.tune.trainable import _checkpoint_files as files
-from aktis.tune.trainable._function_run import Ended, FunctionRun
+from aktis.tune.trainable._function_run import PATIENCE, Ended, FunctionRun
 from aktis.tune.trainable._metrics import as_metrics, check_report
 from aktis.tune.trainable.messages import DUPLICATE
 from aktis.tune.trainable.session import TuneSession
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from aktis.air.placement import PlacementGroupFactory
 
 __all__ = ["FunctionTrainable", "wrap_function"]
+
+logger = logging.getLogger(__name__)
 
 
 def wrap_function(function: Callable[..., Any], name: str | None = None) -> type[FunctionTrainable]:
@@ -156,7 +161,7 @@ class FunctionTrainable(Trainable):
 
     def _start_run(self) -> FunctionRun:
         session = FunctionSession(self)
-        run = FunctionRun(functools.partial(self._call, session), self._name, self._strangers)
+        run = FunctionRun(functools.partial(self._call, session), self._name, self._strangers, self._when_slow)
         session.run = run
         self._run, self._session = run, session
         return run
@@ -182,6 +187,16 @@ class FunctionTrainable(Trainable):
                 check_report(output)
             return output
 
+    def _when_slow(self, thread: threading.Thread) -> None:
+        """A step takes long. If the function waits for a task of its own, that may be because the trial holds all there is."""
+        if waits_for_tasks(thread):
+            logger.warning(
+                "%s has been waiting for tasks or actors of its own for %.0f s. The resources of the trial, %r, are held by the "
+                "function itself; what it starts runs in further bundles, or on what other trials leave. Give the trial more: "
+                "tune.with_resources(function, tune.PlacementGroupFactory([{'CPU': 1}, {'CPU': 1}]))",
+                self._name, PATIENCE, self.trial_resources,
+            )  # fmt: skip
+
     def _report_all(self, generator: Any, session: FunctionSession) -> Any:
         with contextlib.closing(generator):
             while True:
@@ -205,7 +220,7 @@ class FunctionTrainable(Trainable):
 
     def _end_run(self) -> bool:
         """Stop the function. Returns whether its thread has ended."""
-        timeout = _thread_timeout()
+        timeout = _settings.function_thread_timeout()
         run, session = self._run, self._session
         self._run = self._session = None
         self._fresh = None
@@ -304,6 +319,19 @@ class FunctionTrainable(Trainable):
 
     def cleanup(self) -> None:
         self._end_run()
+
+
+def waits_for_tasks(thread: threading.Thread) -> bool:
+    """Whether a thread is in ``aktis.get`` or ``aktis.wait`` now."""
+    import aktis
+
+    waiting = (aktis.get.__code__, aktis.wait.__code__)
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        if frame.f_code in waiting:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class FunctionSession(TuneSession):
@@ -428,19 +456,3 @@ def _temporary_folder() -> str:
     import tempfile
 
     return tempfile.mkdtemp(prefix="aktis_restore_")
-
-
-def _thread_timeout() -> float:
-    """How long a function may take to end.
-
-    Raises:
-        ValueError: TUNE_FUNCTION_THREAD_TIMEOUT_S is not a number of seconds.
-    """
-    text = os.environ.get("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if seconds < 0:
-        raise ValueError(f"TUNE_FUNCTION_THREAD_TIMEOUT_S must be a number of seconds, 0 or more, not {text!r}")
-    return seconds
