@@ -14,7 +14,9 @@ from aktis.tune.experiment.trial import Trial
 
 
 def trial_of(number: int, score: float | None = None, status: str = Trial.PENDING) -> Trial:
-    trial = Trial("f", trial_id=str(number), config={"x": number, "a": {"b": 1}}, evaluated_params={"x": number, "a/b": 1})
+    trial = Trial(
+        "f", trial_id=str(number), config={"x": number, "a": {"b": 1}}, evaluated_params={"x": number, "a/b": 1}
+    )
     trial.status = status
     if score is not None:
         trial.last_result = {"score": score, "training_iteration": 1}
@@ -65,7 +67,11 @@ def test_it_knows_what_a_look_at_all_trials_would_tell(fed: bool, mode: str) -> 
             board.sync(trials)
             assert board.counts == dict(Counter(trial.status for trial in trials))
             assert board.total == len(trials)
-            known = [trial for trial in trials if trial.last_result.get("score") == trial.last_result.get("score", 0) and trial.last_result]
+            known = [
+                trial
+                for trial in trials
+                if trial.last_result.get("score") == trial.last_result.get("score", 0) and trial.last_result
+            ]
             if known:
                 scores = [trial.last_result["score"] for trial in known]
                 best = max(scores) if mode == "max" else min(scores)
@@ -107,7 +113,9 @@ def test_a_snapshot_formats_no_more_trials_than_it_shows() -> None:
 
 
 def test_when_done_all_trials_are_sorted_best_first() -> None:
-    trials = [trial_of(n, score, "TERMINATED") for n, score in enumerate([0.1, 0.9, 0.5])] + [trial_of(3, None, "ERROR")]
+    trials = [trial_of(n, score, "TERMINATED") for n, score in enumerate([0.1, 0.9, 0.5])] + [
+        trial_of(3, None, "ERROR")
+    ]
     board = Board("score", "max")
     board.sync(trials)
     picture = take_snapshot(board, Options(), elapsed=1.0, done=True)

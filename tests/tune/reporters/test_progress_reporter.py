@@ -103,7 +103,9 @@ def test_silence(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_how_many_rows_and_how_often(clock: Clock) -> None:
     stream = io.StringIO()
-    reporter = reporter_for(stream, max_progress_rows=2, max_error_rows=1, max_report_frequency=60, print_intermediate_tables=True)
+    reporter = reporter_for(
+        stream, max_progress_rows=2, max_error_rows=1, max_report_frequency=60, print_intermediate_tables=True
+    )
     trials = [trial_of(number, loss=float(number)) for number in range(5)]
     trials += [failed(trial_of(number), f"error {number}") for number in (7, 8)]
     assert reporter.should_report(trials)
@@ -120,7 +122,11 @@ def test_how_many_rows_and_how_often(clock: Clock) -> None:
 def test_columns(clock: Clock) -> None:
     stream = io.StringIO()
     reporter = CLIReporter(
-        stream=stream, metric_columns=["loss"], parameter_columns={"lr": "rate"}, max_column_length=5, print_intermediate_tables=True
+        stream=stream,
+        metric_columns=["loss"],
+        parameter_columns={"lr": "rate"},
+        max_column_length=5,
+        print_intermediate_tables=True,
     )
     reporter.add_metric_column("acc", "accuracy")
     reporter.add_parameter_column("seed")
@@ -188,7 +194,9 @@ def test_lines_about_trials(clock: Clock) -> None:
     callback.on_trial_result(1, [trial], trial, trial.last_result)  # too soon
     trial.status = Trial.TERMINATED
     callback.on_trial_complete(2, [trial], trial)
-    callback.on_trial_error(3, [trial], failed(trial_of(2), "Traceback (most recent call last):\nRuntimeError: boom\nmore"))
+    callback.on_trial_error(
+        3, [trial], failed(trial_of(2), "Traceback (most recent call last):\nRuntimeError: boom\nmore")
+    )
     assert stream.getvalue().splitlines() == [
         "train_t1 reported loss=0.1235, val/acc=0.5, iteration 1, 1 min 30 s",
         "train_t1 finished: loss=0.1235, val/acc=0.5, iteration 1, 1 min 30 s",
