@@ -82,7 +82,14 @@ def make_experiment(
         for iteration in range(1, results + 1):
             acc = level * (1 - 0.5**iteration) + rng.gauss(0, 0.001)
             rows.append(
-                result_of(trial, iteration, iteration == results, acc=acc, val={"loss": 1 - acc}, size=config["opt"]["momentum"])
+                result_of(
+                    trial,
+                    iteration,
+                    iteration == results,
+                    acc=acc,
+                    val={"loss": 1 - acc},
+                    size=config["opt"]["momentum"],
+                )
             )
         write_results(trial, rows)
         trial.status = Trial.TERMINATED

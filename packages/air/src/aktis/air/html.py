@@ -121,8 +121,8 @@ class Page:
     def render(self) -> str:
         """The page as HTML."""
         body = "".join(part if isinstance(part, str) else part.render() for part in self._parts)
-        # "</" inside a script would end it.
-        names = json.dumps(self.names, ensure_ascii=False).replace("</", "<\\/")
+        # A "<" inside of a script could end it, or begin a comment.
+        names = json.dumps(self.names, ensure_ascii=False).replace("<", "\\u003c")
         footer = f"<footer>{escape(self.footer)}</footer>" if self.footer else ""
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

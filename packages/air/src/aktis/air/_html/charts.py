@@ -214,7 +214,8 @@ def _without_outliers(values: Sequence[float]) -> list[float]:
     found = sorted(value for value in values if math.isfinite(value))
     if len(found) < 20:
         return found
-    low, high = found[len(found) // 50], found[-1 - len(found) // 50]
+    aside = max(1, len(found) // 50)
+    low, high = found[aside], found[-1 - aside]
     reach = 4 * (high - low)
     return [value for value in found if low - reach <= value <= high + reach] if reach > 0 else found
 
