@@ -277,7 +277,10 @@ class ParquetReader(Reader):
         files = self.files.files
         ratio = self._ratio()
         cost = estimate + len(files) * _FILE_COST
-        tasks = max(-(-cost // goal), min(2 * cpu_count(), cost // _WORTH_SPLITTING), 1)
+        worth = cost // _WORTH_SPLITTING
+        tasks = max(
+            -(-cost // goal), min(2 * cpu_count(), worth) if worth > 1 else 1
+        )  # the session is asked for its CPUs
         split = len(files) <= _MOST_SPLIT_FILES and (
             len(files) < tasks or any((file.size or 0) * ratio > 2 * goal for file in files)
         )
