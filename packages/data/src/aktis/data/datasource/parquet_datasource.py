@@ -278,9 +278,8 @@ class ParquetReader(Reader):
         ratio = self._ratio()
         cost = estimate + len(files) * _FILE_COST
         worth = cost // _WORTH_SPLITTING
-        tasks = max(
-            -(-cost // goal), min(2 * cpu_count(), worth) if worth > 1 else 1
-        )  # the session is asked for its CPUs
+        least = max(1, worth) if worth <= 2 else min(2 * cpu_count(), worth)  # the session is not asked in vain
+        tasks = max(-(-cost // goal), least)
         split = len(files) <= _MOST_SPLIT_FILES and (
             len(files) < tasks or any((file.size or 0) * ratio > 2 * goal for file in files)
         )
