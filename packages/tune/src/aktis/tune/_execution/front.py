@@ -235,14 +235,14 @@ def progress_callbacks(options: Options) -> list[Callback]:
     """What shows the progress, by verbosity; silent at 0."""
     if options.verbose not in (0, 1, 2, 3):
         raise ValueError(f"verbose must be 0, 1, 2 or 3, not {options.verbose!r}")
-    if not options.verbose:
-        return []
     from aktis.tune._execution.reporting import ReporterCallback
     from aktis.tune.progress_reporter import ProgressReporter, TrialProgressCallback, detect_reporter
 
-    reporter = options.progress_reporter or detect_reporter()
+    reporter = detect_reporter() if options.progress_reporter is None else options.progress_reporter
     if not isinstance(reporter, ProgressReporter):
         raise TypeError(f"progress_reporter must be a ProgressReporter, like CLIReporter(), not {reporter!r}")
+    if not options.verbose:
+        return []
     if not reporter.set_search_properties(options.metric, options.mode):
         raise ValueError(
             f"metric={options.metric!r} and mode={options.mode!r} were given to the run, and {type(reporter).__name__} was made "

@@ -36,7 +36,7 @@ class Snapshots:
 
     def __init__(self, journal: Journal, path: str, stamp: str) -> None:
         self._journal = journal
-        self._path = path
+        self.path = path
         self._state_file = os.path.join(path, f"experiment_state-{stamp}.json")
         self._numbers: dict[str, int] = {}
         self._changed: dict[str, Trial] = {}
