@@ -296,6 +296,7 @@ class _Run:
             return Journal.create(self.path, __version__), self.brain, set()
         journal = Journal.open(self.path)
         brain, touched = fold(journal, self.brain, self.suggestions, self.callbacks, self.experiments)
+        brain.scheduler.pop_log_records()  # written in their time
         resume(brain, plan)
         self.brain = brain
         options = {"unfinished": plan.unfinished, "errored": plan.errored, "restart_errored": plan.restart_errored}

@@ -168,7 +168,7 @@ class TrialRunner:
     def _write_records(self) -> None:
         """What the scheduler keeps a log of."""
         for path, text in self.brain.scheduler.pop_log_records():
-            with open(os.path.join(self.snapshots.path, path), "a", encoding="utf-8") as file:
+            with open(os.path.join(self.snapshots.path, path), "a" if text else "w", encoding="utf-8") as file:
                 file.write(text)
 
     def _event(self, answer: Answer, now: float) -> ev.Event:
