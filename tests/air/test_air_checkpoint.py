@@ -306,6 +306,34 @@ class TestDirectories:
         Checkpoint.from_directory(directory).to_directory(tmp_path / "out")
         assert tree(tmp_path / "out") == {**tree(directory), "mine": b"mine"}
 
+    @pytest.mark.parametrize("form", ["local", "uri", "dict"])
+    def test_any_form_goes_into_a_directory_with_files(self, form: str, directory: Path, tmp_path: Path) -> None:
+        checkpoint = Checkpoint.from_directory(directory)
+        if form == "uri":
+            checkpoint = through_uri(checkpoint, tmp_path)
+        elif form == "dict":
+            checkpoint = through_dict(checkpoint, tmp_path)
+        out = Path(Checkpoint.from_dict({"old": 1}).to_directory(tmp_path / "out"))
+        (out / "mine").write_text("mine")
+        (out / "model.bin").write_text("older")
+        assert checkpoint.to_directory(out) == str(out)
+        assert tree(out) == {**tree(directory), "mine": b"mine"}
+        checkpoint.set_preprocessor(Scaler(2))
+        checkpoint.to_directory(out)
+        assert Checkpoint.from_directory(out).get_preprocessor().factor == 2
+
+    def test_changes_can_be_written_into_its_own_directory(self, directory: Path) -> None:
+        before = tree(directory)
+        checkpoint = Checkpoint.from_directory(directory)
+        checkpoint.set_preprocessor(Scaler(2))
+        checkpoint.to_directory(directory)
+        again = Checkpoint.from_directory(directory)
+        assert again.get_preprocessor().factor == 2
+        again.set_preprocessor(Scaler(3))
+        again.to_directory(directory)
+        assert Checkpoint.from_directory(directory).get_preprocessor().factor == 3
+        assert {name: content for name, content in tree(directory).items() if not name.startswith(".aktis")} == before
+
     def test_its_own_directory_is_not_copied(self, directory: Path) -> None:
         checkpoint = Checkpoint.from_directory(directory)
         assert checkpoint.to_directory(directory) == str(directory)
