@@ -303,7 +303,7 @@ def _add_trials(page: Page, found: Gathered) -> None:
         took = float(last["time_total_s"]) if _has_time(trial) else None
         row = [str(trial), trial.status, *values, last.get("training_iteration"), took]
         rows.append([*row, *[found.parameters[key][index] for key in params]])
-    section = page.section("Trials", long=True)
+    section = page.section("Trials")
     section.add(table(header, rows, keys=[str(index) for index in order], tops=[order.index(i) for i in _tops(found)]))
     if len(rows) > 60:
         section.text("In print: the first 60.", note=True)
@@ -330,7 +330,7 @@ def _add_errors(page: Page, found: Gathered) -> None:
     failed = [trial for trial in found.trials if trial.status == "ERROR"]
     if not failed:
         return
-    section = page.section("Failures", long=True)
+    section = page.section("Failures")
     for trial in failed[:_MOST_ERRORS]:
         text = str(trial.error) if trial.error is not None else ""
         times = f", {trial.num_failures} times" if trial.num_failures > 1 else ""
