@@ -79,7 +79,7 @@ def trial_to_json(trial: Trial) -> str:
         "max_failures": trial.max_failures,
         "_last_result": trial.last_result,
         "last_update_time": trial.last_update_time if trial.last_update_time is not None else float("-inf"),
-        "metric_analysis": trial.metric_analysis,
+        "metric_analysis": dict(trial.metric_analysis),
         "n_steps": [5, 10],
         "metric_n_steps": {},
         "export_formats": trial.export_formats,
