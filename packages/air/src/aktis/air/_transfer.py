@@ -14,11 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
-from aktis.air._checkpoint.files import walk, written_whole
+from aktis.air._checkpoint.files import walk
+from aktis.air._checkpoint.whole import written_whole
 from aktis.air._uri import is_uri, local_path, scheme
 from aktis.air.exceptions import CheckpointNotFoundError, StorageError
 
 THREADS = 8
+CLOCK_SKEW_S = 900
+"""How far the clocks of two machines may be apart (S3 talks to nobody who is further off). Files whose times differ by less are
+copied once more, when nothing else is known of them."""
 
 
 def open_uri(uri: str, what: str = "uri") -> tuple[Any, str]:
@@ -77,19 +81,31 @@ def excluded(patterns: Sequence[str] | None) -> Callable[[str], bool]:
     )
 
 
-def upload_files(directory: str, uri: str, names: Iterable[str]) -> None:
-    """Copy files of a directory, by their paths in it, to the same paths below ``uri``."""
+def upload_files(
+    directory: str, uri: str, names: Iterable[str], given_up: Callable[[], bool] = lambda: False
+) -> list[str]:
+    """Copy files of a directory, by their paths in it, to the same paths below ``uri``; gives those that were copied.
+
+    A file that is gone by the time that it is its turn is left out. No further one is begun when ``given_up()``.
+    """
     filesystem, base = open_uri(uri)
     names = list(names)
     with _failing(f"making {uri}"):
         for folder in sorted({os.path.dirname(name) for name in names} | {""}):
             filesystem.makedirs(_below(base, folder), exist_ok=True)
 
+    copied: list[str] = []
+
     def upload(name: str) -> None:
-        with _failing(f"copying {os.path.join(directory, name)} to {uri}"):
-            _put(filesystem, os.path.join(directory, name), _below(base, name))
+        source = os.path.join(directory, name)
+        if given_up() or not os.path.exists(source):
+            return
+        with _failing(f"copying {source} to {uri}"):
+            _put(filesystem, source, _below(base, name))
+        copied.append(name)
 
     _each(upload, names)
+    return copied
 
 
 def _put(filesystem: Any, source: str, target: str) -> None:
@@ -106,20 +122,32 @@ def _is_local(filesystem: Any) -> bool:
     return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
 
-def download_dir(uri: str, directory: str, exclude: Sequence[str] | None = None) -> list[str]:
+def download_dir(
+    uri: str,
+    directory: str,
+    exclude: Sequence[str] | None = None,
+    given_up: Callable[[], bool] = lambda: False,
+    only_changed: bool = False,
+) -> list[str]:
     """Copy all files below ``uri`` into a directory; gives their paths in it.
+
+    ``only_changed``: not those that are here already, with the same size, and newer.
 
     Raises:
         CheckpointNotFoundError: there is nothing at ``uri``.
     """
     skip = excluded(exclude)
     found = [name for name in list_names(uri) if not _skipped(name, skip)]
+    if only_changed:
+        times = list_times(uri)
+        found = [name for name in found if not _is_here(os.path.join(directory, name), times.get(name))]
     os.makedirs(directory, exist_ok=True)
     for folder in {os.path.dirname(name) for name in found}:
         os.makedirs(os.path.join(directory, folder), exist_ok=True)
 
     def download(name: str) -> None:
-        download_file(uri, name, os.path.join(directory, name))
+        if not given_up():
+            download_file(uri, name, os.path.join(directory, name))
 
     _each(download, found)
     return found
@@ -137,8 +165,34 @@ def _skipped(name: str, skip: Callable[[str], bool]) -> bool:
     return any(skip("/".join(parts[: index + 1])) for index in range(len(parts)))
 
 
+def _is_here(path: str, there: tuple[int, float] | None) -> bool:
+    if there is None or not os.path.isfile(path):
+        return False
+    status = os.stat(path)
+    return status.st_size == there[0] and status.st_mtime - CLOCK_SKEW_S >= there[1] > 0
+
+
 def list_files(uri: str) -> dict[str, int]:
     """All files below ``uri``: path below it, and size. {} when there are none."""
+    return {name: int(entry.get("size") or 0) for name, entry in _find(uri).items()}
+
+
+def list_times(uri: str) -> dict[str, tuple[int, float]]:
+    """All files below ``uri``: path below it, size, and when it was changed, in seconds (0 when nobody knows)."""
+    return {name: (int(entry.get("size") or 0), _time_of(entry)) for name, entry in _find(uri).items()}
+
+
+def _time_of(entry: dict[str, Any]) -> float:
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = entry.get(key)
+        if isinstance(value, (int, float)):
+            return float(value)
+        if value is not None and hasattr(value, "timestamp"):
+            return float(value.timestamp())
+    return 0.0
+
+
+def _find(uri: str) -> dict[str, dict[str, Any]]:
     filesystem, base = open_uri(uri)
     prefix = base.rstrip("/") + "/"
     with _failing(f"listing {uri}"):
@@ -148,7 +202,7 @@ def list_files(uri: str) -> dict[str, int]:
         except FileNotFoundError:
             return {}
     return {
-        _strip(filesystem, name, prefix): int(entry.get("size") or 0)
+        _strip(filesystem, name, prefix): entry
         for name, entry in sorted(entries.items())
         if entry.get("type") != "directory" and len(name) > len(base)
     }
@@ -202,7 +256,8 @@ def local_files(directory: str, exclude: Sequence[str] | None = None) -> dict[st
     for entry in walk(directory, excluded(exclude)):
         if not entry.is_dir and os.path.isfile(entry.path):
             status = os.stat(entry.path)
-            found[entry.name] = (status.st_size, status.st_mtime_ns)
+            # ctime, too: a file that was put in the place of another may be older than the copy of that one.
+            found[entry.name] = (status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
     return found
 
 

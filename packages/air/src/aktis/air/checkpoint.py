@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -70,7 +68,7 @@ class Checkpoint:
             )
         if isinstance(local_path, str) and is_uri(local_path):
             local_path, uri = None, local_path
-        self._key = uuid.uuid4().hex  # names the temporary directory that the copies of this checkpoint share
+        self._key = _new_key()  # names the temporary directory that the copies of this checkpoint share
         self._preprocessor: tuple[Any] | None = None  # one that was set on a directory, which stays as it is
         self._metadata: dict[str, Any] | None = None  # None: what is in the directory
         if data_dict is not None:
@@ -195,6 +193,8 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """The contents as bytes, for :meth:`from_bytes`: a tar archive of the directory form."""
+        import tempfile
+
         from aktis.air._checkpoint.files import pack
 
         if self._local_path is not None and not self._differs(self._local_path):
@@ -209,7 +209,9 @@ class Checkpoint:
         Args:
             path: The directory; files that are there already stay. None: a new temporary one, which is yours to remove.
         """
-        from aktis.air._checkpoint.files import folder_made_whole
+        import tempfile
+
+        from aktis.air._checkpoint.whole import folder_made_whole
 
         if path is None:
             path = tempfile.mkdtemp(prefix="checkpoint_tmp_")
@@ -256,6 +258,8 @@ class Checkpoint:
             self.to_directory(path)
             return uri
         if self._local_path is not None and self._differs(self._local_path):
+            import tempfile
+
             with tempfile.TemporaryDirectory(prefix="aktis-checkpoint-") as temporary:
                 self._write(temporary)
                 remote.upload(temporary, uri)
@@ -294,7 +298,7 @@ class Checkpoint:
 
     def set_preprocessor(self, preprocessor: Any) -> None:
         """Store a preprocessor with the checkpoint. A directory it is in stays as it is; what is made from it has it."""
-        self._key = uuid.uuid4().hex
+        self._key = _new_key()
         if self._data is not None:
             self._data = {**self._data, PREPROCESSOR_KEY: preprocessor}
         else:
@@ -321,7 +325,7 @@ class Checkpoint:
             json.dumps(metadata)
         except (TypeError, ValueError) as error:
             raise ValueError(f"the metadata of a checkpoint must be what JSON can hold: {error}") from error
-        self._key = uuid.uuid4().hex
+        self._key = _new_key()
         if self._local_path is not None:
             layout.write_metadata(self._local_path, metadata)
             return
@@ -384,7 +388,7 @@ class Checkpoint:
         if self._local_path is not None:
             state["_data"] = self._content(self._local_path).to_values()
             state["_metadata"] = self.get_metadata() or None
-            state["_key"] = uuid.uuid4().hex
+            state["_key"] = _new_key()
             state.update(_local_path=None, _preprocessor=None)
         return state
 
@@ -415,6 +419,10 @@ class CheckpointDict(dict):  # type: ignore[type-arg]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CheckpointDict, (dict(self), self.checkpoint_type, self.state, self.metadata)
+
+
+def _new_key() -> str:
+    return os.urandom(16).hex()
 
 
 def pack_nothing() -> bytes:

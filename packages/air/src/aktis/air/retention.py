@@ -12,7 +12,7 @@ import math
 import numbers
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aktis.air._uri import is_uri
 from aktis.air.config import CheckpointConfig
@@ -46,14 +46,15 @@ class TrackedCheckpoint:
         id: int | None = None,
         path: str | None = None,
     ) -> None:
-        if isinstance(checkpoint, (str, os.PathLike)):
+        self._checkpoint: Checkpoint | None = None
+        if checkpoint is None:
+            if path is None:
+                raise ValueError("a TrackedCheckpoint needs a checkpoint, or the path of one")
+        elif isinstance(checkpoint, str) or not hasattr(checkpoint, "to_directory"):
             path = os.fspath(checkpoint)
-            checkpoint = None
-        elif checkpoint is None and path is None:
-            raise ValueError("a TrackedCheckpoint needs a checkpoint, or the path of one")
-        elif checkpoint is not None and path is None:
-            path = checkpoint.path
-        self._checkpoint = checkpoint
+        else:  # checkpoints are os.PathLike, too, in order to say that they are no paths
+            self._checkpoint = cast("Checkpoint", checkpoint)
+            path = path or self._checkpoint.path
         self.path = path
         self.metrics: dict[str, Any] = dict(metrics or {})
         self.id = id

@@ -11,11 +11,11 @@ import io
 import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from aktis.air._checkpoint.whole import written_whole
 from aktis.air.exceptions import CheckpointContentError, CheckpointFormatError
 
 
@@ -81,43 +81,6 @@ def copy_tree(source: str, target: str, skip: Callable[[str], bool] = lambda nam
             with written_whole(place) as temporary:
                 shutil.copyfile(entry.path, temporary)
                 shutil.copystat(entry.path, temporary)
-
-
-@contextlib.contextmanager
-def written_whole(path: str) -> Iterator[str]:
-    """A temporary path beside ``path``; what was written there gets its name when the block ends well."""
-    temporary = os.path.join(
-        os.path.dirname(path), f".{os.path.basename(path)[:100]}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    )
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def folder_made_whole(target: str) -> Iterator[str]:
-    """A folder to fill, which becomes ``target`` when the block ends well. A ``target`` with files in it is filled itself."""
-    if os.path.isdir(target) and os.listdir(target):
-        yield target
-        return
-    parent = os.path.dirname(os.path.abspath(target))
-    os.makedirs(parent, exist_ok=True)
-    temporary = tempfile.mkdtemp(
-        prefix=f".{os.path.basename(os.path.abspath(target))[:100]}.", suffix=".tmp", dir=parent
-    )
-    try:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o777 & ~umask)  # like any other new folder
-        yield temporary
-        os.rename(temporary, os.path.abspath(target))
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def pack(top: str, skip: Callable[[str], bool] = lambda name: False, into: Any = None) -> bytes:

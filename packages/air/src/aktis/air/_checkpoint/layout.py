@@ -32,15 +32,15 @@ import contextlib
 import importlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aktis.air._checkpoint import arrays
-from aktis.air._checkpoint.codec import Decoder, Encoder, Parts
-from aktis.air._checkpoint.files import written_whole
+from aktis.air._checkpoint.whole import written_whole
 from aktis.air.exceptions import CheckpointContentError, CheckpointFormatError, TornCheckpointError
+
+if TYPE_CHECKING:
+    from aktis.air._checkpoint.codec import Parts
 
 FORMAT = 1
 FOLDER = ".aktis_checkpoint"
@@ -124,6 +124,9 @@ class Writer:
 
     def put(self, stem: str, value: Any) -> None:
         """Write a value."""
+        from aktis.air._checkpoint import arrays
+        from aktis.air._checkpoint.codec import Encoder, Parts
+
         parts = Parts()
         try:
             tree = Encoder(parts).encode(value)
@@ -199,14 +202,13 @@ def _short(value: Any) -> str:
 def being_written(directory: str) -> Iterator[None]:
     """Mark a directory as torn while files are copied into it."""
     folder = os.path.join(directory, FOLDER)
-    existed = os.path.isdir(folder)
     os.makedirs(folder, exist_ok=True)
     marker = os.path.join(folder, WRITING)
     with open(marker, "w"):
         pass
     yield  # when this fails, the mark stays: it is torn
     os.unlink(marker)
-    if not existed and not os.listdir(folder):
+    if not os.listdir(folder):
         os.rmdir(folder)
 
 
@@ -250,6 +252,9 @@ def check_size(directory: str, name: str, size: int, found: int | None) -> None:
 
 def read(directory: str, manifest: Manifest, stem: str) -> Any:
     """A value of a checkpoint."""
+    from aktis.air._checkpoint import arrays
+    from aktis.air._checkpoint.codec import Decoder
+
     folder = os.path.join(directory, FOLDER)
     tensors = os.path.join(folder, f"{stem}.safetensors")
     pickle_name = f"{stem}.pkl"
@@ -341,4 +346,6 @@ def write_metadata(directory: str, metadata: dict[str, Any]) -> None:
 
 def remove_ours(directory: str) -> None:
     """Take our folder out of a directory."""
+    import shutil
+
     shutil.rmtree(os.path.join(directory, FOLDER), ignore_errors=True)

@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 
-from aktis.air._checkpoint.files import folder_made_whole
+from aktis.air._checkpoint.whole import folder_made_whole
 
 
 def root() -> str:
