@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import os
 from pathlib import Path
@@ -207,4 +208,5 @@ class LoggerConformance:
 
 
 def open_files() -> int:
+    gc.collect()
     return len(os.listdir("/proc/self/fd"))

@@ -15,11 +15,9 @@ from aktis.air.integrations.results import flatten_dict, safe_str, to_number, to
 
 __all__ = ["CometLoggerCallback"]
 
-# What the client would find out about the driver's process, which is not the trial's.
-_QUIET = (
-    "log_git_metadata", "log_git_patch", "log_code", "log_env_cpu", "log_env_gpu", "log_env_host", "log_env_network",
-    "log_env_disk", "auto_output_logging", "parse_args",
-)  # fmt: skip
+# What the client would find out about the driver's process, which is not the trial's. For log_env_details it would also ask the
+# address at which clouds tell machines about themselves, offline too.
+_QUIET = ("log_env_details", "log_git_metadata", "log_git_patch", "log_code", "auto_output_logging", "parse_args")
 _SYSTEM = ("node_ip", "hostname", "pid", "date")
 _OTHER = ("trial_id", "experiment_id", "experiment_tag")
 _LEFT_OUT = ("done", "should_checkpoint", "config")
@@ -31,7 +29,8 @@ class CometLoggerCallback(LoggerCallback):
     The client is called by a thread of its own; everything is complete when the experiment has ended.
 
     Args:
-        online: Whether to send what is logged. Otherwise archives are written, for ``comet upload``.
+        online: Whether to send what is logged. Otherwise archives are written, for ``comet upload``, and nothing is sent (the
+            client's own error reports are switched off, too, when it was not imported before).
         tags: Tags of each experiment.
         save_checkpoints: Whether to save checkpoints as artifacts (online only).
         experiment_kwargs: For ``comet_ml.Experiment`` or ``comet_ml.OfflineExperiment``: ``project_name``, ``workspace``,
@@ -49,7 +48,7 @@ class CometLoggerCallback(LoggerCallback):
         save_checkpoints: bool = False,
         **experiment_kwargs: Any,
     ) -> None:
-        self._comet = _import_comet()
+        self._comet = _import_comet(online)
         self.online = online
         self.tags = list(tags or ())
         self.save_checkpoints = save_checkpoints
@@ -173,7 +172,9 @@ class CometLoggerCallback(LoggerCallback):
         self._enders.submit(experiment.end)
 
 
-def _import_comet() -> Any:
+def _import_comet(online: bool) -> Any:
+    if not online:
+        os.environ.setdefault("COMET_ERROR_TRACKING_ENABLE", "false")  # read when it is imported
     try:
         return importlib.import_module("comet_ml")
     except ImportError as error:
