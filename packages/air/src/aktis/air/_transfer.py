@@ -100,8 +100,13 @@ def upload_files(
         source = os.path.join(directory, name)
         if given_up() or not os.path.exists(source):
             return
-        with _failing(f"copying {source} to {uri}"):
-            _put(filesystem, source, _below(base, name))
+        try:
+            with _failing(f"copying {source} to {uri}"):
+                _put(filesystem, source, _below(base, name))
+        except StorageError:
+            if not os.path.exists(source):
+                return
+            raise
         copied.append(name)
 
     _each(upload, names)
@@ -131,33 +136,42 @@ def download_dir(
 ) -> list[str]:
     """Copy all files below ``uri`` into a directory; gives their paths in it.
 
-    ``only_changed``: not those that are here already, with the same size, and newer.
+    ``only_changed``: not those that are here already, with the same size, and newer. Files get the times that they have at the
+    URI, so that nobody takes them for changed.
 
     Raises:
         CheckpointNotFoundError: there is nothing at ``uri``.
+        StorageError: copying failed, or the name of a file leads out of the directory.
     """
     skip = excluded(exclude)
-    found = [name for name in list_names(uri) if not _skipped(name, skip)]
+    times = list_times(uri)
+    if not times and not exists(uri):
+        raise CheckpointNotFoundError(f"there is nothing at {uri}")
+    found = [name for name in times if not _skipped(name, skip)]
+    for name in found:
+        if ".." in name.split("/"):
+            raise StorageError(f"{uri} holds a file named {name!r}, which would be written outside of {directory}")
     if only_changed:
-        times = list_times(uri)
-        found = [name for name in found if not _is_here(os.path.join(directory, name), times.get(name))]
+        found = [name for name in found if not _is_here(os.path.join(directory, name), times[name])]
     os.makedirs(directory, exist_ok=True)
     for folder in {os.path.dirname(name) for name in found}:
         os.makedirs(os.path.join(directory, folder), exist_ok=True)
 
     def download(name: str) -> None:
         if not given_up():
-            download_file(uri, name, os.path.join(directory, name))
+            download_file(uri, name, os.path.join(directory, name), times[name][1])
 
     _each(download, found)
     return found
 
 
-def download_file(uri: str, name: str, target: str) -> None:
-    """Copy one file below ``uri`` to the path ``target``."""
+def download_file(uri: str, name: str, target: str, changed: float = 0.0) -> None:
+    """Copy one file below ``uri`` to the path ``target``; ``changed``: the time of change that it gets, if that is known."""
     filesystem, base = open_uri(uri)
     with _failing(f"copying {name} from {uri} to {target}"), written_whole(target) as temporary:
         filesystem.get_file(_below(base, name), temporary)
+        if changed > 0:
+            os.utime(temporary, ns=(int(changed * 1e9), int(changed * 1e9)))
 
 
 def _skipped(name: str, skip: Callable[[str], bool]) -> bool:
@@ -214,14 +228,6 @@ def _strip(filesystem: Any, name: str, prefix: str) -> str:
     return name.lstrip("/")[len(prefix.lstrip("/")) :]
 
 
-def list_names(uri: str) -> list[str]:
-    """The paths of all files below ``uri``. Raises CheckpointNotFoundError when there is nothing."""
-    names = list(list_files(uri))
-    if not names and not exists(uri):
-        raise CheckpointNotFoundError(f"there is nothing at {uri}")
-    return names
-
-
 def exists(uri: str) -> bool:
     """Whether there is anything at ``uri``."""
     filesystem, path = open_uri(uri)
@@ -259,6 +265,32 @@ def local_files(directory: str, exclude: Sequence[str] | None = None) -> dict[st
             # ctime, too: a file that was put in the place of another may be older than the copy of that one.
             found[entry.name] = (status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
     return found
+
+
+def living_files(directory: str, exclude: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
+    """As :func:`local_files`, of a directory that others write in: what vanishes meanwhile, and what is no file, is left out."""
+    skip = excluded(exclude)
+    found: dict[str, tuple[int, int]] = {}
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", ())]
+    while waiting:
+        prefix, outer = waiting.pop()
+        folder = os.path.realpath(os.path.join(directory, prefix))
+        try:
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            if skip(name):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_dir():
+                    if not entry.is_symlink() or os.path.realpath(entry.path) not in (*outer, folder):
+                        waiting.append((name + "/", (*outer, folder)))
+                elif entry.is_file():
+                    status = entry.stat()
+                    found[name] = (status.st_size, status.st_mtime_ns)
+    return dict(sorted(found.items()))
 
 
 def _below(base: str, name: str) -> str:

@@ -37,6 +37,7 @@ __all__ = [
     "check_uri",
     "delete",
     "download",
+    "download_file",
     "exists",
     "file_uri",
     "get_node_to_storage_syncer",
@@ -90,6 +91,17 @@ def download(uri: str, local_dir: str | os.PathLike[str], exclude: Sequence[str]
     _transfer.download_dir(uri, os.fspath(local_dir), exclude)
 
 
+def download_file(uri: str, name: str, target: str | os.PathLike[str]) -> None:
+    """Copy one file below a URI, by its path there, to a path of this machine.
+
+    Raises:
+        StorageError: copying failed, or there is none.
+    """
+    from aktis.air import _transfer
+
+    _transfer.download_file(uri, name, os.fspath(target))
+
+
 def delete(uri: str) -> bool:
     """Delete what is at a URI, and below; False when there is nothing."""
     from aktis.air import _transfer
@@ -118,7 +130,8 @@ class Syncer(ABC):
     """Copies directories to and from a place that other machines can reach.
 
     The methods that transfer start it and return True; False, if something else is under way. :meth:`wait` waits for the end.
-    A syncer of your own goes into ``SyncConfig(upload_dir=..., syncer=...)``.
+    A syncer of your own goes into ``SyncConfig(upload_dir=..., syncer=...)``. Its ``sync_up`` adds and replaces files: what is at
+    the URI and not in the directory stays, since one place is filled from several directories. Only ``delete`` deletes.
 
     Args:
         sync_period: Seconds between two transfers by :meth:`sync_up_if_needed`.
@@ -334,7 +347,7 @@ def _copy_up(
 
     if not os.path.isdir(local_dir):
         raise FileNotFoundError(f"there is no directory {local_dir} to copy to {uri}")
-    files = _transfer.local_files(local_dir, [*(exclude or ()), *TEMPORARY_FILES])
+    files = _transfer.living_files(local_dir, [*(exclude or ()), *TEMPORARY_FILES])
     there = {} if known else _transfer.list_times(uri)
     changed = [
         name for name, status in files.items() if known.get(name) != status and not _is_there(status, there.get(name))
