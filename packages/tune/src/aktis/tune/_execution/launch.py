@@ -61,11 +61,11 @@ def execute(request: Request) -> Outcome:
 
     scheduler = resolve_scheduler(request)
     algorithms = resolve_search(request, scheduler)
-    _ensure_session()
     path = request.experiments[0].path
     for experiment in request.experiments:
         _make_directory(experiment.path)
     with _Lock(path):
+        _ensure_session()
         run = _Run(request, scheduler, algorithms, path)
         with Interrupts() as interrupts:
             return run.run(interrupts)
