@@ -183,6 +183,22 @@ def write_manifest(directory: str, manifest: Manifest) -> None:
 
 
 @contextlib.contextmanager
+def _one_at_a_time(directory: str) -> Iterator[None]:
+    """Holds other processes that write into the directory; where directories cannot be locked (NFS), nobody."""
+    import fcntl
+
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def _named(place: str, value: Any) -> Iterator[None]:
     try:
         yield
@@ -222,7 +238,7 @@ def forget_parts(directory: str) -> None:
 
 def merge(source: str, target: str) -> None:
     """Move a checkpoint into a directory that has files. What it had of an older checkpoint goes; its other files stay."""
-    with being_written(target):
+    with _one_at_a_time(target), being_written(target):
         forget_parts(target)
         move_tree(source, target, is_marker)
         manifest = f"{FOLDER}/{MANIFEST}"
