@@ -82,11 +82,16 @@ def excluded(patterns: Sequence[str] | None) -> Callable[[str], bool]:
 
 
 def upload_files(
-    directory: str, uri: str, names: Iterable[str], given_up: Callable[[], bool] = lambda: False
+    directory: str,
+    uri: str,
+    names: Iterable[str],
+    given_up: Callable[[], bool] = lambda: False,
+    copied: list[str] | None = None,
 ) -> list[str]:
     """Copy files of a directory, by their paths in it, to the same paths below ``uri``; gives those that were copied.
 
-    A file that is gone by the time that it is its turn is left out. No further one is begun when ``given_up()``.
+    A file that is gone by the time that it is its turn is left out. No further one is begun when ``given_up()``. ``copied`` gets
+    the names as they are done, so that the caller knows them after an error, too.
     """
     filesystem, base = open_uri(uri)
     names = list(names)
@@ -94,7 +99,7 @@ def upload_files(
         for folder in sorted({os.path.dirname(name) for name in names} | {""}):
             filesystem.makedirs(_below(base, folder), exist_ok=True)
 
-    copied: list[str] = []
+    done: list[str] = [] if copied is None else copied
 
     def upload(name: str) -> None:
         source = os.path.join(directory, name)
@@ -107,10 +112,10 @@ def upload_files(
             if not os.path.exists(source):
                 return
             raise
-        copied.append(name)
+        done.append(name)
 
     _each(upload, names)
-    return copied
+    return done
 
 
 def _put(filesystem: Any, source: str, target: str) -> None:
@@ -136,8 +141,7 @@ def download_dir(
 ) -> list[str]:
     """Copy all files below ``uri`` into a directory; gives their paths in it.
 
-    ``only_changed``: not those that are here already, with the same size, and newer. Files get the times that they have at the
-    URI, so that nobody takes them for changed.
+    ``only_changed``: not those that are here already, with the same size, and newer.
 
     Raises:
         CheckpointNotFoundError: there is nothing at ``uri``.
@@ -159,19 +163,17 @@ def download_dir(
 
     def download(name: str) -> None:
         if not given_up():
-            download_file(uri, name, os.path.join(directory, name), times[name][1])
+            download_file(uri, name, os.path.join(directory, name))
 
     _each(download, found)
     return found
 
 
-def download_file(uri: str, name: str, target: str, changed: float = 0.0) -> None:
-    """Copy one file below ``uri`` to the path ``target``; ``changed``: the time of change that it gets, if that is known."""
+def download_file(uri: str, name: str, target: str) -> None:
+    """Copy one file below ``uri`` to the path ``target``."""
     filesystem, base = open_uri(uri)
     with _failing(f"copying {name} from {uri} to {target}"), written_whole(target) as temporary:
         filesystem.get_file(_below(base, name), temporary)
-        if changed > 0:
-            os.utime(temporary, ns=(int(changed * 1e9), int(changed * 1e9)))
 
 
 def _skipped(name: str, skip: Callable[[str], bool]) -> bool:
@@ -289,7 +291,7 @@ def living_files(directory: str, exclude: Sequence[str] | None = None) -> dict[s
                         waiting.append((name + "/", (*outer, folder)))
                 elif entry.is_file():
                     status = entry.stat()
-                    found[name] = (status.st_size, status.st_mtime_ns)
+                    found[name] = (status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
     return dict(sorted(found.items()))
 
 

@@ -22,7 +22,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aktis.air._uri import file_uri, is_uri, join, local_path
@@ -39,6 +39,7 @@ __all__ = [
     "download",
     "download_file",
     "exists",
+    "file_states",
     "file_uri",
     "get_node_to_storage_syncer",
     "is_uri",
@@ -114,6 +115,13 @@ def list_files(uri: str) -> dict[str, int]:
     from aktis.air import _transfer
 
     return _transfer.list_files(uri)
+
+
+def file_states(local_dir: str | os.PathLike[str], exclude: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
+    """The files of a directory: path in it, and size and time of change, by which a change is noticed."""
+    from aktis.air import _transfer
+
+    return _transfer.living_files(os.fspath(local_dir), exclude)
 
 
 def exists(uri: str) -> bool:
@@ -252,6 +260,16 @@ class FsspecSyncer(Syncer):
         self._transfer = _Transfer(function, args, what)
         return True
 
+    def adopt(self, local_dir: str, remote_dir: str, files: Mapping[str, tuple[int, int]]) -> None:
+        """Take for granted that these files are the same at both places, as long as they stay as they are.
+
+        Args:
+            local_dir: The directory.
+            remote_dir: The URI that it is copied to.
+            files: What :func:`file_states` said of them then.
+        """
+        self._uploaded.setdefault((os.path.abspath(local_dir), remote_dir), {}).update(files)
+
     def wait(self) -> None:
         """Wait for the end of what is under way.
 
@@ -358,8 +376,11 @@ def _copy_up(
     if not changed and not unchanged:
         _transfer.upload_files(local_dir, uri, [])  # so that the place exists
     for group in _in_order(changed):
-        copied = _transfer.upload_files(local_dir, uri, group, given_up)
-        known.update((name, files[name]) for name in copied)
+        copied: list[str] = []
+        try:
+            _transfer.upload_files(local_dir, uri, group, given_up, copied)
+        finally:  # what was copied before a failure is not copied again
+            known.update((name, files[name]) for name in copied)
 
 
 def _in_order(names: list[str]) -> list[list[str]]:
