@@ -247,7 +247,8 @@ class _Run:
         journal, brain, touched = self._open_journal()
         if brain.settings.stopper is not None:
             set_clock(brain.settings.stopper, lambda: brain.now)  # the time of events, so that a replay sees the same
-        snapshots = Snapshots(journal, self.path, _stamp())
+        about = {"_metric": self.request.metric, "_mode": self.request.mode}
+        snapshots = Snapshots(journal, self.path, _stamp(), about)
         snapshots.resume(brain.trials, touched)
         self._repair_logs(brain, journal, touched)
         functions = frozenset(experiment.name for experiment in self.experiments.values() if experiment.is_function)
@@ -274,7 +275,7 @@ class _Run:
                 total_num_samples=total,
                 runner=runner,
             )
-            snapshots.write(brain, self.suggestions, self.callbacks, views=False)
+            snapshots.write(brain, self.suggestions, self.callbacks)
             runner.run(interrupts)
         finally:
             journal.close()
