@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import stat
 import sys
+import tempfile
 import types
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
@@ -263,7 +265,7 @@ class TestDirectories:
         (tmp_path / "outside").write_text("outside")
         (directory / "followed").symlink_to(tmp_path / "outside")
         for trip in (through_directory, through_bytes, through_pickle):
-            out = Path(trip(Checkpoint.from_directory(directory), tmp_path).to_directory())
+            out = Path(trip(Checkpoint.from_directory(directory), tmp_path).to_directory(tmp_path / trip.__name__))
             assert os.readlink(out / "latest") == "sub/deep/file"
             assert not (out / "followed").is_symlink()
             assert (out / "followed").read_text() == "outside"
@@ -346,8 +348,6 @@ class TestDirectories:
     def test_a_pickled_directory_ships_its_files(self, directory: Path, tmp_path: Path) -> None:
         before = tree(directory)
         data = pickle.dumps(Checkpoint.from_directory(directory))
-        import shutil
-
         shutil.rmtree(directory)
         checkpoint = pickle.loads(data)
         assert tree(checkpoint.to_directory(tmp_path / "out")) == before
@@ -357,7 +357,7 @@ class TestDirectories:
         (tmp_path / "empty").mkdir()
         checkpoint = Checkpoint.from_directory(tmp_path / "empty")
         for trip in (through_directory, through_bytes, through_dict, through_pickle, through_uri):
-            assert tree(trip(checkpoint, tmp_path).to_directory()) == {}
+            assert tree(trip(checkpoint, tmp_path).to_directory(tmp_path / trip.__name__)) == {}
 
     def test_a_hostile_archive_stays_inside(self, tmp_path: Path) -> None:
         import io
@@ -540,6 +540,15 @@ class TestMisuse:
         manifest.write_text("[]")
         with pytest.raises(CheckpointFormatError, match="no valid"):
             Checkpoint.from_directory(path)
+
+
+def test_without_a_path_there_is_a_temporary_directory() -> None:
+    path = Checkpoint.from_dict({"a": 1}).to_directory()
+    try:
+        assert path.startswith(tempfile.gettempdir())
+        assert Checkpoint.from_directory(path).to_dict() == {"a": 1}
+    finally:
+        shutil.rmtree(path)
 
 
 def test_forms_and_how_they_are_shown(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aktis.air.callbacks import LoggerCallback, TrialInfo
-from aktis.air.integrations._background import Background
+from aktis.air.callbacks import TrialInfo
+from aktis.air.integrations._background import ToolLogger
 from aktis.air.integrations.results import flatten_dict, safe_str, to_number, to_plain
 
 __all__ = ["CometLoggerCallback"]
@@ -23,7 +23,7 @@ _OTHER = ("trial_id", "experiment_id", "experiment_tag")
 _LEFT_OUT = ("done", "should_checkpoint", "config")
 
 
-class CometLoggerCallback(LoggerCallback):
+class CometLoggerCallback(ToolLogger):
     """Logs each trial as an experiment of Comet: configuration, metrics, and on request checkpoints.
 
     The client is called by a thread of its own; everything is complete when the experiment has ended.
@@ -41,6 +41,8 @@ class CometLoggerCallback(LoggerCallback):
         ValueError: ``online`` without a key.
     """
 
+    TOOL = "Comet"
+
     def __init__(
         self,
         online: bool = True,
@@ -48,20 +50,25 @@ class CometLoggerCallback(LoggerCallback):
         save_checkpoints: bool = False,
         **experiment_kwargs: Any,
     ) -> None:
-        self._comet = _import_comet(online)
         self.online = online
+        comet = _import_comet(online)
         self.tags = list(tags or ())
         self.save_checkpoints = save_checkpoints
         self.experiment_kwargs = {**dict.fromkeys(_QUIET, False), "display_summary_level": 0, **experiment_kwargs}
-        if online and not (
-            experiment_kwargs.get("api_key") or self._comet.config.get_api_key(None, self._comet.get_config())
-        ):
+        if online and not (experiment_kwargs.get("api_key") or comet.config.get_api_key(None, comet.get_config())):
             raise ValueError("Comet needs a key: pass api_key, set COMET_API_KEY, or log offline with online=False")
-        self._background = Background("Comet")
+        super().__init__()
+
+    def _reset(self) -> None:
+        super()._reset()
         self._experiments: dict[str, Any] = {}  # of the trials that have not ended; used by the thread only
         self._keys: dict[str, str] = {}
         self._lock = threading.Lock()
         self._enders: ThreadPoolExecutor | None = None  # ending an experiment takes a second
+
+    @property
+    def _comet(self) -> Any:
+        return _import_comet(self.online)
 
     def log_trial_start(self, trial: TrialInfo) -> None:
         self._background.submit(self._start, trial.trial_id, str(trial), to_plain(dict(trial.config)))
