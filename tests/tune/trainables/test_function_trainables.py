@@ -239,6 +239,22 @@ def test_a_stop_runs_what_cleans_up_and_nothing_else() -> None:
     assert log == ["finally", "SystemExit", "SystemExit", "SystemExit"]
 
 
+def test_an_asynchronous_function_is_stopped_too() -> None:
+    log: list[str] = []
+
+    async def function(config: dict[str, Any]) -> None:
+        try:
+            session.report({"x": 1})
+            log.append("after")
+        finally:
+            log.append("finally")
+
+    trainable = wrap_function(function)({})
+    trainable.train()
+    trainable.stop()
+    assert log == ["finally"]
+
+
 def test_an_error_while_it_is_stopped_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def function(config: dict[str, Any]) -> None:
         try:
@@ -386,6 +402,14 @@ def test_a_thread_that_still_reports_when_the_function_returns_is_heard() -> Non
         session.report({"x": 1})
 
     assert reported(function)[-1] == (1, True)
+
+
+def test_who_waits_for_results_cannot_report() -> None:
+    trainable = wrap_function(new_style)({})
+    trainable.train()
+    with pytest.raises(SessionError, match="the one that waits for its results"):
+        session.report({"x": 1})
+    trainable.stop()
 
 
 def test_a_thread_of_an_ended_function_cannot_report() -> None:
