@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aktis.air.checkpoint import Checkpoint
@@ -170,6 +170,7 @@ def test_a_state_of_another_version_is_refused() -> None:
 SCORES = st.lists(st.one_of(st.none(), st.floats(), st.integers(-5, 5)), max_size=20)
 
 
+@settings(deadline=None)
 @given(SCORES, st.one_of(st.none(), st.integers(1, 4)), st.sampled_from(["max", "min"]))
 def test_the_best_and_the_latest_are_kept(scores: list[Any], keep: int | None, order: str) -> None:
     logging.getLogger("aktis.air.retention").disabled = True  # of missing scores

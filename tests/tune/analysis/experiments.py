@@ -82,7 +82,14 @@ def make_experiment(
         for iteration in range(1, results + 1):
             acc = level * (1 - 0.5**iteration) + rng.gauss(0, 0.001)
             rows.append(
-                result_of(trial, iteration, iteration == results, acc=acc, val={"loss": 1 - acc}, size=config["opt"]["momentum"])
+                result_of(
+                    trial,
+                    iteration,
+                    iteration == results,
+                    acc=acc,
+                    val={"loss": 1 - acc},
+                    size=config["opt"]["momentum"],
+                )
             )
         write_results(trial, rows)
         trial.status = Trial.TERMINATED
@@ -90,7 +97,8 @@ def make_experiment(
             trial.status, trial.num_failures = Trial.ERROR, 1
             trial.error = RuntimeError("out of memory")
             Path(trial.logdir, "error.txt").write_text(
-                'Failure # 1\nTraceback (most recent call last):\n  File "train.py", line 7, in train\nRuntimeError: out of memory\n'
+                "Failure # 1\nTraceback (most recent call last):\n"
+                '  File "train.py", line 7, in train\nRuntimeError: out of memory\n'
             )
         made.append(trial)
     write_experiment_state(

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tune.analysis.experiments import RAY_EXPERIMENT, make_experiment, make_trial, result_of, write_results
+from tests.tune.analysis.test_state_format import unpickling_is_noticed
 
 from aktis.tune.analysis import ExperimentAnalysis
 from aktis.tune.analysis import _results as results_module
@@ -19,8 +21,6 @@ from aktis.tune.analysis._values import PickledValue
 from aktis.tune.analysis.state_format import write_experiment_state
 from aktis.tune.error import ExperimentDirectoryError
 from aktis.tune.experiment.trial import Trial
-from tests.tune.analysis.experiments import RAY_EXPERIMENT, make_experiment, make_trial, result_of, write_results
-from tests.tune.analysis.test_state_format import unpickling_is_noticed
 
 
 def with_scores(directory: Path, *scores: list[float]) -> ExperimentAnalysis:
@@ -111,7 +111,14 @@ def test_questions_that_make_no_sense(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("scope", "mode", "best"),
-    [("last", "max", 2), ("last", "min", 1), ("all", "max", 0), ("all", "min", 1), ("avg", "max", 0), ("last-5-avg", "max", 0)],
+    [
+        ("last", "max", 2),
+        ("last", "min", 1),
+        ("all", "max", 0),
+        ("all", "min", 1),
+        ("avg", "max", 0),
+        ("last-5-avg", "max", 0),
+    ],
 )
 def test_scopes(tmp_path: Path, scope: str, mode: str, best: int) -> None:
     analysis = with_scores(tmp_path, [9.0, 9.0, 3.0], [5.0, 0.0, 2.0], [4.0, 4.0, 5.0])
@@ -199,7 +206,9 @@ def test_the_newest_state_counts_and_a_damaged_one_is_passed_over(tmp_path: Path
 def test_trials_without_a_state(tmp_path: Path) -> None:
     made = make_experiment(tmp_path, 3, failing=(1,))
     next(tmp_path.glob("experiment_state*")).unlink()
-    with pytest.warns(UserWarning, match="experiment_state-.*is missing; its 3 trials are read from their own directories"):
+    with pytest.warns(
+        UserWarning, match="experiment_state-.*is missing; its 3 trials are read from their own directories"
+    ):
         analysis = ExperimentAnalysis(tmp_path, default_metric="acc", default_mode="max")
     assert [trial.status for trial in analysis.trials] == ["TERMINATED", "ERROR", "TERMINATED"]
     assert [str(trial) for trial in analysis.trials] == [str(trial) for trial in made]
@@ -282,7 +291,9 @@ def test_checkpoints_of_a_class_trainable(tmp_path: Path) -> None:
     assert [value for _, value in analysis.get_trial_checkpoints_paths(trial, "training_iteration")] == [1, 2, 3]
     best = analysis.get_best_checkpoint(trial, "score", "max", return_path=True)
     assert os.path.basename(str(best)) == "checkpoint_000002"
-    assert os.path.basename(str(analysis.get_best_checkpoint(trial, mode="min", return_path=True))) == "checkpoint_000001"
+    assert (
+        os.path.basename(str(analysis.get_best_checkpoint(trial, mode="min", return_path=True))) == "checkpoint_000001"
+    )
     assert analysis.best_checkpoint is not None
     with analysis.best_checkpoint.as_directory() as directory:
         assert Path(directory, "data").read_text() == "2"

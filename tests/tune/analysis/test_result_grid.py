@@ -7,14 +7,14 @@ import pickle
 from pathlib import Path
 
 import pytest
+from tests.tune.analysis.experiments import make_experiment
+from tests.tune.analysis.test_experiment_analysis import with_checkpoints, with_scores
 
 from aktis.air.result import Result
 from aktis.tune.analysis import ExperimentAnalysis
 from aktis.tune.error import TrialError
 from aktis.tune.experiment.trial import Trial
 from aktis.tune.result_grid import ResultGrid
-from tests.tune.analysis.experiments import make_experiment
-from tests.tune.analysis.test_experiment_analysis import with_checkpoints, with_scores
 
 
 def grid_of(directory: Path, metric: str | None = "acc", mode: str | None = "max", **kwargs: bool) -> ResultGrid:
@@ -66,7 +66,9 @@ def test_what_the_best_result_needs(tmp_path: Path) -> None:
         grid.get_best_result("acc", "up")
     with pytest.raises(ValueError, match="scope must be one of"):
         grid.get_best_result("acc", "max", scope="first")
-    with pytest.raises(RuntimeError, match=r"no trial reported the metric 'nope': .*; 1 of 2 trials failed, see \.errors"):
+    with pytest.raises(
+        RuntimeError, match=r"no trial reported the metric 'nope': .*; 1 of 2 trials failed, see \.errors"
+    ):
         grid.get_best_result("nope", "max")
 
 

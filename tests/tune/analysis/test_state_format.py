@@ -12,15 +12,20 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tune.analysis.experiments import make_experiment, make_trial
 
 from aktis.air.placement import PlacementGroupFactory
 from aktis.air.retention import CheckpointManager, TrackedCheckpoint
 from aktis.tune.analysis import state_format
 from aktis.tune.analysis._values import PickledValue, dump_json, flatten, nested_get
-from aktis.tune.analysis.state_format import read_experiment_state, trial_from_json, trial_to_json, write_experiment_state
+from aktis.tune.analysis.state_format import (
+    read_experiment_state,
+    trial_from_json,
+    trial_to_json,
+    write_experiment_state,
+)
 from aktis.tune.error import ExperimentDirectoryError
 from aktis.tune.experiment.trial import Trial
-from tests.tune.analysis.experiments import make_experiment, make_trial
 
 FIELDS = (
     "trainable_name", "trial_id", "config", "evaluated_params", "experiment_tag", "status", "last_result", "metric_analysis",
@@ -128,7 +133,10 @@ def test_values_that_json_cannot_hold(tmp_path: Path) -> None:
     assert "objective" in repr(again["function"])
     assert again["function"].load()() == 7
     assert trial_from_json(text, tmp_path, load_pickles=True).config["function"]() == 7
-    assert trial_from_json(trial_to_json(trial_from_json(text, tmp_path)), tmp_path).config["function"] == again["function"]
+    assert (
+        trial_from_json(trial_to_json(trial_from_json(text, tmp_path)), tmp_path).config["function"]
+        == again["function"]
+    )
 
 
 def test_a_value_that_holds_itself_is_named_and_ends() -> None:
@@ -174,7 +182,16 @@ def test_the_form_of_the_file_is_rays(tmp_path: Path) -> None:
     assert state["stats"] == {"start_time": 1.0, "timestamp": 2.0}
     inner = json.loads(state["checkpoints"][0])
     # What Ray's ExperimentAnalysis and Trial.from_json_state read.
-    assert {"stub", "trainable_name", "status", "trial_id", "relative_logdir", "_last_result", "metric_analysis", "config"} <= set(inner)
+    assert {
+        "stub",
+        "trainable_name",
+        "status",
+        "trial_id",
+        "relative_logdir",
+        "_last_result",
+        "metric_analysis",
+        "config",
+    } <= set(inner)
     assert inner["relative_logdir"] == trial.relative_logdir
     assert str(tmp_path) not in file.read_text(), "paths are relative, so that the directory can be moved"
 
@@ -202,7 +219,17 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"checkpoints": 3}', '{"checkpoints": ["{"]}', '{"checkpoints": ["{}"]}', '{"checkpoints": [null]}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"checkpoints": 3}',
+        '{"checkpoints": ["{"]}',
+        '{"checkpoints": ["{}"]}',
+        '{"checkpoints": [null]}',
+    ],
 )
 def test_damaged_files_are_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "experiment_state-x.json"
@@ -229,7 +256,10 @@ json_values = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.text(max_size=5), json_values, max_size=4), st.dictionaries(st.text(max_size=4), json_values, max_size=4))
+@given(
+    st.dictionaries(st.text(max_size=5), json_values, max_size=4),
+    st.dictionaries(st.text(max_size=4), json_values, max_size=4),
+)
 def test_any_plain_config_and_result_come_back(config: dict[str, Any], result: dict[str, Any]) -> None:
     trial = Trial("f", trial_id="1", config=config)
     trial.last_result = result

@@ -20,6 +20,9 @@ from aktis.air._uri import is_uri, local_path, scheme
 from aktis.air.exceptions import CheckpointNotFoundError, StorageError
 
 THREADS = 8
+CLOCK_SKEW_S = 900
+"""How far the clocks of two machines may be apart (S3 talks to nobody who is further off). Files whose times differ by less are
+copied once more, when nothing else is known of them."""
 
 
 def open_uri(uri: str, what: str = "uri") -> tuple[Any, str]:
@@ -79,11 +82,16 @@ def excluded(patterns: Sequence[str] | None) -> Callable[[str], bool]:
 
 
 def upload_files(
-    directory: str, uri: str, names: Iterable[str], given_up: Callable[[], bool] = lambda: False
+    directory: str,
+    uri: str,
+    names: Iterable[str],
+    given_up: Callable[[], bool] = lambda: False,
+    copied: list[str] | None = None,
 ) -> list[str]:
     """Copy files of a directory, by their paths in it, to the same paths below ``uri``; gives those that were copied.
 
-    A file that is gone by the time that it is its turn is left out. No further one is begun when ``given_up()``.
+    A file that is gone by the time that it is its turn is left out. No further one is begun when ``given_up()``. ``copied`` gets
+    the names as they are done, so that the caller knows them after an error, too.
     """
     filesystem, base = open_uri(uri)
     names = list(names)
@@ -91,18 +99,23 @@ def upload_files(
         for folder in sorted({os.path.dirname(name) for name in names} | {""}):
             filesystem.makedirs(_below(base, folder), exist_ok=True)
 
-    copied: list[str] = []
+    done: list[str] = [] if copied is None else copied
 
     def upload(name: str) -> None:
         source = os.path.join(directory, name)
         if given_up() or not os.path.exists(source):
             return
-        with _failing(f"copying {source} to {uri}"):
-            _put(filesystem, source, _below(base, name))
-        copied.append(name)
+        try:
+            with _failing(f"copying {source} to {uri}"):
+                _put(filesystem, source, _below(base, name))
+        except StorageError:
+            if not os.path.exists(source):
+                return
+            raise
+        done.append(name)
 
     _each(upload, names)
-    return copied
+    return done
 
 
 def _put(filesystem: Any, source: str, target: str) -> None:
@@ -128,16 +141,22 @@ def download_dir(
 ) -> list[str]:
     """Copy all files below ``uri`` into a directory; gives their paths in it.
 
-    ``only_changed``: not those that are there with the same size, and are not older.
+    ``only_changed``: not those that are here already, with the same size, and newer.
 
     Raises:
         CheckpointNotFoundError: there is nothing at ``uri``.
+        StorageError: copying failed, or the name of a file leads out of the directory.
     """
     skip = excluded(exclude)
-    found = [name for name in list_names(uri) if not _skipped(name, skip)]
+    times = list_times(uri)
+    if not times and not exists(uri):
+        raise CheckpointNotFoundError(f"there is nothing at {uri}")
+    found = [name for name in times if not _skipped(name, skip)]
+    for name in found:
+        if ".." in name.split("/"):
+            raise StorageError(f"{uri} holds a file named {name!r}, which would be written outside of {directory}")
     if only_changed:
-        times = list_times(uri)
-        found = [name for name in found if not _is_here(os.path.join(directory, name), times.get(name))]
+        found = [name for name in found if not _is_here(os.path.join(directory, name), times[name])]
     os.makedirs(directory, exist_ok=True)
     for folder in {os.path.dirname(name) for name in found}:
         os.makedirs(os.path.join(directory, folder), exist_ok=True)
@@ -166,7 +185,7 @@ def _is_here(path: str, there: tuple[int, float] | None) -> bool:
     if there is None or not os.path.isfile(path):
         return False
     status = os.stat(path)
-    return status.st_size == there[0] and status.st_mtime >= there[1] > 0
+    return status.st_size == there[0] and status.st_mtime - CLOCK_SKEW_S >= there[1] > 0
 
 
 def list_files(uri: str) -> dict[str, int]:
@@ -211,14 +230,6 @@ def _strip(filesystem: Any, name: str, prefix: str) -> str:
     return name.lstrip("/")[len(prefix.lstrip("/")) :]
 
 
-def list_names(uri: str) -> list[str]:
-    """The paths of all files below ``uri``. Raises CheckpointNotFoundError when there is nothing."""
-    names = list(list_files(uri))
-    if not names and not exists(uri):
-        raise CheckpointNotFoundError(f"there is nothing at {uri}")
-    return names
-
-
 def exists(uri: str) -> bool:
     """Whether there is anything at ``uri``."""
     filesystem, path = open_uri(uri)
@@ -253,8 +264,35 @@ def local_files(directory: str, exclude: Sequence[str] | None = None) -> dict[st
     for entry in walk(directory, excluded(exclude)):
         if not entry.is_dir and os.path.isfile(entry.path):
             status = os.stat(entry.path)
-            found[entry.name] = (status.st_size, status.st_mtime_ns)
+            # ctime, too: a file that was put in the place of another may be older than the copy of that one.
+            found[entry.name] = (status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
     return found
+
+
+def living_files(directory: str, exclude: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
+    """As :func:`local_files`, of a directory that others write in: what vanishes meanwhile, and what is no file, is left out."""
+    skip = excluded(exclude)
+    found: dict[str, tuple[int, int]] = {}
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", ())]
+    while waiting:
+        prefix, outer = waiting.pop()
+        folder = os.path.realpath(os.path.join(directory, prefix))
+        try:
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            if skip(name):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_dir():
+                    if not entry.is_symlink() or os.path.realpath(entry.path) not in (*outer, folder):
+                        waiting.append((name + "/", (*outer, folder)))
+                elif entry.is_file():
+                    status = entry.stat()
+                    found[name] = (status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
+    return dict(sorted(found.items()))
 
 
 def _below(base: str, name: str) -> str:

@@ -22,7 +22,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aktis.air._uri import file_uri, is_uri, join, local_path
@@ -37,7 +37,9 @@ __all__ = [
     "check_uri",
     "delete",
     "download",
+    "download_file",
     "exists",
+    "file_states",
     "file_uri",
     "get_node_to_storage_syncer",
     "is_uri",
@@ -90,6 +92,17 @@ def download(uri: str, local_dir: str | os.PathLike[str], exclude: Sequence[str]
     _transfer.download_dir(uri, os.fspath(local_dir), exclude)
 
 
+def download_file(uri: str, name: str, target: str | os.PathLike[str]) -> None:
+    """Copy one file below a URI, by its path there, to a path of this machine.
+
+    Raises:
+        StorageError: copying failed, or there is none.
+    """
+    from aktis.air import _transfer
+
+    _transfer.download_file(uri, name, os.fspath(target))
+
+
 def delete(uri: str) -> bool:
     """Delete what is at a URI, and below; False when there is nothing."""
     from aktis.air import _transfer
@@ -102,6 +115,13 @@ def list_files(uri: str) -> dict[str, int]:
     from aktis.air import _transfer
 
     return _transfer.list_files(uri)
+
+
+def file_states(local_dir: str | os.PathLike[str], exclude: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
+    """The files of a directory: path in it, and size and time of change, by which a change is noticed."""
+    from aktis.air import _transfer
+
+    return _transfer.living_files(os.fspath(local_dir), exclude)
 
 
 def exists(uri: str) -> bool:
@@ -118,7 +138,8 @@ class Syncer(ABC):
     """Copies directories to and from a place that other machines can reach.
 
     The methods that transfer start it and return True; False, if something else is under way. :meth:`wait` waits for the end.
-    A syncer of your own goes into ``SyncConfig(upload_dir=..., syncer=...)``.
+    A syncer of your own goes into ``SyncConfig(upload_dir=..., syncer=...)``. Its ``sync_up`` adds and replaces files: what is at
+    the URI and not in the directory stays, since one place is filled from several directories. Only ``delete`` deletes.
 
     Args:
         sync_period: Seconds between two transfers by :meth:`sync_up_if_needed`.
@@ -239,6 +260,16 @@ class FsspecSyncer(Syncer):
         self._transfer = _Transfer(function, args, what)
         return True
 
+    def adopt(self, local_dir: str, remote_dir: str, files: Mapping[str, tuple[int, int]]) -> None:
+        """Take for granted that these files are the same at both places, as long as they stay as they are.
+
+        Args:
+            local_dir: The directory.
+            remote_dir: The URI that it is copied to.
+            files: What :func:`file_states` said of them then.
+        """
+        self._uploaded.setdefault((os.path.abspath(local_dir), remote_dir), {}).update(files)
+
     def wait(self) -> None:
         """Wait for the end of what is under way.
 
@@ -334,7 +365,7 @@ def _copy_up(
 
     if not os.path.isdir(local_dir):
         raise FileNotFoundError(f"there is no directory {local_dir} to copy to {uri}")
-    files = _transfer.local_files(local_dir, [*(exclude or ()), *TEMPORARY_FILES])
+    files = _transfer.living_files(local_dir, [*(exclude or ()), *TEMPORARY_FILES])
     there = {} if known else _transfer.list_times(uri)
     changed = [
         name for name, status in files.items() if known.get(name) != status and not _is_there(status, there.get(name))
@@ -345,8 +376,11 @@ def _copy_up(
     if not changed and not unchanged:
         _transfer.upload_files(local_dir, uri, [])  # so that the place exists
     for group in _in_order(changed):
-        copied = _transfer.upload_files(local_dir, uri, group, given_up)
-        known.update((name, files[name]) for name in copied)
+        copied: list[str] = []
+        try:
+            _transfer.upload_files(local_dir, uri, group, given_up, copied)
+        finally:  # what was copied before a failure is not copied again
+            known.update((name, files[name]) for name in copied)
 
 
 def _in_order(names: list[str]) -> list[list[str]]:
@@ -357,8 +391,10 @@ def _in_order(names: list[str]) -> list[list[str]]:
 
 
 def _is_there(status: tuple[int, int], there: tuple[int, float] | None) -> bool:
-    """Whether a copy has the size of the file, and is not older."""
-    return there is not None and there[0] == status[0] and there[1] * 1e9 >= status[1]
+    """Whether a copy has the size of the file, and is newer, whatever the clocks."""
+    from aktis.air import _transfer
+
+    return there is not None and there[0] == status[0] and (there[1] - _transfer.CLOCK_SKEW_S) * 1e9 >= status[1]
 
 
 def _copy_down(uri: str, local_dir: str, exclude: Sequence[str] | None, given_up: Callable[[], bool]) -> None:

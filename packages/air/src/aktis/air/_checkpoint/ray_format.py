@@ -110,6 +110,11 @@ def loads(data: bytes) -> Any:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if module == "numpy.core" or module.startswith("numpy.core."):  # as numpy 1 called it
+            try:
+                return super().find_class(module.replace("numpy.core", "numpy._core", 1), name)
+            except (ImportError, AttributeError):
+                return super().find_class(module, name)
         if module != "ray" and not module.startswith("ray."):
             return super().find_class(module, name)
         if (module, name) == ("ray.air.checkpoint", "_CheckpointMetadata"):

@@ -14,7 +14,7 @@
 What it guarantees
 
 - A trial is over once: search algorithm and scheduler hear of its end exactly once, callbacks after their last result.
-- The result that ends a trial is not told to the search algorithm as a result, only as the end. Stopping rules come before the scheduler.
+- The result that ends a trial is told to the search algorithm as the end only. Stopping rules come before the scheduler.
 - A decision that needs a checkpoint first (pause, the end of a trial that saves at its end) waits for it.
 - The latest checkpoint of a trial, and one that another trial starts from, is not deleted.
 - The cost of an event does not depend on the number of trials.
@@ -22,53 +22,27 @@ What it guarantees
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune._execution import events as ev
-from aktis.tune._execution.checkpoints import CheckpointKeeper, StartPoint
-from aktis.tune._execution.resources import ResourceAccount
-from aktis.tune._execution.runs import Phase, Restart, Run, Then
-from aktis.tune._execution.verdict import Verdict, flat_result
+from aktis.tune._execution.revival import Revival
+from aktis.tune._execution.runs import Phase, Run, Then
+from aktis.tune._execution.verdict import flat_result
 from aktis.tune.error import TuneError
 from aktis.tune.experiment.trial import Trial
 from aktis.tune.schedulers.trial_scheduler import TrialScheduler
 
 if TYPE_CHECKING:
     from aktis.air.placement import PlacementGroupFactory
-    from aktis.tune._execution.settings import BrainSettings
 
 
-class Brain:
-    """The state of one run, and the controller that its scheduler acts through."""
+class Brain(Revival):
+    """The state of one run, and the controller that its scheduler acts through.
 
-    def __init__(self, scheduler: TrialScheduler, settings: BrainSettings) -> None:
-        self.scheduler = scheduler
-        self.settings = settings
-        self.now = 0.0
-        self.trials: dict[str, Trial] = {}
-        self.pending: dict[str, Trial] = {}
-        self.paused: dict[str, Trial] = {}
-        self.running: dict[str, Trial] = {}
-        self.failure: BaseException | None = None  # why the run was aborted
-        self.stopping = False  # no new trials: the run is ending
-        self.search_finished = False
-        self.keeper = CheckpointKeeper()
-        self.verdict = Verdict(settings)
-        self.account = ResourceAccount()
-        self.counts = {"TERMINATED": 0, "ERROR": 0}
-        self._runs: dict[str, Run] = {}
-        self._idle: dict[PlacementGroupFactory, list[int]] = {}  # actors without a trial, by what they hold
-        self._waiting: dict[str, list[str]] = {}  # trials that wait for a donor's checkpoint, by the donor's id
-        self._restarts: dict[str, Restart] = {}  # of trials without an actor: how they will start
-        self._commands: list[ev.Command] = []
-        self._next_slot = 0
-        self._search_waits = False  # it had nothing when it was asked last
-        self._expected = 0  # suggestions that were asked for and have not come
-        self._stuck = False  # nothing could start, and nothing has changed since
-        self._refused = self._granted = False
-        self._deciding: Run | None = None  # whose result the scheduler is looking at
-        self._handlers = self._all_handlers()
+    In four layers: RunState (the moves of trials), Controller (the scheduler's side), Revival (resumed runs), and this one, which
+    takes events.
+    """
 
     def _all_handlers(self) -> dict[type, Callable[[Any], None]]:
         return {
@@ -101,8 +75,6 @@ class Brain:
         if self.failure is not None:
             return True
         return not self.running and (self.stopping or (self.search_finished and not self.pending and not self.paused))
-
-    # -- what happened ----------------------------------------------------------------------------
 
     def _on_added(self, event: ev.TrialAdded) -> None:
         self._search_waits = False
@@ -192,8 +164,6 @@ class Brain:
         run.phase = Phase.DECIDING
         return run
 
-    # -- results ----------------------------------------------------------------------------------
-
     def _take_result(self, run: Run, step: ev.Step) -> None:
         trial, metrics = run.trial, step.metrics
         run.saved = False
@@ -252,14 +222,6 @@ class Brain:
             )
         self._commands.append(ev.TellSearch("result", run.trial.trial_id, flat))
 
-    def _tell_complete(self, run: Run, result: dict[str, Any]) -> None:
-        """Scheduler and search algorithm hear, once, that the trial ended well."""
-        if run.told_complete:
-            return
-        run.told_complete = True
-        self.scheduler.on_trial_complete(self, run.trial, result)
-        self._commands.append(ev.TellSearch("complete", run.trial.trial_id, result))
-
     def _keep(self, trial: Trial, path: str, metrics: dict[str, Any]) -> None:
         try:
             self._delete(self.keeper.register(trial, path, metrics))
@@ -268,115 +230,6 @@ class Brain:
             return
         self._tell("on_trial_save", trial)
         self._tell("on_checkpoint", trial)
-
-    def _delete(self, checkpoints: list[StartPoint]) -> None:
-        self._commands += [ev.DeleteCheckpoint(checkpoint) for checkpoint in checkpoints]
-
-    # -- what a run does next -----------------------------------------------------------------------
-
-    def _save_or_proceed(self, run: Run) -> None:
-        needed = run.save_asked
-        if run.then in (Then.PAUSE, Then.SUSPEND) or (run.restart is not None and run.restart.donor is None):
-            needed = True
-        elif run.then is Then.STOP:
-            needed = bool(run.trial.checkpoint_config and run.trial.checkpoint_config.checkpoint_at_end)
-        if needed and run.trial.can_save and not run.saved:
-            run.phase = Phase.SAVING
-            self._commands.append(ev.SaveTrial(run.trial))
-        else:
-            run.save_asked = False
-            self._proceed(run)
-            self._wake_waiting(run.trial.trial_id)
-
-    def _proceed(self, run: Run) -> None:
-        """The step, or the checkpoint, is done: do what was decided."""
-        trial = run.trial
-        if run.then is Then.STOP:
-            self._finish(run)
-        elif run.then is Then.PAUSE:
-            self._leave(run)
-            trial.status = Trial.PAUSED
-            self.paused[trial.trial_id] = trial
-            self._search_waits = False
-            self._commands.append(ev.TellSearch("pause", trial.trial_id))
-            if run.restart is not None:
-                self._restarts[trial.trial_id] = run.restart
-        elif run.then is Then.SUSPEND:
-            self._leave(run)
-            trial.status = Trial.PENDING
-            self.pending[trial.trial_id] = trial
-        elif run.restart is not None:
-            self._restart(run)
-        else:
-            run.phase = Phase.STEPPING
-            self._commands.append(ev.StepTrial(trial))
-
-    def _restart(self, run: Run) -> None:
-        """Start a running trial again, on its actor if it may keep it."""
-        trial, restart = run.trial, run.restart
-        assert restart is not None
-        donor = restart.donor and self._runs.get(restart.donor.trial_id)
-        if donor is not None and donor is not run and self._save_is_coming(donor):
-            run.phase = Phase.WAITING
-            run.waits_for = donor.trial.trial_id
-            self._waiting.setdefault(run.waits_for, []).append(trial.trial_id)
-            return
-        run.restart = None
-        self._leave(run)
-        trial.status = Trial.PENDING
-        if restart.resources is None and (
-            self.settings.reuse_actors or self.account.fits(trial.placement_group_factory)
-        ):
-            self._start(trial, restart)
-        else:
-            self._restarts[trial.trial_id] = restart
-            self.pending[trial.trial_id] = trial
-
-    def _save_is_coming(self, donor: Run) -> bool:
-        return donor.phase is Phase.SAVING or (donor.save_asked and donor is self._deciding)
-
-    def _wake_waiting(self, donor_id: str) -> None:
-        """Trials that waited for the donor's checkpoint go on (or do without, if it came to nothing)."""
-        for trial_id in self._waiting.pop(donor_id, ()):
-            run = self._runs[trial_id]
-            run.phase = Phase.DECIDING
-            self._proceed(run)
-
-    def _finish(self, run: Run) -> None:
-        """The trial ended well."""
-        trial = run.trial
-        self._leave(run, completed=True)
-        self._end(trial, Trial.TERMINATED)
-        self._tell("on_trial_complete", trial)
-        self._wake_waiting(trial.trial_id)
-
-    def _end(self, trial: Trial, status: str) -> None:
-        trial.status = status
-        self.counts[status] += 1
-        self._restarts.pop(trial.trial_id, None)
-        self._search_waits = False
-        trial.forget_windows()
-        self._delete(self.keeper.forget(trial))
-        self._commands.append(ev.TrialEnded(trial))
-
-    def _leave(self, run: Run, completed: bool = False, broken: bool = False) -> None:
-        """Take the actor from the trial: it serves the next one, or is stopped."""
-        trial = run.trial
-        del self._runs[trial.trial_id]
-        del self.running[trial.trial_id]
-        self._stuck = False
-        if run.phase is Phase.WAITING and run.waits_for in self._waiting:
-            self._waiting[run.waits_for].remove(trial.trial_id)
-        if run.checkpoint is not None and run.phase is Phase.STARTING:
-            self._delete(self.keeper.unpin(run.checkpoint))
-        reusable = self.settings.reuse_actors and not broken and not trial.export_formats
-        if reusable and run.phase is not Phase.STEPPING and not self.stopping:
-            self._idle.setdefault(run.resources, []).append(run.slot)  # keeps holding its resources
-        else:
-            self.account.release(run.resources)
-            self._commands.append(ev.ReleaseActor(run.slot, trial, completed))
-
-    # -- failures ---------------------------------------------------------------------------------
 
     def _fail(self, run: Run, error: BaseException) -> None:
         trial = run.trial
@@ -408,12 +261,6 @@ class Brain:
         elif self.settings.fail_fast:
             self._end_all(Then.STOP)
 
-    def _abort(self, error: BaseException) -> None:
-        if self.failure is None:
-            self.failure = error
-            self._commands.append(ev.Abort(error))
-        self.stopping = True
-
     def _end_all(self, then: Then) -> None:
         """End the run. STOP: trials count as completed; SUSPEND: they can be resumed."""
         self.stopping = True
@@ -433,8 +280,6 @@ class Brain:
         if then is Then.STOP:
             for trial in [*self.pending.values(), *self.paused.values()]:
                 self.stop_trial(trial)
-
-    # -- who runs ---------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         """Start what the scheduler chooses, and see to it that there is something to choose from."""
@@ -503,236 +348,6 @@ class Brain:
                 return False
             self._stop_idle(1)
         return True
-
-    def _stop_idle(self, most: int | None = None) -> None:
-        while self._idle and most != 0:
-            factory = next(iter(self._idle))
-            slots = self._idle[factory]
-            self._commands.append(ev.ReleaseActor(slots.pop()))
-            self.account.release(factory)
-            if not slots:
-                del self._idle[factory]
-            most = None if most is None else most - 1
-
-    def _start(self, trial: Trial, restart: Restart | None = None) -> None:
-        """Give the trial an actor. The resources are there."""
-        if restart is not None:
-            self._apply(trial, restart)
-        factory = trial.placement_group_factory
-        slots = self._idle.get(factory)
-        if slots:
-            slot, new = slots.pop(), False
-            if not slots:
-                del self._idle[factory]
-        else:
-            slot, new = self._new_slot(), True
-            self.account.hold(factory)
-        checkpoint = self.keeper.starting_point(trial)
-        if checkpoint is not None:
-            self.keeper.pin(checkpoint)
-        trial.status = Trial.RUNNING
-        if trial.start_time is None:
-            trial.start_time = self.now
-        self.running[trial.trial_id] = trial
-        self._runs[trial.trial_id] = Run(trial, slot, factory, checkpoint=checkpoint)
-        self._commands.append(ev.StartTrial(trial, slot, new, checkpoint))
-
-    def _apply(self, trial: Trial, restart: Restart) -> None:
-        if restart.donor is not None:
-            self._delete(self.keeper.borrow(trial, restart.donor))
-        if restart.config is not None:
-            trial.config = restart.config
-        if restart.experiment_tag is not None:
-            trial.experiment_tag = restart.experiment_tag
-        if restart.resources is not None:
-            trial.placement_group_factory = restart.resources
-
-    def _new_slot(self) -> int:
-        self._next_slot += 1
-        return self._next_slot
-
-    def _tell(self, hook: str, trial: Trial) -> None:
-        self._commands.append(ev.TellCallbacks(hook, trial))
-
-    # -- the scheduler's side: TrialController --------------------------------------------------------
-
-    def get_trials(self) -> Collection[Trial]:
-        return self.trials.values()
-
-    def get_live_trials(self) -> Collection[Trial]:
-        return [*self.running.values(), *self.pending.values(), *self.paused.values()]
-
-    def get_trial(self, trial_id: str) -> Trial | None:
-        return self.trials.get(trial_id)
-
-    @property
-    def total_resources(self) -> Mapping[str, float]:
-        return self.account.amounts()
-
-    def has_resources_for_trial(self, trial: Trial) -> bool:
-        factory = trial.placement_group_factory
-        fits = bool(self._idle.get(factory)) or self.account.fits(factory)
-        if not fits and self._idle:
-            spare: dict[str, int] = {}
-            for held, slots in self._idle.items():
-                for _ in slots:
-                    self.account.add_to(spare, held)
-            fits = self.account.fits(factory, spare)
-        if fits:
-            self._granted = True
-        else:
-            self._refused = True
-        return fits
-
-    def pause_trial(self, trial: Trial, should_checkpoint: bool = True) -> None:
-        run = self._runs.get(trial.trial_id)
-        if run is not None:
-            if run.then is Then.GO_ON:
-                run.then = Then.PAUSE
-                run.saved = run.saved or not should_checkpoint
-                if run.phase is Phase.WAITING:
-                    self._proceed(run)
-        elif trial.trial_id in self.pending:
-            del self.pending[trial.trial_id]
-            trial.status = Trial.PAUSED
-            self.paused[trial.trial_id] = trial
-
-    def unpause_trial(self, trial: Trial) -> None:
-        run = self._runs.get(trial.trial_id)
-        if run is not None and run.then is Then.PAUSE:
-            run.then = Then.GO_ON  # it had not left yet
-        elif self.paused.pop(trial.trial_id, None) is not None:
-            trial.status = Trial.PENDING
-            self.pending[trial.trial_id] = trial
-            self._stuck = False
-            self._commands.append(ev.TellSearch("unpause", trial.trial_id))
-
-    def stop_trial(self, trial: Trial) -> None:
-        run = self._runs.get(trial.trial_id)
-        if run is not None:
-            run.then = Then.STOP
-            if run is self._deciding:
-                return  # the rest follows when its result is dealt with
-            self._tell_complete(run, flat_result(trial.last_result))
-            if run.phase is not Phase.SAVING:
-                self._finish(run)
-        elif not trial.is_finished() and trial.trial_id in self.trials:
-            self.pending.pop(trial.trial_id, None)
-            self.paused.pop(trial.trial_id, None)
-            self.scheduler.on_trial_remove(self, trial)
-            result = flat_result(trial.last_result) if trial.last_result else None
-            self._commands.append(ev.TellSearch("complete", trial.trial_id, result))
-            self._end(trial, Trial.TERMINATED)
-            if trial.last_result or trial.start_time is not None:
-                self._tell("on_trial_complete", trial)
-
-    def save_trial(self, trial: Trial) -> None:
-        run = self._runs.get(trial.trial_id)
-        if run is not None and not (run is self._deciding and run.saved):
-            run.save_asked = True
-
-    def exploit(self, trial: Trial, donor: Trial, config: dict[str, Any], experiment_tag: str) -> bool:
-        source = self._runs.get(donor.trial_id)
-        coming = source is not None and donor.can_save and self._save_is_coming(source)
-        if not coming and self.keeper.starting_point(donor) is None:
-            return False
-        restart = Restart(config=config, experiment_tag=experiment_tag, donor=donor)
-        run = self._runs.get(trial.trial_id)
-        if run is None:
-            if trial.is_finished():
-                return False
-            self._restarts[trial.trial_id] = restart
-            self._apply(trial, Restart(config=config, experiment_tag=experiment_tag))
-        else:
-            run.restart = restart
-            run.saved = True  # its own state is given up
-        return True
-
-    def update_trial_resources(self, trial: Trial, resources: PlacementGroupFactory) -> None:
-        if resources == trial.placement_group_factory:
-            return
-        run = self._runs.get(trial.trial_id)
-        if run is None:
-            trial.placement_group_factory = resources
-            self._stuck = False
-        elif run.restart is not None:
-            run.restart.resources = resources
-        else:
-            run.restart = Restart(resources=resources)
-
-    # -- a resumed run --------------------------------------------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_handlers"]
-        assert not self._commands
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._handlers = self._all_handlers()
-
-    def suspend_all(self) -> None:
-        """Nothing runs any more, since this process is a new one: what ran waits at the head of the queue."""
-        waiting = dict(self.pending)
-        self.pending.clear()
-        for run in list(self._runs.values()):
-            trial = run.trial
-            if run.restart is not None:
-                self._restarts[trial.trial_id] = run.restart
-            self._leave(run, broken=True)
-            if run.then is Then.STOP and run.told_complete:  # only its last checkpoint was missing
-                self._end(trial, Trial.TERMINATED)
-                continue
-            trial.status = Trial.PENDING
-            self.pending[trial.trial_id] = trial
-        self.pending.update(waiting)
-        self._stop_idle()
-        self._waiting.clear()
-        self._commands.clear()
-        self._expected = 0
-        self._stuck = self._search_waits = self.stopping = False
-        self.failure = None
-
-    def expect_step(self, trial_id: str) -> None:
-        """The journal says that this trial stepped next. If the scheduler now thought otherwise, it was another time."""
-        trial = self.trials.get(trial_id)
-        if trial is None or trial.is_finished():
-            return
-        run = self._runs.get(trial_id)
-        if run is None:
-            self.pending.pop(trial_id, None)
-            self.paused.pop(trial_id, None)
-            self._start(trial, self._restarts.pop(trial_id, None))
-            run = self._runs[trial_id]
-        if run.phase is Phase.STARTING and run.checkpoint is not None:
-            self.keeper.unpin(run.checkpoint)
-        run.phase, run.then, run.restart = Phase.STEPPING, Then.GO_ON, None
-
-    def force_end(self, trial: Trial, status: str) -> None:
-        """The journal says that this trial ended so."""
-        run = self._runs.get(trial.trial_id)
-        if run is not None:
-            self._leave(run, broken=True)
-        self.pending.pop(trial.trial_id, None)
-        self.paused.pop(trial.trial_id, None)
-        if trial.is_finished():
-            self.counts[trial.status] -= 1
-        self._end(trial, status)
-        self._commands.clear()
-
-    def revive(self, trial: Trial, *, from_checkpoint: bool) -> None:
-        """Let a failed trial go on, or begin anew."""
-        self.counts[trial.status] -= 1
-        trial.status = Trial.PENDING
-        trial.num_failures = 0
-        trial.error = None
-        if not from_checkpoint:
-            trial.begin_anew()
-        self.pending[trial.trial_id] = trial
-        self.scheduler.on_trial_add(self, trial)
-
-    # -- checks for tests ---------------------------------------------------------------------------
 
     def validate(self) -> None:
         """Raise AssertionError if the state contradicts itself."""

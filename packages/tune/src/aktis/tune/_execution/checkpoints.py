@@ -40,7 +40,9 @@ class CheckpointKeeper:
         kept = {key: value for key, value in metrics.items() if key != "config"}
         full = os.path.join(trial.logdir, path)
         for tracked in trial.checkpoints.kept:
-            if tracked.path == full:  # made again, after the trial went on from an earlier one: the directory is the new one
+            if (
+                tracked.path == full
+            ):  # made again, after the trial went on from an earlier one: the directory is the new one
                 trial.checkpoints.forget(tracked)
         self._doomed.pop((trial.trial_id, path), None)
         gone = trial.checkpoints.register(TrackedCheckpoint(full, kept))

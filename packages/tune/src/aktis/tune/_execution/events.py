@@ -108,9 +108,7 @@ class StopAll:
     now: float
 
 
-Event = (
-    TrialAdded | NoSuggestion | Started | Stepped | Saved | CallFailed | ResourcesKnown | Tick | StopTrial | StopAll
-)
+Event = TrialAdded | NoSuggestion | Started | Stepped | Saved | CallFailed | ResourcesKnown | Tick | StopTrial | StopAll
 
 # -- commands ---------------------------------------------------------------------------------
 

@@ -86,7 +86,12 @@ def checkpoint_config(
     """One CheckpointConfig from the arguments of ``tune.run``."""
     from aktis.air.config import CheckpointConfig
 
-    old = {"keep_checkpoints_num": keep, "checkpoint_score_attr": score, "checkpoint_freq": frequency, "checkpoint_at_end": at_end}
+    old = {
+        "keep_checkpoints_num": keep,
+        "checkpoint_score_attr": score,
+        "checkpoint_freq": frequency,
+        "checkpoint_at_end": at_end,
+    }
     used = [name for name, value in old.items() if value]
     if given is not None:
         if used:
@@ -149,8 +154,13 @@ def has_experiment(path: str) -> bool:
 
 def _agreed(path: str) -> bool:
     if not sys.stdin.isatty():
-        raise ValueError(f'resume="PROMPT" asks at a terminal, and there is none: give resume=True to go on with {path}')
-    return input(f"{path} holds an experiment that was interrupted. Go on with it? [y/N] ").strip().lower() in ("y", "yes")
+        raise ValueError(
+            f'resume="PROMPT" asks at a terminal, and there is none: give resume=True to go on with {path}'
+        )
+    return input(f"{path} holds an experiment that was interrupted. Go on with it? [y/N] ").strip().lower() in (
+        "y",
+        "yes",
+    )
 
 
 def _download(experiment: Experiment, target: Target, *, required: bool) -> None:
@@ -162,10 +172,14 @@ def _download(experiment: Experiment, target: Target, *, required: bool) -> None
     download_experiment(upload_dir, experiment.path, required=required)
 
 
-def run(experiments: Sequence[Experiment], target: Target, options: Options, plan: ResumePlan | None, **more: Any) -> Outcome:
+def run(
+    experiments: Sequence[Experiment], target: Target, options: Options, plan: ResumePlan | None, **more: Any
+) -> Outcome:
     """Check what is left to check, and run."""
     check_mode(options.mode)
-    if options.fail_fast not in (True, False, "raise") or isinstance(options.fail_fast, int) and options.fail_fast not in (0, 1):
+    if options.fail_fast not in (True, False, "raise") or (
+        isinstance(options.fail_fast, int) and options.fail_fast not in (0, 1)
+    ):
         raise ValueError(f'fail_fast must be True, False or "raise", not {options.fail_fast!r}')
     if options.fail_fast and options.max_failures:
         raise ValueError(
@@ -221,14 +235,14 @@ def progress_callbacks(options: Options) -> list[Callback]:
     """What shows the progress, by verbosity; silent at 0."""
     if options.verbose not in (0, 1, 2, 3):
         raise ValueError(f"verbose must be 0, 1, 2 or 3, not {options.verbose!r}")
-    if not options.verbose:
-        return []
     from aktis.tune._execution.reporting import ReporterCallback
     from aktis.tune.progress_reporter import ProgressReporter, TrialProgressCallback, detect_reporter
 
-    reporter = options.progress_reporter or detect_reporter()
+    reporter = detect_reporter() if options.progress_reporter is None else options.progress_reporter
     if not isinstance(reporter, ProgressReporter):
         raise TypeError(f"progress_reporter must be a ProgressReporter, like CLIReporter(), not {reporter!r}")
+    if not options.verbose:
+        return []
     if not reporter.set_search_properties(options.metric, options.mode):
         raise ValueError(
             f"metric={options.metric!r} and mode={options.mode!r} were given to the run, and {type(reporter).__name__} was made "
@@ -256,5 +270,3 @@ def analysis(outcome: Outcome, metric: Any, mode: Any) -> ExperimentAnalysis:
     first = metric[0] if isinstance(metric, (list, tuple)) else metric
     way = mode[0] if isinstance(mode, (list, tuple)) else mode
     return ExperimentAnalysis(outcome.path, trials=outcome.trials, default_metric=first, default_mode=way)
-
-

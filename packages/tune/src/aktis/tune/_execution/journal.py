@@ -79,7 +79,9 @@ class Journal:
         """
         path = os.path.join(directory, FILE_NAME)
         if not os.path.isfile(path):
-            raise ExperimentDirectoryError(f"{directory} holds no {FILE_NAME}: no experiment of aktis.tune was written there")
+            raise ExperimentDirectoryError(
+                f"{directory} holds no {FILE_NAME}: no experiment of aktis.tune was written there"
+            )
         try:
             connection = _connect(path, read_only)
             row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from aktis.tune._execution.brain import Brain
     from aktis.tune._execution.recovery import ResumePlan
     from aktis.tune._execution.settings import BrainSettings
-    from aktis.tune._execution.suggestions import Suggestions
     from aktis.tune.experiment.experiment import Experiment
     from aktis.tune.experiment.trial import Trial
     from aktis.tune.schedulers import TrialScheduler
@@ -62,11 +61,11 @@ def execute(request: Request) -> Outcome:
 
     scheduler = resolve_scheduler(request)
     algorithms = resolve_search(request, scheduler)
-    _ensure_session()
     path = request.experiments[0].path
     for experiment in request.experiments:
         _make_directory(experiment.path)
     with _Lock(path):
+        _ensure_session()
         run = _Run(request, scheduler, algorithms, path)
         with Interrupts() as interrupts:
             return run.run(interrupts)
@@ -187,7 +186,9 @@ def resolve_search(request: Request, scheduler: TrialScheduler) -> list[SearchAl
 class _Run:
     """A run, from its journal to its outcome."""
 
-    def __init__(self, request: Request, scheduler: TrialScheduler, algorithms: list[SearchAlgorithm], path: str) -> None:
+    def __init__(
+        self, request: Request, scheduler: TrialScheduler, algorithms: list[SearchAlgorithm], path: str
+    ) -> None:
         from aktis.air.callbacks import CallbackList
         from aktis.tune._execution.brain import Brain
         from aktis.tune._execution.suggestions import Suggestions
@@ -246,7 +247,8 @@ class _Run:
         journal, brain, touched = self._open_journal()
         if brain.settings.stopper is not None:
             set_clock(brain.settings.stopper, lambda: brain.now)  # the time of events, so that a replay sees the same
-        snapshots = Snapshots(journal, self.path, _stamp())
+        about = {"_metric": self.request.metric, "_mode": self.request.mode}
+        snapshots = Snapshots(journal, self.path, _stamp(), about)
         snapshots.resume(brain.trials, touched)
         self._repair_logs(brain, journal, touched)
         functions = frozenset(experiment.name for experiment in self.experiments.values() if experiment.is_function)
@@ -267,9 +269,13 @@ class _Run:
             if self.request.on_start is not None:
                 self.request.on_start(self.path)
             self.callbacks.call(
-                "setup", stop=first.stopping_criterion, num_samples=first.num_samples, total_num_samples=total, runner=runner
+                "setup",
+                stop=first.stopping_criterion,
+                num_samples=first.num_samples,
+                total_num_samples=total,
+                runner=runner,
             )
-            snapshots.write(brain, self.suggestions, self.callbacks, views=False)
+            snapshots.write(brain, self.suggestions, self.callbacks)
             runner.run(interrupts)
         finally:
             journal.close()
@@ -283,12 +289,15 @@ class _Run:
         plan = self.request.resume
         if plan is None:
             old = os.path.join(self.path, FILE_NAME)
-            if os.path.exists(old):  # an experiment of the same name: it stays readable, but is no longer what is resumed
+            if os.path.exists(
+                old
+            ):  # an experiment of the same name: it stays readable, but is no longer what is resumed
                 Journal.open(self.path).close()
                 os.replace(old, os.path.join(self.path, f"experiment-until-{_stamp()}.sqlite"))
             return Journal.create(self.path, __version__), self.brain, set()
         journal = Journal.open(self.path)
         brain, touched = fold(journal, self.brain, self.suggestions, self.callbacks, self.experiments)
+        brain.scheduler.pop_log_records()  # written in their time
         resume(brain, plan)
         self.brain = brain
         options = {"unfinished": plan.unfinished, "errored": plan.errored, "restart_errored": plan.restart_errored}
@@ -332,8 +341,8 @@ def experiments_by_name(experiments: Sequence[Experiment]) -> Mapping[str, Exper
     found: dict[str, Experiment] = {}
     for experiment in experiments:
         if experiment.name in found:
-            raise ValueError(f"two experiments are named {experiment.name!r}: names are directories, so they must differ")
+            raise ValueError(
+                f"two experiments are named {experiment.name!r}: names are directories, so they must differ"
+            )
         found[experiment.name] = experiment
     return found
-
-

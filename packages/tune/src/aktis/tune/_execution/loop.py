@@ -24,7 +24,7 @@ from aktis.tune._execution import events as ev
 from aktis.tune._execution import records
 from aktis.tune._execution.actors import START, STEP, TrialActors
 from aktis.tune._execution.interrupts import WAIT_S, Interrupts
-from aktis.tune.error import TrialError, TuneError
+from aktis.tune.error import TuneError
 
 if TYPE_CHECKING:
     from aktis.air.callbacks import CallbackList
@@ -100,6 +100,7 @@ class TrialRunner:
             ev.WriteError: self._write_error,
             ev.Abort: lambda command: None,
         }
+        self._urgent = frozenset({ev.StepTrial, ev.SaveTrial})
 
     # -- the run ----------------------------------------------------------------------------------
 
@@ -161,8 +162,20 @@ class TrialRunner:
         self._queue += events
         while self._queue:
             queue, self._queue = self._queue, []
-            for command in records.decide(self.brain, self.journal, queue):
-                self._execute[type(command)](command)
+            commands = records.decide(self.brain, self.journal, queue)
+            for command in commands:  # what trials wait for goes first: they work while the others are told
+                if type(command) in self._urgent:
+                    self._execute[type(command)](command)
+            for command in commands:
+                if type(command) not in self._urgent:
+                    self._execute[type(command)](command)
+        self._write_records()
+
+    def _write_records(self) -> None:
+        """What the scheduler keeps a log of."""
+        for path, text in self.brain.scheduler.pop_log_records():
+            with open(os.path.join(self.snapshots.path, path), "a" if text else "w", encoding="utf-8") as file:
+                file.write(text)
 
     def _event(self, answer: Answer, now: float) -> ev.Event:
         if answer.error is not None:
@@ -284,7 +297,9 @@ class TrialRunner:
         try:
             os.makedirs(trial.logdir, exist_ok=True)
             with open(os.path.join(trial.logdir, "error.txt"), "a", encoding="utf-8") as file:
-                file.write(f"Failure # {trial.num_failures} (occurred at {time.strftime('%Y-%m-%d_%H-%M-%S')})\n{text}\n")
+                file.write(
+                    f"Failure # {trial.num_failures} (occurred at {time.strftime('%Y-%m-%d_%H-%M-%S')})\n{text}\n"
+                )
             import cloudpickle
 
             with open(os.path.join(trial.logdir, "error.pkl"), "wb") as binary:
@@ -294,8 +309,13 @@ class TrialRunner:
 
 
 def _error_text(error: BaseException) -> str:
+    """What a person needs: of an error in user code the traceback over there, not ours over here."""
     import traceback
 
-    if isinstance(error, (TrialError, TuneError)):
-        return str(error)
+    from aktis.exceptions import AktisError, AktisTaskError
+
+    if isinstance(error, AktisTaskError) and error.traceback_str:
+        return error.traceback_str.rstrip()
+    if isinstance(error, (TuneError, AktisError)):
+        return f"{type(error).__name__}: {error}"
     return "".join(traceback.format_exception(error)).rstrip()

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aktis.tune._execution import codec, records, snapshots
 from aktis.tune._execution import events as ev
-from aktis.tune._execution import records, snapshots
 from aktis.tune.experiment.trial import Trial
 from aktis.tune.stopper import set_clock
 
@@ -72,7 +72,7 @@ def _replay(brain: Brain, record: Any, suggestions: Suggestions, experiments: Ma
         return
     if record.kind == records.RESUMED:
         brain.suspend_all()
-        resume(brain, ResumePlan(**records.codec.loads(record.data)))
+        resume(brain, ResumePlan(**codec.loads(record.data)))
         return
     event = records.decode(record, experiments)
     if isinstance(event, ev.TrialAdded):

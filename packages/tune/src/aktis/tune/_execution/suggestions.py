@@ -102,7 +102,6 @@ class Suggestions:
         """A living trial of before the snapshot."""
         self._owners[trial.trial_id] = self._by_name[trial.experiment_name]
 
-
     def get_state(self) -> dict[str, Any]:
         return {
             "exhausted": sorted(self._exhausted),

@@ -66,11 +66,10 @@ class Board:
     def observe_score(self, trial: Any) -> None:
         """The trial's latest result may be the best, or worse than it was."""
         score = self.score(trial)
-        if score is None:
-            return
-        if self._best_score is None or score > self._best_score:
+        is_best = self._best is not None and trial.trial_id == self._best.trial_id
+        if score is not None and (self._best_score is None or score > self._best_score):
             self._best, self._best_score = trial, score
-        elif self._best is not None and trial.trial_id == self._best.trial_id and score < self._best_score:
+        elif is_best and (score is None or (self._best_score is not None and score < self._best_score)):
             self._best_is_stale = True
 
     def sync(self, trials: Sequence[Any]) -> None:

@@ -22,7 +22,7 @@ START = (math.log(0.5), math.log(0.1), math.log(0.1))
 
 
 class TimeVaryingGP:
-    """A Gaussian process with k((x, t), (x', t')) = SE(x, x') * (1 - omega)^(|t - t'| / 2) (Bogunovic et al., section 2).
+    """A Gaussian process with k((x, t), (x', t')) = SE(x, x') * (1 - omega)^(|t - t'| / 2) (Bogunovic et al.).
 
     The rewards are standardised, so the variance of SE is 1. Length scale, noise and omega maximise the marginal likelihood.
 
@@ -42,41 +42,54 @@ class TimeVaryingGP:
         self.theta = np.array(START) if theta is None else theta
         if theta is None:
             self.theta = self._fit()
-        self._factor(self.theta)
+        self._factor()
 
     def _fit(self) -> Any:
         import numpy as np
-        from scipy.optimize import minimize
+        from scipy.optimize import minimize  # type: ignore[import-untyped,unused-ignore]
 
-        found = minimize(self._negative_log_likelihood, np.array(START), method="L-BFGS-B", bounds=BOUNDS)
+        distances = _distances(self.x_ND, self.t_N, self.x_ND, self.t_N)
+        found = minimize(
+            lambda theta: self.negative_log_likelihood(theta, distances),
+            np.array(START),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=BOUNDS,
+            options={"maxiter": 30},
+        )
         return found.x if np.all(np.isfinite(found.x)) else np.array(START)
 
-    def _kernel(self, theta: Any, x_AD: Any, t_A: Any, x_BD: Any, t_B: Any) -> Any:
+    def negative_log_likelihood(self, theta: Any, distances: tuple[Any, Any]) -> tuple[float, Any]:
+        """-log p(y | theta), but for a constant, and its gradient (Rasmussen and Williams, "Gaussian Processes", eq. 5.8, 5.9)."""
         import numpy as np
+        from scipy.linalg import cho_solve, cholesky  # type: ignore[import-untyped,unused-ignore]
 
-        length, _, omega = np.exp(theta)
-        squares_AB = np.sum((x_AD[:, None, :] - x_BD[None, :, :]) ** 2, axis=2)
-        rounds_AB = np.abs(t_A[:, None] - t_B[None, :])
-        return np.exp(-0.5 * squares_AB / length**2) * (1 - omega) ** (rounds_AB / 2)
+        length, noise, omega = np.exp(theta)
+        squares_NN, rounds_NN = distances
+        k_NN = _kernel(theta, distances)
+        identity_NN = np.eye(len(self.y_N))
+        lower_NN = cholesky(k_NN + (noise + JITTER) * identity_NN, lower=True)
+        inverse_NN = cho_solve((lower_NN, True), identity_NN)
+        weights_N = inverse_NN @ self.y_N
+        value = 0.5 * self.y_N @ weights_N + np.sum(np.log(np.diag(lower_NN)))
+        slope_NN = inverse_NN - np.outer(weights_N, weights_N)
+        slope_k_NN = slope_NN * k_NN
+        gradient = 0.5 * np.array(
+            [
+                np.sum(slope_k_NN * squares_NN) / length**2,
+                np.trace(slope_NN) * noise,
+                -np.sum(slope_k_NN * rounds_NN) / 2 * omega / (1 - omega),
+            ]
+        )
+        return float(value), gradient
 
-    def _covariance(self, theta: Any) -> Any:
-        import numpy as np
-
-        noise = math.exp(theta[1]) + JITTER
-        return self._kernel(theta, self.x_ND, self.t_N, self.x_ND, self.t_N) + noise * np.eye(len(self.t_N))
-
-    def _negative_log_likelihood(self, theta: Any) -> float:
+    def _factor(self) -> None:
         import numpy as np
         from scipy.linalg import cho_solve, cholesky
 
-        lower_NN = cholesky(self._covariance(theta), lower=True)
-        fit = 0.5 * self.y_N @ cho_solve((lower_NN, True), self.y_N)
-        return float(fit + np.sum(np.log(np.diag(lower_NN))))
-
-    def _factor(self, theta: Any) -> None:
-        from scipy.linalg import cho_solve, cholesky
-
-        self._lower_NN = cholesky(self._covariance(theta), lower=True)
+        k_NN = _kernel(self.theta, _distances(self.x_ND, self.t_N, self.x_ND, self.t_N))
+        noise = math.exp(self.theta[1]) + JITTER
+        self._lower_NN = cholesky(k_NN + noise * np.eye(len(self.t_N)), lower=True)
         self._weights_N = cho_solve((self._lower_NN, True), self.y_N)
 
     def predict(self, x_CD: Any, t_C: Any) -> tuple[Any, Any]:
@@ -84,10 +97,26 @@ class TimeVaryingGP:
         import numpy as np
         from scipy.linalg import solve_triangular
 
-        k_CN = self._kernel(self.theta, x_CD, t_C, self.x_ND, self.t_N)
+        k_CN = _kernel(self.theta, _distances(x_CD, t_C, self.x_ND, self.t_N))
         explained_NC = solve_triangular(self._lower_NN, k_CN.T, lower=True)
         variance_C = np.maximum(1.0 - np.sum(explained_NC**2, axis=0), 1e-12)
         return k_CN @ self._weights_N, np.sqrt(variance_C)
+
+
+def _distances(x_AD: Any, t_A: Any, x_BD: Any, t_B: Any) -> tuple[Any, Any]:
+    """Squared distances of inputs, and distances of times."""
+    import numpy as np
+
+    squares_AB = np.sum(x_AD**2, axis=1)[:, None] + np.sum(x_BD**2, axis=1)[None, :] - 2 * x_AD @ x_BD.T
+    return np.maximum(squares_AB, 0.0), np.abs(t_A[:, None] - t_B[None, :])
+
+
+def _kernel(theta: Any, distances: tuple[Any, Any]) -> Any:
+    import numpy as np
+
+    length, _, omega = np.exp(theta)
+    squares_AB, rounds_AB = distances
+    return np.exp(-0.5 * squares_AB / length**2 + 0.5 * math.log1p(-omega) * rounds_AB)
 
 
 def choose(
@@ -99,7 +128,7 @@ def choose(
     rng: random.Random,
     candidates: int = 500,
 ) -> list[float]:
-    """The inputs with the highest upper confidence bound: argmax mean(x) + sqrt(beta) * sigma(x) (GP-BUCB, Desautels et al., eq. 7).
+    """The inputs with the highest upper confidence bound: argmax mean(x) + sqrt(beta) * sigma(x) (GP-BUCB, Desautels et al.).
 
     sigma is that of a process which has seen the pending inputs, too: their rewards are not known yet, but the variance does
     not depend on rewards. So a batch spreads.

@@ -43,29 +43,37 @@ class TurnQueue:
     ) -> Trial | None:
         """The first that could start now, of those whose turn is below ``before``."""
         self._add_strangers(controller, turn_of)
-        best: Entry | None = None
-        for kind in list(self._heaps):
-            entry = self._top(kind, controller)
-            if entry is None or entry[0] >= before or (best is not None and best < entry):
+        best: Trial | None = None
+        best_entry: Entry | None = None
+        kinds = list(self._heaps)
+        for kind in kinds:  # grows while it is gone through
+            entry, moved_to = self._top(kind, controller)
+            kinds += moved_to
+            if entry is None or entry[0] >= before or (best_entry is not None and best_entry <= entry):
                 continue
             trial = _waiting(controller, entry[2])
             if trial is not None and controller.has_resources_for_trial(trial):
-                best = entry
-        return None if best is None else _waiting(controller, best[2])
+                best, best_entry = trial, entry
+        return best
 
-    def _top(self, kind: Any, controller: TrialController) -> Entry | None:
-        heap = self._heaps[kind]
+    def _top(self, kind: Any, controller: TrialController) -> tuple[Entry | None, list[Any]]:
+        """The first entry of a heap that is up to date; and the heaps that got those whose resources have changed."""
+        heap = self._heaps.get(kind, [])
+        moved_to = []
         while heap:
             entry = heap[0]
             trial = _waiting(controller, entry[2])
             current = self._entries.get(entry[2]) == entry
             if trial is not None and current and trial.placement_group_factory == kind:
-                return entry
+                return entry, moved_to
             heappop(heap)
-            if current:
-                del self._entries[entry[2]]  # if it waits with other resources it is a stranger next time
-        del self._heaps[kind]
-        return None
+            if trial is None and current:
+                del self._entries[entry[2]]
+            elif trial is not None and current:
+                heappush(self._heaps.setdefault(trial.placement_group_factory, []), entry)
+                moved_to.append(trial.placement_group_factory)
+        self._heaps.pop(kind, None)
+        return None, moved_to
 
     def _add_strangers(self, controller: TrialController, turn_of: Callable[[Trial], tuple[float, int]]) -> None:
         """Take in trials that somebody else made wait (a user, or a scheduler around the one that has this queue)."""

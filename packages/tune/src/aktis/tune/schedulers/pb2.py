@@ -7,6 +7,7 @@ Bandits", NeurIPS 2020, arXiv:2002.02518.
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections import deque
 from collections.abc import Mapping
@@ -28,9 +29,9 @@ MOST_OBSERVATIONS = 200
 class PB2(PopulationBasedTraining):
     """Population based training whose explore step is a bandit: it learns which hyperparameters improve the score most, now.
 
-    A Gaussian process with a time-varying kernel is fitted to the change of the score per time of all trials (section 4.1),
+    A Gaussian process with a time-varying kernel is fitted to the change of the score per time of all trials (section 4),
     given the score before. The new hyperparameters maximise its upper confidence bound, away from those that other trials
-    are trying at the moment (Algorithm 2). Needs numpy and scipy: ``pip install "aktis-tune[pb2]"``.
+    are trying at the moment. Needs numpy and scipy: ``pip install "aktis-tune[pb2]"``.
 
     Differences from Ray: what a configuration lacks is drawn between its bounds (Ray takes one of the two bounds); before
     there are observations the choice is random (Ray leaves the donor's configuration as it is); time is measured in
@@ -96,11 +97,11 @@ class PB2(PopulationBasedTraining):
         return super()._new_member(trial)
 
     def _record(self, trial: Trial, member: _Member, time: float, score: float, result: dict[str, Any]) -> None:
-        """D = D and {x, t, f_t - f_(t-1)} (Algorithm 1, lines 4 and 5)."""
+        """D = D and {x, t, f_t - f_(t-1)} (Algorithm 1)."""
         super()._record(trial, member, time, score, result)
         now = self._scaled(trial.config)
         before = self._since.get(trial.trial_id)
-        if before is not None and time > before[0] and score - score == 0 and before[1] - before[1] == 0:
+        if before is not None and time > before[0] and math.isfinite(score) and math.isfinite(before[1]):
             self._observations.append((time, before[1], now, (score - before[1]) / (time - before[0])))
         self._since[trial.trial_id] = (time, score, now)
         self._pending.pop(trial.trial_id, None)
@@ -129,8 +130,8 @@ class PB2(PopulationBasedTraining):
         return True
 
     def _choose(self, time: float, score: float) -> list[float]:
-        """x = argmax of the upper confidence bound (Algorithm 2)."""
-        if len(self._observations) < 2:
+        """x = argmax of the upper confidence bound."""
+        if len(self._observations) < 2 or not math.isfinite(score):
             return [self._rng.random() for _ in self._bounds]
         import numpy as np
 
@@ -161,20 +162,21 @@ class _Bounds:
 
     def at(self, position: float) -> float:
         """The value at a position from 0 to 1."""
-        value = self.low + (self.high - self.low) * position
-        return round(value) if self.integer else float(value)
+        value = float(self.low + (self.high - self.low) * position)
+        return round(value) if self.integer else value
 
     def scale(self, value: Any) -> float:
         """The position of a value."""
         return (float(value) - self.low) / (self.high - self.low)
 
     def __call__(self) -> float:
-        return self.at(random.random())
+        return random.randint(math.ceil(self.low), math.floor(self.high)) if self.integer else self.at(random.random())
 
 
 def _check_dependencies() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("numpy", "scipy") if find_spec(name) is None]
-    if missing:
-        raise ImportError(f'PB2 needs {" and ".join(missing)}: pip install "aktis-tune[pb2]"')
+    try:
+        import numpy  # noqa: F401
+        import scipy.linalg
+        import scipy.optimize  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f'PB2 needs numpy and scipy ({error}): pip install "aktis-tune[pb2]"') from error

@@ -270,17 +270,16 @@ class _Simulation:
             event = queue.pop()
             self.result.events += 1
             for command in self.brain.handle(event):
-                kind = type(command)
-                if kind is ev.StepTrial:
+                if isinstance(command, ev.StepTrial):
                     self._step(command.trial)
-                elif kind is ev.TellSearch:
+                elif isinstance(command, ev.TellSearch):
                     self._tell(command)
-                elif kind is ev.StartTrial:
+                elif isinstance(command, ev.StartTrial):
                     self._start(command)
-                elif kind is ev.SaveTrial:
+                elif isinstance(command, ev.SaveTrial):
                     trial_id = command.trial.trial_id
                     self._later(0.0, ev.Saved(self.now, trial_id, f"checkpoint_{self._running[trial_id].step:06d}"))
-                elif kind is ev.Suggest:
+                elif isinstance(command, ev.Suggest):
                     queue[:0] = reversed(list(self._suggest(command.count)))
 
     def _later(self, seconds: float, event: ev.Event) -> None:

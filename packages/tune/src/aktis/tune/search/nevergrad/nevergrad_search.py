@@ -56,7 +56,9 @@ class NevergradSearch(LibrarySearcher):
         if isinstance(optimizer, ng.optimizers.base.Optimizer):
             self._optimizer = optimizer
             if self._kwargs:
-                raise ValueError(f"a ready optimizer takes no optimizer_kwargs, got {self._kwargs!r}: make it with them")
+                raise ValueError(
+                    f"a ready optimizer takes no optimizer_kwargs, got {self._kwargs!r}: make it with them"
+                )
             space = _Ready(optimizer.parametrization, space)
         else:
             self._factory = _factory(optimizer)
@@ -170,7 +172,9 @@ def _factory(optimizer: Any) -> Any:
             raise ValueError(f"Nevergrad has no optimizer {optimizer!r}: see sorted(nevergrad.optimizers.registry)")
         return ng.optimizers.registry[optimizer]
     if not callable(optimizer):
-        raise ValueError(f"optimizer must be a class of nevergrad.optimizers, its name or an instance, got {optimizer!r}")
+        raise ValueError(
+            f"optimizer must be a class of nevergrad.optimizers, its name or an instance, got {optimizer!r}"
+        )
     return optimizer
 
 
