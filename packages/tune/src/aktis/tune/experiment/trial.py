@@ -39,6 +39,7 @@ class Trial:
         error: The latest failure, None when there was none.
         checkpoints: What keeps track of its checkpoints.
         scheduler_data: Room for the scheduler.
+        external: Whether somebody added it to the running experiment: the search algorithm does not know of it.
     """
 
     PENDING: ClassVar[str] = "PENDING"  # waits for its turn or for resources
@@ -49,7 +50,7 @@ class Trial:
 
     __slots__ = (
         "__weakref__", "_windows", "can_save", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
-        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "last_result", "last_update_time", "max_failures",
+        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "external", "last_result", "last_update_time", "max_failures",
         "metric_analysis", "node_ip", "num_failures", "num_restores", "pid", "placement_group_factory", "relative_logdir",
         "restore_path", "scheduler_data", "start_time", "status", "stopping_criterion", "trainable_name", "trial_id",
     )  # fmt: skip
@@ -103,6 +104,7 @@ class Trial:
         self.node_ip: str | None = None
         self.checkpoints: CheckpointManager | None = None
         self.scheduler_data: Any = None
+        self.external = False
 
     # -- what callbacks and users look at ---------------------------------------------------------
 
