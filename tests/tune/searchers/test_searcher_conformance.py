@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from aktis.tune.search import ConcurrencyLimiter, SearchGenerator, Searcher
-from aktis.tune.search.sample import Categorical, Domain, choice, grid_search, randint, sample_from, uniform
 from tests.tune.searchers.searcher_cases import CASES, PLANE, Case, Driver, bowl
+
+from aktis.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
+from aktis.tune.search.sample import Categorical, Domain, choice, grid_search, randint, sample_from, uniform
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_upload(uri: str) -> bool:
-    """Whether ``uri`` is a place that an experiment was uploaded to. (A ``file://`` URI may also be that of a run's own directory.)"""
+    """Whether ``uri`` is a place that an experiment was uploaded to. (``file://`` may also be a run's own directory.)"""
     local = storage.local_path(uri)
     return local is None or ("://" in uri and not os.path.exists(os.path.join(local, ".lock")))
 
