@@ -252,7 +252,9 @@ def test_a_machine_that_is_lost_leaves_what_can_be_resumed(tmp_path: Path, resul
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     upload_dir = storage.file_uri(str(tmp_path / "uploads"))
-    process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "lost"), upload_dir], start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "lost"), upload_dir], start_new_session=True
+    )
     try:
         journal = tmp_path / "uploads" / "run" / "experiment.sqlite"
         deadline = time.monotonic() + 40

@@ -192,7 +192,9 @@ def test_only_what_changed_goes_up(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     copied: list[str] = []
     put = _transfer._put
-    monkeypatch.setattr(_transfer, "_put", lambda fs, source, target: (copied.append(source), put(fs, source, target))[1])
+    monkeypatch.setattr(
+        _transfer, "_put", lambda fs, source, target: (copied.append(source), put(fs, source, target))[1]
+    )
     path = tmp_path / "run"
     (path / "trial").mkdir(parents=True)
     (path / "trial" / "a").write_text("a")

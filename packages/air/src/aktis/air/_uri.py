@@ -39,7 +39,12 @@ def join(base: str, *parts: str) -> str:
     head, mark, query = base.partition("?") if is_uri(base) else (base, "", "")
     root = _SCHEME.match(head)
     start = root.group() if root is not None else ""
-    return start + "/".join(filter(None, [head[len(start) :].rstrip("/"), *(part.strip("/") for part in parts)])) + mark + query
+    return (
+        start
+        + "/".join(filter(None, [head[len(start) :].rstrip("/"), *(part.strip("/") for part in parts)]))
+        + mark
+        + query
+    )
 
 
 def file_uri(path: str) -> str:
