@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.tune.syncing.uploads import FolderSyncer
 
 from aktis.air import storage
 from aktis.air.storage import Syncer
@@ -16,7 +17,6 @@ from aktis.tune._execution.download import download_experiment
 from aktis.tune._execution.journal import DOWNLOADED, FILE_NAME, Journal
 from aktis.tune._execution.launch import RunLock
 from aktis.tune.error import ExperimentDirectoryError, TuneError
-from tests.tune.syncing.uploads import FolderSyncer
 
 
 class Places:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tune.syncing.uploads import FolderSyncer, local_files, remote_files, train
 
 import aktis
 from aktis import air, tune
@@ -23,7 +24,6 @@ from aktis.air import storage
 from aktis.tune._execution.journal import Journal
 from aktis.tune.error import ExperimentDirectoryError
 from aktis.tune.syncer import SyncConfig, SyncerCallback
-from tests.tune.syncing.uploads import FolderSyncer, local_files, remote_files, train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -205,7 +205,7 @@ def test_a_file_uri_as_storage_path_is_a_directory(tmp_path: Path) -> None:
     config = air.RunConfig(name="again", storage_path=uri, verbose=0)
     tune.Tuner(train, run_config=config).fit()
     restored = tune.Tuner.restore(f"{uri}/again")  # the run's own directory: nothing is copied
-    assert next(iter(restored.get_results())).log_dir.parent == tmp_path / "there" / "again"
+    assert Path(str(next(iter(restored.get_results())).log_dir)).parent == tmp_path / "there" / "again"
     assert tune.Tuner.can_restore(f"{uri}/again")
     assert not tune.Tuner.can_restore(f"{uri}/nothing")
 
@@ -274,6 +274,6 @@ def test_a_machine_that_is_lost_leaves_what_can_be_resumed(tmp_path: Path, resul
         restored_trials = {record.trial_id for record in resumed.events(kinds=["saved", "stepped"])}
         assert len(restored_trials) == 2
     for result in results:  # the logs know what the journal knows, and nothing twice
-        lines = [json.loads(line) for line in (Path(result.log_dir) / "result.json").read_text().splitlines()]
+        lines = [json.loads(line) for line in (Path(str(result.log_dir)) / "result.json").read_text().splitlines()]
         steps = [line["training_iteration"] for line in lines]
         assert steps == list(range(1, len(steps) + 1))

@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.tune.syncing.uploads import FolderSyncer, Gate
 
 from aktis.air.storage import FsspecSyncer
 from aktis.tune._execution import lineage
 from aktis.tune._execution.journal import FILE_NAME, Journal
 from aktis.tune._execution.lineage import Standing
 from aktis.tune._execution.upload import Place, Uploader
-from tests.tune.syncing.uploads import FolderSyncer, Gate
 
 
 class Bench:
