@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import stat
 import sys
+import tempfile
 import types
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
@@ -263,7 +265,7 @@ class TestDirectories:
         (tmp_path / "outside").write_text("outside")
         (directory / "followed").symlink_to(tmp_path / "outside")
         for trip in (through_directory, through_bytes, through_pickle):
-            out = Path(trip(Checkpoint.from_directory(directory), tmp_path).to_directory())
+            out = Path(trip(Checkpoint.from_directory(directory), tmp_path).to_directory(tmp_path / trip.__name__))
             assert os.readlink(out / "latest") == "sub/deep/file"
             assert not (out / "followed").is_symlink()
             assert (out / "followed").read_text() == "outside"
@@ -306,6 +308,34 @@ class TestDirectories:
         Checkpoint.from_directory(directory).to_directory(tmp_path / "out")
         assert tree(tmp_path / "out") == {**tree(directory), "mine": b"mine"}
 
+    @pytest.mark.parametrize("form", ["local", "uri", "dict"])
+    def test_any_form_goes_into_a_directory_with_files(self, form: str, directory: Path, tmp_path: Path) -> None:
+        checkpoint = Checkpoint.from_directory(directory)
+        if form == "uri":
+            checkpoint = through_uri(checkpoint, tmp_path)
+        elif form == "dict":
+            checkpoint = through_dict(checkpoint, tmp_path)
+        out = Path(Checkpoint.from_dict({"old": 1}).to_directory(tmp_path / "out"))
+        (out / "mine").write_text("mine")
+        (out / "model.bin").write_text("older")
+        assert checkpoint.to_directory(out) == str(out)
+        assert tree(out) == {**tree(directory), "mine": b"mine"}
+        checkpoint.set_preprocessor(Scaler(2))
+        checkpoint.to_directory(out)
+        assert Checkpoint.from_directory(out).get_preprocessor().factor == 2
+
+    def test_changes_can_be_written_into_its_own_directory(self, directory: Path) -> None:
+        before = tree(directory)
+        checkpoint = Checkpoint.from_directory(directory)
+        checkpoint.set_preprocessor(Scaler(2))
+        checkpoint.to_directory(directory)
+        again = Checkpoint.from_directory(directory)
+        assert again.get_preprocessor().factor == 2
+        again.set_preprocessor(Scaler(3))
+        again.to_directory(directory)
+        assert Checkpoint.from_directory(directory).get_preprocessor().factor == 3
+        assert {name: content for name, content in tree(directory).items() if not name.startswith(".aktis")} == before
+
     def test_its_own_directory_is_not_copied(self, directory: Path) -> None:
         checkpoint = Checkpoint.from_directory(directory)
         assert checkpoint.to_directory(directory) == str(directory)
@@ -318,8 +348,6 @@ class TestDirectories:
     def test_a_pickled_directory_ships_its_files(self, directory: Path, tmp_path: Path) -> None:
         before = tree(directory)
         data = pickle.dumps(Checkpoint.from_directory(directory))
-        import shutil
-
         shutil.rmtree(directory)
         checkpoint = pickle.loads(data)
         assert tree(checkpoint.to_directory(tmp_path / "out")) == before
@@ -329,7 +357,7 @@ class TestDirectories:
         (tmp_path / "empty").mkdir()
         checkpoint = Checkpoint.from_directory(tmp_path / "empty")
         for trip in (through_directory, through_bytes, through_dict, through_pickle, through_uri):
-            assert tree(trip(checkpoint, tmp_path).to_directory()) == {}
+            assert tree(trip(checkpoint, tmp_path).to_directory(tmp_path / trip.__name__)) == {}
 
     def test_a_hostile_archive_stays_inside(self, tmp_path: Path) -> None:
         import io
@@ -512,6 +540,15 @@ class TestMisuse:
         manifest.write_text("[]")
         with pytest.raises(CheckpointFormatError, match="no valid"):
             Checkpoint.from_directory(path)
+
+
+def test_without_a_path_there_is_a_temporary_directory() -> None:
+    path = Checkpoint.from_dict({"a": 1}).to_directory()
+    try:
+        assert path.startswith(tempfile.gettempdir())
+        assert Checkpoint.from_directory(path).to_dict() == {"a": 1}
+    finally:
+        shutil.rmtree(path)
 
 
 def test_forms_and_how_they_are_shown(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ LEAVES = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
-    st.sampled_from([(1 << 3999) - 1, 1 << 3999, 1 << 4000, -(1 << 20_000)]),
+    st.sampled_from([(1 << 3999) - 1, 1 << 3999, 1 << 4000, -(1 << 4100)]),
     st.floats(),
     st.complex_numbers(allow_nan=False),
     st.text(max_size=10),
@@ -87,6 +87,11 @@ def test_values_come_back(value: Any) -> None:
 @given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=4))
 def test_without_arrays_and_objects_there_is_json_alone(value: dict[Any, Any]) -> None:
     json.dumps(Encoder(None).encode(value), allow_nan=False)
+
+
+def test_enormous_integers() -> None:
+    value = {"v": -(1 << 100_000), 1 << 100_000: [1]}
+    assert Decoder().decode(json.loads(json.dumps(Encoder(None).encode(value)))) == value
 
 
 class IntLike(int):

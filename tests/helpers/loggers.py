@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import gc
 import math
 import os
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -198,6 +201,22 @@ class LoggerConformance:
         hooks.call("on_experiment_end", [trial])
         assert self.logged(tmp_path, trial) == [1.0]
 
+    def test_a_copy_is_another_logger(self, tmp_path: Path, trial: FakeTrial) -> None:
+        callback = self.make(tmp_path)
+        hooks = CallbackList([callback])
+        hooks.call("setup")
+        hooks.call("on_trial_start", 0, [trial], trial)
+        hooks.call("on_trial_result", 0, [trial], trial, result(1, score=1.0))
+        others = [cloudpickle.loads(cloudpickle.dumps(callback)), copy.deepcopy(callback)]
+        more = [self.new_trial(tmp_path, f"another{number}") for number in range(len(others))]
+        for other, another in zip(others, more):
+            self.run(other, [another], [result(1, score=7.0)])
+        del others, other
+        hooks.call("on_trial_result", 0, [trial], trial, result(2, score=2.0))
+        hooks.call("on_trial_complete", 0, [trial], trial)
+        hooks.call("on_experiment_end", [trial])
+        assert [self.logged(tmp_path, each) for each in (trial, *more)] == [[1.0, 2.0], [7.0], [7.0]]
+
     def test_nothing_stays_open(self, tmp_path: Path, trial: FakeTrial) -> None:
         callback = self.make(tmp_path)
         self.run(callback, [trial], [result(1, score=1.0)])
@@ -207,4 +226,5 @@ class LoggerConformance:
 
 
 def open_files() -> int:
+    gc.collect()
     return len(os.listdir("/proc/self/fd"))

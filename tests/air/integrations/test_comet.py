@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.helpers.loggers import FakeTrial, LoggerConformance, result
+from tests.helpers.offline import no_network  # noqa: F401  # a fixture, and settings that come before the client
 
 from aktis.air.callbacks import Callback
 from aktis.air.integrations.comet import CometLoggerCallback
@@ -40,6 +41,8 @@ def messages(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for path in (tmp_path / "comet").glob("*.zip"):
         with zipfile.ZipFile(path) as archive:
+            if "messages.json" not in archive.namelist():  # the experiment has not ended
+                continue
             lines = [json.loads(line) for line in archive.read("messages.json").decode().splitlines()]
             about = json.loads(archive.read("experiment.json"))
         (name,) = [m["payload"]["value"] for m in lines if m["payload"].get("key") == "Name"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.helpers.loggers import FakeTrial, LoggerConformance, result
+from tests.helpers.offline import no_network  # noqa: F401  # a fixture, and settings that come before the client
 from tests.helpers.sessions import Recorder
 
 from aktis.air import session_host

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.helpers.loggers import FakeTrial, LoggerConformance, result
+from tests.helpers.offline import no_network  # noqa: F401  # a fixture, and settings that come before the client
 from tests.helpers.sessions import Recorder
 
 from aktis.air import session_host
@@ -141,11 +143,10 @@ def test_runs_of_a_failed_trial_and_of_configurations_that_change(trial: FakeTri
 
 
 def test_no_process_is_left(trial: FakeTrial) -> None:
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    before = children.read_text().split()
+    before = set(psutil.Process().children())
     LoggerConformance.run(WandbLoggerCallback(project="p"), [trial], [result(1, loss=0.5)])
-    left = [pid for pid in children.read_text().split() if pid not in before]
-    assert all((Path("/proc") / pid / "stat").read_text().split()[2] == "Z" for pid in left)
+    _, left = psutil.wait_procs(set(psutil.Process().children()) - before, timeout=10)
+    assert left == []
 
 
 def test_a_run_of_the_user_is_not_ended(tmp_path: Path, trial: FakeTrial) -> None:

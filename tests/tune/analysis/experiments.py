@@ -97,7 +97,8 @@ def make_experiment(
             trial.status, trial.num_failures = Trial.ERROR, 1
             trial.error = RuntimeError("out of memory")
             Path(trial.logdir, "error.txt").write_text(
-                'Failure # 1\nTraceback (most recent call last):\n  File "train.py", line 7, in train\nRuntimeError: out of memory\n'
+                "Failure # 1\nTraceback (most recent call last):\n"
+                '  File "train.py", line 7, in train\nRuntimeError: out of memory\n'
             )
         made.append(trial)
     write_experiment_state(

@@ -298,7 +298,7 @@ def test_schedulers_by_name(name: str) -> None:
 def test_population_based_training_takes_over_weights_and_mutates(tmp_path: Path) -> None:
     scheduler = schedulers.PopulationBasedTraining(
         time_attr="training_iteration", metric="score", mode="max", perturbation_interval=2,
-        hyperparam_mutations={"x": tune.uniform(1, 100)}, seed=3,
+        hyperparam_mutations={"x": tune.uniform(1, 100)}, synch=True, seed=3,
     )  # fmt: skip
     analysis = tune.run(
         Counting, name="pbt", config={"x": tune.uniform(1, 100)}, num_samples=4, scheduler=scheduler, stop={"training_iteration": 12},

@@ -219,12 +219,8 @@ class Checkpoint:
         is_there = self._local_path is not None and os.path.realpath(self._local_path) == os.path.realpath(path)
         if is_there and not self._differs(path):
             return path
-        with folder_made_whole(path) as target:
-            if target == path:  # not a folder of its own, so there may be a moment when it is half done
-                with layout.being_written(target):
-                    self._write(target)
-            else:
-                self._write(target)
+        with folder_made_whole(path, layout.merge) as target:
+            self._write(target)
         return path
 
     @contextlib.contextmanager
@@ -360,7 +356,7 @@ class Checkpoint:
         return (stored or Checkpoint) is not type(self) or bool(self._state())
 
     def _write(self, target: str) -> None:
-        """Put everything into a directory."""
+        """Put everything into an empty directory."""
         from aktis.air._checkpoint import content, remote
 
         if self._data is not None:

@@ -55,9 +55,8 @@ class Fact:
 class Section:
     """A part of a page with a heading."""
 
-    def __init__(self, title: str, long: bool = False) -> None:
+    def __init__(self, title: str) -> None:
         self.title = title
-        self._long = long
         self._parts: list[str] = []
 
     def add(self, *fragments: str) -> Section:
@@ -77,8 +76,7 @@ class Section:
 
     def render(self) -> str:
         """As HTML."""
-        kind = ' class="long"' if self._long else ""
-        return f"<section{kind}><h2>{escape(self.title)}</h2>{''.join(self._parts)}</section>"
+        return f"<section><h2>{escape(self.title)}</h2>{''.join(self._parts)}</section>"
 
 
 class Page:
@@ -112,9 +110,9 @@ class Page:
             )
         self._parts.append(f'<dl class="facts">{"".join(tiles)}</dl>')
 
-    def section(self, title: str, long: bool = False) -> Section:
-        """A new section at the end. ``long``: it may be broken over printed pages."""
-        section = Section(title, long)
+    def section(self, title: str) -> Section:
+        """A new section at the end."""
+        section = Section(title)
         self._parts.append(section)
         return section
 

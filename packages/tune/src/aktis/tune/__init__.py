@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from aktis.tune.analysis import ExperimentAnalysis
     from aktis.tune.error import TuneError
     from aktis.tune.experiment import Experiment
-    from aktis.tune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
+    from aktis.tune.progress_reporter import (
+        CLIReporter,
+        JupyterNotebookReporter,
+        ProgressReporter,
+        TrialProgressCallback,
+    )
     from aktis.tune.registry import register_env, register_trainable
     from aktis.tune.result_grid import ResultGrid
     from aktis.tune.schedulers import create_scheduler
@@ -67,6 +72,7 @@ _NAMES = {
     "Stopper": "aktis.tune.stopper",
     "SyncConfig": "aktis.air.config",
     "Trainable": "aktis.tune.trainable",
+    "TrialProgressCallback": "aktis.tune.progress_reporter",
     "TuneConfig": "aktis.tune.tune_config",
     "TuneError": "aktis.tune.error",
     "Tuner": "aktis.tune.tuner",
@@ -100,7 +106,7 @@ _NAMES = {
     "with_resources": "aktis.tune.trainable",
 }
 
-__all__ = sorted(["__version__", *_NAMES], key=str.lower)
+__all__ = sorted(["__version__", *_NAMES])
 
 
 def __getattr__(name: str) -> Any:

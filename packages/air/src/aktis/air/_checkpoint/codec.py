@@ -123,7 +123,9 @@ class Encoder:
             self._open.discard(id(value))
 
     def _list(self, value: list[Any], place: str) -> Any:
-        return [self.encode(item, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [
+            item if type(item) in _AS_IS else self.encode(item, f"{place}[{index}]") for index, item in enumerate(value)
+        ]
 
     def _sequence(self, value: Any, place: str) -> Any:
         return {TAG: type(value).__name__, "v": self._list(value, place)}
@@ -137,7 +139,7 @@ class Encoder:
 
     def _dict(self, value: dict[Any, Any], place: str) -> Any:
         if all(type(key) is str for key in value) and TAG not in value:
-            return {key: self.encode(item, f"{place}[{key!r}]") for key, item in value.items()}
+            return {key: self.encode(item, _at(place, key)) for key, item in value.items()}
         return {TAG: "dict", "v": self._pairs(value, place)}
 
     def _odict(self, value: OrderedDict[Any, Any], place: str) -> Any:
@@ -148,7 +150,7 @@ class Encoder:
 
     def _pairs(self, value: dict[Any, Any], place: str) -> list[Any]:
         return [
-            [self.encode(key, f"a key of {place or 'it'}"), self.encode(item, f"{place}[{key!r}]")]
+            [self.encode(key, f"a key of {place or 'it'}"), self.encode(item, _at(place, key))]
             for key, item in value.items()
         ]
 
@@ -171,6 +173,13 @@ class Encoder:
         if self._parts is None:
             return str(value)
         return {TAG: "pickle", "i": self._parts.add_object(value, place)}
+
+
+def _at(place: str, key: Any) -> str:
+    try:
+        return f"{place}[{key!r}]"
+    except Exception:  # of keys that cannot be shown, such as integers of thousands of digits
+        return f"{place}[...]"
 
 
 _CONTAINERS: dict[type, Callable[[Encoder, Any, str], Any]] = {

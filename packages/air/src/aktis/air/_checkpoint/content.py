@@ -73,7 +73,7 @@ class Content:
         return {**values, extra_key: files} if files else values
 
     def write(self, target: str, cls: type[Checkpoint], state: dict[str, Any]) -> None:
-        """Write it into a directory, which may be its own, as a checkpoint of a class."""
+        """Write it into a directory, which is empty or its own, as a checkpoint of a class."""
         is_dict, values = self._read()
         if os.path.realpath(target) != os.path.realpath(self.directory):
             copy_tree(self.directory, target, self._skip)
@@ -103,7 +103,7 @@ def _write_parts(target: str, is_dict: bool, values: dict[str, Any], cls: type, 
     values = dict(values)
     preprocessor = values.pop(_keys()[2], None)
     if not is_dict and not values and preprocessor is None and not state and cls is Checkpoint:
-        _forget_parts(target)
+        layout.remove_ours(target)
         return
     writer = layout.Writer(target, "dict" if is_dict else "directory", cls)
     if is_dict or values:
@@ -115,21 +115,9 @@ def _write_parts(target: str, is_dict: bool, values: dict[str, Any], cls: type, 
     writer.finish()
 
 
-def _forget_parts(target: str) -> None:
-    """Take out what says that the directory is more than files (but for the mark that it is being written)."""
-    folder = os.path.join(target, layout.FOLDER)
-    if os.path.isdir(folder):
-        for name in os.listdir(folder):
-            if name != layout.WRITING:
-                os.unlink(os.path.join(folder, name))
-        if not os.listdir(folder):
-            os.rmdir(folder)
-
-
 def copy_checkpoint(source: str, target: str) -> None:
     """Copy a checkpoint's directory into another; what says that it is whole goes last."""
     manifest = layout.read_manifest(source)
-    _forget_parts(target)
     copy_tree(source, target, layout.is_marker)
     if manifest is not None:
         layout.write_manifest(target, manifest)

@@ -36,7 +36,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from aktis.air._checkpoint.whole import written_whole
+from aktis.air._checkpoint.whole import move_tree, written_whole
 from aktis.air.exceptions import CheckpointContentError, CheckpointFormatError, TornCheckpointError
 
 if TYPE_CHECKING:
@@ -118,9 +118,7 @@ class Writer:
         self._directory = directory
         self.manifest = Manifest(kind)
         os.makedirs(self._folder, exist_ok=True)
-        for name in os.listdir(self._folder):  # the parts of what was here before; the manifest goes first
-            if name != WRITING:
-                os.unlink(os.path.join(self._folder, name))
+        forget_parts(directory)
         self._put_class(cls)
 
     def put(self, stem: str, value: Any) -> None:
@@ -185,6 +183,22 @@ def write_manifest(directory: str, manifest: Manifest) -> None:
 
 
 @contextlib.contextmanager
+def _one_at_a_time(directory: str) -> Iterator[None]:
+    """Holds other processes that write into the directory; where directories cannot be locked (NFS), nobody."""
+    import fcntl
+
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def _named(place: str, value: Any) -> Iterator[None]:
     try:
         yield
@@ -211,6 +225,25 @@ def being_written(directory: str) -> Iterator[None]:
     os.unlink(marker)
     if not os.listdir(folder):
         os.rmdir(folder)
+
+
+def forget_parts(directory: str) -> None:
+    """Take out what says that a directory is more than files (but for the mark that it is being written)."""
+    folder = os.path.join(directory, FOLDER)
+    if os.path.isdir(folder):
+        for name in sorted(os.listdir(folder), key=lambda name: name != MANIFEST):  # the manifest first
+            if name != WRITING:
+                os.unlink(os.path.join(folder, name))
+
+
+def merge(source: str, target: str) -> None:
+    """Move a checkpoint into a directory that has files. What it had of an older checkpoint goes; its other files stay."""
+    with _one_at_a_time(target), being_written(target):
+        forget_parts(target)
+        move_tree(source, target, is_marker)
+        manifest = f"{FOLDER}/{MANIFEST}"
+        if os.path.exists(os.path.join(source, manifest)):
+            os.replace(os.path.join(source, manifest), os.path.join(target, manifest))
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

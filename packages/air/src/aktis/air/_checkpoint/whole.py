@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
@@ -23,25 +24,44 @@ def written_whole(path: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def folder_made_whole(target: str) -> Iterator[str]:
-    """A folder to fill, which becomes ``target`` when the block ends well. A ``target`` with files in it is filled itself."""
-    if os.path.isdir(target) and os.listdir(target):
-        yield target
-        return
-    import shutil
-    import tempfile
+def folder_made_whole(target: str, merge: Callable[[str, str], None] | None = None) -> Iterator[str]:
+    """A folder to fill, which becomes ``target`` when the block ends well.
 
-    parent = os.path.dirname(os.path.abspath(target))
+    If there is a ``target`` with files in it by then, ``merge(folder, target)`` is called instead.
+    """
+    target = os.path.abspath(target)
+    parent, name = os.path.split(target)
     os.makedirs(parent, exist_ok=True)
-    temporary = tempfile.mkdtemp(
-        prefix=f".{os.path.basename(os.path.abspath(target))[:100]}.", suffix=".tmp", dir=parent
-    )
+    temporary = os.path.join(parent, f".{name[:100]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    os.mkdir(temporary)
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o777 & ~umask)  # like any other new folder
         yield temporary
-        os.rename(temporary, os.path.abspath(target))
+        try:
+            os.rename(temporary, target)
+        except OSError as error:
+            if merge is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            merge(temporary, target)
+            _remove(temporary)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         raise
+
+
+def _remove(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def move_tree(source: str, target: str, skip: Callable[[str], bool]) -> None:
+    """Put the files of a folder into another one on the same file system, each at once."""
+    for folder, names, files in os.walk(source):
+        place = os.path.join(target, os.path.relpath(folder, source))
+        links = [name for name in names if os.path.islink(os.path.join(folder, name))]
+        for name in set(names) - set(links):
+            os.makedirs(os.path.join(place, name), exist_ok=True)
+        for name in files + links:
+            path = os.path.join(folder, name)
+            if not skip(os.path.relpath(path, source)):
+                os.replace(path, os.path.join(place, name))

@@ -17,6 +17,7 @@ from aktis.air.display import format_value
 __all__ = ["Axis", "Series", "bar_chart", "line_chart", "parallel_coordinates", "scatter"]
 
 _SHADES = 10
+_NARROW = 115  # units between two parallel axes, below which their labels need two rows
 _POINTS_OF_ALL = 60_000  # a page with more is slow under the pointer
 
 
@@ -180,14 +181,19 @@ def line_chart(
     x_label: str = "",
     y_label: str = "",
     x_log: bool = False,
-    y_log: bool = False,
+    y_log: bool | None = None,
     width: int = 900,
     height: int = 340,
 ) -> str:
-    """Many lines in one picture. With many points each line is thinned out, and its peaks stay."""
+    """Many lines in one picture. With many points each line is thinned out, and its peaks stay.
+
+    ``y_log=None`` takes a logarithmic axis where the values spread over three orders of magnitude or more.
+    """
     left, top, right, bottom = 62, 26, width - 12, height - 42
     x = number_scale([value for one in series for value in one.xs], left, right, x_log, margin=0.0)
-    y = number_scale(_without_outliers([value for one in series for value in one.ys]), bottom, top, y_log)
+    heights = _without_outliers([value for one in series for value in one.ys])
+    y_log = suits_log(heights, 1000) if y_log is None else y_log
+    y = number_scale(heights, bottom, top, y_log)
     most = min(400, max(24, _POINTS_OF_ALL // max(1, len(series))))
     body = _frame(x, y, x_label, y_label, left, bottom, right, top)
     body.append(f'<g class="d{_crowd(len(series))}" transform="scale(.5)">')
@@ -304,8 +310,9 @@ def parallel_coordinates(
     height: int = 360,
 ) -> str:
     """One line per item through its value on each axis. Dragging along an axis keeps the lines that pass there."""
-    top, bottom, left, right = 34, height - 14, 70, width - 90
+    left, right = 70, width - 90
     step = (right - left) / max(1, len(axes) - 1)
+    top, bottom = 34 + (18 if step < _NARROW else 0), height - 14
     scaled = [axis.scale(bottom, top) for axis in axes]
     count = len(axes[0].values) if axes else 0
     lines = []
@@ -324,7 +331,8 @@ def parallel_coordinates(
         lines.append(f'<path d="{_path_of_all(points)}"{attributes}/>')
     body = [f'<g class="d{_crowd(count)}" transform="scale(.5)">{"".join(lines)}</g>']
     for number, (axis, (scale, _)) in enumerate(zip(axes, scaled, strict=True)):
-        body.append(_vertical_axis(axis.label, scale, left + number * step, top, bottom, step))
+        raised = step < _NARROW and number % 2 == 1
+        body.append(_vertical_axis(axis.label, scale, left + number * step, top, bottom, step, raised, width))
     return _svg(
         "parallel", width, height, body, "parallel coordinates of " + ", ".join(a.label for a in axes), x="[0,1,0,1,0]"
     )
@@ -337,14 +345,20 @@ def _path_of_all(points: Sequence[tuple[float, float] | None]) -> str:
     return f"M{known[0][0]} {known[0][1]}" + (f"l{' '.join(steps)}" if steps else "") if known else ""
 
 
-def _vertical_axis(label: str, scale: Scale, x: float, top: float, bottom: float, step: float) -> str:
-    room = max(6, int(step / 7.4))
+def _vertical_axis(
+    label: str, scale: Scale, x: float, top: float, bottom: float, step: float, raised: bool, width: float
+) -> str:
+    narrow = step < _NARROW
+    # Of narrow axes every other label is raised, so each has room for two; and none may leave the picture.
+    room = max(6, int(min(step * (2 if narrow else 1), 2 * x, 2 * (width - x)) / 7.4))
     parts = [f'<g class="axis"><line class="a" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke-width="1.5"/>']
-    parts.append(f'<text class="m t" x="{x:.1f}" y="{top - 14}">{escape(format_value(label, room))}</text>')
-    for value, text in scale.ticks:
-        parts.append(
-            f'<text class="e" x="{x - 6:.1f}" y="{scale(value) + 4:.1f}">{escape(format_value(text, 9))}</text>'
-        )
+    height = top - 14 - (17 if raised else 0)
+    parts.append(f'<text class="m t" x="{x:.1f}" y="{height}">{escape(format_value(label, room))}</text>')
+    ticks = scale.ticks
+    ticks = ticks[:: max(1, math.ceil(len(ticks) / (9 if narrow else 18)))]
+    for value, text in ticks:
+        cell = escape(format_value(text, 8 if narrow else 14))
+        parts.append(f'<text class="e" x="{x - 6:.1f}" y="{scale(value) + 4:.1f}">{cell}</text>')
     parts.append(f'<rect class="brush" x="{x - 6:.1f}" width="12" y="{top}" height="0"/>')
     parts.append(f'<rect class="hit" x="{x - 9:.1f}" width="18" y="{top - 6}" height="{bottom - top + 12}"/></g>')
     return "".join(parts)

@@ -46,10 +46,10 @@ class Scale:
         return f"[{self.lo!r},{self.hi!r},{self.start:g},{self.end:g},{int(self.log)}]"
 
 
-def suits_log(values: Iterable[float]) -> bool:
-    """Whether positive numbers spread over so many orders of magnitude that a logarithm shows them better."""
+def suits_log(values: Iterable[float], spread: float = 50) -> bool:
+    """Whether positive numbers spread so far (the largest is ``spread`` times the smallest) that a logarithm shows them better."""
     found = [value for value in values if math.isfinite(value)]
-    if len(found) < 3 or min(found) <= 0 or max(found) / min(found) < 50:
+    if len(found) < 3 or min(found) <= 0 or max(found) / min(found) < spread:
         return False
     ordered = sorted(found)
     # Evenly spread values have their median in the middle; those of a log scale near the bottom.

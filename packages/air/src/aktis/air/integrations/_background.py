@@ -19,9 +19,11 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
-__all__ = ["Background"]
+from aktis.air.callbacks import LoggerCallback
+
+__all__ = ["Background", "ToolLogger"]
 
 _log = logging.getLogger(__name__)
 
@@ -106,3 +108,25 @@ def _work(owner: weakref.ref[Background], calls: queue.Queue[_Call | None], name
                 background.failed += 1
             (_log.warning if first else _log.debug)("A call to %s failed: %s", name, error, exc_info=not first)
         del call, function, args
+
+
+class ToolLogger(LoggerCallback):
+    """A logger whose tool is called in the background. Copies of it keep the settings, and nothing of a run."""
+
+    TOOL: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        """Set what belongs to a run, at the end of the constructor. Subclasses add to it."""
+        self._background = Background(self.TOOL)
+
+    def __getstate__(self) -> dict[str, Any]:
+        fresh = object.__new__(type(self))
+        fresh._reset()
+        return {name: value for name, value in vars(self).items() if name not in vars(fresh)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._reset()

@@ -9,29 +9,28 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aktis.air.callbacks import LoggerCallback, TrialInfo
-from aktis.air.integrations._background import Background
+from aktis.air.callbacks import TrialInfo
+from aktis.air.integrations._background import ToolLogger
 from aktis.air.integrations.results import flatten_dict, safe_str, to_number, to_plain
 
 __all__ = ["CometLoggerCallback"]
 
-# What the client would find out about the driver's process, which is not the trial's.
-_QUIET = (
-    "log_git_metadata", "log_git_patch", "log_code", "log_env_cpu", "log_env_gpu", "log_env_host", "log_env_network",
-    "log_env_disk", "auto_output_logging", "parse_args",
-)  # fmt: skip
+# What the client would find out about the driver's process, which is not the trial's. For log_env_details it would also ask the
+# address at which clouds tell machines about themselves, offline too.
+_QUIET = ("log_env_details", "log_git_metadata", "log_git_patch", "log_code", "auto_output_logging", "parse_args")
 _SYSTEM = ("node_ip", "hostname", "pid", "date")
 _OTHER = ("trial_id", "experiment_id", "experiment_tag")
 _LEFT_OUT = ("done", "should_checkpoint", "config")
 
 
-class CometLoggerCallback(LoggerCallback):
+class CometLoggerCallback(ToolLogger):
     """Logs each trial as an experiment of Comet: configuration, metrics, and on request checkpoints.
 
     The client is called by a thread of its own; everything is complete when the experiment has ended.
 
     Args:
-        online: Whether to send what is logged. Otherwise archives are written, for ``comet upload``.
+        online: Whether to send what is logged. Otherwise archives are written, for ``comet upload``, and nothing is sent (the
+            client's own error reports are switched off, too, when it was not imported before).
         tags: Tags of each experiment.
         save_checkpoints: Whether to save checkpoints as artifacts (online only).
         experiment_kwargs: For ``comet_ml.Experiment`` or ``comet_ml.OfflineExperiment``: ``project_name``, ``workspace``,
@@ -42,6 +41,8 @@ class CometLoggerCallback(LoggerCallback):
         ValueError: ``online`` without a key.
     """
 
+    TOOL = "Comet"
+
     def __init__(
         self,
         online: bool = True,
@@ -49,20 +50,25 @@ class CometLoggerCallback(LoggerCallback):
         save_checkpoints: bool = False,
         **experiment_kwargs: Any,
     ) -> None:
-        self._comet = _import_comet()
         self.online = online
+        comet = _import_comet(online)
         self.tags = list(tags or ())
         self.save_checkpoints = save_checkpoints
         self.experiment_kwargs = {**dict.fromkeys(_QUIET, False), "display_summary_level": 0, **experiment_kwargs}
-        if online and not (
-            experiment_kwargs.get("api_key") or self._comet.config.get_api_key(None, self._comet.get_config())
-        ):
+        if online and not (experiment_kwargs.get("api_key") or comet.config.get_api_key(None, comet.get_config())):
             raise ValueError("Comet needs a key: pass api_key, set COMET_API_KEY, or log offline with online=False")
-        self._background = Background("Comet")
+        super().__init__()
+
+    def _reset(self) -> None:
+        super()._reset()
         self._experiments: dict[str, Any] = {}  # of the trials that have not ended; used by the thread only
         self._keys: dict[str, str] = {}
         self._lock = threading.Lock()
         self._enders: ThreadPoolExecutor | None = None  # ending an experiment takes a second
+
+    @property
+    def _comet(self) -> Any:
+        return _import_comet(self.online)
 
     def log_trial_start(self, trial: TrialInfo) -> None:
         self._background.submit(self._start, trial.trial_id, str(trial), to_plain(dict(trial.config)))
@@ -173,7 +179,9 @@ class CometLoggerCallback(LoggerCallback):
         self._enders.submit(experiment.end)
 
 
-def _import_comet() -> Any:
+def _import_comet(online: bool) -> Any:
+    if not online:
+        os.environ.setdefault("COMET_ERROR_TRACKING_ENABLE", "false")  # read when it is imported
     try:
         return importlib.import_module("comet_ml")
     except ImportError as error:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from aktis.air.callbacks import LoggerCallback, TrialInfo
-from aktis.air.integrations._background import Background
+from aktis.air.callbacks import TrialInfo
+from aktis.air.integrations._background import ToolLogger
 from aktis.air.integrations._session import here
 from aktis.air.integrations.results import flat_metrics, flatten_dict, safe_str, to_number
 
@@ -26,7 +26,7 @@ _LONGEST_NAME = 250
 _BAD_NAME = re.compile(r"[^\w./ :-]", re.ASCII)
 
 
-class MLflowLoggerCallback(LoggerCallback):
+class MLflowLoggerCallback(ToolLogger):
     """Logs each trial as a run of an MLflow experiment: configuration, metrics, and on request the files of the trial.
 
     Calls to MLflow are made by a thread of their own, several results at a time, and are complete when the experiment has ended.
@@ -43,6 +43,8 @@ class MLflowLoggerCallback(LoggerCallback):
     Raises:
         ImportError: MLflow is not installed.
     """
+
+    TOOL = "MLflow"
 
     def __init__(
         self,
@@ -61,8 +63,11 @@ class MLflowLoggerCallback(LoggerCallback):
         self.tags = dict(tags or {})
         self.tracking_token = tracking_token
         self.save_artifact = save_artifact
+        super().__init__()
+
+    def _reset(self) -> None:
+        super()._reset()
         self.experiment_id: str | None = None
-        self._background = Background("MLflow")
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Any]] = {}  # metrics by trial, until the thread takes them
         self._runs: dict[str, str] = {}  # the runs of the trials that have not ended

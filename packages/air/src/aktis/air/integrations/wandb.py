@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from aktis.air.callbacks import LoggerCallback, TrialInfo
-from aktis.air.integrations._background import Background
+from aktis.air.callbacks import TrialInfo
+from aktis.air.integrations._background import ToolLogger
 from aktis.air.integrations._session import here
 from aktis.air.integrations.results import flatten_dict, to_number, to_plain
 
@@ -34,7 +35,7 @@ _NEVER = ("done", "should_checkpoint")
 _TO_CONFIG = ("trial_id", "experiment_tag", "node_ip", "experiment_id", "hostname", "pid", "date")
 
 
-class WandbLoggerCallback(LoggerCallback):
+class WandbLoggerCallback(ToolLogger):
     """Logs each trial as a run of Weights & Biases: configuration, metrics, and on request checkpoints as artifacts.
 
     The client is called by a thread of its own; everything is complete when the experiment has ended. Runs that are open at the
@@ -55,6 +56,8 @@ class WandbLoggerCallback(LoggerCallback):
         ImportError: wandb is not installed.
     """
 
+    TOOL = "Weights & Biases"
+
     def __init__(
         self,
         project: str | None = None,
@@ -67,7 +70,7 @@ class WandbLoggerCallback(LoggerCallback):
         save_checkpoints: bool = False,
         **kwargs: Any,
     ) -> None:
-        self._wandb = _import_wandb()
+        _import_wandb()
         self.project = project
         self.group = group
         self.api_key_file = api_key_file
@@ -76,10 +79,16 @@ class WandbLoggerCallback(LoggerCallback):
         self.log_config = log_config
         self.upload_checkpoints = upload_checkpoints or save_checkpoints
         self.kwargs = kwargs
-        self._background = Background("Weights & Biases")
+        super().__init__()
+
+    def _reset(self) -> None:
+        super()._reset()
         self._ready = False
         self._runs: dict[str, Any] = {}  # of the trials that have not ended; used by the thread only
-        self._owns_service = False
+
+    @property
+    def _wandb(self) -> Any:
+        return _import_wandb()
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Find the key and the project, so that what is missing is said before the first trial.
@@ -92,7 +101,7 @@ class WandbLoggerCallback(LoggerCallback):
         if not self.project:
             raise ValueError(f"The project is missing: pass project or set {WANDB_PROJECT_ENV_VAR}")
         self.group = self.group or os.environ.get(WANDB_GROUP_ENV_VAR)
-        self._owns_service = getattr(self._wandb, "run", None) is None
+        _Service.acquire(self)
         self._ready = True
 
     def log_trial_start(self, trial: TrialInfo) -> None:
@@ -135,8 +144,8 @@ class WandbLoggerCallback(LoggerCallback):
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         self._background.submit(self._end_all)
         self._background.finish()
-        if self._owns_service and getattr(self._wandb, "run", None) is None:
-            self._wandb.teardown()  # the service process, unless the user has a run of their own
+        self._ready = False
+        _Service.release(self)
 
     # -- in the thread ------------------------------------------------------------------------------
 
@@ -178,6 +187,29 @@ class WandbLoggerCallback(LoggerCallback):
         run = self._runs.pop(trial_id, None)
         if run is not None:
             run.finish(exit_code=exit_code)
+
+
+class _Service:
+    """The client's service process, which all runs of this process share: it ends with the last logger that uses it.
+
+    Unless the user has a run of their own.
+    """
+
+    _users: ClassVar[set[int]] = set()
+    _lock = threading.Lock()
+
+    @classmethod
+    def acquire(cls, user: object) -> None:
+        with cls._lock:
+            cls._users.add(id(user))
+
+    @classmethod
+    def release(cls, user: object) -> None:
+        with cls._lock:
+            cls._users.discard(id(user))
+            wandb = _import_wandb()
+            if not cls._users and getattr(wandb, "run", None) is None:
+                wandb.teardown()
 
 
 def setup_wandb(

@@ -43,7 +43,8 @@ def remember(block: Block, frame: pd.DataFrame) -> None:
 
     kept = frame.copy(deep=False)
     kept.index = pd.RangeIndex(len(frame))
-    kept.columns = pd.Index(block.column_names)
+    if kept.columns.name is not None or kept.columns.dtype != _string_dtype():
+        kept.columns = pd.Index(block.column_names)
     kept.attrs = {}
     key = id(block)
     _remembered[key] = weakref.ref(block, lambda _: _remembered.pop(key, None)), kept

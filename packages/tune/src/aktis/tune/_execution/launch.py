@@ -64,11 +64,11 @@ def execute(request: Request) -> Outcome:
     scheduler = resolve_scheduler(request)
     algorithms = resolve_search(request, scheduler)
     with _server(request.server_port) as serve:
-        _ensure_session()
         path = request.experiments[0].path
         for experiment in request.experiments:
             _make_directory(experiment.path)
         with RunLock(path):
+            _ensure_session()
             run = _Run(request, scheduler, algorithms, path, serve)
             with Interrupts() as interrupts:
                 return run.run(interrupts)
@@ -272,7 +272,8 @@ class _Run:
         journal, brain, touched = self._open_journal()
         if brain.settings.stopper is not None:
             set_clock(brain.settings.stopper, lambda: brain.now)  # the time of events, so that a replay sees the same
-        snapshots = Snapshots(journal, self.path, _stamp())
+        about = {"_metric": self.request.metric, "_mode": self.request.mode}
+        snapshots = Snapshots(journal, self.path, _stamp(), about)
         snapshots.resume(brain.trials, touched)
         self._repair_logs(brain, journal, touched)
         functions = frozenset(experiment.name for experiment in self.experiments.values() if experiment.is_function)
@@ -300,7 +301,7 @@ class _Run:
                     total_num_samples=total,
                     runner=runner,
                 )
-                snapshots.write(brain, self.suggestions, self.callbacks, views=False)
+                snapshots.write(brain, self.suggestions, self.callbacks)
                 self.serve(runner)
                 runner.run(interrupts)
         finally:

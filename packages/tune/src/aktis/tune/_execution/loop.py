@@ -106,6 +106,7 @@ class TrialRunner:
             ev.WriteError: self._write_error,
             ev.Abort: lambda command: None,
         }
+        self._urgent = frozenset({ev.StepTrial, ev.SaveTrial})
 
     # -- the run ----------------------------------------------------------------------------------
 
@@ -192,8 +193,13 @@ class TrialRunner:
         self._queue += events
         while self._queue:
             queue, self._queue = self._queue, []
-            for command in records.decide(self.brain, self.journal, queue):
-                self._execute[type(command)](command)
+            commands = records.decide(self.brain, self.journal, queue)
+            for command in commands:  # what trials wait for goes first: they work while the others are told
+                if type(command) in self._urgent:
+                    self._execute[type(command)](command)
+            for command in commands:
+                if type(command) not in self._urgent:
+                    self._execute[type(command)](command)
         self._write_records()
 
     def _write_records(self) -> None:

@@ -5,12 +5,12 @@ Paths are relative to the trial's directory, and that of a trial to its experime
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune._execution import codec
 from aktis.tune._execution import events as ev
+from aktis.tune.experiment.metric_analysis import MetricAnalysis
 from aktis.tune.experiment.trial import Trial
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _portable(error: BaseException) -> BaseException:
 
 _NEW = ("trial_id", "config", "evaluated_params", "experiment_tag", "relative_logdir", "custom_name", "custom_dirname")
 _LATER = (
-    "status", "last_result", "metric_analysis", "num_failures", "num_restores", "start_time", "last_update_time", "pid",
+    "status", "last_result", "num_failures", "num_restores", "start_time", "last_update_time", "pid",
     "node_ip",
 )  # fmt: skip
 
@@ -138,7 +138,7 @@ def trial_row(trial: Trial) -> str:
     last_config = trial.last_result.get("config", trial.config)
     if last_config is not trial.config:  # it goes on with another one, and has not reported since
         row["last_config"] = last_config
-    row["windows"] = {key: list(window) for key, window in trial._windows.items()}
+    row["metric_analysis"] = trial.metric_analysis.to_state()
     row["error"] = _portable(trial.error) if trial.error is not None else None
     row["checkpoints"] = trial.checkpoints.to_state() if trial.checkpoints is not None else None
     return codec.dumps(row)
@@ -167,7 +167,7 @@ def trial_from_row(text: str, experiments: Mapping[str, Experiment]) -> Trial:
         setattr(trial, name, row[name])
     if trial.last_result:
         trial.last_result["config"] = row.get("last_config", trial.config)
-    trial._windows = {key: deque(window, maxlen=10) for key, window in row["windows"].items()}
+    trial.metric_analysis = MetricAnalysis.from_state(row["metric_analysis"])
     trial.error = row["error"]
     if row["checkpoints"] is not None:
         from aktis.air.retention import CheckpointManager

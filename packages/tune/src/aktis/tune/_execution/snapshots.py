@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ logger = logging.getLogger(__name__)
 class Snapshots:
     """Writes snapshots of one run."""
 
-    def __init__(self, journal: Journal, path: str, stamp: str) -> None:
+    def __init__(self, journal: Journal, path: str, stamp: str, about: Mapping[str, Any] | None = None) -> None:
+        """``about``: what readers of the state file want to know of the run, e.g. ``{"_metric": "loss"}``."""
         self._journal = journal
         self.path = path
         self._state_file = os.path.join(path, f"experiment_state-{stamp}.json")
@@ -43,6 +45,13 @@ class Snapshots:
         self._started = time.time()
         self._next = time.monotonic() + LEAST_PERIOD_S
         self._broken: set[str] = set()
+        self._texts: dict[str, str] = {}  # of ended trials, as they stand in the state file
+        self._about = {
+            "_start_time": self._started,
+            "_pid": os.getpid(),
+            "_host": socket.gethostname(),
+            **(about or {}),
+        }
 
     def changed(self, trial: Trial) -> None:
         """This trial ended since the last snapshot. (Living trials are written each time.)"""
@@ -112,17 +121,24 @@ class Snapshots:
         from aktis.tune.analysis.state_format import write_experiment_state
 
         runner_data = {
-            "_start_time": self._started,
+            **self._about,
             "_total_samples": suggestions.total_samples,
             "_finished": final and brain.finished,
-            "_pid": os.getpid(),
         }
-        write_experiment_state(
-            self._state_file,
-            list(brain.trials.values()),
-            runner_data,
-            {"start_time": self._started, "timestamp": time.time()},
-        )
+        stats = {"start_time": self._started, "timestamp": time.time()}
+        write_experiment_state(self._state_file, map(self._text, brain.trials.values()), runner_data, stats)
+
+    def _text(self, trial: Trial) -> str:
+        """The trial in the state file. An ended one does not change any more, unless it is resumed."""
+        from aktis.tune.analysis.state_format import trial_to_json
+
+        if not trial.is_finished():
+            self._texts.pop(trial.trial_id, None)
+            return trial_to_json(trial)
+        text = self._texts.get(trial.trial_id)
+        if text is None:
+            text = self._texts[trial.trial_id] = trial_to_json(trial)
+        return text
 
 
 class _Pickler:

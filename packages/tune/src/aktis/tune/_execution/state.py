@@ -144,7 +144,6 @@ class RunState:
         self.counts[status] += 1
         self._restarts.pop(trial.trial_id, None)
         self._search_waits = False
-        trial.forget_windows()
         self._delete(self.keeper.forget(trial))
         self._commands.append(ev.TrialEnded(trial))
 

@@ -10,7 +10,7 @@ from typing import Any
 from aktis.air.display import format_duration, format_value
 from aktis.tune.analysis._values import flatten, nested_get
 
-__all__ = ["AUTO_KEYS", "Column", "metric_columns", "parameter_columns", "user_metrics"]
+__all__ = ["AUTO_KEYS", "Column", "metric_columns", "parameter_columns", "short_labels", "user_metrics"]
 
 # What every result has without the user's doing.
 AUTO_KEYS = frozenset({
@@ -70,11 +70,11 @@ def parameter_columns(
     if not keys:  # a state that does not say what was searched
         for trial in trials:
             keys.update(dict.fromkeys(flatten(trial.config)))
-    labels = _short_labels(list(keys), longest)
+    labels = short_labels(list(keys), longest)
     return [Column(key, label, "parameter") for key, label in labels.items()]
 
 
-def _short_labels(keys: Sequence[str], longest: int) -> dict[str, str]:
+def short_labels(keys: Sequence[str], longest: int) -> dict[str, str]:
     """The last part of a path where that is enough to tell it from the others."""
     last = [key.rsplit("/", 1)[-1] for key in keys]
     return {
@@ -97,7 +97,7 @@ def metric_columns(
     inferred = [key for key in user_metrics(trials) if key not in keys]
     keys += ["training_iteration", "time_total_s"]
     keys += inferred[: max(0, infer_limit)]
-    labels = {**_short_labels(keys, longest), **{key: label for key, label in _LABELS.items() if key in keys}}
+    labels = {**short_labels(keys, longest), **{key: label for key, label in _LABELS.items() if key in keys}}
     return [Column(key, labels[key], "metric") for key in keys]
 
 

@@ -26,6 +26,7 @@ from aktis.air.html import (
     scatter,
     table,
 )
+from aktis.tune._progress.columns import short_labels
 from aktis.tune._progress.snapshot import describe_params
 from aktis.tune._report.gather import Gathered, Objective, gather
 from aktis.tune._report.importance import MIN_TRIALS, Importance, parameter_importance
@@ -116,7 +117,7 @@ def _facts(found: Gathered) -> list[Fact]:
     if best is not None and found.main is not None:
         score = found.scores[found.main.metric][best]
         trial = found.trials[best]
-        note = f"{trial} · {describe_params(trial, 6)}"
+        note = f"{trial} · {describe_params(trial, 5)}"
         label = f"best {found.main.metric} ({found.main.mode}, {found.scope})"
         facts.append(Fact(label, format_value(score), note, "best", wide=True))
     failed = counts.get("ERROR", 0)
@@ -161,7 +162,7 @@ def _tops(found: Gathered) -> list[int]:
 
 
 def _legend(objective: Objective) -> str:
-    return legend(f"worst {objective.metric}", f"best {objective.metric}", "best trial")
+    return legend("worse", "better", f"best {objective.metric}")
 
 
 def _add_pareto(page: Page, found: Gathered) -> None:
@@ -229,7 +230,8 @@ def _add_parameters(page: Page, found: Gathered) -> None:
 
     section = page.section("Parameters and the metric")
     section.add(_legend(found.main))
-    axes = [Axis(key, found.parameters[key]) for key in [key for key in found.parameters if key in chosen]]
+    labels = short_labels(list(found.parameters), 40)
+    axes = [Axis(labels[key], values) for key, values in found.parameters.items() if key in chosen]
     axes += [Axis(objective.metric, found.scores[objective.metric]) for objective in reversed(found.objectives)]
     # Trials that have no score would all run into the floor.
     scored = [index for index, score in enumerate(found.scores[metric]) if score is not None]
@@ -237,12 +239,14 @@ def _add_parameters(page: Page, found: Gathered) -> None:
         part = [Axis(axis.label, [axis.values[index] for index in scored], axis.log) for axis in axes]
         places = {index: place for place, index in enumerate(scored)}
         section.add(
+            '<div class="wide-chart">',
             parallel_coordinates(
                 part,
                 keys=[keys[index] for index in scored],
                 shades=[shades[index] for index in scored],
                 tops=[places[index] for index in _tops(found) if index in places],
-            )
+            ),
+            "</div>",
         )
     section.text("Drag along an axis to keep the trials that pass there; click it to let the others back.", note=True)
     if len(found.parameters) > len(chosen):
@@ -299,7 +303,7 @@ def _add_trials(page: Page, found: Gathered) -> None:
         took = float(last["time_total_s"]) if _has_time(trial) else None
         row = [str(trial), trial.status, *values, last.get("training_iteration"), took]
         rows.append([*row, *[found.parameters[key][index] for key in params]])
-    section = page.section("Trials", long=True)
+    section = page.section("Trials")
     section.add(table(header, rows, keys=[str(index) for index in order], tops=[order.index(i) for i in _tops(found)]))
     if len(rows) > 60:
         section.text("In print: the first 60.", note=True)
@@ -326,7 +330,7 @@ def _add_errors(page: Page, found: Gathered) -> None:
     failed = [trial for trial in found.trials if trial.status == "ERROR"]
     if not failed:
         return
-    section = page.section("Failures", long=True)
+    section = page.section("Failures")
     for trial in failed[:_MOST_ERRORS]:
         text = str(trial.error) if trial.error is not None else ""
         times = f", {trial.num_failures} times" if trial.num_failures > 1 else ""

@@ -146,7 +146,8 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, item in value.items():
         path = f"{prefix}{key}"
-        if isinstance(item, Mapping) and item:
+        kind = type(item)  # asking an abstract class takes longer than all the rest
+        if (kind is dict or (kind not in _SCALARS and isinstance(item, Mapping))) and item:
             flat.update(flatten(item, path + "/"))
         else:
             flat[path] = item
@@ -170,3 +171,4 @@ def nested_get(value: Mapping[str, Any], path: str, default: Any = None) -> Any:
 
 
 _NOTHING: Any = object()
+_SCALARS = frozenset({int, float, str, bool, type(None)})

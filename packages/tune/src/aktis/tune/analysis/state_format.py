@@ -79,7 +79,7 @@ def trial_to_json(trial: Trial) -> str:
         "max_failures": trial.max_failures,
         "_last_result": trial.last_result,
         "last_update_time": trial.last_update_time if trial.last_update_time is not None else float("-inf"),
-        "metric_analysis": trial.metric_analysis,
+        "metric_analysis": dict(trial.metric_analysis),
         "n_steps": [5, 10],
         "metric_n_steps": {},
         "export_formats": trial.export_formats,
@@ -160,7 +160,8 @@ def trial_from_json(text: str, experiment_dir: str | os.PathLike[str], load_pick
     trial.custom_dirname = state.get("custom_dirname")
     trial.status = str(state.get("status") or Trial.PENDING)
     trial.last_result = _plain_dict(state.get("_last_result") or state.get("last_result"))
-    trial.metric_analysis = _plain_dict(state.get("metric_analysis"))
+    # Of the same form, and nothing is added to what was read.
+    trial.metric_analysis = _plain_dict(state.get("metric_analysis"))  # type: ignore[assignment]
     trial.num_failures = int(state.get("num_failures") or 0)
     trial.num_restores = int(ours.get("num_restores") or 0)
     trial.start_time = state.get("start_time")

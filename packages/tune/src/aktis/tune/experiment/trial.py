@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import os
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from aktis.tune.experiment.metric_analysis import MetricAnalysis
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
@@ -49,8 +49,9 @@ class Trial:
     ERROR: ClassVar[str] = "ERROR"  # ended by a failure
 
     __slots__ = (
-        "__weakref__", "_windows", "can_save", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
-        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "external", "last_result", "last_update_time", "max_failures",
+        "__weakref__", "can_save", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
+        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "external", "last_result",
+        "last_update_time", "max_failures",
         "metric_analysis", "node_ip", "num_failures", "num_restores", "pid", "placement_group_factory", "relative_logdir",
         "restore_path", "scheduler_data", "start_time", "status", "stopping_criterion", "trainable_name", "trial_id",
     )  # fmt: skip
@@ -93,8 +94,7 @@ class Trial:
         self.can_save = can_save
         self.status = Trial.PENDING
         self.last_result: dict[str, Any] = {}
-        self.metric_analysis: dict[str, dict[str, float]] = {}
-        self._windows: dict[str, deque[float]] = {}
+        self.metric_analysis: MetricAnalysis = MetricAnalysis()
         self.num_failures = 0
         self.num_restores = 0
         self.error: BaseException | None = None
@@ -163,43 +163,20 @@ class Trial:
         """Take over a result: the latest one, and the statistics of every number in it."""
         self.last_result = result
         self.last_update_time = now
-        count = result.get("training_iteration") or 1
-        for key, value in flat_numbers(result):
-            self._record_number(key, value, count)
+        self.metric_analysis.record(flat_numbers(result), result.get("training_iteration") or 1)
 
     def begin_anew(self) -> None:
         """Forget the run so far."""
         self.last_result = {}
-        self.metric_analysis = {}
-        self._windows = {}
+        self.metric_analysis = MetricAnalysis()
         self.checkpoints = None
         self.start_time = None
         self.num_restores = 0
 
-    def forget_windows(self) -> None:
-        """Give back the memory that only running averages need: the trial is over."""
-        self._windows = {}
 
-    def _record_number(self, key: str, value: float, count: int) -> None:
-        window = self._windows.get(key)
-        if window is None:
-            self._windows[key] = deque((value,), maxlen=10)
-            self.metric_analysis[key] = dict.fromkeys(("max", "min", "avg", "last", "last-5-avg", "last-10-avg"), value)
-            return
-        window.append(value)
-        analysis = self.metric_analysis[key]
-        if value > analysis["max"] or analysis["max"] != analysis["max"]:
-            analysis["max"] = value
-        if value < analysis["min"] or analysis["min"] != analysis["min"]:
-            analysis["min"] = value
-        analysis["avg"] += (value - analysis["avg"]) / max(count, 1)
-        analysis["last"] = value
-        recent = list(window)
-        analysis["last-5-avg"] = math.fsum(recent[-5:]) / len(recent[-5:])
-        analysis["last-10-avg"] = math.fsum(recent) / len(recent)
-
-
-_NOT_METRICS = frozenset({"config", "done", "trial_id", "experiment_id", "date", "hostname", "node_ip", "experiment_tag"})
+_NOT_METRICS = frozenset(
+    {"config", "done", "trial_id", "experiment_id", "date", "hostname", "node_ip", "experiment_tag"}
+)
 
 
 def flat_numbers(result: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -74,6 +74,10 @@ class AppendFiles:
     def __del__(self) -> None:
         self.close_all()
 
+    def __reduce__(self) -> tuple[type[AppendFiles], tuple[int]]:
+        """Descriptors are not copied: a copy would close what is open here."""
+        return AppendFiles, (self.limit,)
+
 
 def write_whole(path: str, data: bytes) -> None:
     """Replace a file in one step: readers see the old one or the new one."""

@@ -77,10 +77,6 @@ class CSVLoggerCallback(FileLoggerCallback):
 
     FILE = PROGRESS_FILE
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._files = AppendFiles()
-
     def open_log(self, trial: TrialInfo) -> TrialLog:
         return _CsvTable(trial.logdir, self._files)
 
@@ -99,9 +95,6 @@ class CSVLoggerCallback(FileLoggerCallback):
         path = os.path.join(trial_dir, PROGRESS_FILE)
         self._files.close(path)
         _repair(path, [result for result in results if DUPLICATE not in result])
-
-    def close_all(self) -> None:
-        self._files.close_all()
 
 
 class CSVLogger(Logger):

@@ -44,10 +44,6 @@ class JsonLoggerCallback(FileLoggerCallback):
 
     FILE = RESULT_FILE
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._files = AppendFiles()
-
     def log_trial_start(self, trial: TrialInfo) -> None:
         try:
             self.update_config(trial, trial.config)
@@ -77,9 +73,6 @@ class JsonLoggerCallback(FileLoggerCallback):
         path = os.path.join(trial_dir, RESULT_FILE)
         self._files.close(path)
         _repair(path, [result for result in results if DUPLICATE not in result])
-
-    def close_all(self) -> None:
-        self._files.close_all()
 
 
 class JsonLogger(Logger):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from aktis.air.callbacks import LoggerCallback, TrialInfo
 from aktis.air.integrations.results import to_json
+from aktis.tune.logger._files import AppendFiles
 
 __all__ = ["LegacyLoggerCallback", "Logger", "LoggerCallback", "pretty_print"]
 
@@ -66,6 +67,9 @@ class LegacyLoggerCallback(LoggerCallback):
                 raise TypeError(f"logger_classes must be subclasses of Logger, got {kind!r}")
         self._loggers: dict[str, list[Logger]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_loggers": {}}
+
     def log_trial_start(self, trial: TrialInfo) -> None:
         loggers = self._loggers.get(trial.trial_id)
         if loggers is None:
@@ -113,14 +117,15 @@ class FileLoggerCallback(LoggerCallback):
     def __init__(self) -> None:
         self._logs: dict[str, TrialLog] = {}  # of the trials that have not ended
         self._warned = False
+        self._files = AppendFiles()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy (runs keep their settings in files) begins without open logs."""
+        return {**vars(self), "_logs": {}, "_warned": False}
 
     def open_log(self, trial: TrialInfo) -> TrialLog:
         """Begin, or go on with, the trial's file."""
         raise NotImplementedError(f"{type(self).__name__}.open_log")
-
-    def close_all(self) -> None:
-        """Close what is open."""
-        raise NotImplementedError(f"{type(self).__name__}.close_all")
 
     def log_trial_start(self, trial: TrialInfo) -> None:
         if trial.trial_id in self._logs:  # it was paused, and goes on
@@ -149,7 +154,7 @@ class FileLoggerCallback(LoggerCallback):
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         self._logs.clear()
-        self.close_all()
+        self._files.close_all()
 
     def _warn(self, trial: TrialInfo, error: OSError) -> None:
         log = _log.debug if self._warned else _log.warning

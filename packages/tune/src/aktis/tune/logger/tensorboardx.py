@@ -61,10 +61,6 @@ class TBXLoggerCallback(FileLoggerCallback):
 
     FILE = "The event file for TensorBoard"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._files = AppendFiles()
-
     def open_log(self, trial: TrialInfo) -> _EventFile:
         return _EventFile(trial.logdir, self._files)
 
@@ -100,9 +96,6 @@ class TBXLoggerCallback(FileLoggerCallback):
         for result in missing:
             self._files.append(path, _result_record(result, result.get("timestamp") or time.time()))
         self._files.close(path)
-
-    def close_all(self) -> None:
-        self._files.close_all()
 
 
 class TBXLogger(Logger):

@@ -159,7 +159,13 @@ def simulate(
         raise ValueError("num_samples=-1 has no end: give a time_budget_s or a step_budget")
     simulation = _Simulation(curves, metric, mode, num_workers, max_steps, seed)
     simulation.prepare(
-        space, num_samples, scheduler, search_alg, max_concurrent_trials, stop, _Budget(simulation, time_budget_s, step_budget)
+        space,
+        num_samples,
+        scheduler,
+        search_alg,
+        max_concurrent_trials,
+        stop,
+        _Budget(simulation, time_budget_s, step_budget),
     )
     return simulation.run()
 
@@ -211,7 +217,14 @@ class _Simulation:
         self._better: Callable[[float, float], bool] = (lambda a, b: a < b) if mode == "min" else (lambda a, b: a > b)
 
     def prepare(
-        self, space: Mapping[str, Any], num_samples: int, scheduler: Any, search_alg: Any, most: int | None, stop: Any, budget: Stopper
+        self,
+        space: Mapping[str, Any],
+        num_samples: int,
+        scheduler: Any,
+        search_alg: Any,
+        most: int | None,
+        stop: Any,
+        budget: Stopper,
     ) -> None:
         """Choose the parts, as a real run does."""
         from aktis.air.placement import PlacementGroupFactory

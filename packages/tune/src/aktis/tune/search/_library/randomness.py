@@ -63,5 +63,3 @@ class PrivateRandom:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_outer": []}
-
-

@@ -3,9 +3,9 @@
 ::
 
     suggest ──> a point of the user, if any is left ──> _adopt ─┐
-           └──> _ask (the library)                              ├──> configuration of the trial
-    on_trial_complete ──> a number: _tell                       │    (asked again for the same trial: the same one)
-                     └──> an error, nan, nothing: _tell_failure ┘
+           └──> _ask (the library) ─────────────────────────────┴──> configuration of the trial
+    on_trial_complete ──> a finite number ──> _tell
+                     └──> an error, nan ──> _tell_failure
 
 A subclass says what its library can do, begins the search once space, metric and mode are known, and implements the four.
 Losses are always to be minimised. All state is in ``__dict__`` and picklable, so that a restored search goes on exactly.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -41,7 +42,10 @@ def require(module: str, extra: str, package: str) -> Any:
 
 
 class Live:
-    """A trial that was suggested and has not ended: the library's handle of it, its point, its configuration."""
+    """A trial that was suggested and has not ended: the library's handle of it, its point, its configuration.
+
+    The configuration belongs to the trial once it was suggested.
+    """
 
     __slots__ = ("config", "point", "token")
 
@@ -78,7 +82,9 @@ class LibrarySearcher(Searcher):
         self._live: dict[str, Live] = {}
         self._worst: float | None = None
         self._failed: list[tuple[Any, Point]] = []
-        self._result: Mapping[str, Any] = {}  # what is being learned from, for libraries that look at more than the loss
+        self._result: Mapping[
+            str, Any
+        ] = {}  # what is being learned from, for libraries that look at more than the loss
         if space is not None and not (isinstance(space, (dict, list)) and not space):
             self._space = self._make_space(space, constants=True)
             self._prepare()
@@ -202,7 +208,7 @@ class LibrarySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self._require_begun()
         if trial_id in self._live:
-            return copy.copy(self._live[trial_id].config)
+            raise ValueError(f"trial {trial_id!r} runs already: each suggestion needs a trial id of its own")
         if self._full():
             return None
         if self._points:
@@ -214,7 +220,7 @@ class LibrarySearcher(Searcher):
             token, point = asked
             live = Live(token, point, self._decode(token, point))
         self._live[trial_id] = live
-        return copy.copy(live.config)
+        return live.config
 
     def _decode(self, token: Any, point: Point) -> dict[str, Any]:
         assert self._space is not None
@@ -270,6 +276,21 @@ class LibrarySearcher(Searcher):
         failed, self._failed = self._failed, []
         for failed_token, failed_point in failed:
             self._tell(failed_token, failed_point, self._worst)
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """A snapshot, which shares nothing with the search that goes on."""
+        import cloudpickle  # search spaces hold functions
+
+        return {"pickled": cloudpickle.dumps(self._state())}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(pickle.loads(state["pickled"]))
+
+    def _state(self) -> dict[str, Any]:
+        """What is pickled."""
+        return dict(self.__dict__)
 
     # -- what is known already ------------------------------------------------------------------------------
 

@@ -60,6 +60,11 @@ class TuneSpace:
                 f"{self._able.name} does not do grid search, but {name!r} is {part!r}: use tune.choice() for it, or "
                 "BasicVariantGenerator (the default), which does grids"
             )
+        if is_expression(part):
+            raise ValueError(
+                f"{self._able.name} does not evaluate expressions, but {name!r} is {part!r}: use tune.uniform() and so on for it, "
+                "or BasicVariantGenerator (the default)"
+            )
         if isinstance(part, Domain):
             self._add(part, name, conditions)
         else:
@@ -113,7 +118,9 @@ class TuneSpace:
             if name not in point:
                 if self.is_active(axis, point):
                     if not strict:
-                        raise ValueError(f"the configuration lacks {name!r}, a variable of the search space: {config!r}")
+                        raise ValueError(
+                            f"the configuration lacks {name!r}, a variable of the search space: {config!r}"
+                        )
                     point[name] = axis.draw(self._rng.random())
                 else:
                     point[name] = axis.middle
@@ -204,9 +211,19 @@ def is_grid(part: Any) -> bool:
     )
 
 
+def is_expression(part: Any) -> bool:
+    """Whether this is ``{"eval": "..."}``."""
+    return isinstance(part, dict) and len(part) == 1 and isinstance(part.get("eval"), str)
+
+
 def has_domains(part: Any) -> bool:
-    """Whether there are variables (or grids) in it."""
-    return isinstance(part, Domain) or is_grid(part) or any(has_domains(inner) for _, inner in _items(part))
+    """Whether there are variables (grids and expressions, too) in it."""
+    return (
+        isinstance(part, Domain)
+        or is_grid(part)
+        or is_expression(part)
+        or any(has_domains(inner) for _, inner in _items(part))
+    )
 
 
 def plain(value: Any) -> Any:

@@ -58,6 +58,7 @@ class AxSearch(LibrarySearcher):
         self._outcomes: list[str] = []
         self._kwargs = ax_kwargs
         self._client = ax_client
+        searched: Any = space
         self._has_experiment = ax_client is not None and getattr(ax_client, "_experiment", None) is not None
         if self._has_experiment:
             if space is not None or metric is not None or mode is not None:
@@ -65,8 +66,8 @@ class AxSearch(LibrarySearcher):
                     "space, metric and mode are in the experiment of the ax_client already: leave them out, or give a client "
                     f"without an experiment (got space={space!r}, metric={metric!r}, mode={mode!r})"
                 )
-            space, metric, mode = _of_experiment(ax_client.experiment)
-        super().__init__(space, metric, mode, points_to_evaluate, seed=seed)
+            searched, metric, mode = _of_experiment(ax_client.experiment)
+        super().__init__(searched, metric, mode, points_to_evaluate, seed=seed)
 
     def _own_space(self, space: Any) -> Space:
         if isinstance(space, _Experiment):
@@ -93,9 +94,11 @@ class AxSearch(LibrarySearcher):
                     outcome_constraints=self._outcome_constraints or None,
                 )
         configuration = self._client.experiment.optimization_config
-        self._outcomes = [constraint.metric.name for constraint in configuration.outcome_constraints] if (
-            hasattr(configuration, "outcome_constraints")
-        ) else []
+        self._outcomes = (
+            [constraint.metric.name for constraint in configuration.outcome_constraints]
+            if (hasattr(configuration, "outcome_constraints"))
+            else []
+        )
 
     def _check_constraints(self) -> None:
         """Constraints are on values, so the variables in them must be values on Ax' side, too."""

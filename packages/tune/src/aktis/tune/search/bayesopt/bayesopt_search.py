@@ -124,7 +124,9 @@ class BayesOptSearch(LibrarySearcher):
 
     def _key(self, point: Point) -> tuple[float, ...]:
         """The point, rounded; where several make the same value, it is the value that counts."""
-        return tuple(round(float(axis.decode(point[axis.name])), _DIGITS + _order(axis.low, axis.high)) for axis in self.axes)
+        return tuple(
+            round(float(axis.decode(point[axis.name])), _DIGITS + _order(axis.low, axis.high)) for axis in self.axes
+        )
 
     def _adopt(self, point: Point) -> Any:
         self._seen[self._key(point)] = self._seen.get(self._key(point), 0) + 1

@@ -129,9 +129,7 @@ class OptunaSearch(LibrarySearcher):
         if self._function is not None:
             return _define_by_run(self._function, trial)
         if not isinstance(self._space, TuneSpace):
-            return {
-                name: trial._suggest(name, distribution) for name, distribution in self._distributions.items()
-            }
+            return {name: trial._suggest(name, distribution) for name, distribution in self._distributions.items()}
         point: Point = {}
         for axis in self._space.axes.values():  # choices come before what depends on them
             if self._space.is_active(axis, point):

@@ -88,7 +88,12 @@ class SkOptSearch(LibrarySearcher):
 
     def _working(self) -> Any:
         return quiet(
-            ignore=("The objective has been evaluated", "lbfgs failed to converge", "The optimal value found", ".*close to the specified"),
+            ignore=(
+                "The objective has been evaluated",
+                "lbfgs failed to converge",
+                "The optimal value found",
+                ".*close to the specified",
+            ),
         )
 
     def _ask(self, trial_id: str) -> tuple[Any, Point]:

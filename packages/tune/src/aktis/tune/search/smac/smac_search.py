@@ -141,13 +141,15 @@ class SMACSearch(LibrarySearcher):
         from smac.runhistory.dataclasses import TrialInfo, TrialValue
 
         with self._working():
-            info = self._asked[token] if token is not None else TrialInfo(Configuration(self._config_space, point), seed=0)
+            info = (
+                self._asked[token] if token is not None else TrialInfo(Configuration(self._config_space, point), seed=0)
+            )
             self._smac.tell(info, TrialValue(cost=loss), save=False)
 
     # -- state -----------------------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "_smac": None, "_asked": []}
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "_smac": None, "_asked": []}
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
