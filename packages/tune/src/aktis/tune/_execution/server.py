@@ -67,7 +67,8 @@ class Listener:
             self._server = _Server((HOST, port), _Handler)
         except OSError as error:
             raise TuneError(
-                f"the server of the run cannot listen on {HOST}:{port} ({error.strerror or error}): another run or program has the port. "
+                f"the server of the run cannot listen on {HOST}:{port} ({error.strerror or error}): "
+                "another run or program has the port. "
                 "Give another server_port, or 0 for any that is free"
             ) from error
         self._thread: threading.Thread | None = None
