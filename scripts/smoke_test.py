@@ -70,6 +70,54 @@ def check_data() -> None:
         ]
 
 
+def check_air() -> None:
+    """A checkpoint through a directory, and a configuration that is refused."""
+    import numpy as np
+
+    from aktis import air
+
+    weights = {"weights": np.arange(5.0), "step": (1, "two")}
+    with tempfile.TemporaryDirectory() as folder:
+        air.Checkpoint.from_dict(weights).to_directory(folder)
+        again = air.Checkpoint.from_directory(folder).to_dict()
+    assert again["step"] == (1, "two") and again["weights"].tolist() == [0, 1, 2, 3, 4]
+    try:
+        air.CheckpointConfig(num_to_keep=0)
+    except ValueError as error:
+        assert "0" in str(error)
+    else:
+        raise AssertionError("num_to_keep=0 was accepted")
+
+
+def check_tune() -> None:
+    """A search with the declared dependencies alone: grid, stopping early, resuming, and the command line."""
+    from aktis import air, tune
+
+    def train(config: dict[str, float]) -> None:
+        for step in range(5):
+            tune.report(loss=(config["x"] - 2) ** 2 + 1 / (step + 1))
+
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            train,
+            param_space={"x": tune.grid_search([0.0, 1.0, 2.0, 3.0])},
+            tune_config=tune.TuneConfig(metric="loss", mode="min", scheduler="asha"),
+            run_config=air.RunConfig(name="smoke", local_dir=folder, verbose=1),
+        )
+        results = tuner.fit()
+        assert results.get_best_result().config == {"x": 2.0}
+        assert len(tune.Tuner.restore(f"{folder}/smoke").fit()) == 4
+        command = [str(Path(sys.executable).with_name("tune")), "ls", f"{folder}/smoke"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 and "TERMINATED" in done.stdout, done.stdout + done.stderr
+        command = [str(Path(sys.executable).with_name("tune")), "report", f"{folder}/smoke", "-o", f"{folder}/page.html"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 and "<html" in Path(folder, "page.html").read_text(), done.stdout + done.stderr
+    import aktis
+
+    aktis.shutdown()
+
+
 def check_command_line() -> None:
     command = Path(sys.executable).with_name("aktis")
     done = subprocess.run([str(command), "--help"], capture_output=True, text=True, timeout=60, check=False)
@@ -87,6 +135,12 @@ def main() -> None:
     if module == "aktis.data":
         check_data()
         print("Parquet files were read, transformed and written")
+    if module in ("aktis.air", "aktis.tune"):
+        check_air()
+        print("a checkpoint came back as it was")
+    if module == "aktis.tune":
+        check_tune()
+        print("four trials ran, were looked at and resumed")
 
 
 if __name__ == "__main__":

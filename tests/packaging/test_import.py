@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+
+import pytest
 
 HEAVY = {
     "asyncio", "cloudpickle", "dask", "http", "joblib", "multiprocessing", "numpy", "pandas", "prometheus_client", "psutil",
@@ -14,6 +17,10 @@ HEAVY = {
 HEAVY_FOR_DATA = {
     "PIL", "asyncio", "dask", "datasets", "google.protobuf", "pandas", "polars", "prometheus_client", "pyarrow.dataset",
     "pyarrow.flight", "ray", "rich", "sklearn", "tensorflow", "torch", "typer",
+}  # fmt: skip
+# What a search needs is imported when it runs: `import aktis.tune` has names only.
+HEAVY_FOR_AIR_AND_TUNE = HEAVY | {
+    "fsspec", "hyperopt", "mlflow", "optuna", "safetensors", "scipy", "sklearn", "sqlite3", "tensorboardX", "wandb",
 }  # fmt: skip
 
 LOOK = """
@@ -58,11 +65,24 @@ def test_import_of_data_starts_and_changes_nothing() -> None:
     assert ours["native_threads"] <= arrow["native_threads"]  # type: ignore[operator]
 
 
-def test_public_names_of_data_are_sorted_and_exist() -> None:
-    import aktis.data
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune"])
+def test_import_of_air_and_tune_loads_nothing_heavy(module: str) -> None:
+    assert HEAVY_FOR_AIR_AND_TUNE & set(look(module)["modules"]) == set()  # type: ignore[call-overload]
 
-    assert sorted(aktis.data.__all__) == list(aktis.data.__all__)
-    assert [name for name in aktis.data.__all__ if getattr(aktis.data, name, None) is None] == []
+
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune"])
+def test_import_of_air_and_tune_starts_and_changes_nothing(module: str) -> None:
+    plain, ours = look("json"), look(module)
+    assert ours["threads"] == 1
+    assert ours["unchanged"]
+    assert ours["descriptors"] == plain["descriptors"]
+
+
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.data", "aktis.tune"])
+def test_public_names_of_libraries_are_sorted_and_exist(module: str) -> None:
+    library = importlib.import_module(module)
+    assert sorted(library.__all__) == list(library.__all__)
+    assert [name for name in library.__all__ if getattr(library, name, None) is None] == []
 
 
 def test_public_names_are_sorted_and_exist() -> None:

@@ -95,3 +95,17 @@ def test_captured_references_are_collected_or_refused():
     assert found == [ref]
     with pytest.raises(SerializationError, match="ObjectRef"):
         pack_function(function)
+
+
+def test_tracebacks_of_functions_by_value_name_their_file() -> None:
+    def outer() -> None:
+        def inner() -> None:
+            raise ValueError("here")
+
+        inner()
+
+    again = unpack_function(pack_function(outer))
+    with pytest.raises(ValueError, match="here") as caught:
+        again()
+    frames = [entry.path for entry in caught.traceback[1:]]
+    assert [str(path) for path in frames] == [__file__, __file__]

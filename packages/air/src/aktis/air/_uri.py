@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import unquote
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
 
@@ -26,6 +25,8 @@ def local_path(text: str | os.PathLike[str]) -> str | None:
         return os.path.expanduser(text)
     if scheme(text) not in ("file", "local"):
         return None
+    from urllib.parse import unquote
+
     rest = text.partition("://")[2]
     host, slash, path = rest.partition("/")
     if host not in ("", "localhost"):  # file://relative/path, as people write it

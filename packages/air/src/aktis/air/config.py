@@ -7,13 +7,14 @@ are given at once, and show only what differs from the default.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aktis.air._config_base import Config
 from aktis.air._uri import is_uri, local_path
+from aktis.air.dataset_config import DatasetConfig
 from aktis.air.placement import STRATEGIES, PlacementGroupFactory, check_bundle
 
 if TYPE_CHECKING:
@@ -31,30 +32,6 @@ __all__ = [
 ]
 
 
-class _Config:
-    """What the configurations share: a repr of what is not as it would be anyway."""
-
-    def __repr__(self) -> str:
-        shown = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            default = _DEFAULTS.get(field.name, field.default)
-            if field.repr and not _same(value, default() if isinstance(default, type) else default):
-                shown.append(f"{field.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-
-def _same(value: Any, default: Any) -> bool:
-    try:
-        return type(value) is type(default) and bool(value == default)
-    except Exception:  # what users put in need not compare
-        return False
-
-
 def is_search_value(value: Any) -> bool:
     """Whether ``value`` stands for one that a search picks: a domain (has ``sample``) or ``{"grid_search": [...]}``."""
     if isinstance(value, Mapping):
@@ -70,7 +47,7 @@ def _is_int(value: Any) -> bool:
 
 
 @dataclass(frozen=True, repr=False)
-class ScalingConfig(_Config):
+class ScalingConfig(Config):
     """The resources of a training run: one trainer, and workers that are alike.
 
     Any field may be a search domain (``tune.choice([1, 2, 4])``) or ``{"grid_search": [...]}``, as may the amounts in the
@@ -236,7 +213,7 @@ def _check_resources(name: str, resources: Any) -> None:
 
 
 @dataclass(frozen=True, repr=False)
-class FailureConfig(_Config):
+class FailureConfig(Config):
     """What happens when a trial fails.
 
     Args:
@@ -260,7 +237,7 @@ class FailureConfig(_Config):
 
 
 @dataclass(frozen=True, repr=False)
-class CheckpointConfig(_Config):
+class CheckpointConfig(Config):
     """Which checkpoints are made, and which are kept.
 
     Args:
@@ -290,7 +267,7 @@ class CheckpointConfig(_Config):
 
 
 @dataclass(frozen=True, repr=False)
-class SyncConfig(_Config):
+class SyncConfig(Config):
     """Where results are copied to while a run goes on.
 
     Args:
@@ -340,127 +317,11 @@ class SyncConfig(_Config):
         return True
 
 
-# -- data sets ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, repr=False)
-class DatasetConfig(_Config):
-    """How a trainer hands a data set to its workers. None: what the trainer does by default.
-
-    Args:
-        fit: Whether the preprocessor is fitted on it; only one data set can be.
-        split: Whether each worker gets a part of its own, or all of it.
-        required: Whether the run fails when it is not given.
-        transform: Whether the preprocessor is applied.
-        max_object_store_memory_fraction: 0 or more: stream it, through windows of that fraction of the object store's memory;
-            -1: keep it whole.
-        global_shuffle: Whether all rows are shuffled before each epoch.
-        randomize_block_order: Whether the order of blocks changes with each epoch.
-        per_epoch_preprocessor: A preprocessor without state, applied anew in each epoch.
-    """
-
-    fit: bool | None = None
-    split: bool | None = None
-    required: bool | None = None
-    transform: bool | None = None
-    max_object_store_memory_fraction: float | None = None
-    global_shuffle: bool | None = None
-    randomize_block_order: bool | None = None
-    per_epoch_preprocessor: Any = None
-    use_stream_api: Any = None
-    stream_window_size: Any = None
-
-    def __post_init__(self) -> None:
-        if self.use_stream_api is not None or self.stream_window_size is not None:
-            raise DeprecationWarning(
-                "use_stream_api and stream_window_size are gone: set max_object_store_memory_fraction to 0 or more to stream"
-            )
-        if self.fit and self.transform is False:
-            raise ValueError(
-                "fit=True needs transform=True: a preprocessor that is fitted here must be applied here, too"
-            )
-        fraction = self.max_object_store_memory_fraction
-        if fraction is not None and not (
-            isinstance(fraction, (int, float)) and (fraction == -1 or 0 <= fraction < math.inf)
-        ):
-            raise ValueError(f"max_object_store_memory_fraction must be -1, or 0 or more, not {fraction!r}")
-        preprocessor = self.per_epoch_preprocessor
-        if preprocessor is not None and not callable(getattr(preprocessor, "transform_batch", None)):
-            raise ValueError(
-                f"per_epoch_preprocessor must be an instance of aktis.data.Preprocessor, not {preprocessor!r}"
-            )
-        if getattr(preprocessor, "_is_fittable", False):
-            raise ValueError(
-                f"per_epoch_preprocessor must be one that needs no fitting, which {preprocessor!r} does: give that one to the "
-                "trainer as preprocessor"
-            )
-
-    def fill_defaults(self) -> DatasetConfig:
-        """A copy in which nothing is left open."""
-        return dataclasses.replace(
-            self, **{name: value for name, value in _DATASET_DEFAULTS.items() if getattr(self, name) is None}
-        )
-
-    @staticmethod
-    def merge(a: Mapping[str, DatasetConfig], b: Mapping[str, DatasetConfig] | None) -> dict[str, DatasetConfig]:
-        """``a`` with what ``b`` says. New names take after "*" of ``a``.
-
-        Raises:
-            ValueError: a name that ``a`` does not know, when it has no "*".
-        """
-        merged = dict(a)
-        for name, config in (b or {}).items():
-            if not isinstance(config, DatasetConfig):
-                raise ValueError(f"the configuration of data set {name!r} must be a DatasetConfig, not {config!r}")
-            base = merged.get(name) or merged.get("*")
-            if base is None:
-                known = ", ".join(map(repr, a)) or "none"
-                raise ValueError(f"there is no data set {name!r} to be configured; known are: {known}")
-            said = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-            merged[name] = dataclasses.replace(base, **{key: value for key, value in said.items() if value is not None})
-        return merged
-
-    @staticmethod
-    def validated(config: Mapping[str, DatasetConfig], datasets: Mapping[str, Any] | None) -> dict[str, DatasetConfig]:
-        """The configurations with all defaults, checked against the data sets that are there.
-
-        Raises:
-            ValueError: a data set that is required is missing, one is not expected, or several are to be fitted.
-        """
-        datasets = datasets or {}
-        for name in datasets:
-            if name not in config and "*" not in config:
-                known = ", ".join(map(repr, config)) or "none"
-                raise ValueError(f"the data set {name!r} is not expected; expected are: {known}")
-        filled = {name: entry.fill_defaults() for name, entry in config.items()}
-        for name, entry in filled.items():
-            if entry.required and name != "*" and name not in datasets:
-                given = ", ".join(map(repr, datasets)) or "none"
-                raise ValueError(f"the data set {name!r} is required, but not given; given are: {given}")
-        fitted = sorted(name for name, entry in filled.items() if entry.fit)
-        if len(fitted) > 1:
-            raise ValueError(
-                f"a preprocessor can be fitted on one data set only, not on {', '.join(map(repr, fitted))}"
-            )
-        return filled
-
-
-_DATASET_DEFAULTS: dict[str, Any] = {
-    "fit": False,
-    "split": False,
-    "required": False,
-    "transform": True,
-    "max_object_store_memory_fraction": -1,
-    "global_shuffle": False,
-    "randomize_block_order": True,
-}
-
-
 # -- the run -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False)
-class RunConfig(_Config):
+class RunConfig(Config):
     """What does not depend on what is run: its name, its place, and what is done about failures, checkpoints and storage.
 
     Args:
@@ -479,6 +340,12 @@ class RunConfig(_Config):
             ``sync_config.upload_dir``.
     """
 
+    _filled_in = {  # noqa: RUF012
+        "failure_config": FailureConfig,
+        "sync_config": SyncConfig,
+        "checkpoint_config": CheckpointConfig,
+    }
+
     name: str | None = None
     local_dir: str | None = None
     callbacks: list[Callback] | None = None
@@ -492,7 +359,7 @@ class RunConfig(_Config):
     storage_path: str | None = None
 
     def __post_init__(self) -> None:
-        for name, cls in _DEFAULTS.items():
+        for name, cls in self._filled_in.items():
             value = getattr(self, name)
             if value is None:
                 self._set(**{name: cls()})
@@ -550,10 +417,3 @@ class RunConfig(_Config):
         pair = isinstance(files, tuple) and len(files) == 2 and all(isinstance(name, str) and name for name in files)
         if not isinstance(files, bool) and not pair and not (isinstance(files, str) and files):
             raise ValueError(f"log_to_file must be True, False, a file name or two of them, not {files!r}")
-
-
-_DEFAULTS: dict[str, type] = {
-    "failure_config": FailureConfig,
-    "sync_config": SyncConfig,
-    "checkpoint_config": CheckpointConfig,
-}

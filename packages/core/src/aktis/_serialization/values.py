@@ -14,6 +14,7 @@ import io
 import pickle
 import sys
 import threading
+import types
 from collections import ChainMap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -160,9 +161,23 @@ def pickler_class() -> Any:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         # The C part of the pickler reads this once, from the class.
-        dispatch_table: ClassVar[Any] = ChainMap(_serializers, cloudpickle.Pickler.dispatch_table)
+        dispatch_table: ClassVar[Any] = ChainMap(
+            _serializers,
+            {types.CodeType: _code_reducer(cloudpickle.Pickler.dispatch_table[types.CodeType])},
+            cloudpickle.Pickler.dispatch_table,
+        )
 
     return Pickler
+
+
+def _code_reducer(reduce: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    """cloudpickle's reducer of code, with the name of the file: newer ones leave it out, and tracebacks would have none."""
+
+    def reduce_with_file(code: types.CodeType) -> tuple[Any, ...]:
+        constructor, args = reduce(code)
+        return constructor, tuple("".join(code.co_filename) if item == "<dynamic-code>" else item for item in args)
+
+    return reduce_with_file
 
 
 # Serializers of the user's -------------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import types as pat
 
 from aktis.data._blocks.convert import conform, nulls
 from aktis.data._blocks.schemas import unify_schemas
 from aktis.data._blocks.types import Block, BlockMetadata, BlockStats
 
+_MOST_BYTES = (1 << 31) - 1  # in an array with offsets of 32 bits
 _FEW_ROWS = (
     32_768  # chunks smaller than this on average are worth merging before a block is sent away, for those who get it
 )
@@ -25,6 +27,8 @@ def size_bytes(block: Block) -> int:
 
 def slice_rows(block: Block, start: int, stop: int) -> Block:
     """Rows ``start`` to ``stop``, without copying. See :func:`compact` before such a block is sent away."""
+    if start <= 0 and stop >= block.num_rows:
+        return block
     stop = min(stop, block.num_rows)  # Arrow does not see to that for blocks without columns
     return block.slice(start, max(0, stop - start))
 
@@ -108,12 +112,27 @@ def take_rows(block: Block, indices: Any) -> Block:
         return block.slice(0, 0)
     positions = indices if isinstance(indices, pa.Array) else pa.array(np.asarray(indices, dtype=np.int64))
     plain = _to_storage(block)
+    if any(_outgrows(column, positions) for column in plain.columns):  # some versions of Arrow do not notice
+        return _take_wide(block, positions)
     try:
         return _from_storage(plain.take(positions), block.schema)
     except pa.ArrowInvalid as error:
         if "overflow" not in str(error):
             raise
     return _take_wide(block, positions)
+
+
+def _outgrows(column: pa.ChunkedArray, positions: pa.Array) -> bool:
+    """Whether text or bytes taken from a column need offsets of more than 32 bits."""
+    if not (pat.is_string(column.type) or pat.is_binary(column.type)) or not len(column):
+        return False
+    if column.nbytes * len(positions) <= _MOST_BYTES:  # nearly always that much is known at once
+        return False
+    lengths = pc.binary_length(column)
+    longest = pc.max(lengths).as_py() or 0
+    if longest * len(positions) <= _MOST_BYTES:
+        return False
+    return bool((pc.sum(lengths.cast(pa.int64()).take(positions)).as_py() or 0) > _MOST_BYTES)
 
 
 def _take_wide(block: Block, positions: pa.Array) -> Block:

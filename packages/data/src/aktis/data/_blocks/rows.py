@@ -65,7 +65,12 @@ def _from_mappings(rows: Sequence[Any], first: Mapping[Any, Any]) -> Block:
         _check_mappings(rows)
         if not names:
             return rows_only(len(rows))
-    return pa.Table.from_arrays([value_column(values) for values in columns], names=names)
+    return from_columns(names, columns)
+
+
+def from_columns(names: Sequence[str], columns: Sequence[list[Any]]) -> Block:
+    """A block of the values of each column."""
+    return pa.Table.from_arrays([value_column(values) for values in columns], names=list(names))
 
 
 def _check_mappings(rows: Sequence[Any]) -> None:

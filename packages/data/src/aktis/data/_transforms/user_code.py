@@ -105,16 +105,16 @@ def _fetched_dict(values: Mapping[str, Any]) -> dict[str, Any]:
 class RowPosition:
     """Which row a call was for, found out only when it has raised: counting along would slow every call down."""
 
-    def __init__(self, remaining: Iterator[Any], rows: list[Any], start: int) -> None:
-        self._remaining, self._rows, self._start = remaining, rows, start
+    def __init__(self, remaining: Iterator[Any], count: int, row: Callable[[int], Any], start: int) -> None:
+        self._remaining, self._count, self._row, self._start = remaining, count, row, start
 
     def _index(self) -> int:
         left: int = self._remaining.__length_hint__()  # type: ignore[attr-defined]
-        return max(0, len(self._rows) - left - 1)
+        return max(0, self._count - left - 1)
 
     @property
     def row(self) -> Any:
-        return self._rows[self._index()]
+        return self._row(self._index())
 
     def text(self) -> str:
         return f"row {self._start + self._index():,} of the block"

@@ -277,7 +277,9 @@ class ParquetReader(Reader):
         files = self.files.files
         ratio = self._ratio()
         cost = estimate + len(files) * _FILE_COST
-        tasks = max(-(-cost // goal), min(2 * cpu_count(), cost // _WORTH_SPLITTING), 1)
+        worth = cost // _WORTH_SPLITTING
+        least = max(1, worth) if worth <= 2 else min(2 * cpu_count(), worth)  # the session is not asked in vain
+        tasks = max(-(-cost // goal), least)
         split = len(files) <= _MOST_SPLIT_FILES and (
             len(files) < tasks or any((file.size or 0) * ratio > 2 * goal for file in files)
         )

@@ -11,26 +11,7 @@
 from __future__ import annotations
 
 from aktis.data.expressions._download import DownloadExpr, download
-from aktis.data.expressions._expr import (
-    AliasExpr,
-    BinaryExpr,
-    CaseExpr,
-    ColumnExpr,
-    Expr,
-    FunctionExpr,
-    LiteralExpr,
-    StarExpr,
-    UnaryExpr,
-    UnnestExpr,
-    coalesce,
-    col,
-    greatest,
-    least,
-    lit,
-    star,
-    unnest,
-    when,
-)
+from aktis.data.expressions._expr import Expr
 from aktis.data.expressions._functions import Operation
 from aktis.data.expressions._generated import (
     MonotonicallyIncreasingIdExpr,
@@ -39,6 +20,18 @@ from aktis.data.expressions._generated import (
     monotonically_increasing_id,
     random,
     uuid,
+)
+from aktis.data.expressions._making import coalesce, col, greatest, least, lit, star, unnest, when
+from aktis.data.expressions._nodes import (
+    AliasExpr,
+    BinaryExpr,
+    CaseExpr,
+    ColumnExpr,
+    FunctionExpr,
+    LiteralExpr,
+    StarExpr,
+    UnaryExpr,
+    UnnestExpr,
 )
 from aktis.data.expressions._parse import ArrowExpr, named, parse, to_expr
 from aktis.data.expressions._udf import UDFExpr, pyarrow_udf, udf

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aktis.data.expressions._expr import Expr, FunctionExpr, as_expr
+from aktis.data.expressions._expr import Expr
+from aktis.data.expressions._nodes import FunctionExpr, as_expr
 
 TemporalUnit = Literal[
     "year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond", "microsecond", "nanosecond"

@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from aktis.data.expressions._evaluation import Evaluation
-from aktis.data.expressions._expr import Expr, LiteralExpr, as_expr, coalesce, col, greatest, least, lit
+from aktis.data.expressions._expr import Expr
 from aktis.data.expressions._functions import Operation, Value
+from aktis.data.expressions._making import coalesce, col, greatest, least, lit
+from aktis.data.expressions._nodes import LiteralExpr, as_expr
 
 _BINARY = {
     ast.Add: Operation.ADD, ast.Sub: Operation.SUB, ast.Mult: Operation.MUL, ast.Div: Operation.DIV,

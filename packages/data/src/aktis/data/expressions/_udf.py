@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from aktis.data.exceptions import BatchTypeError, DataError, user_function_error
 from aktis.data.expressions._evaluation import Evaluation
-from aktis.data.expressions._expr import Expr, LiteralExpr, as_expr
+from aktis.data.expressions._expr import Expr
 from aktis.data.expressions._functions import Value, one_array
+from aktis.data.expressions._nodes import LiteralExpr, as_expr
 from aktis.data.expressions._types import arrow_type
 
 BatchFormat = Literal["pyarrow", "numpy", "pandas", "python"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import os
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from aktis.tune.experiment.metric_analysis import MetricAnalysis
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
@@ -28,8 +28,10 @@ class Trial:
         evaluated_params: The variables of the search space that were resolved, by path (``"a/b"``).
         experiment_tag: ``"<number>_<key>=<value>,..."``.
         placement_group_factory: The resources that it needs.
+        experiment_name: Name of the experiment, which says what is run and how.
         experiment_dir: The experiment's directory (absolute).
         relative_logdir: The trial's directory inside of it; None until it was first needed.
+        can_save: Whether it makes a checkpoint when it is asked to (a class trainable does, a function reports them).
         status: One of the states below.
         last_result: The latest result (metrics), {} before the first.
         metric_analysis: For each numeric metric ``max``, ``min``, ``avg``, ``last``, ``last-5-avg``, ``last-10-avg``.
@@ -37,6 +39,7 @@ class Trial:
         error: The latest failure, None when there was none.
         checkpoints: What keeps track of its checkpoints.
         scheduler_data: Room for the scheduler.
+        external: Whether somebody added it to the running experiment: the search algorithm does not know of it.
     """
 
     PENDING: ClassVar[str] = "PENDING"  # waits for its turn or for resources
@@ -46,8 +49,9 @@ class Trial:
     ERROR: ClassVar[str] = "ERROR"  # ended by a failure
 
     __slots__ = (
-        "__weakref__", "_windows", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
-        "evaluated_params", "experiment_dir", "experiment_tag", "export_formats", "last_result", "last_update_time", "max_failures",
+        "__weakref__", "can_save", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
+        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "external", "last_result",
+        "last_update_time", "max_failures",
         "metric_analysis", "node_ip", "num_failures", "num_restores", "pid", "placement_group_factory", "relative_logdir",
         "restore_path", "scheduler_data", "start_time", "status", "stopping_criterion", "trainable_name", "trial_id",
     )  # fmt: skip
@@ -60,6 +64,7 @@ class Trial:
         config: dict[str, Any] | None = None,
         evaluated_params: dict[str, Any] | None = None,
         experiment_tag: str = "",
+        experiment_name: str = "",
         experiment_dir: str = "",
         placement_group_factory: PlacementGroupFactory | None = None,
         stopping_criterion: Mapping[str, Any] | None = None,
@@ -67,26 +72,29 @@ class Trial:
         max_failures: int = 0,
         restore_path: str | None = None,
         export_formats: list[str] | None = None,
+        can_save: bool = False,
     ) -> None:
         self.trial_id = trial_id
         self.trainable_name = trainable_name
         self.config: dict[str, Any] = config or {}
         self.evaluated_params: dict[str, Any] = evaluated_params or {}
         self.experiment_tag = experiment_tag
+        self.experiment_name = experiment_name
         self.experiment_dir = experiment_dir
         self.relative_logdir: str | None = None
         self.custom_name: str | None = None
         self.custom_dirname: str | None = None
-        self.placement_group_factory = placement_group_factory
+        # None only until it is placed (Experiment.place), which is before anybody else sees it.
+        self.placement_group_factory: PlacementGroupFactory = placement_group_factory  # type: ignore[assignment]
         self.stopping_criterion: Mapping[str, Any] = stopping_criterion or {}
         self.checkpoint_config = checkpoint_config
         self.max_failures = max_failures
         self.restore_path = restore_path
         self.export_formats = export_formats or []
+        self.can_save = can_save
         self.status = Trial.PENDING
         self.last_result: dict[str, Any] = {}
-        self.metric_analysis: dict[str, dict[str, float]] = {}
-        self._windows: dict[str, deque[float]] = {}
+        self.metric_analysis: MetricAnalysis = MetricAnalysis()
         self.num_failures = 0
         self.num_restores = 0
         self.error: BaseException | None = None
@@ -96,6 +104,7 @@ class Trial:
         self.node_ip: str | None = None
         self.checkpoints: CheckpointManager | None = None
         self.scheduler_data: Any = None
+        self.external = False
 
     # -- what callbacks and users look at ---------------------------------------------------------
 
@@ -154,30 +163,20 @@ class Trial:
         """Take over a result: the latest one, and the statistics of every number in it."""
         self.last_result = result
         self.last_update_time = now
-        count = result.get("training_iteration") or 1
-        for key, value in flat_numbers(result):
-            self._record_number(key, value, count)
+        self.metric_analysis.record(flat_numbers(result), result.get("training_iteration") or 1)
 
-    def _record_number(self, key: str, value: float, count: int) -> None:
-        window = self._windows.get(key)
-        if window is None:
-            self._windows[key] = deque((value,), maxlen=10)
-            self.metric_analysis[key] = dict.fromkeys(("max", "min", "avg", "last", "last-5-avg", "last-10-avg"), value)
-            return
-        window.append(value)
-        analysis = self.metric_analysis[key]
-        if value > analysis["max"] or analysis["max"] != analysis["max"]:
-            analysis["max"] = value
-        if value < analysis["min"] or analysis["min"] != analysis["min"]:
-            analysis["min"] = value
-        analysis["avg"] += (value - analysis["avg"]) / max(count, 1)
-        analysis["last"] = value
-        recent = list(window)
-        analysis["last-5-avg"] = math.fsum(recent[-5:]) / len(recent[-5:])
-        analysis["last-10-avg"] = math.fsum(recent) / len(recent)
+    def begin_anew(self) -> None:
+        """Forget the run so far."""
+        self.last_result = {}
+        self.metric_analysis = MetricAnalysis()
+        self.checkpoints = None
+        self.start_time = None
+        self.num_restores = 0
 
 
-_NOT_METRICS = frozenset({"config", "done", "trial_id", "experiment_id", "date", "hostname", "node_ip", "experiment_tag"})
+_NOT_METRICS = frozenset(
+    {"config", "done", "trial_id", "experiment_id", "date", "hostname", "node_ip", "experiment_tag"}
+)
 
 
 def flat_numbers(result: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -9,12 +9,13 @@ import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
+from aktis.tune._lookup import MISSING, lookup
 from aktis.tune.search._files import write_whole
 
 if TYPE_CHECKING:
     from aktis.tune.experiment.trial import Trial
 
-__all__ = ["Searcher"]
+__all__ = ["Searcher", "dump_searcher", "load_searcher"]
 
 Names = Union[str, Sequence[str], None]
 
@@ -136,9 +137,7 @@ class Searcher:
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state to a file."""
-        import cloudpickle  # search spaces hold functions
-
-        write_whole(checkpoint_path, cloudpickle.dumps(self.get_state()))
+        write_whole(checkpoint_path, _pickled(self.get_state()))
 
     def restore(self, checkpoint_path: str) -> None:
         """Take over the state that :meth:`save` wrote."""
@@ -156,6 +155,41 @@ class Searcher:
         if not found:
             raise RuntimeError(f"there is no state of a searcher in {checkpoint_dir!r}: looked for {pattern!r}")
         self.restore(max(found, key=lambda path: (os.path.getmtime(path), path)))
+
+
+def dump_searcher(searcher: Searcher) -> bytes:
+    """The state of a searcher, whichever of ``get_state`` and ``save`` its class defines."""
+    cls = type(searcher)
+    if cls.get_state is not Searcher.get_state or cls.save is Searcher.save:
+        return _pickled(searcher.get_state())
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "state")
+        searcher.save(path)
+        with open(path, "rb") as file:
+            return file.read()
+
+
+def load_searcher(searcher: Searcher, data: bytes) -> None:
+    """Give a searcher what :func:`dump_searcher` took from one of the same class."""
+    cls = type(searcher)
+    if cls.get_state is not Searcher.get_state or cls.save is Searcher.save:
+        searcher.set_state(pickle.loads(data))
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "state")
+        write_whole(path, data)
+        searcher.restore(path)
+
+
+def _pickled(state: Any) -> bytes:
+    import cloudpickle  # search spaces hold functions
+
+    data: bytes = cloudpickle.dumps(state)
+    return data
 
 
 def check_objectives(metric: Names, mode: Names) -> None:
@@ -197,17 +231,7 @@ def _listed_trials(source: Any) -> Iterable[Trial]:
 def _objective(result: Mapping[str, Any], metric: Names) -> Any:
     """The value of the metric in a result, a list for several; None when it is missing or not a number."""
     if isinstance(metric, str):
-        value = _at_path(result, metric)
-        return None if value is None or (isinstance(value, float) and math.isnan(value)) else value
+        value = lookup(result, metric)
+        return None if value is MISSING or (isinstance(value, float) and math.isnan(value)) else value
     values = [_objective(result, name) for name in _as_list(metric)]
     return None if any(value is None for value in values) else values
-
-
-def _at_path(result: Any, path: str) -> Any:
-    if isinstance(result, Mapping) and path in result:
-        return result[path]
-    for key in path.split("/"):
-        if not isinstance(result, Mapping) or key not in result:
-            return None
-        result = result[key]
-    return result

@@ -1,0 +1,237 @@
+"""Report pages: one file, nothing loaded from anywhere, light and dark, fit to print.
+
+::
+
+    page = Page("My experiment", "12 trials")
+    page.facts([Fact("best loss", "0.12")])
+    section = page.section("Learning curves")
+    section.add(line_chart([Series("a", [1, 2, 3], [3.0, 2.0, 1.5])], x_label="epoch", y_label="loss"))
+    page.write("report.html")
+
+Texts are escaped where they are given as ``text``, names or cells; ``add`` takes HTML as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from aktis.air._html.charts import (
+    Axis,
+    Series,
+    bar_chart,
+    line_chart,
+    parallel_coordinates,
+    scatter,
+    shade_styles,
+)
+from aktis.air.display import format_value
+
+__all__ = [
+    "Axis", "Fact", "Page", "Section", "Series", "bar_chart", "escape", "figure", "fragment_table", "legend", "line_chart",
+    "parallel_coordinates", "scatter", "table",
+]  # fmt: skip
+
+
+@dataclass
+class Fact:
+    """A number that matters, at the top of a page. ``kind`` colours it: "good", "bad" or "best"."""
+
+    label: str
+    value: str
+    note: str = ""
+    kind: str = ""
+    wide: bool = False
+
+
+class Section:
+    """A part of a page with a heading."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._parts: list[str] = []
+
+    def add(self, *fragments: str) -> Section:
+        """HTML, as it is: charts, tables, figures."""
+        self._parts += fragments
+        return self
+
+    def text(self, text: str, note: bool = False) -> Section:
+        """A paragraph."""
+        self._parts.append(f'<p class="note">{escape(text)}</p>' if note else f"<p>{escape(text)}</p>")
+        return self
+
+    def side_by_side(self, fragments: Sequence[str]) -> Section:
+        """Charts beside each other where there is room."""
+        self._parts.append(f'<div class="pair">{"".join(fragments)}</div>')
+        return self
+
+    def render(self) -> str:
+        """As HTML."""
+        return f"<section><h2>{escape(self.title)}</h2>{''.join(self._parts)}</section>"
+
+
+class Page:
+    """A page that is a file of its own.
+
+    Args:
+        title: The heading.
+        subtitle: A line below it.
+        footer: A line at the end.
+        names: What the pointer says of the things with a key (see ``Series.key``).
+    """
+
+    def __init__(
+        self, title: str, subtitle: str = "", footer: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
+        self.title = title
+        self.subtitle = subtitle
+        self.footer = footer
+        self.names = dict(names or {})
+        self._parts: list[str | Section] = []
+
+    def facts(self, facts: Sequence[Fact]) -> None:
+        """Numbers that matter, as tiles."""
+        tiles = []
+        for fact in facts:
+            note = f"<small>{escape(fact.note)}</small>" if fact.note else ""
+            kind = f' class="{escape(fact.kind)}"' if fact.kind else ""
+            wide = " wide" if fact.wide else ""
+            tiles.append(
+                f'<div class="fact{wide}"><dt>{escape(fact.label)}</dt><dd{kind}>{escape(fact.value)}{note}</dd></div>'
+            )
+        self._parts.append(f'<dl class="facts">{"".join(tiles)}</dl>')
+
+    def section(self, title: str) -> Section:
+        """A new section at the end."""
+        section = Section(title)
+        self._parts.append(section)
+        return section
+
+    def render(self) -> str:
+        """The page as HTML."""
+        body = "".join(part if isinstance(part, str) else part.render() for part in self._parts)
+        # A "<" inside of a script could end it, or begin a comment.
+        names = json.dumps(self.names, ensure_ascii=False).replace("<", "\\u003c")
+        footer = f"<footer>{escape(self.footer)}</footer>" if self.footer else ""
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{escape(self.title)}</title>\n<style>\n{_asset('style.css')}{shade_styles()}\n</style></head>\n"
+            f'<body><main><h1>{escape(self.title)}</h1><p class="sub">{escape(self.subtitle)}</p>\n{body}\n{footer}</main>'
+            f'<div id="tip" role="status"></div><script type="application/json" id="names">{names}</script>\n'
+            f"<script>\n{_asset('page.js')}</script></body></html>\n"
+        )
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page whole, and return its path.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(self.render(), encoding="utf-8")
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return target
+
+
+@cache
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "_html" / name).read_text(encoding="utf-8")
+
+
+def figure(content: str, caption: str = "") -> str:
+    """A chart with a line below it."""
+    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>{content}{text}</figure>"
+
+
+def legend(low: str, high: str, top: str = "") -> str:
+    """What pale and strong colours mean, and the one of what is pointed out."""
+    best = f"<i></i>{escape(top)}" if top else ""
+    return f'<div class="legend">{escape(low)}<span class="ramp"></span>{escape(high)}{best}</div>'
+
+
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    keys: Sequence[str] | None = None,
+    tops: Sequence[int] = (),
+    filterable: bool = True,
+    long_columns: Sequence[int] = (),
+) -> str:
+    """A table that is sorted by a click on a heading, and filtered by words.
+
+    Args:
+        header: Headings.
+        rows: Cells: numbers are shown in few digits and sorted by their value; None is empty.
+        keys: Keys of the rows, so that pointing at one shows it in the charts.
+        tops: Indexes of rows to point out.
+        filterable: With a field to filter by.
+        long_columns: Indexes of columns whose text may be broken.
+    """
+    numeric = [
+        all(_is_number(row[i]) for row in rows if row[i] is not None and row[i] != "") for i in range(len(header))
+    ]
+    heads = "".join(
+        f'<th data-sort="{"n" if numeric[i] else "s"}"{" class=n" if numeric[i] else ""}>{escape(name)}</th>'
+        for i, name in enumerate(header)
+    )
+    wrapped, best = set(long_columns), set(tops)
+    lines = []
+    for number, row in enumerate(rows):
+        key = f' data-k="{escape(keys[number])}"' if keys else ""
+        kind = ' class="top"' if number in best else ""
+        cells = "".join(_cell(value, numeric[i], i in wrapped) for i, value in enumerate(row))
+        lines.append(f"<tr{key}{kind}>{cells}</tr>")
+    tools = ""
+    if filterable and len(rows) > 8:
+        tools = (
+            '<div class="tools"><input type="search" placeholder="filter by words" aria-label="filter by words">'
+            f'<output class="note">{len(rows)} of {len(rows)}</output></div>'
+        )
+    return (
+        f'<div>{tools}<div class="scroll"><table class="rich"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div></div>"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _cell(value: Any, numeric: bool, wrapped: bool) -> str:
+    if not numeric:
+        text = escape("" if value is None else str(value) if wrapped else format_value(value, 60))
+        return f'<td class="long">{text}</td>' if wrapped else f"<td>{text}</td>"
+    if value is None or value == "":
+        return '<td class="n"></td>'
+    text = format_value(value)
+    number = float(value)
+    exact = "" if not math.isfinite(number) or text == repr(value) else f' data-v="{number!r}"'
+    return f'<td class="n"{exact}>{escape(text)}</td>'
+
+
+def fragment_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A small table without style sheet and script, for the outputs of notebooks."""
+    style = "padding:.15em .7em;text-align:left;white-space:nowrap"
+    heads = "".join(f"<th style='{style}'>{escape(str(name))}</th>" for name in header)
+    lines = "".join(
+        "<tr>" + "".join(f"<td style='{style}'>{escape(format_value(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<div style='overflow-x:auto'><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"

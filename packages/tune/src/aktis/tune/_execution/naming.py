@@ -1,0 +1,40 @@
+"""Names of directories. Tools know them: they are those of Ray Tune."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import TYPE_CHECKING
+
+from aktis.tune import _settings
+
+if TYPE_CHECKING:
+    from aktis.tune.experiment.trial import Trial
+
+_NOT_IN_NAMES = re.compile(r"[/()]")
+
+
+def stamp(now: float) -> str:
+    """A moment as it stands in names: 2024-01-31_18-05-09, local time."""
+    return time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now))
+
+
+def default_results_dir() -> str:
+    """Where experiments go when nobody says: ~/aktis_results, unless TUNE_RESULT_DIR says otherwise."""
+    return os.path.expanduser(_settings.result_dir() or "~/aktis_results")
+
+
+def experiment_dirname(name: str | None, trainable_name: str, now: float) -> str:
+    """The name that was given, or one made of the trainable's name and the time."""
+    if name:
+        return name
+    return trainable_name if not _settings.dated_subdir() else f"{trainable_name}_{stamp(now)}"
+
+
+def trial_dirname(trial: Trial, now: float) -> str:
+    """``<trial>_<tag>`` cut to a length that file systems take, and the time."""
+    if trial.custom_dirname:
+        return _NOT_IN_NAMES.sub("_", trial.custom_dirname)
+    name = f"{trial}_{trial.experiment_tag}" if trial.experiment_tag else str(trial)
+    return _NOT_IN_NAMES.sub("_", f"{name[: _settings.max_len_identifier()]}_{stamp(now)}")

@@ -1,0 +1,100 @@
+"""What a resumed run begins with: the latest snapshot, and the events after it, folded by the brain that wrote them.
+
+Events are not acted upon again: of the commands that come of them only what the search algorithm is told is carried out. A trial
+that ended stays so, even if a scheduler that is not deterministic would now decide otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aktis.tune._execution import codec, records, snapshots
+from aktis.tune._execution import events as ev
+from aktis.tune.experiment.trial import Trial
+from aktis.tune.stopper import set_clock
+
+if TYPE_CHECKING:
+    from aktis.air.callbacks import CallbackList
+    from aktis.tune._execution.brain import Brain
+    from aktis.tune._execution.journal import Journal
+    from aktis.tune._execution.suggestions import Suggestions
+    from aktis.tune.experiment.experiment import Experiment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumePlan:
+    """Which trials of the earlier run go on."""
+
+    unfinished: bool = True  # those that had not ended; else they count as terminated
+    errored: bool = False  # failed ones, from their last checkpoint
+    restart_errored: bool = False  # failed ones, from the beginning
+
+
+def fold(
+    journal: Journal,
+    fresh: Brain,
+    suggestions: Suggestions,
+    callbacks: CallbackList,
+    experiments: Mapping[str, Experiment],
+) -> tuple[Brain, set[str]]:
+    """The brain as it was when the last event was written. ``fresh`` is one that has seen nothing.
+
+    Suggestions and callbacks get their states. Also returns the trials that something happened to after the snapshot:
+    their logs may lack something.
+    """
+    seq, parts, rows = journal.snapshot()
+    brain, touched = fresh, set()
+    if snapshots.BRAIN in parts:
+        trials = {trial.trial_id: trial for trial in (records.trial_from_row(row, experiments) for row in rows)}
+        brain = snapshots.loads(parts[snapshots.BRAIN], trials)
+        if brain.settings.stopper is not None:
+            set_clock(brain.settings.stopper, lambda: brain.now)
+        for trial in trials.values():
+            if not trial.is_finished():
+                suggestions.adopt(trial)
+        suggestions.set_state(snapshots.loads(parts[snapshots.SEARCH], trials))
+        callbacks.set_states(snapshots.loads(parts[snapshots.CALLBACKS], trials))
+    for record in journal.events(after=seq):
+        if record.trial_id is not None:
+            touched.add(record.trial_id)
+        _replay(brain, record, suggestions, experiments)
+    return brain, touched
+
+
+def _replay(brain: Brain, record: Any, suggestions: Suggestions, experiments: Mapping[str, Experiment]) -> None:
+    if record.kind == records.ENDED:
+        trial = brain.trials.get(record.trial_id)
+        if trial is not None and trial.status != record.data:
+            brain.force_end(trial, record.data)
+        return
+    if record.kind == records.RESUMED:
+        brain.suspend_all()
+        resume(brain, ResumePlan(**codec.loads(record.data)))
+        return
+    event = records.decode(record, experiments)
+    if isinstance(event, ev.TrialAdded):
+        suggestions.replay(event.trial)
+    if isinstance(event, ev.Stepped):
+        brain.expect_step(event.trial_id)
+    for command in brain.handle(event):
+        if isinstance(command, ev.TellSearch):
+            suggestions.tell(command)
+
+
+def resume(brain: Brain, plan: ResumePlan) -> None:
+    """Make a brain of an earlier run ready to go on: nothing runs, and those trials wait that shall go on."""
+    brain.suspend_all()
+    for trial in list(brain.trials.values()):
+        if trial.status == Trial.ERROR and (plan.errored or plan.restart_errored):
+            brain.revive(trial, from_checkpoint=not plan.restart_errored)
+        elif not trial.is_finished() and not plan.unfinished:
+            brain.force_end(trial, Trial.TERMINATED)
+
+
+def move(trials: Mapping[str, Trial], path: str) -> None:
+    """The experiment's directory may have been moved since."""
+    for trial in trials.values():
+        trial.experiment_dir = os.path.abspath(path)

@@ -1,0 +1,199 @@
+"""Names for trainables and environments. Each process has its own; what runs in an actor travels as itself, not by name."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aktis.tune.error import TuneError
+
+if TYPE_CHECKING:
+    from aktis.tune.trainable.trainable import Trainable
+
+__all__ = [
+    "get_env_creator",
+    "get_trainable_cls",
+    "is_registered_env",
+    "register_env",
+    "register_trainable",
+    "trainable_name",
+    "unregister_trainable",
+    "validate_trainable",
+]
+
+logger = logging.getLogger(__name__)
+
+_trainables: dict[str, type[Trainable]] = {}
+_envs: dict[str, Callable[..., Any]] = {}
+_lock = threading.Lock()
+
+# Modules that know trainables by name: asked once a name is not registered here. Each offers ``get_trainable_cls(name)``,
+# which gives None for a name that it does not know, and ``trainable_names()``.
+_PROVIDERS = ("aktis.rllib.algorithms.registry",)
+
+
+def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
+    """Give a trainable a name, which :func:`aktis.tune.run` and ``Tuner`` then accept.
+
+    Args:
+        name: The name. A second registration replaces the first.
+        trainable: A subclass of ``Trainable``, a function ``f(config)``, a lambda, a bound method, a partial, or a Trainer of
+            ``aktis.train``.
+        warn: Whether to say so in the log when the name is taken over from another trainable.
+
+    Raises:
+        TuneError: ``trainable`` is nothing that can be run.
+        TypeError: ``name`` is not a string.
+        ValueError: ``name`` is empty.
+    """
+    _check_name(name, "a trainable")
+    cls = as_trainable_class(trainable, name=name)
+    with _lock:
+        if warn and name in _trainables and _trainables[name] is not cls:
+            logger.debug("trainable %r is registered again: the new one replaces the old one", name)
+        _trainables[name] = cls
+
+
+def unregister_trainable(name: str) -> None:
+    """Forget a name; one that is not known is left alone."""
+    with _lock:
+        _trainables.pop(name, None)
+
+
+def register_env(name: str, env_creator: Callable[..., Any]) -> None:
+    """Give an environment a name for reinforcement learning.
+
+    Args:
+        name: The name.
+        env_creator: ``env_creator(config)`` makes an environment.
+
+    Raises:
+        TypeError: ``name`` is not a string, or ``env_creator`` is not callable.
+    """
+    _check_name(name, "an environment")
+    if not callable(env_creator):
+        raise TypeError(f"register_env({name!r}, ...) needs a function that makes an environment, not {env_creator!r}")
+    with _lock:
+        _envs[name] = env_creator
+
+
+def get_env_creator(name: str) -> Callable[..., Any]:
+    """What makes the environment of that name.
+
+    Raises:
+        TuneError: nobody registered it.
+    """
+    try:
+        return _envs[name]
+    except KeyError:
+        raise TuneError(_unknown("environment", name, _envs, "tune.register_env(name, creator)")) from None
+
+
+def is_registered_env(name: str) -> bool:
+    """Whether the name of an environment is known."""
+    return name in _envs
+
+
+def get_trainable_cls(trainable: Any) -> type[Trainable]:
+    """The Trainable class of what a user gave: a registered name, or anything that :func:`register_trainable` accepts.
+
+    Raises:
+        TuneError: an unknown name (the message has names that are close), or nothing that can be run.
+    """
+    if isinstance(trainable, str):
+        return _by_name(trainable)
+    return as_trainable_class(trainable)
+
+
+def trainable_name(trainable: Any) -> str:
+    """The name under which a trainable runs: of the string, the class, the function, or what a partial is of."""
+    if isinstance(trainable, str):
+        return trainable
+    name = getattr(trainable, "_name", None) if isinstance(trainable, type) else None
+    if isinstance(name, str) and name:
+        return name
+    function = trainable
+    while hasattr(function, "func") and not hasattr(function, "__name__"):  # a partial, of a partial, ...
+        function = function.func
+    name = getattr(function, "__name__", None) or type(trainable).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def validate_trainable(trainable: Any) -> None:
+    """Raise a TuneError if this is nothing that can be run."""
+    get_trainable_cls(trainable)
+
+
+def as_trainable_class(trainable: Any, name: str | None = None) -> type[Trainable]:
+    """``trainable`` as a class: classes as they are, functions wrapped."""
+    from aktis.tune.trainable.function_trainable import wrap_function
+    from aktis.tune.trainable.trainable import Trainable
+
+    if isinstance(trainable, type):
+        if issubclass(trainable, Trainable):
+            return trainable
+        raise TuneError(
+            f"the class {trainable.__qualname__} is not a trainable: derive it from tune.Trainable, or give a function f(config)"
+        )
+    convert = getattr(trainable, "as_trainable", None)  # a Trainer
+    if convert is not None:
+        cls = convert()
+        return as_trainable_class(cls)
+    if isinstance(trainable, Trainable):
+        raise TuneError(
+            f"{type(trainable).__name__}(...) is an object: give the class itself; each trial makes its own"
+        )
+    if callable(trainable):
+        try:
+            return wrap_function(trainable, name=name)
+        except ValueError as error:
+            raise TuneError(str(error)) from error
+    raise TuneError(
+        f"{trainable!r} ({type(trainable).__name__}) cannot be run as a trial: give a function f(config), a subclass of "
+        "tune.Trainable, a registered name or a Trainer"
+    )
+
+
+def _by_name(name: str) -> type[Trainable]:
+    found = _trainables.get(name)
+    if found is not None:
+        return found
+    known = dict.fromkeys(_trainables)
+    for module_name in _PROVIDERS:
+        try:
+            provider = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and module_name.startswith(error.name):
+                continue
+            raise
+        cls: type[Trainable] | None = provider.get_trainable_cls(name)
+        if cls is not None:
+            return cls
+        known.update(dict.fromkeys(provider.trainable_names()))
+    raise TuneError(_unknown("trainable", name, known, "tune.register_trainable(name, trainable)"))
+
+
+def _unknown(kind: str, name: str, known: Any, how: str) -> str:
+    text = f"there is no {kind} {name!r}"
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    folded = [other for other in known if other.lower() == name.lower() and other not in close]
+    if close or folded:
+        text += f": did you mean {' or '.join(repr(other) for other in folded + close)}?"
+    elif known:
+        shown = sorted(known)[:10]
+        text += f"; known are {', '.join(map(repr, shown))}{', ...' if len(known) > len(shown) else ''}."
+    else:
+        text += ": nothing is registered."
+    return f"{text} Register it with {how}"
+
+
+def _check_name(name: Any, kind: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of {kind} must be a string, not {name!r}")
+    if not name:
+        raise ValueError(f"the name of {kind} must not be empty")

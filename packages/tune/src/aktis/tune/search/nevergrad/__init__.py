@@ -1,0 +1,5 @@
+"""Search by Nevergrad."""
+
+from aktis.tune.search.nevergrad.nevergrad_search import NevergradSearch
+
+__all__ = ["NevergradSearch"]

@@ -1,0 +1,54 @@
+"""Numbers and durations as people read them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aktis.air.display import format_duration, format_value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""), (math.nan, ""), (0, "0.0 s"), (4.24, "4.2 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"), (3599.7, "1 h 00 min"), (7620, "2 h 07 min"), (3 * 86400 + 4 * 3600, "3 d 04 h"), (-3, "-3.0 s"),
+        (math.inf, "∞"),
+    ],
+)  # fmt: skip
+def test_durations(seconds: float | None, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""), (True, "True"), (3, "3"), (12345678, "12345678"), (0.1 + 0.2, "0.3"), (0.000123456, "0.0001235"),
+        (1.25e-5, "1.25e-5"), (1e-9, "1e-9"), (1.2, "1.2"), (123.456, "123.46"), (123456.7, "123457"), (1e300, "1e300"),
+        (-0.5, "-0.5"), (math.nan, "nan"), (-math.inf, "-inf"), (numpy.float32(0.5), "0.5"), (numpy.int64(7), "7"),
+        ([1, 2], "[1, 2]"), ("a\n b", "a b"), (2.0, "2"),
+    ],
+)  # fmt: skip
+def test_values(value: object, text: str) -> None:
+    assert format_value(value) == text
+
+
+def test_long_texts_lose_their_middle() -> None:
+    assert format_value("abcdefghijkl", 7) == "abcd…kl"
+    assert format_value("abc", 3) == "abc"
+
+
+@given(st.floats(-1e300, 1e300))
+def test_a_short_number_is_near_the_number(number: float) -> None:
+    text = format_value(number)
+    assert len(text) <= 11
+    assert float(text) == pytest.approx(number, rel=1e-3, abs=1e-320)
+
+
+@given(st.text(max_size=30), st.integers(2, 12))
+def test_no_text_is_longer_than_allowed(text: str, longest: int) -> None:
+    assert len(format_value(text, longest)) <= longest
