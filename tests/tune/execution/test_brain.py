@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tune.execution.world import World
 
 from aktis.air.config import CheckpointConfig
 from aktis.air.placement import PlacementGroupFactory
@@ -16,7 +17,6 @@ from aktis.tune.error import TuneError
 from aktis.tune.experiment.trial import Trial
 from aktis.tune.schedulers import FIFOScheduler, TrialScheduler
 from aktis.tune.stopper import FunctionStopper, MaximumIterationStopper, Stopper
-from tests.tune.execution.world import World
 
 
 class Scripted(TrialScheduler):

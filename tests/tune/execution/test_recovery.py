@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tune.execution.world import World
 
 from aktis.air.callbacks import CallbackList
 from aktis.air.config import CheckpointConfig
@@ -26,7 +27,6 @@ from aktis.tune.experiment import Experiment, Trial
 from aktis.tune.schedulers import TrialScheduler
 from aktis.tune.search import BasicVariantGenerator
 from aktis.tune.search.sample import choice, uniform
-from tests.tune.execution.world import World
 
 
 def train(config: dict[str, Any]) -> None:

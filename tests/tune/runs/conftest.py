@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import aktis
-
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[None]:

@@ -1,7 +1,7 @@
 """A controller for tests of schedulers: the documented protocol in memory, with a virtual clock. What is not allowed, fails.
 
-It behaves as the trial runner's brain does where the protocol leaves room: a scheduler hears of the end of every trial, also of one
-that it stopped itself (``on_trial_remove`` while it waits, else ``on_trial_complete``), and it may be in the middle of an event then.
+It behaves as the trial runner's brain does where the protocol leaves room: a scheduler hears of the end of every trial, also of
+one that it stopped itself (``on_trial_remove`` while it waits, else ``on_trial_complete``), perhaps in the middle of an event.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def population(scheduler, count=4, cpus=None):
 
 
 def step(controller, *scores, at, best_first=True):
-    """All report: the best first, so that there is a checkpoint for the others, or last, so that nobody has to take over anything."""
+    """All report: the best first, so that there is a checkpoint for the others, or last, so that nobody takes over anything."""
     order = sorted(range(len(scores)), key=lambda index: -scores[index] if best_first else scores[index])
     return {str(i): controller.report(str(i), training_iteration=at, score=scores[i]) for i in order}
 

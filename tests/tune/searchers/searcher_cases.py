@@ -40,6 +40,7 @@ class Case:
     seed: str = "seed"
     choices: bool = True
     few: int = 14
+    broad: int = 18  # trials in the space of all domains
     many: int = 40
     rewards: bool = False  # has evaluated_rewards
     marks: tuple[Any, ...] = ()
@@ -74,17 +75,18 @@ CASES = [
         options={"random_search_steps": 5},
         choices=False,
         few=8,
+        broad=7,
         many=18,
     ),
     Case("nevergrad", "NevergradSearch", ("nevergrad",)),
     Case("zoopt", "ZOOptSearch", ("zoopt",), space="dim_dict", options={"budget": 40, "parallel_num": 8}),
-    Case("skopt", "SkOptSearch", ("skopt",), rewards=True, few=12, many=20),
+    Case("skopt", "SkOptSearch", ("skopt",), rewards=True, few=12, broad=12, many=20),
     Case("cfo", "CFO", ("flaml",), package="flaml", rewards=True),
     Case("blendsearch", "BlendSearch", ("flaml", "optuna"), package="flaml", rewards=True),
     Case("bohb", "TuneBOHB", ("ConfigSpace", "hpbandster")),
-    Case("smac", "SMACSearch", ("smac",), rewards=True, few=12, many=30, options={"n_trials": 32}),
-    Case("ax", "AxSearch", ("ax",), seed="random_seed", few=4, many=9, marks=(pytest.mark.torch,)),
-    Case("hebo", "HEBOSearch", ("hebo",), seed="random_state_seed", rewards=True, few=8, many=14, marks=(pytest.mark.torch,)),
+    Case("smac", "SMACSearch", ("smac",), rewards=True, few=12, broad=14, many=30, options={"n_trials": 32}),
+    Case("ax", "AxSearch", ("ax",), seed="random_seed", few=4, broad=6, many=9, marks=(pytest.mark.torch,)),
+    Case("hebo", "HEBOSearch", ("hebo",), seed="random_state_seed", rewards=True, few=8, broad=8, many=14, marks=(pytest.mark.torch,)),
 ]  # fmt: skip
 
 CHOICES = ("kind", "model", "nothing")

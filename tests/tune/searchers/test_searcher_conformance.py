@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from aktis.tune.search import ConcurrencyLimiter, SearchGenerator, Searcher
-from aktis.tune.search.sample import Categorical, Domain, choice, grid_search, randint, sample_from, uniform
 from tests.tune.searchers.searcher_cases import CASES, PLANE, Case, Driver, bowl
+
+from aktis.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
+from aktis.tune.search.sample import Categorical, Domain, choice, grid_search, randint, sample_from, uniform
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -52,7 +52,7 @@ def first_number(config: Mapping[str, Any]) -> float:
 @every_searcher
 def test_suggestions_lie_in_the_space(case: Case) -> None:
     driver = Driver(case.make(case.everything), first_number)
-    for config in driver.run(case.few + 4):
+    for config in driver.run(case.broad):
         check(case.everything, config)
 
 
@@ -215,7 +215,7 @@ def test_what_is_missing_is_said(case: Case) -> None:
         searcher.suggest("a")
     with pytest.raises(ValueError, match="mode"):
         case.make(PLANE, mode="least")
-    with pytest.raises(ValueError, match="space"):
+    with pytest.raises(ValueError, match="must"):
         case.make(object())
 
 
@@ -279,7 +279,7 @@ def test_what_it_cannot_search_is_named(case: Case, domain: Any) -> None:
 def test_numbers_only(case: Case) -> None:
     if case.choices:
         pytest.skip("it has choices")
-    with pytest.raises(ValueError, match="'a'.*numbers only.*uniform"):
+    with pytest.raises(ValueError, match="numbers only, but 'a'.*uniform"):
         case.make({"x": uniform(0, 1), "a": choice(["b", "c"])})
 
 

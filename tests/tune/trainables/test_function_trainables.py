@@ -239,6 +239,22 @@ def test_a_stop_runs_what_cleans_up_and_nothing_else() -> None:
     assert log == ["finally", "SystemExit", "SystemExit", "SystemExit"]
 
 
+def test_an_asynchronous_function_is_stopped_too() -> None:
+    log: list[str] = []
+
+    async def function(config: dict[str, Any]) -> None:
+        try:
+            session.report({"x": 1})
+            log.append("after")
+        finally:
+            log.append("finally")
+
+    trainable = wrap_function(function)({})
+    trainable.train()
+    trainable.stop()
+    assert log == ["finally"]
+
+
 def test_an_error_while_it_is_stopped_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def function(config: dict[str, Any]) -> None:
         try:
@@ -298,28 +314,53 @@ def test_a_function_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPat
     trainable.stop()
 
 
+class Interrupt(BaseException):
+    pass
+
+
+@pytest.fixture
+def armed() -> Iterator[threading.Event]:
+    """While it is set, SIGUSR1 raises Interrupt in the main thread, once."""
+    event = threading.Event()
+
+    def interrupt(number: int, frame: Any) -> None:
+        if event.is_set():
+            event.clear()
+            raise Interrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield event
+    signal.signal(signal.SIGUSR1, before)
+
+
 @pytest.mark.parametrize("how", ["go on", "stop before the report", "stop after it"])
-def test_an_interrupted_step(how: str) -> None:
-    interrupted, at_report = threading.Event(), threading.Event()
+def test_an_interrupted_step(how: str, armed: threading.Event) -> None:
+    go_on, at_report = threading.Event(), threading.Event()
 
     def function(config: dict[str, Any]) -> None:
         session.report({"x": 1})
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        interrupted.wait()
+        while armed.is_set():  # a signal that comes just before the wait does not end it
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            armed_no_more.wait(0.01)
+        go_on.wait()
         at_report.set()
         session.report({"x": 2})
         session.report({"x": 3})
 
+    armed_no_more = threading.Event()
     trainable = wrap_function(function)({})
     trainable.train()
-    with pytest.raises(KeyboardInterrupt):
+    armed.set()
+    with pytest.raises(Interrupt):
         trainable.train()
-    if how != "stop before the report":
-        interrupted.set()
+    armed_no_more.set()
+    if how == "stop before the report":
+        threading.Timer(0.01, go_on.set).start()
+    else:
+        go_on.set()
         at_report.wait()
     if how == "go on":
         assert [trainable.train()["x"] for _ in range(2)] == [2, 3]
-    threading.Timer(0.01, interrupted.set).start()
     assert trainable.end_function()
     trainable.stop()
 
@@ -386,6 +427,14 @@ def test_a_thread_that_still_reports_when_the_function_returns_is_heard() -> Non
         session.report({"x": 1})
 
     assert reported(function)[-1] == (1, True)
+
+
+def test_who_waits_for_results_cannot_report() -> None:
+    trainable = wrap_function(new_style)({})
+    trainable.train()
+    with pytest.raises(SessionError, match="the one that waits for its results"):
+        session.report({"x": 1})
+    trainable.stop()
 
 
 def test_a_thread_of_an_ended_function_cannot_report() -> None:

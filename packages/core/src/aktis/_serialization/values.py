@@ -12,9 +12,9 @@ from __future__ import annotations
 import functools
 import io
 import pickle
-import types
 import sys
 import threading
+import types
 from collections import ChainMap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar

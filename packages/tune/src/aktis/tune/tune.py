@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["run", "run_experiments"]
 
 
-
 def run(
     run_or_experiment: Any,
     *,
@@ -149,7 +148,9 @@ def run(
             )
         ]
     else:
-        raise TypeError(f"run() takes a trainable, its name, an Experiment or a list of Experiments, not {run_or_experiment!r}")
+        raise TypeError(
+            f"run() takes a trainable, its name, an Experiment or a list of Experiments, not {run_or_experiment!r}"
+        )
     plan = front.resume_plan(resume, experiments[0], target)
     outcome = front.run(
         experiments,
@@ -222,5 +223,3 @@ def run_experiments(
     for experiment in found:
         trials += run(experiment, **options).trials or []
     return trials
-
-

@@ -120,9 +120,16 @@ class Tuner:
         from aktis.tune._execution import front
 
         run = self._run_config
-        if self._restored is not None:
-            return replace(front.storage(None, None, run.sync_config), local_dir=os.path.dirname(self._restored.path))
-        return front.storage(run.local_dir, run.storage_path, run.sync_config)
+        if self._restored is None:
+            return front.storage(run.local_dir, run.storage_path, run.sync_config)
+        storage_path, sync_config = run.storage_path, run.sync_config
+        if storage_path is not None and "://" not in os.fspath(storage_path):
+            storage_path = None  # the directory, which may have been moved
+        if self._restored.upload_dir is not None:  # it goes on where it was found
+            storage_path = self._restored.upload_dir
+            if sync_config is not None:
+                sync_config = replace(sync_config, upload_dir=storage_path, syncer=sync_config.syncer or "auto")
+        return replace(front.storage(None, storage_path, sync_config), local_dir=os.path.dirname(self._restored.path))
 
     def _options(self) -> Options:
         from aktis.tune._execution import front
@@ -200,10 +207,16 @@ class Tuner:
     @classmethod
     def can_restore(cls, path: str) -> bool:
         """Whether :meth:`restore` finds an experiment there."""
-        path = os.path.expanduser(path)
+        from aktis.air import storage
         from aktis.tune._execution.front import has_experiment
 
-        return has_experiment(path) and os.path.isfile(os.path.join(path, TUNER_FILE))
+        if _is_upload(path):
+            from aktis.tune._execution.journal import FILE_NAME
+
+            return all(storage.exists(storage.join(os.fspath(path), name)) for name in (FILE_NAME, TUNER_FILE))
+        local = storage.local_path(path)
+        assert local is not None
+        return has_experiment(local) and os.path.isfile(os.path.join(local, TUNER_FILE))
 
     @classmethod
     def restore(
@@ -217,7 +230,9 @@ class Tuner:
         """Take up an experiment that was interrupted, or failed in part. :meth:`fit` then goes on with it.
 
         Args:
-            path: The experiment's directory; it may have been moved. A URI is downloaded first.
+            path: The experiment's directory; it may have been moved. What is at a URI is downloaded to the directory for results
+                first (``~/aktis_results``); if it is there already, it must not have gone on separately. The run then uploads to
+                that URI, too.
             trainable: What runs. None: what was pickled then. It must be given when it was made by ``with_parameters``.
             resume_unfinished: Whether trials that had not ended go on.
             resume_errored: Whether failed trials go on from their last checkpoint.
@@ -232,7 +247,7 @@ class Tuner:
 
         if resume_errored and restart_errored:
             raise ValueError("resume_errored and restart_errored exclude each other: go on, or begin anew?")
-        local = _local_copy(path)
+        local, upload_dir = _local_copy(path)
         settings = _read_pickle(local, TUNER_FILE)
         if not front.has_experiment(local):
             raise ExperimentDirectoryError(
@@ -247,7 +262,7 @@ class Tuner:
             param_space=settings["param_space"],
             tune_config=settings["tune_config"],
             run_config=settings["run_config"],
-            _restored=_Restored(local, settings["name"], plan),
+            _restored=_Restored(local, settings["name"], plan, upload_dir),
         )
 
     def __repr__(self) -> str:
@@ -261,6 +276,7 @@ class _Restored:
     path: str
     name: str
     plan: ResumePlan
+    upload_dir: str | None = None  # of the URI that it was downloaded from
 
 
 def _converted(trainable: Any, param_space: Mapping[str, Any] | None) -> tuple[Any, Mapping[str, Any] | None, bool]:
@@ -275,19 +291,36 @@ def _converted(trainable: Any, param_space: Mapping[str, Any] | None) -> tuple[A
     return as_trainable(), merged, True
 
 
-def _local_copy(path: str) -> str:
+def _is_upload(path: str | os.PathLike[str]) -> bool:
     text = os.fspath(path)
-    if "://" in text and not text.startswith("file://"):
-        from aktis.tune._execution.naming import default_results_dir
-        from aktis.tune._execution.sync import download_experiment
+    if "://" not in text:
+        return False
+    from aktis.tune._execution.download import is_upload
 
-        local = os.path.join(default_results_dir(), os.path.basename(text.rstrip("/")))
-        download_experiment(os.path.dirname(text.rstrip("/")), local, required=True)
-        return local
-    local = os.path.abspath(os.path.expanduser(text.removeprefix("file://")))
+    return is_upload(text)
+
+
+def _local_copy(path: str | os.PathLike[str]) -> tuple[str, str | None]:
+    """The experiment's directory on this machine, and the URI of the folder that it was downloaded from."""
+    from aktis.air import storage
+
+    text = os.fspath(path)
+    if _is_upload(text):
+        from aktis.tune._execution.download import download_experiment
+        from aktis.tune._execution.naming import default_results_dir
+
+        base, mark, query = text.partition("?")
+        folder, _, name = base.rstrip("/").rpartition("/")
+        upload_dir = folder + mark + query
+        local = os.path.abspath(os.path.join(default_results_dir(), name))
+        download_experiment(upload_dir, local, required=True)
+        return local, upload_dir
+    found = storage.local_path(text)
+    assert found is not None
+    local = os.path.abspath(found)
     if not os.path.isdir(local):
         raise ExperimentDirectoryError(f"there is no directory {local}: give the directory of an experiment")
-    return local
+    return local, None
 
 
 def _read_pickle(path: str, file: str) -> Any:

@@ -77,8 +77,9 @@ class Brain(Revival):
         return not self.running and (self.stopping or (self.search_finished and not self.pending and not self.paused))
 
     def _on_added(self, event: ev.TrialAdded) -> None:
-        self._search_waits = False
-        self._expected = max(0, self._expected - 1)
+        if not event.trial.external:
+            self._search_waits = False
+            self._expected = max(0, self._expected - 1)
         self.add(event.trial)
 
     def add(self, trial: Trial) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TrialAdded:
-    """The search algorithm suggested a configuration, and this trial was made of it. Journaled."""
+    """The search algorithm suggested a configuration (or, ``trial.external``, somebody else did), and this trial was made of it.
+    Journaled."""
 
     now: float
     trial: Trial

@@ -164,12 +164,14 @@ def _agreed(path: str) -> bool:
 
 
 def _download(experiment: Experiment, target: Target, *, required: bool) -> None:
-    from aktis.tune._execution.sync import download_experiment
+    from aktis.tune._execution.download import download_experiment
 
-    upload_dir = target.sync_config.upload_dir if target.sync_config is not None else None
-    if upload_dir is None:
-        raise ValueError('resume="REMOTE" needs a sync_config with an upload_dir: nothing says where from')
-    download_experiment(upload_dir, experiment.path, required=required)
+    config = target.sync_config
+    if config is None or config.upload_dir is None:
+        raise ValueError(
+            'resume="REMOTE" needs a URI to download from: give sync_config=SyncConfig(upload_dir="s3://bucket/path")'
+        )
+    download_experiment(config.upload_dir, experiment.path, required=required, syncer=config.syncer)
 
 
 def run(

@@ -24,6 +24,7 @@ from aktis.tune.error import ExperimentDirectoryError
 
 FILE_NAME = "experiment.sqlite"
 FORMAT = 1
+DOWNLOADED = "downloaded"  # in meta: when the journal was copied from another place; "" when a run has gone on since
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;

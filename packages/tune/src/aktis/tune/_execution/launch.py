@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from aktis.tune.error import TuneError
 if TYPE_CHECKING:
     from aktis.air.callbacks import Callback
     from aktis.tune._execution.brain import Brain
+    from aktis.tune._execution.loop import TrialRunner
     from aktis.tune._execution.recovery import ResumePlan
     from aktis.tune._execution.settings import BrainSettings
     from aktis.tune.experiment.experiment import Experiment
@@ -61,14 +63,30 @@ def execute(request: Request) -> Outcome:
 
     scheduler = resolve_scheduler(request)
     algorithms = resolve_search(request, scheduler)
-    path = request.experiments[0].path
-    for experiment in request.experiments:
-        _make_directory(experiment.path)
-    with _Lock(path):
-        _ensure_session()
-        run = _Run(request, scheduler, algorithms, path)
-        with Interrupts() as interrupts:
-            return run.run(interrupts)
+    with _server(request.server_port) as serve:
+        path = request.experiments[0].path
+        for experiment in request.experiments:
+            _make_directory(experiment.path)
+        with RunLock(path):
+            _ensure_session()
+            run = _Run(request, scheduler, algorithms, path, serve)
+            with Interrupts() as interrupts:
+                return run.run(interrupts)
+
+
+@contextlib.contextmanager
+def _server(port: int | None) -> Iterator[Callable[[TrialRunner], None]]:
+    """A server on a port that is ours from now on; it answers when it is given the runner, and ends with the block."""
+    if port is None:
+        yield lambda runner: None
+        return
+    from aktis.tune._execution.server import Listener
+
+    listener = Listener(port)
+    try:
+        yield listener.serve
+    finally:
+        listener.close()
 
 
 def _ensure_session() -> None:
@@ -93,7 +111,7 @@ def _make_directory(path: str) -> None:
         raise TuneError(f"the directory {path} of the experiment cannot be written to: it is read-only")
 
 
-class _Lock:
+class RunLock:
     """One run per directory at a time; a run that is killed lets go by itself."""
 
     def __init__(self, path: str) -> None:
@@ -187,7 +205,12 @@ class _Run:
     """A run, from its journal to its outcome."""
 
     def __init__(
-        self, request: Request, scheduler: TrialScheduler, algorithms: list[SearchAlgorithm], path: str
+        self,
+        request: Request,
+        scheduler: TrialScheduler,
+        algorithms: list[SearchAlgorithm],
+        path: str,
+        serve: Callable[[TrialRunner], None],
     ) -> None:
         from aktis.air.callbacks import CallbackList
         from aktis.tune._execution.brain import Brain
@@ -195,6 +218,7 @@ class _Run:
 
         self.request = request
         self.path = path
+        self.serve = serve
         self.experiments = {experiment.name: experiment for experiment in request.experiments}
         self.suggestions = Suggestions(list(zip(request.experiments, algorithms)))
         self.callbacks = CallbackList(request.callbacks)
@@ -242,6 +266,7 @@ class _Run:
         from aktis.tune._execution.actors import TrialActors
         from aktis.tune._execution.loop import TrialRunner
         from aktis.tune._execution.snapshots import Snapshots
+        from aktis.tune._execution.sync import uploads_ended
         from aktis.tune.stopper import set_clock
 
         journal, brain, touched = self._open_journal()
@@ -268,22 +293,24 @@ class _Run:
         try:
             if self.request.on_start is not None:
                 self.request.on_start(self.path)
-            self.callbacks.call(
-                "setup",
-                stop=first.stopping_criterion,
-                num_samples=first.num_samples,
-                total_num_samples=total,
-                runner=runner,
-            )
-            snapshots.write(brain, self.suggestions, self.callbacks)
-            runner.run(interrupts)
+            with uploads_ended(self.callbacks.callbacks):
+                self.callbacks.call(
+                    "setup",
+                    stop=first.stopping_criterion,
+                    num_samples=first.num_samples,
+                    total_num_samples=total,
+                    runner=runner,
+                )
+                snapshots.write(brain, self.suggestions, self.callbacks)
+                self.serve(runner)
+                runner.run(interrupts)
         finally:
             journal.close()
         return Outcome(list(brain.trials.values()), self.path, runner.interrupted, brain.scheduler)
 
     def _open_journal(self) -> tuple[Any, Brain, set[str]]:
         from aktis.tune._execution import codec, records
-        from aktis.tune._execution.journal import FILE_NAME, Journal
+        from aktis.tune._execution.journal import DOWNLOADED, FILE_NAME, Journal
         from aktis.tune._execution.recovery import fold, resume
 
         plan = self.request.resume
@@ -299,6 +326,10 @@ class _Run:
         brain, touched = fold(journal, self.brain, self.suggestions, self.callbacks, self.experiments)
         brain.scheduler.pop_log_records()  # written in their time
         resume(brain, plan)
+        if journal.meta().get(DOWNLOADED):
+            # Logs went to the URI after the journal, so they may know more than it.
+            touched |= {trial.trial_id for trial in brain.trials.values() if not trial.is_finished()}
+            journal.set_meta(DOWNLOADED, "")
         self.brain = brain
         options = {"unfinished": plan.unfinished, "errored": plan.errored, "restart_errored": plan.restart_errored}
         journal.append(records.RESUMED, None, time.time(), codec.dumps(options))

@@ -15,8 +15,10 @@ import contextlib
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune import _settings
@@ -83,7 +85,11 @@ class TrialRunner:
         self._trials: list[Trial] = list(brain.trials.values())  # what callbacks see
         self._slots: dict[str, int] = {}  # of running trials
         self._queue: list[ev.Event] = []
-        self._requests: list[ev.Event] = []  # from other threads: see request()
+        self.interrupts: Interrupts | None = None
+        self.delete_directory: Callable[[str], None] = _delete_directory  # of a checkpoint that is not kept
+        self._requests: list[tuple[ev.Event, Future[None]]] = []  # from other threads: see request()
+        self._request_lock = threading.Lock()
+        self._over = False
         self._last_progress = time.monotonic()
         self._last_tick = 0.0
         self._buffered = brain.scheduler.supports_buffered_results
@@ -106,9 +112,11 @@ class TrialRunner:
 
     def run(self, interrupts: Interrupts) -> None:
         """Run until nothing is left to do. Raises what aborted the run."""
+        self.interrupts = interrupts
         try:
             self._run(interrupts)
         finally:
+            self._refuse_requests()
             self.actors.close(at_once=interrupts.count > 1 or self.brain.failure is not None)
             with contextlib.suppress(OSError):
                 self.snapshots.write(self.brain, self.suggestions, self.callbacks, final=True)
@@ -133,9 +141,13 @@ class TrialRunner:
         if interrupts.count and not self.interrupted:
             self.interrupted = True
             events.append(ev.StopAll(now))
+        requests: list[tuple[ev.Event, Future[None]]] = []
         if self._requests:
-            requests, self._requests = self._requests, []
-            events += requests
+            with self._request_lock:
+                requests, self._requests = self._requests, []
+            events += [event for event, _ in requests]
+            self._trials += [event.trial for event, _ in requests if isinstance(event, ev.TrialAdded)]
+            self.interrupted = self.interrupted or any(type(event) is ev.StopAll for event in events)
         if not events:
             if not self.actors.busy:
                 time.sleep(0.02)  # nothing runs: the search algorithm has nothing, or actors are ending
@@ -143,6 +155,8 @@ class TrialRunner:
                 self._last_tick = now
                 events.append(ev.Tick(now))
         self._process(events)
+        for _, future in requests:
+            future.set_result(None)
         self.callbacks.call("on_step_end", iteration=self.iteration, trials=self._trials)
         if answers:
             self._last_progress = time.monotonic()
@@ -153,9 +167,26 @@ class TrialRunner:
         if interrupts.count > 1:
             raise KeyboardInterrupt
 
-    def request(self, event: ev.Event) -> None:
-        """Hand in an event from another thread."""
-        self._requests.append(event)
+    def request(self, event: ev.Event) -> Future[None]:
+        """Hand in an event from another thread. The future is done when it was dealt with; it fails when the run has ended."""
+        future: Future[None] = Future()
+        with self._request_lock:
+            if self._over:
+                future.set_exception(TuneError("the run has ended"))
+            else:
+                self._requests.append((event, future))
+        return future
+
+    def add(self, trial: Trial) -> Future[None]:
+        """Add a trial that the search algorithm did not suggest, from another thread."""
+        return self.request(ev.TrialAdded(time.time(), trial))
+
+    def _refuse_requests(self) -> None:
+        with self._request_lock:
+            self._over = True
+            requests, self._requests = self._requests, []
+        for _, future in requests:
+            future.set_exception(TuneError("the run has ended"))
 
     def _process(self, events: Sequence[ev.Event]) -> None:
         """Let the brain decide on events, and do what it says; what comes of that, too."""
@@ -273,7 +304,7 @@ class TrialRunner:
         self.actors.release(command.slot, experiment)
 
     def _delete(self, command: ev.DeleteCheckpoint) -> None:
-        shutil.rmtree(self._directory(command.checkpoint), ignore_errors=True)
+        self.delete_directory(self._directory(command.checkpoint))
 
     def _tell_callbacks(self, command: ev.TellCallbacks) -> None:
         if not self.callbacks.listens(command.hook):
@@ -306,6 +337,10 @@ class TrialRunner:
                 cloudpickle.dump(error, binary)
         except Exception as problem:
             logger.warning("the error of trial %s could not be written to %s: %s", trial, trial.logdir, problem)
+
+
+def _delete_directory(path: str) -> None:
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _error_text(error: BaseException) -> str:

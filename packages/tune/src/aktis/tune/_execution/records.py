@@ -125,6 +125,8 @@ def _creation(trial: Trial) -> dict[str, Any]:
     row["resources"] = trial.placement_group_factory
     if trial.restore_path:
         row["restore_path"] = trial.restore_path
+    if trial.external:  # it may differ from the experiment in this, too
+        row["external"] = {"stop": dict(trial.stopping_criterion), "max_failures": trial.max_failures}
     return row
 
 
@@ -150,6 +152,10 @@ def trial_from(row: dict[str, Any], experiments: Mapping[str, Experiment]) -> Tr
         setattr(trial, name, row[name])
     trial.placement_group_factory = row["resources"]
     trial.restore_path = row.get("restore_path", trial.restore_path)
+    if "external" in row:
+        trial.external = True
+        trial.stopping_criterion = row["external"]["stop"]
+        trial.max_failures = row["external"]["max_failures"]
     return trial
 
 

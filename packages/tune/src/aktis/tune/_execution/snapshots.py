@@ -46,7 +46,12 @@ class Snapshots:
         self._next = time.monotonic() + LEAST_PERIOD_S
         self._broken: set[str] = set()
         self._texts: dict[str, str] = {}  # of ended trials, as they stand in the state file
-        self._about = {"_start_time": self._started, "_pid": os.getpid(), "_host": socket.gethostname(), **(about or {})}
+        self._about = {
+            "_start_time": self._started,
+            "_pid": os.getpid(),
+            "_host": socket.gethostname(),
+            **(about or {}),
+        }
 
     def changed(self, trial: Trial) -> None:
         """This trial ended since the last snapshot. (Living trials are written each time.)"""

@@ -84,6 +84,8 @@ class Suggestions:
 
     def replay(self, trial: Trial) -> None:
         """A trial that was suggested after the snapshot: have the algorithm suggest it again."""
+        if trial.external:
+            return
         algorithm = self._by_name[trial.experiment_name]
         self._owners[trial.trial_id] = algorithm
         algorithm.make_trial_id()
@@ -100,7 +102,8 @@ class Suggestions:
 
     def adopt(self, trial: Trial) -> None:
         """A living trial of before the snapshot."""
-        self._owners[trial.trial_id] = self._by_name[trial.experiment_name]
+        if not trial.external:
+            self._owners[trial.trial_id] = self._by_name[trial.experiment_name]
 
     def get_state(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,6 @@ from aktis.tune.experiment.trial import Trial
 if TYPE_CHECKING:
     from aktis.air.config import CheckpointConfig
     from aktis.air.placement import PlacementGroupFactory
-    from aktis.tune.stopper import Stopper
 
 __all__ = ["Experiment"]
 

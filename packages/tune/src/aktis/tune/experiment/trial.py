@@ -39,6 +39,7 @@ class Trial:
         error: The latest failure, None when there was none.
         checkpoints: What keeps track of its checkpoints.
         scheduler_data: Room for the scheduler.
+        external: Whether somebody added it to the running experiment: the search algorithm does not know of it.
     """
 
     PENDING: ClassVar[str] = "PENDING"  # waits for its turn or for resources
@@ -49,7 +50,8 @@ class Trial:
 
     __slots__ = (
         "__weakref__", "can_save", "checkpoint_config", "checkpoints", "config", "custom_dirname", "custom_name", "error",
-        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "last_result", "last_update_time", "max_failures",
+        "evaluated_params", "experiment_dir", "experiment_name", "experiment_tag", "export_formats", "external", "last_result",
+        "last_update_time", "max_failures",
         "metric_analysis", "node_ip", "num_failures", "num_restores", "pid", "placement_group_factory", "relative_logdir",
         "restore_path", "scheduler_data", "start_time", "status", "stopping_criterion", "trainable_name", "trial_id",
     )  # fmt: skip
@@ -102,6 +104,7 @@ class Trial:
         self.node_ip: str | None = None
         self.checkpoints: CheckpointManager | None = None
         self.scheduler_data: Any = None
+        self.external = False
 
     # -- what callbacks and users look at ---------------------------------------------------------
 
@@ -171,7 +174,9 @@ class Trial:
         self.num_restores = 0
 
 
-_NOT_METRICS = frozenset({"config", "done", "trial_id", "experiment_id", "date", "hostname", "node_ip", "experiment_tag"})
+_NOT_METRICS = frozenset(
+    {"config", "done", "trial_id", "experiment_id", "date", "hostname", "node_ip", "experiment_tag"}
+)
 
 
 def flat_numbers(result: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

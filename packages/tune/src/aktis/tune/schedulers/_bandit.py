@@ -13,12 +13,19 @@ import math
 import random
 from typing import Any
 
-__all__ = ["TimeVaryingGP", "choose"]
+__all__ = ["TimeVaryingGP", "check_dependencies", "choose"]
 
 JITTER = 1e-6
 # Of the hyperparameters that are fitted, in logarithms: length scale of SE, variance of the noise, forgetting omega.
 BOUNDS = ((math.log(0.05), math.log(3.0)), (math.log(1e-4), math.log(1.0)), (math.log(1e-4), math.log(0.5)))
 START = (math.log(0.5), math.log(0.1), math.log(0.1))
+
+
+def check_dependencies() -> None:
+    """Import what is needed. ImportError when something is missing."""
+    import numpy  # noqa: F401
+    import scipy.linalg  # type: ignore[import-untyped,unused-ignore]
+    import scipy.optimize  # type: ignore[import-untyped,unused-ignore]  # noqa: F401
 
 
 class TimeVaryingGP:
@@ -46,7 +53,7 @@ class TimeVaryingGP:
 
     def _fit(self) -> Any:
         import numpy as np
-        from scipy.optimize import minimize  # type: ignore[import-untyped,unused-ignore]
+        from scipy.optimize import minimize
 
         distances = _distances(self.x_ND, self.t_N, self.x_ND, self.t_N)
         found = minimize(
@@ -62,7 +69,7 @@ class TimeVaryingGP:
     def negative_log_likelihood(self, theta: Any, distances: tuple[Any, Any]) -> tuple[float, Any]:
         """-log p(y | theta), but for a constant, and its gradient (Rasmussen and Williams, "Gaussian Processes", eq. 5.8, 5.9)."""
         import numpy as np
-        from scipy.linalg import cho_solve, cholesky  # type: ignore[import-untyped,unused-ignore]
+        from scipy.linalg import cho_solve, cholesky
 
         length, noise, omega = np.exp(theta)
         squares_NN, rounds_NN = distances

@@ -59,7 +59,7 @@ class TurnQueue:
     def _top(self, kind: Any, controller: TrialController) -> tuple[Entry | None, list[Any]]:
         """The first entry of a heap that is up to date; and the heaps that got those whose resources have changed."""
         heap = self._heaps.get(kind, [])
-        moved_to = []
+        moved_to: list[Any] = []
         while heap:
             entry = heap[0]
             trial = _waiting(controller, entry[2])

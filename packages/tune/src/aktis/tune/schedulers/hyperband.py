@@ -136,6 +136,8 @@ class HyperBandScheduler(ObjectiveScheduler):
             if trial is not None:
                 return trial
             queued = queued or some
+            if some and len(self._kinds) == 1:
+                break  # all need the same, and that is not there
         if queued:
             return None
         # Restarted or paused by somebody else: a user, or a scheduler around this one.

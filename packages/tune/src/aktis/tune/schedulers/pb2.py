@@ -155,6 +155,8 @@ class _Bounds:
     def __init__(self, key: str, value: Any) -> None:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise ValueError(f"hyperparam_bounds[{key!r}] must be [lowest, highest], not {value!r}")
+        self.low: float
+        self.high: float
         self.low, self.high = value
         if not self.low < self.high:
             raise ValueError(f"hyperparam_bounds[{key!r}] must have the lower bound first, got {value!r}")
@@ -165,7 +167,7 @@ class _Bounds:
         value = float(self.low + (self.high - self.low) * position)
         return round(value) if self.integer else value
 
-    def scale(self, value: Any) -> float:
+    def scale(self, value: float) -> float:
         """The position of a value."""
         return (float(value) - self.low) / (self.high - self.low)
 
@@ -175,8 +177,8 @@ class _Bounds:
 
 def _check_dependencies() -> None:
     try:
-        import numpy  # noqa: F401
-        import scipy.linalg
-        import scipy.optimize  # noqa: F401
+        import aktis.tune.schedulers._bandit as bandit
+
+        bandit.check_dependencies()
     except ImportError as error:
         raise ImportError(f'PB2 needs numpy and scipy ({error}): pip install "aktis-tune[pb2]"') from error

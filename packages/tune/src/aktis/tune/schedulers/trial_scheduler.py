@@ -178,12 +178,14 @@ def first_that_fits(
     Most trials of a run need the same, so what does not fit is remembered by its resources: a queue of thousands costs
     one question.
     """
-    refused = set()
+    refused: set[Any] = set()
+    last: Any = refused  # nobody's resources
     for trial in trials.values():
         need = trial.placement_group_factory
-        if need in refused or (accept is not None and not accept(trial)):
+        if need is last or need in refused or (accept is not None and not accept(trial)):
             continue
         if controller.has_resources_for_trial(trial):
             return trial
         refused.add(need)
+        last = need  # trials of a run share the object: comparing it is faster than its hash
     return None

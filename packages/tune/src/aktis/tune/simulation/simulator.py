@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from aktis.tune._execution import events as ev
 from aktis.tune._execution.brain import Brain
@@ -25,24 +25,9 @@ if TYPE_CHECKING:
 
     from aktis.air.placement import PlacementGroupFactory
     from aktis.tune.schedulers import TrialScheduler
+    from aktis.tune.simulation.curves import Curve, CurveSource
 
-__all__ = ["Curve", "CurveFamily", "SimulationResult", "simulate"]
-
-
-class Curve(Protocol):
-    """How one trial learns."""
-
-    def result(self, step: int) -> dict[str, Any]:
-        """Metrics after ``step`` steps (from 1)."""
-
-    def seconds(self, step: int) -> float:
-        """How long that step takes, in virtual seconds."""
-
-
-class CurveFamily(Protocol):
-    """How any configuration learns: a pure function of the configuration and a seed."""
-
-    def __call__(self, config: dict[str, Any], seed: int) -> Curve: ...
+__all__ = ["SimulationResult", "simulate"]
 
 
 @dataclass(slots=True)
@@ -77,8 +62,11 @@ class SimulationResult:
         """The trial that reported it."""
         pick = "min" if self.mode == "min" else "max"
         scored = [trial for trial in self.trials if self.metric in trial.metric_analysis]
-        key: Callable[[Trial], float] = lambda trial: trial.metric_analysis[self.metric][pick]
-        return (min if self.mode == "min" else max)(scored, key=key, default=None)
+
+        def best_of(trial: Trial) -> float:
+            return trial.metric_analysis[self.metric][pick]
+
+        return (min if self.mode == "min" else max)(scored, key=best_of, default=None)
 
     def steps_to_reach(self, value: float) -> int | None:
         """How many steps had been made when the best value was as good as ``value``; None: it never was."""
@@ -108,8 +96,8 @@ class SimulationResult:
 
 
 def simulate(
-    curves: CurveFamily,
-    space: Mapping[str, Any],
+    curves: CurveSource,
+    space: Mapping[str, Any] | None = None,
     *,
     metric: str,
     mode: str,
@@ -133,14 +121,14 @@ def simulate(
 
     Args:
         curves: How a configuration learns: ``curves(config, seed)`` gives a :class:`Curve`.
-        space: The search space.
+        space: The search space. None: ``curves.space()``.
         metric: What is optimised.
         mode: "min" or "max".
         num_samples: How many configurations are tried (-1: without end, until a budget is spent).
         num_workers: How many trials run at once.
         scheduler: A scheduler, or its name. It must not have been used before.
         search_alg: A searcher, or its name. None: random (or grid) search with ``seed``.
-        max_steps: After how many steps a trial has ended.
+        max_steps: After how many steps a trial has ended, if its curve does not end before.
         stop: When a trial ends earlier: a dict, a function of (trial_id, result) or a Stopper.
         time_budget_s: Virtual seconds after which the run ends.
         step_budget: Steps of all trials together after which the run ends.
@@ -157,9 +145,17 @@ def simulate(
         raise ValueError(f'mode must be "min" or "max", not {mode!r}')
     if num_samples == -1 and time_budget_s is None and step_budget is None:
         raise ValueError("num_samples=-1 has no end: give a time_budget_s or a step_budget")
+    if space is None:
+        space = curves.space()
     simulation = _Simulation(curves, metric, mode, num_workers, max_steps, seed)
     simulation.prepare(
-        space, num_samples, scheduler, search_alg, max_concurrent_trials, stop, _Budget(simulation, time_budget_s, step_budget)
+        space,
+        num_samples,
+        scheduler,
+        search_alg,
+        max_concurrent_trials,
+        stop,
+        _Budget(simulation, time_budget_s, step_budget),
     )
     return simulation.run()
 
@@ -195,7 +191,7 @@ class _Simulation:
     """The shell around the brain, with a heap of coming events instead of actors."""
 
     def __init__(
-        self, curves: CurveFamily, metric: str, mode: str, num_workers: int, max_steps: int, seed: int
+        self, curves: CurveSource, metric: str, mode: str, num_workers: int, max_steps: int, seed: int
     ) -> None:
         self.now = 0.0
         self.result = SimulationResult([], metric, mode)
@@ -211,7 +207,14 @@ class _Simulation:
         self._better: Callable[[float, float], bool] = (lambda a, b: a < b) if mode == "min" else (lambda a, b: a > b)
 
     def prepare(
-        self, space: Mapping[str, Any], num_samples: int, scheduler: Any, search_alg: Any, most: int | None, stop: Any, budget: Stopper
+        self,
+        space: Mapping[str, Any],
+        num_samples: int,
+        scheduler: Any,
+        search_alg: Any,
+        most: int | None,
+        stop: Any,
+        budget: Stopper,
     ) -> None:
         """Choose the parts, as a real run does."""
         from aktis.air.placement import PlacementGroupFactory
@@ -328,7 +331,7 @@ class _Simulation:
             "time_this_iter_s": seconds,
             "time_total_s": total,
             "trial_id": trial.trial_id,
-            "done": step >= self._max_steps,
+            "done": step >= (self._max_steps if running.curve.steps is None else min(self._max_steps, running.curve.steps)),
         }
         self._later(seconds, ev.Stepped(self.now, trial.trial_id, [ev.Step(metrics)]))
 

@@ -15,8 +15,10 @@ Guarantees
 - Whatever the function does (return, raise, ``sys.exit``), ``next`` returns or raises. A function that never reports keeps
   ``next`` waiting, as it should; ``stop`` gives it some time and then abandons it.
 
-``_go`` and ``_ready`` are bare locks that are released to signal; each is acquired by one thread at a time: ``_ready`` by the
-actor's, ``_go`` by the reporting one, which ``_reporting`` makes one at a time. A hand-off is two such signals, without polling.
+``_go`` and ``_ready`` are bare locks that are released to wake who waits: ``_ready`` the actor's thread, ``_go`` the reporting one,
+which ``_reporting`` makes one at a time. A hand-off is two such signals, without polling. What counts is in the fields that are
+written before (``_event``; ``_granted`` and ``_stopping``): a signal too many does no harm. So an interrupt (KeyboardInterrupt in
+the actor's thread) may come anywhere in ``next``, and the next ``next`` goes on.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ class FunctionRun:
         self._strangers = strangers
         self._when_slow = when_slow
         self._was_slow = False
+        self._actor_thread = 0
         self._go = threading.Lock()
         self._go.acquire()
         self._ready = threading.Lock()
@@ -84,9 +87,9 @@ class FunctionRun:
         self._reporting = threading.Lock()
         self._event: Reported | Ended | _Failed | None = None
         self._thread: threading.Thread | None = None
-        self._functions_turn = (
-            False  # of the actor's thread: whether the function was told to go and has not answered yet
-        )
+        self._reports = 0  # how many there were
+        self._taken = 0  # how many of them next() has returned
+        self._granted = 0  # the report that may return
         self._stopping = False
         self._ended = False
 
@@ -94,16 +97,17 @@ class FunctionRun:
 
     def next(self) -> Reported | Ended:
         """Let the function go on until it reports or ends. What it raises is raised here."""
-        if not self._functions_turn:  # else an interrupt ended the waiting below, and the function still has its turn
+        if self._event is None:  # else an interrupt came between its arrival and us
             if self._ended:
                 raise TuneError(f"{self._name} has ended: there is nothing to go on with")
             if self._thread is None:
                 self._start()
             else:
-                self._go.release()
-            self._functions_turn = True
-        self._await_event()
-        self._functions_turn = False
+                self._granted = self._taken
+                if self._go.locked():
+                    self._go.release()
+            self._await_event()
+        self._taken = self._reports
         event, self._event = self._event, None
         if isinstance(event, _Failed):
             try:
@@ -114,12 +118,13 @@ class FunctionRun:
         return event
 
     def _await_event(self) -> None:
-        if self._was_slow or not self._ready.acquire(timeout=PATIENCE):
-            if not self._was_slow:
+        while self._event is None:
+            if self._was_slow:
+                self._ready.acquire()
+            elif not self._ready.acquire(timeout=PATIENCE):
                 self._was_slow = True
                 assert self._thread is not None
                 self._when_slow(self._thread)
-            self._ready.acquire()
 
     def stop(self, timeout: float) -> bool:
         """End the function: where it waits in ``report``, or at its next one.
@@ -136,9 +141,7 @@ class FunctionRun:
             if thread is not None:
                 thread.join(timeout)
             return True
-        if (
-            self._go.locked()
-        ):  # also while it runs: then its next report finds the way out open, wherever it is in there
+        if self._go.locked():
             self._go.release()
         thread.join(timeout)
         return not thread.is_alive()
@@ -146,6 +149,7 @@ class FunctionRun:
     def _start(self) -> None:
         # The actor's context, so that tasks that the function starts know what they run in.
         context = contextvars.copy_context()
+        self._actor_thread = threading.get_ident()
         self._thread = threading.Thread(target=context.run, args=(self._main,), name=self._name, daemon=True)
         self._thread.start()
 
@@ -158,12 +162,22 @@ class FunctionRun:
                 f"thread {threading.current_thread().name!r} is left over from a trial that has ended: "
                 f"it cannot report for {self._name}"
             )
+        if threading.get_ident() == self._actor_thread:
+            raise SessionError(
+                f"{self._name} reports from its own threads only: this is the one that waits for its results"
+            )
         with self._reporting:
             self._leave_if_over()
-            self._event = Reported(metrics, checkpoint)
-            self._ready.release()
-            self._go.acquire()
+            number = self._reports = self._reports + 1
+            self._leave_event(Reported(metrics, checkpoint))
+            while self._granted < number and not self._stopping:
+                self._go.acquire()
             self._leave_if_over()
+
+    def _leave_event(self, event: Reported | Ended | _Failed) -> None:
+        self._event = event
+        if self._ready.locked():
+            self._ready.release()
 
     def _leave_if_over(self) -> None:
         if self._stopping:
@@ -188,12 +202,11 @@ class FunctionRun:
             event = _Failed(self._as_exception(error, f"raised {type(error).__name__}"))
         del function
         with self._reporting:  # a thread of the function that waits in report has its turn first
-            self._ended = True
             if self._stopping:  # nobody waits
                 self._tell_of(event)
-                return
-            self._event = event
-            self._ready.release()
+            else:
+                self._leave_event(event)
+            self._ended = True
 
     def _as_exception(self, error: BaseException, what: str) -> TuneError:
         """What would end the process, as an error of the trial."""

@@ -109,18 +109,15 @@ class BlendSearch(LibrarySearcher):
         from flaml.tune.searcher import blendsearch
 
         options = dict(self._options)
-        rewards = [self._as_loss(reward) for reward in self._rewards]
-        points = self._points
-        self._points, self._rewards = [], []
         assert isinstance(self._space, TuneSpace)
-        encoded = [self._space.encode(point) for point in points]
-        known = [(point, loss) for point, loss in zip(encoded, rewards) if loss is not None]
-        self._first = list(zip(encoded, points))[len(rewards) :]
-        if known:
-            options["evaluated_rewards"] = [loss for _, loss in known]
-        starts = [point for point, _ in known] + [point for point, _ in self._first]
-        if starts:
-            options["points_to_evaluate"] = [self._to_flaml(point) for point in starts]
+        # Points are FLAML's, too, because it begins its local searches there. Those with rewards it is told of later.
+        points = self._points[len(self._rewards) :]
+        self._first = [(self._space.encode(point), point) for point in points]
+        if points:
+            options["points_to_evaluate"] = [self._to_flaml(point) for point, _ in self._first]
+        known = zip(self._points, self._rewards)
+        best_first = sorted(known, key=lambda pair: _or_infinite(self._as_loss(pair[1])))  # the first begins a search
+        self._points, self._rewards = [point for point, _ in best_first], [reward for _, reward in best_first]
         constraints = [(_Constraint(self, function), sign, bound) for function, sign, bound in self._config_constraints]
         with self._randomness, quiet("flaml", "optuna", ignore=_NOISE):
             self._flaml = getattr(blendsearch, self._algorithm)(
@@ -196,7 +193,8 @@ class BlendSearch(LibrarySearcher):
 
     def _as_flaml_result(self, config: dict[str, Any], loss: float, result: Mapping[str, Any]) -> dict[str, Any]:
         """Its own metric, and the others for constraints and costs."""
-        return {**result, "config": dict(config), _LOSS: loss}
+        config = {f"config/{name}": value for name, value in config.items()}
+        return {**result, **config, _LOSS: loss}
 
     def _tell_failure(self, token: Any, point: Point) -> None:
         """A failed starting point would be waited for, so failures get a loss."""
@@ -207,6 +205,10 @@ class CFO(BlendSearch):
     """Local search that begins at low cost, and begins anew where it converged. Arguments as of :class:`BlendSearch`."""
 
     _algorithm = "CFO"
+
+
+def _or_infinite(loss: float | None) -> float:
+    return math.inf if loss is None else loss
 
 
 class _Constraint:

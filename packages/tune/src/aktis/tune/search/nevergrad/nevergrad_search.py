@@ -9,12 +9,9 @@ from aktis.tune.search._library.axis import Axis, Capabilities
 from aktis.tune.search._library.quiet import quiet
 from aktis.tune.search._library.randomness import PrivateRandom
 from aktis.tune.search._library.searcher import LibrarySearcher, require
-from aktis.tune.search._library.space import NamedSpace, Point, Space, flatten, plain
-from aktis.tune.search.searcher import Names
+from aktis.tune.search._library.space import NamedSpace, Point, Space, TuneSpace, flatten, plain
 
 __all__ = ["NevergradSearch"]
-
-_BUDGET = 100
 
 
 class NevergradSearch(LibrarySearcher):
@@ -22,8 +19,8 @@ class NevergradSearch(LibrarySearcher):
 
     Args:
         optimizer: A class of ``nevergrad.optimizers`` (or its name, or one that is configured), or a ready optimizer, which
-            has its own parametrization. ``NGOpt``, which chooses one by itself, when left out; it goes by the budget, which is
-            the run's ``num_samples`` where that is known, else 100.
+            has its own parametrization. Left out: ``CMA``, ``OnePlusOne`` for a single number, and
+            ``PortfolioDiscreteOnePlusOne`` where there are choices.
         optimizer_kwargs: For the class, such as ``budget`` and ``num_workers``.
         space: Tune domains, a Nevergrad parametrization (``ng.p.Dict``, ``ng.p.Instrumentation`` of keywords), or, beside a
             ready optimizer over an array, the names of its entries. Left out, ``param_space`` is taken.
@@ -52,7 +49,6 @@ class NevergradSearch(LibrarySearcher):
         self._optimizer: Any = None
         self._parametrization: Any = None
         self._kwargs = dict(optimizer_kwargs or {})
-        self._default_budget = _BUDGET if optimizer is None else None
         if isinstance(optimizer, ng.optimizers.base.Optimizer):
             self._optimizer = optimizer
             if self._kwargs:
@@ -63,12 +59,6 @@ class NevergradSearch(LibrarySearcher):
         else:
             self._factory = _factory(optimizer)
         super().__init__(space, metric, mode, points_to_evaluate, seed=seed)
-
-    def set_search_properties(self, metric: Names, mode: Names, config: dict[str, Any], **spec: Any) -> bool:
-        samples = spec.get("num_samples")
-        if self._default_budget is not None and isinstance(samples, int) and samples > 0:
-            self._default_budget = samples
-        return super().set_search_properties(metric, mode, config, **spec)
 
     def _own_space(self, space: Any) -> Space:
         import nevergrad as ng
@@ -92,18 +82,26 @@ class NevergradSearch(LibrarySearcher):
 
     def _begin(self) -> None:
         import nevergrad as ng
+        import numpy as np
 
-        if self._parametrization is None:
-            self._parametrization = ng.p.Dict(**{axis.name: _parameter(axis) for axis in self.axes})
         with self._working():
-            import numpy as np
-
+            if self._parametrization is None:
+                self._parametrization = ng.p.Dict(**{axis.name: _parameter(axis) for axis in self.axes})
             if self._optimizer is None:
                 self._parametrization.random_state = np.random.RandomState(np.random.randint(2**31))
-                budget = {"budget": self._default_budget} if self._default_budget is not None else {}
-                self._optimizer = self._factory(parametrization=self._parametrization, **{**budget, **self._kwargs})
+                factory = self._factory or self._default_factory()
+                self._optimizer = factory(parametrization=self._parametrization, **self._kwargs)
             elif self._seed is not None:
                 self._optimizer.parametrization.random_state = np.random.RandomState(self._seed)
+            _refuse_threads(self._optimizer)
+
+    def _default_factory(self) -> Any:
+        """Not NGOpt, which chooses by itself: what it likes to choose fails with new versions of numpy, or cannot be saved."""
+        import nevergrad as ng
+
+        if not isinstance(self._space, TuneSpace) or any(axis.form == "choice" for axis in self.axes):
+            return ng.optimizers.registry["PortfolioDiscreteOnePlusOne"]
+        return ng.optimizers.registry["CMA" if len(self.axes) > 1 else "OnePlusOne"]
 
     def _working(self) -> Any:
         from contextlib import ExitStack
@@ -166,7 +164,7 @@ def _factory(optimizer: Any) -> Any:
     import nevergrad as ng
 
     if optimizer is None:
-        return ng.optimizers.NGOpt
+        return None
     if isinstance(optimizer, str):
         if optimizer not in ng.optimizers.registry:
             raise ValueError(f"Nevergrad has no optimizer {optimizer!r}: see sorted(nevergrad.optimizers.registry)")
@@ -176,6 +174,18 @@ def _factory(optimizer: Any) -> Any:
             f"optimizer must be a class of nevergrad.optimizers, its name or an instance, got {optimizer!r}"
         )
     return optimizer
+
+
+def _refuse_threads(optimizer: Any) -> None:
+    """ValueError for those that run SciPy and others in a thread, which waits for each result and cannot be saved."""
+    from nevergrad.optimization.recaster import RecastOptimizer
+
+    chosen = getattr(optimizer, "optim", optimizer)
+    if isinstance(chosen, RecastOptimizer):
+        raise ValueError(
+            f"{chosen.name!r} of Nevergrad can neither run trials side by side nor be saved: take another optimizer (CMA, "
+            'TwoPointsDE, OnePlusOne, ...), or NGOpt with optimizer_kwargs={"num_workers": 2} or more'
+        )
 
 
 def _parameter(axis: Axis) -> Any:
