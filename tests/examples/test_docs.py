@@ -1,7 +1,8 @@
 """Every Python block of the documentation runs, and prints what the page says it prints.
 
 The blocks of a page are one program. ``print(...)  # text`` says what the line must print. A block after
-``<!-- native only -->`` needs processes, and is left out in inline mode.
+``<!-- native only -->`` needs processes, and is left out in inline mode. Results of Tune, which a reader finds in
+``~/aktis_results``, go to a temporary directory.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def program_of(page: Path, mode: str) -> str:
 def run_program(program: str, mode: str, tmp_path: Path) -> list[str]:
     path = tmp_path / "page.py"
     path.write_text(program)
-    environment = os.environ | {"AKTIS_MODE": mode, "PYTHONWARNINGS": "error"}
+    environment = os.environ | {"AKTIS_MODE": mode, "PYTHONWARNINGS": "error", "TUNE_RESULT_DIR": str(tmp_path / "results")}
     done = subprocess.run(
         [sys.executable, str(path)], capture_output=True, text=True, env=environment, timeout=55, check=False
     )

@@ -16,9 +16,13 @@ ARGUMENTS = {"quickstart.py": ["--limit", "120"]}
 CASES = [(path.name, mode) for path in EXAMPLES for mode in ("native", "inline")]
 
 
-def run_example(name: str, mode: str) -> str:
+def run_example(name: str, mode: str, tmp_path: Path) -> str:
+    """Its output. What it would write to the home or the temporary directory must be gone when it ends."""
     command = [sys.executable, str(ROOT / "examples" / name), *ARGUMENTS.get(name, [])]
-    environment = os.environ | {"AKTIS_MODE": mode}
+    temporary, results = tmp_path / "tmp", tmp_path / "results"
+    temporary.mkdir()
+    environment = os.environ | {"AKTIS_MODE": mode, "PYTHONWARNINGS": "error"}
+    environment |= {"TMPDIR": str(temporary), "TUNE_RESULT_DIR": str(results)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=55, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -29,6 +29,12 @@ _LABELS = {
 }
 
 
+def current_value(trial: Any, key: str) -> Any:
+    """A parameter as it is now: population based training changes configurations, and not what a trial began with."""
+    found = nested_get(trial.config, key)
+    return nested_get(trial.evaluated_params, key) if found is None else found
+
+
 @dataclass(frozen=True)
 class Column:
     """A column: ``key`` is a path, ``kind`` "parameter" or "metric"."""
@@ -41,8 +47,7 @@ class Column:
         """The trial's value, None when it has none."""
         if self.kind == "metric":
             return nested_get(trial.last_result, self.key)
-        found = nested_get(trial.evaluated_params, self.key)
-        return nested_get(trial.config, self.key) if found is None else found
+        return current_value(trial, self.key)
 
     def cell(self, trial: Any, longest: int) -> str:
         """The same as text."""

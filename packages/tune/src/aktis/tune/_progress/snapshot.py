@@ -8,7 +8,7 @@ from typing import Any
 
 from aktis.air.display import format_value
 from aktis.tune._progress.board import Board
-from aktis.tune._progress.columns import Column, metric_columns, parameter_columns
+from aktis.tune._progress.columns import Column, current_value, metric_columns, parameter_columns
 from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis._values import flatten, nested_get
 
@@ -179,7 +179,10 @@ def _describe_best(trial: Any, metric: str, mode: str | None) -> tuple[str, str]
 
 def describe_params(trial: Any, most: int = 12) -> str:
     """``lr=0.001 layers=4``: what was searched."""
-    params: Mapping[str, Any] = trial.evaluated_params or flatten(trial.config)
+    if trial.evaluated_params:
+        params: Mapping[str, Any] = {key: current_value(trial, key) for key in map(str, trial.evaluated_params)}
+    else:
+        params = flatten(trial.config)
     parts = [f"{key}={format_value(value, 24)}" for key, value in params.items()]
     return " ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
 
