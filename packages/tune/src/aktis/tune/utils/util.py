@@ -49,19 +49,19 @@ def flatten_dict(
     Raises:
         ValueError: a key has the delimiter in it, and ``prevent_delimiter`` is set.
     """
-    flat: dict[str, Any] = {}
+    flat: dict[Any, Any] = {}
 
     def walk(node: Any, prefix: str) -> None:
         pairs = node.items() if isinstance(node, Mapping) else enumerate(node)
         for key, value in pairs:
-            name = str(key) if prefix or not isinstance(key, str) else key
+            name = str(key)
             if prevent_delimiter and delimiter in name:
                 raise ValueError(f"the key {name!r} has the delimiter {delimiter!r} in it: choose another delimiter")
             opened = isinstance(value, Mapping) or (flatten_list and isinstance(value, list))
             if opened and value:
                 walk(value, f"{prefix}{name}{delimiter}")
             else:
-                flat[f"{prefix}{name}"] = value
+                flat[f"{prefix}{name}" if prefix else key] = value
 
     walk(values, "")
     return flat
