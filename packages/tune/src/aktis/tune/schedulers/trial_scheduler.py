@@ -91,7 +91,7 @@ class TrialScheduler:
     _metric: str | None = None
     _mode: str | None = None
     _supports_buffered_results = True
-    supports_search_algorithms: bool = True
+    supports_search_algorithms: ClassVar[bool] = True
     """Whether a searcher may suggest the configurations. False: the scheduler changes them itself."""
 
     @property
