@@ -271,3 +271,9 @@ def test_legacy_json_logger_writes_a_new_configuration(tmp_path: Path) -> None:
     with (tmp_path / "params.pkl").open("rb") as file:
         assert pickle.load(file) == {"a": 2}
     assert (tmp_path / "result.json").read_text() == '{"x": 1}\n'
+
+
+def test_a_copy_knows_no_trials(trial: FakeTrial) -> None:
+    callback = CSVLoggerCallback()
+    callback.log_trial_start(trial)
+    assert callback._logs and not cloudpickle.loads(cloudpickle.dumps(callback))._logs

@@ -277,6 +277,24 @@ def test_children_run_in_the_bundles_of_the_trial() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_trials_that_hold_all_cpus_lend_them_to_their_children(kind: str) -> None:
+    @aktis.remote(num_cpus=1)
+    def child(x: int) -> int:
+        return x + 1
+
+    def f(config: dict[str, Any]) -> None:
+        for step in range(3):
+            tune.report(x=aktis.get(child.remote(step)))
+
+    class Asks(tune.Trainable):
+        def step(self) -> dict[str, Any]:
+            return {"x": aktis.get(child.remote(2)), "done": True}
+
+    analysis = tune.run(f if kind == "function" else Asks, num_samples=4, verbose=0)  # the session has four CPUs
+    assert [trial.last_result["x"] for trial in analysis.trials] == [3] * 4
+
+
 def test_parameters_travel_beside_the_configuration() -> None:
     def f(config: dict[str, Any], data: list[int], factor: int) -> None:
         tune.report(total=sum(data) * factor)

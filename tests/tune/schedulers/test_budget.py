@@ -63,14 +63,14 @@ def test_fifo_is_random_search():
 
 
 @pytest.mark.parametrize(
-    ("make", "trials"),
+    ("make", "trials", "part"),
     [
-        (lambda: ASHAScheduler(metric="loss", mode="min", max_t=MAX_T, grace_period=9, reduction_factor=3), 50),
-        (lambda: HyperBandScheduler(metric="loss", mode="min", max_t=MAX_T), 115),  # the brackets s = 4 and s = 3
+        (lambda: ASHAScheduler(metric="loss", mode="min", max_t=MAX_T, grace_period=9, reduction_factor=3), 50, 0.25),
+        (lambda: HyperBandScheduler(metric="loss", mode="min", max_t=MAX_T), 143, 0.31),  # a whole band
     ],
     ids=["asha", "hyperband"],
 )
-def test_as_good_as_random_search_for_a_quarter_of_its_steps(make, trials):
+def test_as_good_as_random_search_for_a_part_of_its_steps(make, trials, part):
     """The median of 20 runs. (With a grace period of 1 ASHA falls for curves that begin well: 0.03 worse.)"""
     differences, parts = [], []
     for seed in range(20):
@@ -80,5 +80,5 @@ def test_as_good_as_random_search_for_a_quarter_of_its_steps(make, trials):
         found, steps = Search(seed).run(make(), trials)
         differences.append(found - best)
         parts.append(steps / (TRIALS * MAX_T))
-    assert statistics.median(parts) < 0.25
+    assert statistics.median(parts) < part
     assert statistics.median(differences) < 0.01  # of losses around 0.1

@@ -42,6 +42,7 @@ class Case:
     few: int = 14
     broad: int = 18  # trials in the space of all domains
     many: int = 40
+    worse_than_random: str = ""  # why it is no better than random search on the bowl, as measured
     rewards: bool = False  # has evaluated_rewards
     marks: tuple[Any, ...] = ()
 
@@ -83,11 +84,38 @@ CASES = [
     Case("skopt", "SkOptSearch", ("skopt",), rewards=True, few=12, broad=12, many=20),
     Case("cfo", "CFO", ("flaml",), package="flaml", rewards=True),
     Case("blendsearch", "BlendSearch", ("flaml", "optuna"), package="flaml", rewards=True),
-    Case("bohb", "TuneBOHB", ("ConfigSpace", "hpbandster")),
-    Case("smac", "SMACSearch", ("smac",), rewards=True, few=12, broad=14, many=30, options={"n_trials": 32}),
+    Case(
+        "bohb",
+        "TuneBOHB",
+        ("ConfigSpace", "hpbandster"),
+        # Its model gathers around the first good points. Over 20 seeds it beat the median of random searches 3 times by
+        # default, 6 times with min_points_in_model=10, 7 times with min_bandwidth=0.1 besides; random picks only: 8 times.
+        worse_than_random="BOHB's model is greedy at a single budget with few trials",
+    ),
+    Case(
+        "smac",
+        "SMACSearch",
+        ("smac",),
+        rewards=True,
+        few=12,
+        broad=14,
+        many=30,
+        options={"n_trials": 32},
+        marks=(pytest.mark.slow,),
+    ),
     Case("ax", "AxSearch", ("ax",), seed="random_seed", few=4, broad=6, many=9, marks=(pytest.mark.torch,)),
-    Case("hebo", "HEBOSearch", ("hebo",), seed="random_state_seed", rewards=True, few=8, broad=8, many=14, marks=(pytest.mark.torch,)),
-]  # fmt: skip
+    Case(
+        "hebo",
+        "HEBOSearch",
+        ("hebo",),
+        seed="random_state_seed",
+        rewards=True,
+        few=8,
+        broad=8,
+        many=14,
+        marks=(pytest.mark.torch,),
+    ),
+]
 
 CHOICES = ("kind", "model", "nothing")
 

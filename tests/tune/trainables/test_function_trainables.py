@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import aktis
 from aktis.air import session, session_host
 from aktis.air.checkpoint import Checkpoint
 from aktis.air.exceptions import SessionError
 from aktis.tune.error import TuneError
-from aktis.tune.trainable import FunctionTrainable, _function_run, wrap_function
+from aktis.tune.trainable import FunctionTrainable, wrap_function
 from aktis.tune.trainable import session as tune
 from aktis.tune.trainable.messages import DUPLICATE
 
@@ -373,31 +372,6 @@ def test_a_timeout_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         trainable.stop()
     monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
     trainable.stop()
-
-
-def test_a_function_that_waits_for_its_own_tasks_gets_advice(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(_function_run, "PATIENCE", 0.05)
-
-    def waits(config: dict[str, Any]) -> dict[str, Any]:
-        @aktis.remote
-        def child() -> int:
-            return 1
-
-        with pytest.raises(aktis.exceptions.GetTimeoutError):
-            aktis.get(child.options(num_cpus=5).remote(), timeout=0.5)
-        return {"x": 1}
-
-    def computes(config: dict[str, Any]) -> dict[str, Any]:
-        threading.Event().wait(0.1)
-        return {"x": 1}
-
-    with aktis.init(num_cpus=1, log_to_driver=False):
-        results(computes)
-        assert caplog.text == ""
-        results(waits)
-    assert "waits has been waiting for tasks or actors of its own" in caplog.text
 
 
 # -- threads of the function --------------------------------------------------------------------------

@@ -37,7 +37,14 @@ def local_path(text: str | os.PathLike[str]) -> str | None:
 def join(base: str, *parts: str) -> str:
     """``base`` (a path or a URI, which may have a query) with further parts."""
     head, mark, query = base.partition("?") if is_uri(base) else (base, "", "")
-    return "/".join([head.rstrip("/"), *(part.strip("/") for part in parts)]) + mark + query
+    root = _SCHEME.match(head)
+    start = root.group() if root is not None else ""
+    return (
+        start
+        + "/".join(filter(None, [head[len(start) :].rstrip("/"), *(part.strip("/") for part in parts)]))
+        + mark
+        + query
+    )
 
 
 def file_uri(path: str) -> str:

@@ -342,6 +342,9 @@ class InlineEngine:
         actor.crash(f"actor {actor.class_name} was killed with aktis.kill()", restart=not no_restart)
         self.scheduler.drain()
 
+    def act_for_main_thread(self) -> None:
+        """Inline, nobody waits for a CPU."""
+
     def exit_actor(self) -> None:
         raise ActorExit(0)
 

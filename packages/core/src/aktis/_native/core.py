@@ -63,6 +63,7 @@ class Core:
         self.node: Connection | None = None
         self.requests = Requests(self)
         self.on_blocked: Callable[[bool], None] | None = None
+        self.acting = threading.local()  # ``.main``: this thread does the work of the main thread
         self.on_node_lost: Callable[[], None] | None = None
         self.cancel: Callable[[Any, bool, bool], None] | None = None
         self.recover: Callable[[NativeRef, bytes], bool] | None = None

@@ -304,6 +304,9 @@ class NativeEngine:
         if self.core.node is not None:
             self.core.node.send_now((op.ACTOR_KILL, handle._actor_id, no_restart))
 
+    def act_for_main_thread(self) -> None:
+        self.core.acting.main = True
+
     def exit_actor(self) -> None:
         from aktis._native.actor_host import ActorExit
 

@@ -87,7 +87,8 @@ def _wire(engine: NativeEngine, executor: Executor, config: WorkerConfig) -> Non
 
     def blocked(begins: bool) -> None:
         """The main thread's call waits: its CPUs are free, and calls behind it must not wait with it."""
-        if threading.current_thread() is not main_thread or core.node is None:
+        acts = threading.current_thread() is main_thread or getattr(core.acting, "main", False)
+        if not acts or core.node is None:
             return
         core.node.send_now((op.BLOCKED,) if begins else (op.UNBLOCKED,))
         if begins:

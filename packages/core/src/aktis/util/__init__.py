@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from aktis.util.helpers import as_completed, map_unordered
     from aktis.util.naming import get_node_ip_address, list_named_actors
     from aktis.util.serialization import deregister_serializer, register_serializer
+    from aktis.util.threads import act_for_main_thread
 
 _HOMES = {
+    "act_for_main_thread": "threads",
     "ActorPool": "actor_pool",
     "as_completed": "helpers",
     "deregister_serializer": "serialization",
@@ -48,6 +50,7 @@ _SUBMODULES = frozenset({"accelerators", "collective", "metrics", "scheduling_st
 
 __all__ = [
     "ActorPool",
+    "act_for_main_thread",
     "accelerators",
     "as_completed",
     "collective",

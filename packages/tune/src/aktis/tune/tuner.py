@@ -122,14 +122,12 @@ class Tuner:
         run = self._run_config
         if self._restored is None:
             return front.storage(run.local_dir, run.storage_path, run.sync_config)
-        storage_path, sync_config = run.storage_path, run.sync_config
-        if storage_path is not None and "://" not in os.fspath(storage_path):
-            storage_path = None  # the directory, which may have been moved
+        sync_config = run.sync_config
         if self._restored.upload_dir is not None:  # it goes on where it was found
-            storage_path = self._restored.upload_dir
-            if sync_config is not None:
-                sync_config = replace(sync_config, upload_dir=storage_path, syncer=sync_config.syncer or "auto")
-        return replace(front.storage(None, storage_path, sync_config), local_dir=os.path.dirname(self._restored.path))
+            sync_config = replace(
+                sync_config, upload_dir=self._restored.upload_dir, syncer=sync_config.syncer or "auto"
+            )
+        return front.Target(os.path.dirname(self._restored.path), sync_config)
 
     def _options(self) -> Options:
         from aktis.tune._execution import front
@@ -310,8 +308,11 @@ def _local_copy(path: str | os.PathLike[str]) -> tuple[str, str | None]:
         from aktis.tune._execution.naming import default_results_dir
 
         base, mark, query = text.partition("?")
-        folder, _, name = base.rstrip("/").rpartition("/")
-        upload_dir = folder + mark + query
+        scheme, _, place = base.rstrip("/").partition("://")
+        folder, _, name = place.rpartition("/")
+        if not name:
+            raise ExperimentDirectoryError(f"{text} names no experiment: give the URI of its directory")
+        upload_dir = f"{scheme}://{folder}{mark}{query}"
         local = os.path.abspath(os.path.join(default_results_dir(), name))
         download_experiment(upload_dir, local, required=True)
         return local, upload_dir

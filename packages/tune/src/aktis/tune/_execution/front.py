@@ -53,13 +53,15 @@ class Options:
 
 
 def storage(local_dir: str | None, storage_path: str | None, sync_config: SyncConfig | None) -> Target:
-    """Where results go: a directory here, and what it is uploaded to."""
+    """Where results go: a directory here, and what it is uploaded to. A ``file://`` path is a directory here."""
+    from aktis.air import storage as places
     from aktis.air.config import SyncConfig
 
     if storage_path is None:
         return Target(local_dir, sync_config)
-    path = os.fspath(storage_path)
-    if "://" in path:
+    path = places.local_path(storage_path)
+    if path is None:
+        path = os.fspath(storage_path)
         if sync_config is not None and sync_config.upload_dir not in (None, path):
             raise ValueError(
                 f"storage_path={path!r} and sync_config.upload_dir={sync_config.upload_dir!r} disagree: give one of them"

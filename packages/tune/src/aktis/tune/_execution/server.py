@@ -67,7 +67,8 @@ class Listener:
             self._server = _Server((HOST, port), _Handler)
         except OSError as error:
             raise TuneError(
-                f"the server of the run cannot listen on {HOST}:{port} ({error.strerror or error}): another run or program has the port. "
+                f"the server of the run cannot listen on {HOST}:{port} ({error.strerror or error}): "
+                "another run or program has the port. "
                 "Give another server_port, or 0 for any that is free"
             ) from error
         self._thread: threading.Thread | None = None
@@ -131,13 +132,24 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer("DELETE")
 
+    def do_OPTIONS(self) -> None:  # by which a browser asks whether a page may do what follows
+        self._answer("OPTIONS")
+
+    def do_PATCH(self) -> None:
+        self._answer("PATCH")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class says of requests that are not HTTP, as JSON like everything else."""
+        self.close_connection = True
+        self._send(HTTPStatus(code), {"error": message or HTTPStatus(code).phrase})
+
     def _answer(self, method: str) -> None:
         status: HTTPStatus = HTTPStatus.OK
         try:
             if self.server.over:
                 raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the run has ended")
             self._check_sender()
-            body = self._body() if method != "GET" else None
+            body = self._body() if method in ("POST", "PUT", "DELETE") else None
             status, found = _route(self.server.runner, method, urlsplit(self.path).path, body)
         except Refusal as refusal:
             status, found = refusal.status, {"error": str(refusal)}
@@ -146,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             logger.exception("the run's server could not answer %s %s", method, self.path)
             status, found = HTTPStatus.INTERNAL_SERVER_ERROR, {"error": f"{type(error).__name__}: {error}"}
             self.close_connection = True
+        self._send(status, found)
+
+    def _send(self, status: HTTPStatus, found: dict[str, Any]) -> None:
         data = json.dumps(found, allow_nan=False).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -109,21 +109,21 @@ class Uploader:
 
     def gone(self, path: str) -> None:
         """A checkpoint is not kept: delete its directory, here and there."""
+        place = next((place for place in self._places if path.startswith(place.path + os.sep)), None)
         with self._condition:
-            known = self._collecting and path not in self._young
+            wait = self._collecting and path not in self._young
             self._young.discard(path)
-            if path in self._fresh:
-                self._fresh.discard(path)
-            else:
-                place = next((place for place in self._places if path.startswith(place.path + os.sep)), None)
-                if place is not None:
-                    self._gone[path] = place
-            if known:
+            if wait:
                 inode = _inode(path)
                 if inode is not None:
                     self._held[path] = inode
-                return
-        shutil.rmtree(path, ignore_errors=True)
+        if not wait:
+            shutil.rmtree(path, ignore_errors=True)
+        with self._condition:
+            if path in self._fresh:  # no round has begun before it was deleted here, so it cannot be there
+                self._fresh.discard(path)
+            elif place is not None:
+                self._gone[path] = place
 
     def wake(self) -> None:
         """Something is worth uploading: begin a round soon."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PB2"]
 
-MOST_OBSERVATIONS = 200
-"""Older ones are left out: the kernel forgets them anyway, and the fit costs their number cubed (0.2 s at most)."""
+MOST_OBSERVATIONS = 100
+"""Older ones are left out: the kernel forgets them anyway, and the fit costs their number cubed (0.1 s at most)."""
 
 
 class PB2(PopulationBasedTraining):

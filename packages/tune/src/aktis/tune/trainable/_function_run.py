@@ -32,13 +32,11 @@ from typing import Any, NamedTuple
 from aktis.air.exceptions import SessionError
 from aktis.tune.error import TuneError
 from aktis.tune.trainable._tracebacks import without_our_frames
+from aktis.util.threads import act_for_main_thread
 
-__all__ = ["PATIENCE", "Ended", "FunctionRun", "Reported"]
+__all__ = ["Ended", "FunctionRun", "Reported"]
 
 logger = logging.getLogger(__name__)
-
-PATIENCE = 30.0  # seconds until somebody has a look at what a function does so long
-
 
 class Reported(NamedTuple):
     """The function called report."""
@@ -64,7 +62,6 @@ class FunctionRun:
         function: What is run, without arguments.
         name: Its name, for messages and as the thread's name.
         strangers: Threads that are left over from earlier runs: they may not report.
-        when_slow: Called once, in the actor's thread, when a step takes longer than ``PATIENCE``.
     """
 
     def __init__(
@@ -72,13 +69,10 @@ class FunctionRun:
         function: Callable[[], Any],
         name: str,
         strangers: Collection[threading.Thread] = (),
-        when_slow: Callable[[threading.Thread], None] = lambda thread: None,
     ) -> None:
         self._function: Callable[[], Any] | None = function
         self._name = name
         self._strangers = strangers
-        self._when_slow = when_slow
-        self._was_slow = False
         self._actor_thread = 0
         self._go = threading.Lock()
         self._go.acquire()
@@ -119,12 +113,7 @@ class FunctionRun:
 
     def _await_event(self) -> None:
         while self._event is None:
-            if self._was_slow:
-                self._ready.acquire()
-            elif not self._ready.acquire(timeout=PATIENCE):
-                self._was_slow = True
-                assert self._thread is not None
-                self._when_slow(self._thread)
+            self._ready.acquire()
 
     def stop(self, timeout: float) -> bool:
         """End the function: where it waits in ``report``, or at its next one.
@@ -189,6 +178,7 @@ class FunctionRun:
         function, self._function = self._function, None
         assert function is not None
         event: Ended | _Failed
+        act_for_main_thread()  # which waits in next() while we run: what the function waits for may have its CPUs
         try:
             event = Ended(function())
         except SystemExit as error:

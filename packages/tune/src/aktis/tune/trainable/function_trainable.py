@@ -7,7 +7,6 @@ import functools
 import inspect
 import logging
 import os
-import sys
 import threading
 import time
 import warnings
@@ -18,7 +17,7 @@ from aktis.air import session_host
 from aktis.tune import _settings
 from aktis.tune.error import TuneError
 from aktis.tune.trainable import _checkpoint_files as files
-from aktis.tune.trainable._function_run import PATIENCE, Ended, FunctionRun
+from aktis.tune.trainable._function_run import Ended, FunctionRun
 from aktis.tune.trainable._metrics import as_metrics, check_report
 from aktis.tune.trainable.messages import DUPLICATE
 from aktis.tune.trainable.session import TuneSession
@@ -161,7 +160,7 @@ class FunctionTrainable(Trainable):
 
     def _start_run(self) -> FunctionRun:
         session = FunctionSession(self)
-        run = FunctionRun(functools.partial(self._call, session), self._name, self._strangers, self._when_slow)
+        run = FunctionRun(functools.partial(self._call, session), self._name, self._strangers)
         session.run = run
         self._run, self._session = run, session
         return run
@@ -186,16 +185,6 @@ class FunctionTrainable(Trainable):
                 output = as_metrics(output, self._name)
                 check_report(output)
             return output
-
-    def _when_slow(self, thread: threading.Thread) -> None:
-        """A step takes long. If the function waits for a task of its own, that may be because the trial holds all there is."""
-        if waits_for_tasks(thread):
-            logger.warning(
-                "%s has been waiting for tasks or actors of its own for %.0f s. The resources of the trial, %r, are held by the "
-                "function itself; what it starts runs in further bundles, or on what other trials leave. Give the trial more: "
-                "tune.with_resources(function, tune.PlacementGroupFactory([{'CPU': 1}, {'CPU': 1}]))",
-                self._name, PATIENCE, self.trial_resources,
-            )  # fmt: skip
 
     def _report_all(self, generator: Any, session: FunctionSession) -> Any:
         with contextlib.closing(generator):
@@ -319,19 +308,6 @@ class FunctionTrainable(Trainable):
 
     def cleanup(self) -> None:
         self._end_run()
-
-
-def waits_for_tasks(thread: threading.Thread) -> bool:
-    """Whether a thread is in ``aktis.get`` or ``aktis.wait`` now."""
-    import aktis
-
-    waiting = (aktis.get.__code__, aktis.wait.__code__)
-    frame = sys._current_frames().get(thread.ident or 0)
-    while frame is not None:
-        if frame.f_code in waiting:
-            return True
-        frame = frame.f_back
-    return False
 
 
 class FunctionSession(TuneSession):

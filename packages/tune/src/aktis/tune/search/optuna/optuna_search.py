@@ -67,6 +67,7 @@ class OptunaSearch(LibrarySearcher):
         self._study: Any = None
         self._function: DefineByRun | None = None
         self._distributions: dict[str, Any] = {}
+        self._exhausted = False
         super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
 
     @property
@@ -119,7 +120,9 @@ class OptunaSearch(LibrarySearcher):
 
     # -- asking ---------------------------------------------------------------------------------------------
 
-    def _ask(self, trial_id: str) -> tuple[Any, Point]:
+    def _ask(self, trial_id: str) -> tuple[Any, Point] | str:
+        if self._exhausted:
+            return self.FINISHED
         with quiet("optuna"):
             trial = self._study.ask()
         return trial, self._suggest_all(trial)
@@ -181,13 +184,20 @@ class OptunaSearch(LibrarySearcher):
     def _finish(self, trial: Any, values: list[Any] | None, failed: bool = False, pruned: bool = False) -> None:
         from optuna.trial import TrialState
 
+        if failed or (values is not None and not all(_is_finite(value) for value in values)):
+            told: dict[str, Any] = {"state": TrialState.FAIL}
+        elif values is None or pruned:
+            told = {"state": TrialState.PRUNED}
+        else:
+            told = {"values": [float(value) for value in values]}
         with quiet("optuna"):
-            if failed or (values is not None and not all(_is_finite(value) for value in values)):
-                self._study.tell(trial, state=TrialState.FAIL)
-            elif values is None or pruned:
-                self._study.tell(trial, state=TrialState.PRUNED)
-            else:
-                self._study.tell(trial, [float(value) for value in values])
+            try:
+                self._study.tell(trial, **told)
+            except RuntimeError as error:
+                # Samplers of finite spaces stop the study after the last point, which Optuna allows in its own loop only.
+                if "Study.stop" not in str(error):
+                    raise
+                self._exhausted = True
 
     def add_evaluated_point(
         self,

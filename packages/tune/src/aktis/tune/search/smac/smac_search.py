@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,11 +123,15 @@ class SMACSearch(LibrarySearcher):
         return stack
 
     def _ask(self, trial_id: str) -> tuple[Any, Point] | str:
-        with self._working():
+        with self._working(), quiet("smac", level=logging.ERROR):
             try:
                 info = self._smac.ask()
             except StopIteration:  # every configuration of a finite space was tried
                 return self.FINISHED
+            except Exception as error:
+                if type(error).__name__ == "ConfigurationSpaceExhaustedException":  # the same, since SMAC 2.1
+                    return self.FINISHED
+                raise
         self._history.append(("ask",))
         self._asked.append(info)
         return len(self._asked) - 1, {str(name): plain(value) for name, value in dict(info.config).items()}
