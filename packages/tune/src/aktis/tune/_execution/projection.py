@@ -1,6 +1,6 @@
 """The trials of an experiment as its journal has them, for those who only look: no brain, no trainable, nothing unpickled.
 
-A state file is written now and then, the journal at once: after a kill, and while a run goes on, only the journal has the last of it.
+A state file is written now and then, the journal at once: after a kill, and while a run goes on, only the journal has all.
 """
 
 from __future__ import annotations
