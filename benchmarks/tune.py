@@ -204,7 +204,8 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write all samples there")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     arguments = parser.parse_args()
-    figures = run_all(arguments.only or list(PROGRAMS), arguments.ray_python, 1 if arguments.quick else arguments.repeat, arguments.quick)
+    repeat = 1 if arguments.quick else arguments.repeat
+    figures = run_all(arguments.only or list(PROGRAMS), arguments.ray_python, repeat, arguments.quick)
     text = report(figures)
     print(text)
     if arguments.json:

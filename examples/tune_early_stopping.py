@@ -1,6 +1,7 @@
 """Early stopping: ASHA gives every configuration a few epochs, and many epochs to the good ones only.
 
-The model is a linear classifier of handwritten digits from scikit-learn, trained epoch by epoch. The digits are part of scikit-learn.
+The model is a linear classifier of handwritten digits from scikit-learn, trained epoch by epoch.
+The digits are part of scikit-learn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Population based training: the bad copy the weights of the good, and go on from there with other hyperparameters.
 
-The problem of figure 2 in "Population Based Training of Neural Networks" (Jaderberg et al., 2017). Each trial climbs a hill of which it
-sees only the part that its hyperparameters h0 and h1 show: with (1, 0) or (0, 1) alone nobody gets to the top.
+The problem of figure 2 in "Population Based Training of Neural Networks" (Jaderberg et al., 2017). Each trial climbs a hill of
+which it sees only the part that its hyperparameters h0 and h1 show: with (1, 0) or (0, 1) alone nobody gets to the top.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as results_dir:
         alone = best_height(None, results_dir)
         together = best_height(population, results_dir)
-    print(f"\nthe top is at {TOP}; each alone got to {alone:.2f}, with population based training they got to {together:.2f}")
+    print(f"\nthe top is at {TOP}; alone they got to {alone:.2f}, as a population to {together:.2f}")
     assert alone < 0.8 < 1.0 < together <= TOP
 
 

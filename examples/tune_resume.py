@@ -1,7 +1,7 @@
 """A run that is killed in the middle, and goes on where it was: kill -9, then Tuner.restore.
 
-This program starts itself a second time, lets that one search for a while, and kills it. Then it takes the run up. Every trial saves
-a checkpoint with each report, so no epoch is computed twice except the one that was being computed.
+This program starts itself a second time, lets that one search for a while, and kills it. Then it takes the run up. Every trial
+saves a checkpoint with each report, so no epoch is computed twice except the one that was being computed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def main() -> None:
 
         results = tune.Tuner.restore(f"{results_dir}/{NAME}", trainable=train).fit()
         epochs = epochs_logged(results_dir)
-        print(f"then {results.num_terminated} of {TRIALS} trials ended, with {len(epochs)} epochs, {len(set(epochs))} different ones")
+        print(
+            f"then {results.num_terminated} of {TRIALS} trials ended, after {len(epochs)} epochs, {len(set(epochs))} different"
+        )
         assert results.num_terminated == TRIALS and results.num_errors == 0
         assert len(set(epochs)) == TRIALS * EPOCHS
         assert all(result.metrics["training_iteration"] == EPOCHS for result in results)

@@ -1,7 +1,7 @@
 """How patient should early stopping be? Simulated runs answer in seconds, without training anything.
 
-Networks with a high learning rate learn fast and end badly, so who stops trials too early keeps the wrong ones. Who stops none has no
-budget for many. The brain and the schedulers are those of real runs; only the trials are curves, and time is virtual.
+Networks with a high learning rate learn fast and end badly, so who stops trials too early keeps the wrong ones. Who stops none has
+no budget for many. The brain and the schedulers are those of real runs; only the trials are curves, and time is virtual.
 """
 
 from __future__ import annotations

@@ -39,7 +39,11 @@ def program_of(page: Path, mode: str) -> str:
 def run_program(program: str, mode: str, tmp_path: Path) -> list[str]:
     path = tmp_path / "page.py"
     path.write_text(program)
-    environment = os.environ | {"AKTIS_MODE": mode, "PYTHONWARNINGS": "error", "TUNE_RESULT_DIR": str(tmp_path / "results")}
+    environment = os.environ | {
+        "AKTIS_MODE": mode,
+        "PYTHONWARNINGS": "error",
+        "TUNE_RESULT_DIR": str(tmp_path / "results"),
+    }
     done = subprocess.run(
         [sys.executable, str(path)], capture_output=True, text=True, env=environment, timeout=55, check=False
     )

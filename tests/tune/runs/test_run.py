@@ -237,7 +237,8 @@ def test_each_trial_has_its_directory_output_and_name(tmp_path: Path) -> None:
     before = os.getcwd()
     analysis = tune.run(
         f, config={"x": tune.grid_search([1, 2, 3])}, log_to_file=True, verbose=0,
-        trial_name_creator=lambda trial: f"trial-{trial.config['x']}", trial_dirname_creator=lambda trial: f"dir-{trial.config['x']}",
+        trial_name_creator=lambda trial: f"trial-{trial.config['x']}",
+        trial_dirname_creator=lambda trial: f"dir-{trial.config['x']}",
     )  # fmt: skip
     assert os.getcwd() == before
     for trial in analysis.trials:
@@ -319,8 +320,8 @@ def test_population_based_training_takes_over_weights_and_mutates(tmp_path: Path
         hyperparam_mutations={"x": tune.uniform(1, 100)}, synch=True, seed=3,
     )  # fmt: skip
     analysis = tune.run(
-        Counting, name="pbt", config={"x": tune.uniform(1, 100)}, num_samples=4, scheduler=scheduler, stop={"training_iteration": 12},
-        local_dir=str(tmp_path), verbose=0,
+        Counting, name="pbt", config={"x": tune.uniform(1, 100)}, num_samples=4, scheduler=scheduler,
+        stop={"training_iteration": 12}, local_dir=str(tmp_path), verbose=0,
     )  # fmt: skip
     assert {trial.status for trial in analysis.trials} == {"TERMINATED"}
     policies = (tmp_path / "pbt" / "pbt_global.txt").read_text().splitlines()

@@ -2,7 +2,7 @@
 
 | variable | meaning | default |
 |---|---|---|
-| TUNE_RESULT_DIR | where experiments go | ~/aktis_results |
+| TUNE_RESULT_DIR (or TEST_TMPDIR) | where experiments go | ~/aktis_results |
 | TUNE_DISABLE_DATED_SUBDIR | 1: names that we make carry no date | 0 |
 | TUNE_MAX_LEN_IDENTIFIER | the most characters of a trial's directory, before its date | 130 |
 | TUNE_DISABLE_AUTO_CALLBACK_LOGGERS | 1: no JSON, CSV and TensorBoard logs unless asked for | 0 |

@@ -229,7 +229,9 @@ class Brain(Revival):
 
     def _keep(self, trial: Trial, path: str, metrics: dict[str, Any]) -> None:
         try:
-            self._delete(self.keeper.register(trial, path, metrics))
+            run = self._runs.get(trial.trial_id)
+            exploiting = run is not None and run.restart is not None and run.restart.donor is not None
+            self._delete(self.keeper.register(trial, path, metrics, exploiting=exploiting))
         except ValueError as error:  # the score is no number
             self._abort(error)
 
@@ -281,7 +283,7 @@ class Brain(Revival):
             if then is Then.STOP:
                 self.stop_trial(run.trial)
                 continue
-            run.then, run.restart = then, None
+            run.then = then
             if run.phase in (Phase.WAITING, Phase.STARTING) or not run.trial.can_save:
                 self._proceed(run)  # nothing to wait for: a function's checkpoints are those that it reported
         if then is Then.STOP:
@@ -312,10 +314,7 @@ class Brain(Revival):
         """Ask for trials if there is room for them. Returns whether any may still come before something else happens."""
         if self.search_finished:
             return False
-        count = self.settings.max_pending - len(self.pending) - self._expected
-        if self.settings.max_concurrent:
-            live = len(self.pending) + len(self.running) + len(self.paused) + self._expected
-            count = min(count, self.settings.max_concurrent - live)
+        count = self._room()
         if count > 0 and not self._search_waits:
             self._expected += count
             self._commands.append(ev.Suggest(count))

@@ -33,8 +33,13 @@ class CheckpointKeeper:
         self._pins: dict[tuple[str, str], int] = {}  # by owner and path
         self._doomed: dict[tuple[str, str], StartPoint] = {}  # not kept any more, but pinned
 
-    def register(self, trial: Trial, path: str, metrics: dict[str, Any]) -> list[StartPoint]:
-        """Take over a new checkpoint. Returns those to delete now."""
+    def register(
+        self, trial: Trial, path: str, metrics: dict[str, Any], *, exploiting: bool = False
+    ) -> list[StartPoint]:
+        """Take over a new checkpoint. Returns those to delete now.
+
+        ``exploiting``: the trial will go on from the checkpoint that it borrowed all the same.
+        """
         if trial.checkpoints is None:
             trial.checkpoints = CheckpointManager(trial.checkpoint_config or CheckpointConfig(), trial.logdir)
         kept = {key: value for key, value in metrics.items() if key != "config"}
@@ -47,10 +52,7 @@ class CheckpointKeeper:
         self._doomed.pop((trial.trial_id, path), None)
         gone = trial.checkpoints.register(TrackedCheckpoint(full, kept))
         freed = [point for point in (_point(trial, tracked) for tracked in gone) if not self._doom(point)]
-        borrowed = self._borrowed.pop(trial.trial_id, None)
-        if borrowed is not None:
-            freed += self.unpin(borrowed)
-        return freed
+        return freed if exploiting else freed + self.forget(trial)
 
     def _doom(self, point: StartPoint) -> bool:
         """Whether the checkpoint must wait, because somebody starts from it."""

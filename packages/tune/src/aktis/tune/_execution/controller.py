@@ -33,6 +33,11 @@ class Controller(RunState):
         return self.trials.get(trial_id)
 
     @property
+    def expects_trials(self) -> bool:
+        """Whether the search algorithm may add trials before anything else happens."""
+        return not self.search_finished and (self._expected > 0 or (self._room() > 0 and not self._search_waits))
+
+    @property
     def total_resources(self) -> dict[str, float]:
         return self.account.amounts()
 
@@ -115,6 +120,10 @@ class Controller(RunState):
         else:
             run.restart = restart
             run.saved = True  # its own state is given up
+        if coming:
+            self._promised.setdefault(donor.trial_id, []).append(trial.trial_id)
+        else:  # now, since the donor goes on
+            self._delete(self.keeper.borrow(trial, donor))
         return True
 
     def update_trial_resources(self, trial: Trial, resources: PlacementGroupFactory) -> None:

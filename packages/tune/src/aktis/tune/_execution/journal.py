@@ -132,6 +132,11 @@ class Journal:
     def set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def last_time(self) -> float | None:
+        """When the last event happened."""
+        row = self._db.execute("SELECT time FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        return row[0] if row is not None else None
+
     # -- reading ----------------------------------------------------------------------------------
 
     def meta(self) -> dict[str, str]:

@@ -189,8 +189,7 @@ def resolve_search(request: Request, scheduler: TrialScheduler) -> list[SearchAl
         )
         algorithm.add_configurations([experiment])
         algorithms.append(algorithm)
-    needs_basic = getattr(scheduler, "requires_basic_search", False)
-    if needs_basic and not isinstance(algorithms[0], BasicVariantGenerator):
+    if not scheduler.supports_search_algorithms and not isinstance(algorithms[0], BasicVariantGenerator):
         raise ValueError(
             f"{type(scheduler).__name__} changes configurations itself, and cannot be combined with "
             f"{type(request.search_alg).__name__}: leave search_alg out"
@@ -247,10 +246,18 @@ class _Run:
 
     def _reuse(self, scheduler: TrialScheduler) -> bool:
         """Whether actors serve one trial after another: yes for functions, unless something speaks against it."""
+        from aktis.tune.schedulers import ResourceChangingScheduler
+
         request = self.request
+        if isinstance(scheduler, ResourceChangingScheduler):
+            if request.reuse_actors:
+                raise ValueError(
+                    "reuse_actors=True cannot be combined with ResourceChangingScheduler: an actor keeps its resources"
+                )
+            return False
         if request.reuse_actors is not None:
             return request.reuse_actors and len(request.experiments) == 1
-        if len(request.experiments) > 1 or getattr(scheduler, "changes_resources", False):
+        if len(request.experiments) > 1:
             return False
         experiment = request.experiments[0]
         if not experiment.is_function or callable(experiment.resources):

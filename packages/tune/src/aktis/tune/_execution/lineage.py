@@ -47,8 +47,10 @@ def copy(directory: str, target: str) -> None:
     temporary = f"{final}.tmp"
     if os.path.exists(temporary):
         os.unlink(temporary)
-    with closing(sqlite3.connect(os.path.join(directory, FILE_NAME), timeout=30)) as source:
-        with closing(sqlite3.connect(temporary, isolation_level=None)) as copied:
-            source.backup(copied)
-            copied.execute("PRAGMA journal_mode = DELETE")  # one file, which can be read where nothing can be written
+    with (
+        closing(sqlite3.connect(os.path.join(directory, FILE_NAME), timeout=30)) as source,
+        closing(sqlite3.connect(temporary, isolation_level=None)) as copied,
+    ):
+        source.backup(copied)
+        copied.execute("PRAGMA journal_mode = DELETE")  # one file, which can be read where nothing can be written
     os.replace(temporary, final)

@@ -122,6 +122,7 @@ def new_trial(trial: Trial) -> str:
 def _creation(trial: Trial) -> dict[str, Any]:
     row = {name: getattr(trial, name) for name in _NEW}
     row["experiment"] = trial.experiment_name
+    row["trainable"] = trial.trainable_name
     row["resources"] = trial.placement_group_factory
     if trial.restore_path:
         row["restore_path"] = trial.restore_path

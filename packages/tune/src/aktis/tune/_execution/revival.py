@@ -27,6 +27,8 @@ class Revival(Controller):
         self.pending.update(waiting)
         self._stop_idle()
         self._waiting.clear()
+        for donor_id in list(self._promised):
+            self._keep_promises(donor_id)
         self._commands.clear()
         self._expected = 0
         self._stuck = self._search_waits = self.stopping = False

@@ -39,6 +39,7 @@ class RunState:
         self._runs: dict[str, Run] = {}
         self._idle: dict[PlacementGroupFactory, list[int]] = {}  # actors without a trial, by what they hold
         self._waiting: dict[str, list[str]] = {}  # trials that wait for a donor's checkpoint, by the donor's id
+        self._promised: dict[str, list[str]] = {}  # trials that get the checkpoint that a donor is making, by the donor's id
         self._restarts: dict[str, Restart] = {}  # of trials without an actor: how they will start
         self._commands: list[ev.Command] = []
         self._next_slot = 0
@@ -94,6 +95,8 @@ class RunState:
             self._leave(run)
             trial.status = Trial.PENDING
             self.pending[trial.trial_id] = trial
+            if run.restart is not None:
+                self._restarts[trial.trial_id] = run.restart
         elif run.restart is not None:
             self._restart(run)
         else:
@@ -125,11 +128,20 @@ class RunState:
         return donor.phase is Phase.SAVING or (donor.save_asked and donor is self._deciding)
 
     def _wake_waiting(self, donor_id: str) -> None:
-        """Trials that waited for the donor's checkpoint go on (or do without, if it came to nothing)."""
+        """Trials that waited for the donor's checkpoint go on (or with an earlier one, if it came to nothing)."""
+        self._keep_promises(donor_id)
         for trial_id in self._waiting.pop(donor_id, ()):
             run = self._runs[trial_id]
             run.phase = Phase.DECIDING
             self._proceed(run)
+
+    def _keep_promises(self, donor_id: str) -> None:
+        """The donor's checkpoint is there: those that take it over have it from now on, whatever the donor does next."""
+        for trial_id in self._promised.pop(donor_id, ()):
+            run = self._runs.get(trial_id)
+            restart = run.restart if run is not None else self._restarts.get(trial_id)
+            if restart is not None and restart.donor is not None and restart.donor.trial_id == donor_id:
+                self._delete(self.keeper.borrow(self.trials[trial_id], restart.donor))
 
     def _finish(self, run: Run) -> None:
         """The trial ended well."""
@@ -187,9 +199,15 @@ class RunState:
         self._runs[trial.trial_id] = Run(trial, slot, factory, checkpoint=checkpoint)
         self._commands.append(ev.StartTrial(trial, slot, new, checkpoint))
 
+    def _room(self) -> int:
+        """How many more trials there is room for, beside those that were asked for."""
+        count = self.settings.max_pending - len(self.pending) - self._expected
+        if self.settings.max_concurrent:
+            live = len(self.pending) + len(self.running) + len(self.paused) + self._expected
+            count = min(count, self.settings.max_concurrent - live)
+        return count
+
     def _apply(self, trial: Trial, restart: Restart) -> None:
-        if restart.donor is not None:
-            self._delete(self.keeper.borrow(trial, restart.donor))
         if restart.config is not None:
             trial.config = restart.config
         if restart.experiment_tag is not None:

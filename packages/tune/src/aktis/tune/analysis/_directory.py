@@ -95,6 +95,30 @@ def load_states(path: str | os.PathLike[str], load_pickles: bool = False) -> lis
 
 
 def _load_directory(directory: Path, load_pickles: bool) -> ExperimentState:
+    """The newest state: that of the state file, or, when things have happened since, that of the journal."""
+    from aktis.tune._execution.projection import last_event_time, read_trials
+
+    happened = last_event_time(str(directory))
+    if happened is None:
+        return _load_files(directory, load_pickles)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = _load_files(directory, load_pickles)
+    except ExperimentDirectoryError as error:
+        if "upgrade with" in str(error):
+            raise
+        state = ExperimentState(directory / f"{_PREFIX}{_SUFFIX}", [])
+    written = state.stats.get("timestamp")
+    if isinstance(written, (int, float)) and written >= happened:
+        return state
+    state.trials = read_trials(str(directory))
+    for trial in state.trials:
+        trial.checkpoints = StoredCheckpoints(trial.logdir)  # type: ignore[assignment]
+    return state
+
+
+def _load_files(directory: Path, load_pickles: bool) -> ExperimentState:
     problems: list[str] = []
     for file in state_files(directory):
         try:

@@ -196,7 +196,7 @@ class HyperBandScheduler(ObjectiveScheduler):
         """Whether all that run in the bracket are at the rung, and nobody else can join it."""
         if len(bracket.reached) < len(bracket.active) or not bracket.active:
             return False
-        return bracket.closed or not (controller.pending or getattr(controller, "expects_trials", False))
+        return bracket.closed or not (controller.pending or controller.expects_trials)
 
     def _settle(self, controller: TrialController) -> None:
         """Halve the brackets whose last missing trial was lost, and the open one when nothing can join it any more."""

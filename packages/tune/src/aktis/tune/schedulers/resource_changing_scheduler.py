@@ -88,9 +88,9 @@ class ResourceChangingScheduler(TrialScheduler):
         return self._base_scheduler.supports_buffered_results
 
     @property
-    def supports_search_algorithms(self) -> bool:
+    def supports_search_algorithms(self) -> bool:  # type: ignore[override]
         """Whether a search algorithm goes with the base scheduler."""
-        return getattr(self._base_scheduler, "supports_search_algorithms", True)
+        return self._base_scheduler.supports_search_algorithms
 
     def changed_trials(self) -> list[Trial]:
         """The live trials that have other resources than they began with."""

@@ -37,6 +37,10 @@ class TrialController(Protocol):
     def running(self) -> Mapping[str, Trial]:
         """Trials that run, by id."""
 
+    @property
+    def expects_trials(self) -> bool:
+        """Whether the search algorithm may add trials before anything else happens."""
+
     def get_trials(self) -> Collection[Trial]:
         """All trials so far, finished ones too. Looking at each on every result is what makes a scheduler slow."""
 
@@ -87,6 +91,8 @@ class TrialScheduler:
     _metric: str | None = None
     _mode: str | None = None
     _supports_buffered_results = True
+    supports_search_algorithms: ClassVar[bool] = True
+    """Whether a searcher may suggest the configurations. False: the scheduler changes them itself."""
 
     @property
     def metric(self) -> str | None:

@@ -282,7 +282,7 @@ class Trainable(Progress):
         else:
             relative = metadata.get("relative_checkpoint_path") or ""
             self.load_checkpoint(os.path.normpath(os.path.join(directory, relative)) if path == directory else path)
-        logger.info("%s goes on from %s, after iteration %d", type(self).__name__, path, self.iteration)
+        logger.debug("%s goes on from %s, after iteration %d", type(self).__name__, path, self.iteration)
 
     def _restore_from_checkpoint(self, checkpoint: Checkpoint) -> None:
         kind, data = checkpoint.get_internal_representation()
