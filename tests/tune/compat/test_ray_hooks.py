@@ -143,3 +143,25 @@ def test_setup_says_what_will_be_run() -> None:
         4,
         100,
     )
+
+
+@pytest.mark.parametrize("wants", [True, False])
+def test_a_reporter_of_ones_own_knows_what_is_compared_and_is_asked_at_the_end(wants: bool) -> None:
+    class Reporter(tune.ProgressReporter):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def setup(
+            self, start_time: Any = None, total_samples: Any = None, metric: Any = None, mode: Any = None, **more: Any
+        ) -> None:
+            self.seen.append((total_samples, metric, mode))
+
+        def should_report(self, trials: Sequence[Any], done: bool = False) -> bool:
+            return done and wants
+
+        def report(self, trials: Sequence[Any], done: bool, *sys_info: str) -> None:
+            self.seen.append(([trial.status for trial in trials], done))
+
+    reporter = Reporter()
+    tune.run(Counter, stop={"n": 1}, num_samples=2, metric="n", mode="max", progress_reporter=reporter, verbose=1)
+    assert reporter.seen == [(2, "n", "max"), *([(["TERMINATED"] * 2, True)] if wants else [])]

@@ -117,9 +117,15 @@ def test_spaces_in_spaces() -> None:
         {"l": [1, {"q": 3}]},
         {"l": [2, {"q": 3}]},
     ]
-    # Ray 2.3.1 cannot resolve a grid in a grid's value; its documentation says that it should.
+    # For a grid in a value of a grid, Ray 2.3.1 raises ValueError.
     assert variants({"m": tune.grid_search([{"p": tune.grid_search([1, 2])}, {"q": 5}])}) == [
         {"m": {"p": 1}},
         {"m": {"p": 2}},
         {"m": {"q": 5}},
     ]
+
+
+def test_grids_of_what_is_no_list() -> None:
+    for wrong in (5, "ab", {"a": 1}):  # of a string, Ray 2.3.1 tries the letters
+        with pytest.raises(TypeError, match=r"grid_search\(\) needs a list of values"):
+            tune.grid_search(wrong)  # type: ignore[arg-type]

@@ -27,15 +27,21 @@ class ReporterCallback(Callback):
         self, stop: Any = None, num_samples: int | None = None, total_num_samples: int | None = None, **info: Any
     ) -> None:
         self._runner = info.get("runner")
-        # Metric and mode were given before: see progress_callbacks().
-        self._reporter.setup(start_time=time.time(), total_samples=total_num_samples, verbose=self._options.verbose)
+        self._reporter.setup(
+            start_time=time.time(),
+            total_samples=total_num_samples,
+            metric=self._options.metric,
+            mode=self._options.mode,
+            verbose=self._options.verbose,
+        )
 
     def on_step_end(self, iteration: int, trials: Sequence[TrialInfo], **info: Any) -> None:
         if self._reporter.should_report(trials, False):
             self._reporter.report(trials, False, *self._words())
 
     def on_experiment_end(self, trials: Sequence[TrialInfo], **info: Any) -> None:
-        self._reporter.report(trials, True, *self._words())
+        if self._reporter.should_report(trials, True):
+            self._reporter.report(trials, True, *self._words())
 
     def _words(self) -> list[str]:
         """What is in use, and what the scheduler has to say."""

@@ -541,7 +541,7 @@ def sample_from(func: Callable[..., Any]) -> Function:
 
 def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
     """Try every one of these values, each as often as ``num_samples`` says."""
-    if isinstance(values, (str, bytes, dict)):
+    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
         raise TypeError(f"grid_search() needs a list of values, got {values!r}")
     listed: list[Any] = Categorical(values).categories
     return {"grid_search": listed}
