@@ -39,6 +39,7 @@ _SUBMODULES = frozenset(
         "callbacks",
         "checkpoint",
         "config",
+        "constants",
         "display",
         "exceptions",
         "html",

@@ -281,6 +281,19 @@ class Checkpoint:
         """The directory, or the URI when it is not local; None for what is only in memory."""
         return self._local_path or self._uri
 
+    # -- what Ray's Trial.checkpoint has besides: programs read ``best_trial.checkpoint.dir_or_data`` -------
+
+    @property
+    def dir_or_data(self) -> Any:
+        """The directory (or URI) if there is one, else the dict."""
+        return self.path or self.to_dict()
+
+    value = dir_or_data
+
+    def to_air_checkpoint(self) -> Checkpoint:
+        """This."""
+        return self
+
     # -- what goes along ---------------------------------------------------------------------------
 
     def get_preprocessor(self) -> Any:

@@ -118,8 +118,9 @@ class Brain(Revival):
         trial.pid, trial.node_ip = event.pid, event.node_ip
         if run.checkpoint is not None:
             self._delete(self.keeper.unpin(run.checkpoint))
-            self._tell("on_trial_restore", trial)
         self._tell("on_trial_start", trial)
+        if run.checkpoint is not None:
+            self._tell("on_trial_restore", trial)
         self._proceed(run)
 
     def _on_stepped(self, event: ev.Stepped) -> None:
@@ -141,6 +142,7 @@ class Brain(Revival):
         run.saved = True
         if event.checkpoint is not None:
             self._keep(run.trial, event.checkpoint, run.trial.last_result)
+            self._tell_saved(run.trial)
         self._proceed(run)
         self._wake_waiting(event.trial_id)
 
@@ -172,6 +174,7 @@ class Brain(Revival):
             # The function returned. Listeners have this result already, scheduler and search algorithm not yet the end.
             if step.checkpoint is not None:
                 self._keep(trial, step.checkpoint, trial.last_result)
+                self._tell_saved(trial)
             if not trial.last_result:  # it never reported
                 trial.last_result = metrics
             trial.last_result["done"] = True
@@ -184,7 +187,7 @@ class Brain(Revival):
             self._abort(problem)
             return
         trial.record(metrics, self.now)
-        if step.checkpoint is not None:
+        if step.checkpoint is not None:  # before the scheduler is asked: it may let others start from it
             run.saved = True
             self._keep(trial, step.checkpoint, metrics)
         try:
@@ -194,15 +197,17 @@ class Brain(Revival):
             return
         if over:
             run.then = Then.STOP
-            self._tell_complete(run, flat)
         else:
             self._ask_scheduler(run, flat)
         if run.then is Then.STOP:
-            metrics["done"] = True
-        elif trial.can_save and not run.saved and self.verdict.wants_checkpoint(trial, metrics):
+            metrics["done"] = flat["done"] = True
+            self._tell_complete(run, flat)
+        if trial.can_save and not run.saved and self.verdict.wants_checkpoint(trial, metrics):
             run.save_asked = True
         metrics["config"] = trial.config
         self._commands.append(ev.TellCallbacks("on_trial_result", trial, metrics))
+        if step.checkpoint is not None:
+            self._tell_saved(trial)
 
     def _ask_scheduler(self, run: Run, flat: dict[str, Any]) -> None:
         self._deciding = run
@@ -210,7 +215,6 @@ class Brain(Revival):
         self._deciding = None
         if decision == TrialScheduler.STOP or run.then is Then.STOP:
             run.then = Then.STOP
-            self._tell_complete(run, flat)
             return
         if decision == TrialScheduler.PAUSE and run.then is Then.GO_ON:
             run.then = Then.PAUSE
@@ -230,9 +234,10 @@ class Brain(Revival):
             self._delete(self.keeper.register(trial, path, metrics, exploiting=exploiting))
         except ValueError as error:  # the score is no number
             self._abort(error)
-            return
-        self._tell("on_trial_save", trial)
+
+    def _tell_saved(self, trial: Trial) -> None:
         self._tell("on_checkpoint", trial)
+        self._tell("on_trial_save", trial)
 
     def _fail(self, run: Run, error: BaseException) -> None:
         trial = run.trial
@@ -254,9 +259,10 @@ class Brain(Revival):
             self._wake_waiting(trial.trial_id)
             return
         self._end(trial, Trial.ERROR)
-        if not run.told_complete:
-            result = flat_result(trial.last_result) if trial.last_result else None
-            self._commands.append(ev.TellSearch("complete", trial.trial_id, result, error=True))
+        if not run.told_complete:  # without the last result: searchers learn from what they are given
+            self._commands.append(ev.TellSearch("complete", trial.trial_id, None, error=True))
+        if run.phase is Phase.STARTING:
+            self._tell("on_trial_start", trial)  # no listener hears of the end of what it never heard begin
         self._tell("on_trial_error", trial)
         self._wake_waiting(trial.trial_id)
         if self.settings.fail_fast == "raise":

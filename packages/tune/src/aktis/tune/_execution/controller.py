@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 class Controller(RunState):
     """Implements :class:`aktis.tune.schedulers.TrialController`."""
 
+    @property
+    def trial_executor(self) -> Controller:
+        """This: schedulers that were written for Ray ask ``trial_runner.trial_executor`` for room, or to save a trial."""
+        return self
+
     def get_trials(self) -> Collection[Trial]:
         return self.trials.values()
 
@@ -97,6 +102,8 @@ class Controller(RunState):
         run = self._runs.get(trial.trial_id)
         if run is not None and not (run is self._deciding and run.saved):
             run.save_asked = True
+
+    save = save_trial  # the name that Ray's executor has for it
 
     def exploit(self, trial: Trial, donor: Trial, config: dict[str, Any], experiment_tag: str) -> bool:
         source = self._runs.get(donor.trial_id)

@@ -306,6 +306,7 @@ class _Run:
                     stop=first.stopping_criterion,
                     num_samples=first.num_samples,
                     total_num_samples=total,
+                    time_budget_s=first.time_budget_s,
                     runner=runner,
                 )
                 snapshots.write(brain, self.suggestions, self.callbacks)

@@ -68,8 +68,8 @@ class RunState:
         needed = run.save_asked
         if run.then in (Then.PAUSE, Then.SUSPEND) or (run.restart is not None and run.restart.donor is None):
             needed = True
-        elif run.then is Then.STOP:
-            needed = bool(run.trial.checkpoint_config and run.trial.checkpoint_config.checkpoint_at_end)
+        elif run.then is Then.STOP and run.trial.checkpoint_config is not None:
+            needed = needed or bool(run.trial.checkpoint_config.checkpoint_at_end)
         if needed and run.trial.can_save and not run.saved:
             run.phase = Phase.SAVING
             self._commands.append(ev.SaveTrial(run.trial))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.error import TuneError
@@ -119,6 +120,10 @@ def resources(value: Any, cls: type[Trainable]) -> Any:
     if value is None or isinstance(value, PlacementGroupFactory):
         return value
     if isinstance(value, Mapping):
+        from aktis.tune.search.sample import Function
+
+        if any(isinstance(amount, Function) for amount in value.values()):
+            return partial(_amounts, dict(value))
         return resource_dict_to_pg_factory(dict(value))
     if callable(value):
         return value
@@ -126,6 +131,15 @@ def resources(value: Any, cls: type[Trainable]) -> Any:
         'resources_per_trial must be a dict like {"cpu": 2, "gpu": 1}, a PlacementGroupFactory or a function of the '
         f"configuration, not {value!r} ({type(value).__name__})"
     )
+
+
+def _amounts(resources: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Resources of which some are functions of the configuration: ``{"cpu": tune.sample_from(lambda spec: spec.config.x)}``."""
+    from aktis.tune.search._view import SpecView
+    from aktis.tune.search.sample import Function
+
+    spec = SpecView({"config": config})
+    return {key: amount.call(spec) if isinstance(amount, Function) else amount for key, amount in resources.items()}
 
 
 def resolved_resources(value: Any, cls: type[Trainable], config: dict[str, Any]) -> PlacementGroupFactory:

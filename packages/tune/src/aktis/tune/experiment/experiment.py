@@ -71,6 +71,7 @@ class Experiment:
         self.can_save = check.can_save(self.trainable)
         self.config = check.config(config)
         self.num_samples = check.num_samples(num_samples)
+        self.time_budget_s = time_budget_s
         self.stopping_criterion, self.stopper = check.stopping(stop, time_budget_s)
         self.checkpoint_config = check.checkpoint_config(checkpoint_config, self.is_function)
         self.max_failures = check.max_failures(max_failures)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
     from aktis.air.config import CheckpointConfig
     from aktis.air.placement import PlacementGroupFactory
-    from aktis.air.retention import CheckpointManager
+    from aktis.air.retention import CheckpointManager, TrackedCheckpoint
 
 __all__ = ["Trial"]
 
@@ -135,6 +135,36 @@ class Trial:
     @property
     def custom_trial_name(self) -> str | None:
         return self.custom_name
+
+    @property
+    def pickled_error_file(self) -> str | None:
+        """Where the latest failure itself is."""
+        return os.path.join(self.logdir, "error.pkl") if self.error is not None and self.logdir else None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint."""
+        return self.checkpoints is not None and self.checkpoints.latest is not None
+
+    def get_trial_checkpoints(self) -> list[TrackedCheckpoint]:
+        """The checkpoints that are kept, oldest first."""
+        return self.checkpoints.kept if self.checkpoints is not None else []
+
+    def get_error(self) -> BaseException | None:
+        """The latest failure."""
+        return self.error
+
+    def get_runner_ip(self) -> str | None:
+        """The address of the machine that it runs on, or ran on last."""
+        return self.node_ip
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        """Change the configuration; for schedulers, and before the trial starts (again)."""
+        self.config = config
+
+    def set_experiment_tag(self, experiment_tag: str) -> None:
+        """Change the tag; for schedulers."""
+        self.experiment_tag = experiment_tag
 
     def is_finished(self) -> bool:
         return self.status in (Trial.TERMINATED, Trial.ERROR)

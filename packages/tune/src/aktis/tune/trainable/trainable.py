@@ -356,9 +356,9 @@ class Trainable(Progress):
         Returns:
             Whether :meth:`reset_config` could do it. If not, make a new one.
         """
+        self.config = new_config  # as after setup(): what reset_config() calls may look at it
         if not self.reset_config(new_config):
             return False
-        self.config = new_config
         if logger_creator is not None:
             self._close_logger()
             self._create_logger(logger_creator)

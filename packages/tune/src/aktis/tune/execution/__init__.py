@@ -1,0 +1,1 @@
+"""Where Ray has what runs trials. Here that is private; what programs import from it is in these modules."""
