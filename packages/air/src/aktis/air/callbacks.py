@@ -6,13 +6,19 @@ ends the run, so loggers catch what they can go on without.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+from aktis.air.exceptions import add_note
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
 
 __all__ = ["Callback", "CallbackList", "LoggerCallback", "TrialInfo"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrialInfo(Protocol):
@@ -142,7 +148,9 @@ class CallbackList:
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks must be instances of Callback, got {callback!r} ({type(callback).__name__})")
+                raise TypeError(
+                    f"callbacks must be instances of Callback, got {callback!r} ({type(callback).__name__})"
+                )
         self._listeners = {
             hook: [getattr(callback, hook) for callback in self.callbacks if _overrides(callback, hook)]
             for hook in self.HOOKS
@@ -151,7 +159,20 @@ class CallbackList:
     def call(self, hook: str, *args: Any, **info: Any) -> None:
         """Call ``hook`` of everyone who has one."""
         for listener in self._listeners[hook]:
-            listener(*args, **info)
+            _call(listener, hook, args, info)
+
+    def call_all(self, hook: str, *args: Any, **info: Any) -> None:
+        """Call ``hook`` of everyone who has one, also when one raises. The first error is raised then, others are logged."""
+        first: BaseException | None = None
+        for listener in self._listeners[hook]:
+            try:
+                _call(listener, hook, args, info)
+            except BaseException as error:
+                if first is not None:
+                    logger.error("%s of the callback %s raised, too", hook, _name_of(listener), exc_info=error)
+                first = first or error
+        if first is not None:
+            raise first
 
     def listens(self, hook: str) -> bool:
         """Whether anyone has that hook."""
@@ -167,6 +188,18 @@ class CallbackList:
         for index, state in states.items():
             if index < len(self.callbacks):
                 self.callbacks[index].set_state(state)
+
+
+def _call(listener: Any, hook: str, args: tuple[Any, ...], info: dict[str, Any]) -> None:
+    try:
+        listener(*args, **info)
+    except BaseException as error:
+        add_note(error, f"raised by {hook} of the callback {_name_of(listener)}")
+        raise
+
+
+def _name_of(listener: Any) -> str:
+    return type(getattr(listener, "__self__", listener)).__name__
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

@@ -18,6 +18,8 @@ A wrong argument is a ``ValueError`` or a ``TypeError`` of its own, which says w
 
 from __future__ import annotations
 
+import logging
+
 __all__ = [
     "AirError",
     "CheckpointContentError",
@@ -30,6 +32,17 @@ __all__ = [
     "StorageTimeoutError",
     "TornCheckpointError",
 ]
+
+logger = logging.getLogger(__name__)
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Say with an error what it came from: below its traceback, or, where Python has no notes (before 3.11), in the log."""
+    note = getattr(error, "add_note", None)
+    if note is not None:
+        note(text)
+    else:
+        logger.error("%s: %s; %s", type(error).__name__, error, text)
 
 
 class AirError(Exception):

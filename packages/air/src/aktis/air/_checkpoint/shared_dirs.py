@@ -19,6 +19,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 
 from aktis.air._checkpoint.whole import folder_made_whole
@@ -53,7 +54,12 @@ def _hold(path: str, lock: str, fill: Callable[[str], None], top: str) -> int:
         if os.path.isdir(path):
             return held
         os.close(held)
-        held = _locked(lock, fcntl.LOCK_EX)
+        # Not waited for: by now others may hold it with the directory there, for as long as they like.
+        try:
+            held = _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.001)
+            continue
         try:
             if not os.path.isdir(path):
                 _sweep(top)
@@ -94,7 +100,11 @@ def remove_unless_held(path: str, lock: str) -> None:
 def _locked(lock: str, how: int) -> int:
     while True:
         held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(held, how)
+        try:
+            fcntl.flock(held, how)
+        except BlockingIOError:
+            os.close(held)
+            raise
         if _is_current(held, lock):
             return held
         os.close(held)

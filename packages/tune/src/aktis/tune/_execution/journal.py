@@ -14,13 +14,14 @@ process; others may read at any time. What a crash of the machine may cost is th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from aktis.tune.error import ExperimentDirectoryError
+from aktis.tune.error import ExperimentDirectoryError, TuneError
 
 FILE_NAME = "experiment.sqlite"
 FORMAT = 1
@@ -32,6 +33,8 @@ CREATE TABLE events (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, trial TEXT, ti
 CREATE TABLE trials (trial TEXT PRIMARY KEY, number INTEGER NOT NULL, data TEXT NOT NULL);
 CREATE TABLE snapshots (part TEXT PRIMARY KEY, seq INTEGER NOT NULL, data BLOB);
 """
+
+_INSERT = "INSERT INTO events (kind, trial, time, data) VALUES (?, ?, ?, ?)"
 
 
 class Record(NamedTuple):
@@ -108,26 +111,51 @@ class Journal:
         rows = self._rows
         if not rows:
             return
-        execute = self._db.execute
-        if len(rows) == 1:  # a transaction of its own, without two more statements
-            execute("INSERT INTO events (kind, trial, time, data) VALUES (?, ?, ?, ?)", rows[0])
-        else:
-            execute("BEGIN")
-            self._db.executemany("INSERT INTO events (kind, trial, time, data) VALUES (?, ?, ?, ?)", rows)
-            execute("COMMIT")
-        self.last_seq += len(rows)
-        rows.clear()
+        count = len(rows)
+        self._rows = []  # what cannot be written has not happened
+        try:
+            if count == 1:  # a transaction of its own, without two more statements
+                self._db.execute(_INSERT, rows[0])
+            else:
+                with self._transaction():
+                    self._db.executemany(_INSERT, rows)
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from error
+        self.last_seq += count
+
+    def discard(self) -> None:
+        """Drop what was appended and not committed."""
+        self._rows.clear()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it, or nothing."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _unwritable(self, error: sqlite3.Error) -> TuneError:
+        return TuneError(
+            f"the journal {self.path} cannot be written to ({error}): the run cannot go on. When there is space, and the file may "
+            "be written to, the run can be resumed with all that was in the journal before"
+        )
 
     def write_snapshot(self, parts: Mapping[str, bytes], trials: Iterable[tuple[str, int, str]]) -> None:
         """Keep the state after the last event: its parts, and the trials that changed since the last snapshot."""
         self.commit()
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?)", trials)
-        self._db.execute("DELETE FROM snapshots")
-        self._db.executemany(
-            "INSERT INTO snapshots VALUES (?, ?, ?)", [(part, self.last_seq, data) for part, data in parts.items()]
-        )
-        self._db.execute("COMMIT")
+        rows = [(part, self.last_seq, data) for part, data in parts.items()]
+        try:
+            with self._transaction():
+                self._db.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?)", trials)
+                self._db.execute("DELETE FROM snapshots")
+                self._db.executemany("INSERT INTO snapshots VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from error
 
     def set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

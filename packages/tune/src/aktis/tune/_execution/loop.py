@@ -11,7 +11,6 @@ One thread runs all of it. What a callback raises ends the run, with the actors 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -27,6 +26,7 @@ from aktis.tune._execution import records
 from aktis.tune._execution.actors import START, STEP, TrialActors
 from aktis.tune._execution.interrupts import WAIT_S, Interrupts
 from aktis.tune.error import TuneError
+from aktis.tune.trainable._checkpoint_files import discard_leftovers
 
 if TYPE_CHECKING:
     from aktis.air.callbacks import CallbackList
@@ -84,6 +84,7 @@ class TrialRunner:
         self.iteration = 0
         self._trials: list[Trial] = list(brain.trials.values())  # what callbacks see
         self._slots: dict[str, int] = {}  # of running trials
+        self._on_used_actor: set[str] = set()  # trials that were sent to an actor that had served others
         self._queue: list[ev.Event] = []
         self.interrupts: Interrupts | None = None
         self.delete_directory: Callable[[str], None] = _delete_directory  # of a checkpoint that is not kept
@@ -115,14 +116,38 @@ class TrialRunner:
         self.interrupts = interrupts
         try:
             self._run(interrupts)
-        finally:
-            self._refuse_requests()
-            self.actors.close(at_once=interrupts.count > 1 or self.brain.failure is not None)
-            with contextlib.suppress(OSError):
-                self.snapshots.write(self.brain, self.suggestions, self.callbacks, final=True)
-        self.callbacks.call("on_experiment_end", trials=self._trials)
+        except BaseException as error:
+            self._end_actors(interrupts, hurry=True)
+            # The brain and those that listen to it may disagree now: only the journal is right.
+            self._keep_state(lambda: self.snapshots.write_views(self.brain, self.suggestions, final=False))
+            if isinstance(error, Exception):
+                self._say_goodbye()
+            raise
+        self._end_actors(interrupts)
+        self._keep_state(lambda: self.snapshots.write(self.brain, self.suggestions, self.callbacks, final=True))
+        self.callbacks.call_all("on_experiment_end", trials=self._trials)
         if self.brain.failure is not None:
             raise self.brain.failure
+
+    def _end_actors(self, interrupts: Interrupts, hurry: bool = False) -> None:
+        self._refuse_requests()
+        self.actors.close(at_once=interrupts.count > 1 or self.brain.failure is not None, hurry=hurry)
+
+    def _keep_state(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:
+            logger.error(
+                "the state at the end of the run could not be written to %s (%s: %s). What happened is in the journal, so that the "
+                "run can be resumed", self.snapshots.path, type(error).__name__, error,
+            )  # fmt: skip
+
+    def _say_goodbye(self) -> None:
+        """After an error, callbacks still close what they have opened."""
+        try:
+            self.callbacks.call_all("on_experiment_end", trials=self._trials)
+        except Exception as error:
+            logger.error("a callback raised at the end of a run that had failed before", exc_info=error)
 
     def _run(self, interrupts: Interrupts) -> None:
         import aktis
@@ -210,6 +235,8 @@ class TrialRunner:
 
     def _event(self, answer: Answer, now: float) -> ev.Event:
         if answer.error is not None:
+            if answer.what == START and self._idle_actor_was_lost(answer):
+                return ev.Started(now, answer.trial_id, needs_new_actor=True)
             return ev.CallFailed(now, answer.trial_id, answer.error)
         value = answer.value
         if answer.what == STEP:
@@ -220,6 +247,17 @@ class TrialRunner:
             return ev.Started(now, answer.trial_id, value.pid, value.node_ip, value.needs_new_actor)
         path = None if value is None else value.path
         return ev.Saved(now, answer.trial_id, self._relative(self.brain.trials[answer.trial_id], path))
+
+    def _idle_actor_was_lost(self, answer: Answer) -> bool:
+        """An actor that waited for its next trial has died meanwhile: no fault of that trial."""
+        from aktis.exceptions import AktisActorError
+
+        lost = answer.trial_id in self._on_used_actor and isinstance(answer.error, AktisActorError)
+        if lost:
+            logger.warning(
+                "an actor died before trial %s came to it, which gets another one: %s", answer.trial_id, answer.error
+            )
+        return lost
 
     def _brain_step(self, trial: Trial, result: StepResult) -> ev.Step:
         metrics = result.metrics
@@ -255,7 +293,10 @@ class TrialRunner:
     def _start(self, command: ev.StartTrial) -> None:
         trial = command.trial
         try:
-            if command.new:
+            self._on_used_actor.discard(trial.trial_id)
+            if not command.new:
+                self._on_used_actor.add(trial.trial_id)
+            else:
                 self.actors.create(command.slot, trial.experiment_name, trial.placement_group_factory)
             os.makedirs(trial.logdir, exist_ok=True)
             self._slots[trial.trial_id] = command.slot
@@ -318,6 +359,9 @@ class TrialRunner:
 
     def _note_end(self, command: ev.TrialEnded) -> None:
         self.snapshots.changed(command.trial)
+        self._on_used_actor.discard(command.trial.trial_id)
+        if command.trial.status == "ERROR":  # if it died, it may have left half of a checkpoint
+            discard_leftovers(command.trial.logdir)
 
     def _write_error(self, command: ev.WriteError) -> None:
         """error.txt, for people, and error.pkl; and, unless that is switched off, the log."""

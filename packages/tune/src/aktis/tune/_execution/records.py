@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aktis.air.exceptions import add_note
 from aktis.tune._execution import codec
 from aktis.tune._execution import events as ev
+from aktis.tune.error import TrialError
 from aktis.tune.experiment.metric_analysis import MetricAnalysis
 from aktis.tune.experiment.trial import Trial
 
@@ -29,15 +31,47 @@ def decide(brain: Brain, journal: Journal, events: Sequence[ev.Event]) -> list[e
     """Let the brain handle events. When this returns they are in the journal, and their commands may be carried out."""
     commands: list[ev.Command] = []
     for event in events:
-        record = encode(event)  # before the brain changes what is in it
+        record, event = _encoded(event)  # before the brain changes what is in it
+        try:
+            decided = brain.handle(event)
+        except BaseException as error:  # the event has not happened: a resumed run hears of the next one
+            journal.commit()
+            add_note(error, _while(brain, event))
+            raise
         if record is not None:
             journal.append(record[0], record[1], event.now, record[2])
-        for command in brain.handle(event):
+        for command in decided:
             if type(command) is ev.TrialEnded:
                 journal.append(ENDED, command.trial.trial_id, event.now, command.trial.status)
             commands.append(command)
     journal.commit()
     return commands
+
+
+def _encoded(event: ev.Event) -> tuple[tuple[str, str | None, str | None] | None, ev.Event]:
+    """(record, event). A trial that reports what cannot be written has failed."""
+    try:
+        return encode(event), event
+    except Exception as error:
+        if not isinstance(event, ev.Stepped):
+            raise
+        problem = TrialError(
+            f"the trial reported what cannot be written to the journal ({type(error).__name__}: {error}): report numbers, texts, "
+            "lists and dicts",
+            event.trial_id,
+        )
+        failed = ev.CallFailed(event.now, event.trial_id, problem)
+        return encode(failed), failed
+
+
+def _while(brain: Brain, event: ev.Event) -> str:
+    stopper = brain.settings.stopper
+    asked = [type(brain.scheduler).__name__] + ([] if stopper is None else [type(stopper).__name__])
+    about = getattr(event, "trial_id", None) or getattr(getattr(event, "trial", None), "trial_id", None)
+    return (
+        f"raised while {' and '.join(asked)} dealt with {type(event).__name__}{f' of trial {about}' if about else ''}; the run "
+        "ended before it, and can be resumed there"
+    )
 
 
 def encode(event: Any) -> tuple[str, str | None, str | None] | None:
@@ -100,8 +134,6 @@ def _portable(error: BaseException) -> BaseException:
         pickle.loads(pickle.dumps(error))
         return error
     except Exception:
-        from aktis.tune.error import TrialError
-
         return TrialError(f"{type(error).__name__}: {error}")
 
 

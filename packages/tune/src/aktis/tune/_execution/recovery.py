@@ -6,6 +6,7 @@ that ended stays so, even if a scheduler that is not deterministic would now dec
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from aktis.tune._execution.journal import Journal
     from aktis.tune._execution.suggestions import Suggestions
     from aktis.tune.experiment.experiment import Experiment
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,9 @@ def fold(
     if snapshots.BRAIN in parts:
         trials = {trial.trial_id: trial for trial in (records.trial_from_row(row, experiments) for row in rows)}
         brain = snapshots.loads(parts[snapshots.BRAIN], trials)
+        _use_present_code(brain.scheduler, fresh.scheduler)
+        if brain.settings.stopper is not None:
+            _use_present_code(brain.settings.stopper, fresh.settings.stopper)
         if brain.settings.stopper is not None:
             set_clock(brain.settings.stopper, lambda: brain.now)
         for trial in trials.values():
@@ -62,6 +69,18 @@ def fold(
             touched.add(record.trial_id)
         _replay(brain, record, suggestions, experiments)
     return brain, touched
+
+
+def _use_present_code(restored: Any, present: Any) -> None:
+    """A class of the user's script is pickled with its code. What the script says today counts, e.g. without the error that
+    ended the run."""
+    then, now = type(restored), type(present)
+    if then is now or (then.__module__, then.__qualname__) != (now.__module__, now.__qualname__):
+        return
+    try:
+        restored.__class__ = now
+    except TypeError:  # it is laid out differently
+        logger.warning("%s has changed too much since the run began: its code of then is used", now.__qualname__)
 
 
 def _replay(brain: Brain, record: Any, suggestions: Suggestions, experiments: Mapping[str, Experiment]) -> None:

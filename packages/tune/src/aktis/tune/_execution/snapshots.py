@@ -89,7 +89,7 @@ class Snapshots:
             self._journal.write_snapshot(parts, rows)
             self._changed.clear()
         if views:
-            self._write_views(brain, suggestions, final)
+            self.write_views(brain, suggestions, final)
         cost = time.monotonic() - begin
         fixed = _settings.snapshot_period()
         self._next = time.monotonic() + (fixed if fixed is not None else max(LEAST_PERIOD_S, cost / SHARE))
@@ -117,7 +117,8 @@ class Snapshots:
                 )  # fmt: skip
             return None
 
-    def _write_views(self, brain: Brain, suggestions: Suggestions, final: bool) -> None:
+    def write_views(self, brain: Brain, suggestions: Suggestions, final: bool) -> None:
+        """Write the state file, for people and tools."""
         from aktis.tune.analysis.state_format import write_experiment_state
 
         runner_data = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aktis.air.exceptions import add_note
 from aktis.tune.search.basic_variant import BasicVariantGenerator
 from aktis.tune.search.search_algorithm import FINISHED, Suggestion
 
@@ -14,10 +16,20 @@ if TYPE_CHECKING:
     from aktis.tune._execution import events as ev
     from aktis.tune.experiment.experiment import Experiment
     from aktis.tune.experiment.trial import Trial
-    from aktis.tune.search.basic_variant import BasicVariantGenerator
-from aktis.tune.search.search_algorithm import SearchAlgorithm
+    from aktis.tune.search.search_algorithm import SearchAlgorithm
 
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def _named(algorithm: SearchAlgorithm, what: str) -> Iterator[None]:
+    """Errors say whom they come from."""
+    try:
+        yield
+    except BaseException as error:
+        inner = getattr(algorithm, "searcher", algorithm)
+        add_note(error, f"raised by the search algorithm {type(inner).__name__}, which was to {what}")
+        raise
 
 
 class Suggestions:
@@ -52,7 +64,8 @@ class Suggestions:
                 continue
             while count > 0:
                 trial_id = algorithm.make_trial_id()
-                found = algorithm.suggest(trial_id)
+                with _named(algorithm, "suggest a configuration"):
+                    found = algorithm.suggest(trial_id)
                 if found is None:
                     return
                 if not isinstance(found, Suggestion):
@@ -70,6 +83,10 @@ class Suggestions:
         algorithm = self._owners.get(command.trial_id)
         if algorithm is None:
             return
+        with _named(algorithm, f"hear of a {command.what} of trial {command.trial_id}"):
+            self._tell(algorithm, command)
+
+    def _tell(self, algorithm: SearchAlgorithm, command: ev.TellSearch) -> None:
         if command.what == "result":
             algorithm.on_trial_result(command.trial_id, command.result or {})
         elif command.what == "complete":

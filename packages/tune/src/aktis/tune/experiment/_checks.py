@@ -157,6 +157,11 @@ def resolved_resources(value: Any, cls: type[Trainable], config: dict[str, Any])
         value = value(config)
     if isinstance(value, Mapping):
         value = resource_dict_to_pg_factory(dict(value))
+    if value is not None and not isinstance(value, PlacementGroupFactory):
+        raise TypeError(
+            f"the resources of a trial must be a dict like {{'cpu': 1}} or a PlacementGroupFactory, and its function made "
+            f"{value!r} ({type(value).__name__}) of the configuration"
+        )
     return value if value is not None else _one_cpu()
 
 

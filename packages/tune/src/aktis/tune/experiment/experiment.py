@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from aktis.air.exceptions import add_note
 from aktis.tune.experiment.trial import Trial
 
 if TYPE_CHECKING:
@@ -140,11 +141,15 @@ class Experiment:
         """Give a new trial its resources, its name and the name of its directory."""
         from aktis.tune._execution.naming import trial_dirname
 
-        trial.placement_group_factory = self.resources_for(trial.config)
+        try:
+            trial.placement_group_factory = self.resources_for(trial.config)
+        except Exception as error:
+            add_note(error, f"raised while the resources of trial {trial.trial_id} were made of its configuration")
+            raise
         if self.trial_name_creator is not None:
-            trial.custom_name = str(self.trial_name_creator(trial))
+            trial.custom_name = _created("trial_name_creator", self.trial_name_creator, trial)
         if self.trial_dirname_creator is not None:
-            trial.custom_dirname = str(self.trial_dirname_creator(trial))
+            trial.custom_dirname = _created("trial_dirname_creator", self.trial_dirname_creator, trial)
             if os.path.sep in trial.custom_dirname:
                 raise ValueError(
                     f"trial_dirname_creator returned {trial.custom_dirname!r}; it must be one name, without {os.path.sep!r}"
@@ -153,3 +158,11 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, {self.trainable_name!r})"
+
+
+def _created(what: str, creator: Callable[[Trial], str], trial: Trial) -> str:
+    try:
+        return str(creator(trial))
+    except Exception as error:
+        add_note(error, f"raised by the {what} of the run, for trial {trial.trial_id}")
+        raise

@@ -56,7 +56,12 @@ class Progress:
         result.setdefault("done", False)
         result.setdefault("timesteps_total", self._timesteps_total)
         result.setdefault("episodes_total", self._episodes_total)
-        result.setdefault("training_iteration", self._iteration)
+        own_count = result.setdefault("training_iteration", self._iteration)
+        if type(own_count) is not int and not _is_number(own_count):
+            raise TypeError(
+                f"training_iteration must be a number, not {own_count!r} ({type(own_count).__name__}): leave it out, and it is "
+                "counted for you"
+            )
         loss = result.get("mean_loss")
         if loss:
             result.setdefault("neg_mean_loss", -loss)
@@ -121,3 +126,9 @@ class Progress:
         self._episodes_total = metadata.get("episodes_total")
         self._last_result = dict(metadata.get("last_result") or {})
         self._clear_since_restore()
+
+
+def _is_number(value: Any) -> bool:
+    import numbers
+
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
