@@ -121,6 +121,18 @@ def unmark(directory: str) -> None:
             pass
 
 
+def is_complete(path: str) -> bool:
+    """Whether this directory, or one that it is in, says that it is a checkpoint. (What is in it, only its reader can tell.)"""
+    directory = find_directory(path) if os.path.exists(path) else None
+    if directory is None:
+        return False
+    try:
+        read_metadata(directory)
+    except ValueError:
+        return False
+    return True
+
+
 def find_directory(path: str) -> str | None:
     """The directory of the checkpoint that ``path`` is, or is in; None when there is none."""
     path = os.path.abspath(path)
