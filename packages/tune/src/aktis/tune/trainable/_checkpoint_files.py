@@ -106,6 +106,12 @@ def remove(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+def name_place(error: BaseException, directory: str) -> None:
+    """A full disk does not say which."""
+    if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+        error.filename = directory
+
+
 def mark(directory: str) -> None:
     """Say that the directory is a checkpoint."""
     with open(os.path.join(directory, MARKER), "wb"):
