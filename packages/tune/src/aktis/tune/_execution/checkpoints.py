@@ -8,6 +8,7 @@ starts from is *pinned*: it is deleted only when nobody does any more.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aktis.air.config import CheckpointConfig
@@ -88,6 +89,17 @@ class CheckpointKeeper:
         """The trial needs no starting point any more. Returns what is to be deleted."""
         borrowed = self._borrowed.pop(trial.trial_id, None)
         return self.unpin(borrowed) if borrowed is not None else []
+
+    def forget_lost(self, trial: Trial, is_there: Callable[[StartPoint], bool]) -> list[StartPoint]:
+        """Drop what this trial would start from, as long as it is not there. Returns what was dropped: nothing is to be deleted."""
+        lost = []
+        while (point := self.starting_point(trial)) is not None and not is_there(point):
+            lost.append(point)
+            if self._borrowed.pop(trial.trial_id, None) is not None:
+                self.unpin(point)
+            elif trial.checkpoints is not None and trial.checkpoints.latest is not None:
+                trial.checkpoints.forget(trial.checkpoints.latest)
+        return lost
 
     def pin(self, point: StartPoint) -> None:
         place = point.owner, point.path

@@ -89,16 +89,33 @@ class Journal:
         try:
             connection = _connect(path, read_only)
             row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-        except sqlite3.DatabaseError as error:
+            if row is None:
+                raise ExperimentDirectoryError(f"{path} has no format number: the run ended before it began")
+            number = int(row[0])
+            journal = cls(connection, path)
+        except (sqlite3.DatabaseError, ValueError) as error:
+            if isinstance(error, ExperimentDirectoryError):
+                raise
             raise ExperimentDirectoryError(f"{path} cannot be read ({error}): it is damaged, or not ours") from error
-        if row is None:
-            raise ExperimentDirectoryError(f"{path} has no format number: the run ended before it began")
-        if int(row[0]) > FORMAT:
+        if number > FORMAT:
             raise ExperimentDirectoryError(
                 f"{path} has format {row[0]}, and this version of aktis-tune knows formats up to {FORMAT}: "
                 "a newer version wrote it, so upgrade (pip install -U aktis-tune)"
             )
-        return cls(connection, path)
+        return journal
+
+    def check(self) -> None:
+        """Read all of it.
+
+        Raises:
+            ExperimentDirectoryError: it is damaged.
+        """
+        try:
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            raise damaged(self.path, found)
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -191,6 +208,14 @@ class Journal:
             self.commit()
         finally:
             self._db.close()
+
+
+def damaged(path: str, why: object) -> ExperimentDirectoryError:
+    """The error of a journal that cannot be resumed."""
+    return ExperimentDirectoryError(
+        f"the journal {path} is damaged ({why}): the run cannot be resumed from it. Its results are in the trials' directories: "
+        f"ExperimentAnalysis({os.path.dirname(path)!r}) reads them. Use a copy of the journal, if there is one"
+    )
 
 
 def _connect(path: str, read_only: bool = False) -> sqlite3.Connection:

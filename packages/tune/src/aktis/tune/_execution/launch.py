@@ -319,7 +319,7 @@ class _Run:
     def _open_journal(self) -> tuple[Any, Brain, set[str]]:
         from aktis.tune._execution import codec, records
         from aktis.tune._execution.journal import DOWNLOADED, FILE_NAME, Journal
-        from aktis.tune._execution.recovery import fold, resume
+        from aktis.tune._execution.recovery import fold, forget_lost_checkpoints, resume
 
         plan = self.request.resume
         if plan is None:
@@ -334,6 +334,7 @@ class _Run:
         brain, touched = fold(journal, self.brain, self.suggestions, self.callbacks, self.experiments)
         brain.scheduler.pop_log_records()  # written in their time
         resume(brain, plan)
+        forget_lost_checkpoints(brain)
         if journal.meta().get(DOWNLOADED):
             # Logs went to the URI after the journal, so they may know more than it.
             touched |= {trial.trial_id for trial in brain.trials.values() if not trial.is_finished()}

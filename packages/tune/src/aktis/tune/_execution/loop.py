@@ -161,6 +161,7 @@ class TrialRunner:
         self.iteration += 1
         self.callbacks.call("on_step_begin", iteration=self.iteration, trials=self._trials)
         answers = self.actors.wait(WAIT_S)
+        _raise_if_session_died(answers)
         now = time.time()
         events: list[ev.Event] = [self._event(answer, now) for answer in answers]
         if interrupts.count and not self.interrupted:
@@ -381,6 +382,18 @@ class TrialRunner:
                 cloudpickle.dump(error, binary)
         except Exception as problem:
             logger.warning("the error of trial %s could not be written to %s: %s", trial, trial.logdir, problem)
+
+
+def _raise_if_session_died(answers: Sequence[Answer]) -> None:
+    """That is no fault of the trials: they stay as they were, and can be resumed."""
+    from aktis.exceptions import LocalNodeDiedError
+
+    for answer in answers:
+        if isinstance(answer.error, LocalNodeDiedError):
+            raise TuneError(
+                "the session ended under the run: its node daemon died, and all trials with it. Call aktis.shutdown() and aktis.init(), "
+                "and resume the run"
+            ) from answer.error
 
 
 def _delete_directory(path: str) -> None:

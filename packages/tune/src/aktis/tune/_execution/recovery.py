@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from aktis.tune._execution import codec, records, snapshots
 from aktis.tune._execution import events as ev
+from aktis.tune._execution.journal import damaged
 from aktis.tune.experiment.trial import Trial
 from aktis.tune.stopper import set_clock
+from aktis.tune.trainable._checkpoint_files import is_complete
 
 if TYPE_CHECKING:
     from aktis.air.callbacks import CallbackList
     from aktis.tune._execution.brain import Brain
+    from aktis.tune._execution.checkpoints import StartPoint
     from aktis.tune._execution.journal import Journal
     from aktis.tune._execution.suggestions import Suggestions
     from aktis.tune.experiment.experiment import Experiment
@@ -49,11 +52,11 @@ def fold(
     Suggestions and callbacks get their states. Also returns the trials that something happened to after the snapshot:
     their logs may lack something.
     """
-    seq, parts, rows = journal.snapshot()
+    journal.check()
+    seq, loaded = _load_snapshot(journal, experiments)
     brain, touched = fresh, set()
-    if snapshots.BRAIN in parts:
-        trials = {trial.trial_id: trial for trial in (records.trial_from_row(row, experiments) for row in rows)}
-        brain = snapshots.loads(parts[snapshots.BRAIN], trials)
+    if loaded is not None:
+        trials, brain, search_state, callback_states = loaded
         _use_present_code(brain.scheduler, fresh.scheduler)
         if brain.settings.stopper is not None:
             _use_present_code(brain.settings.stopper, fresh.settings.stopper)
@@ -62,13 +65,30 @@ def fold(
         for trial in trials.values():
             if not trial.is_finished():
                 suggestions.adopt(trial)
-        suggestions.set_state(snapshots.loads(parts[snapshots.SEARCH], trials))
-        callbacks.set_states(snapshots.loads(parts[snapshots.CALLBACKS], trials))
+        suggestions.set_state(search_state)
+        callbacks.set_states(callback_states)
     for record in journal.events(after=seq):
         if record.trial_id is not None:
             touched.add(record.trial_id)
-        _replay(brain, record, suggestions, experiments)
+        _replay(brain, record, suggestions, experiments, journal.path)
     return brain, touched
+
+
+def _load_snapshot(journal: Journal, experiments: Mapping[str, Experiment]) -> tuple[int, Any]:
+    """(the event that it follows, (trials, brain, state of the search, states of callbacks)); (0, None) without one."""
+    try:
+        seq, parts, rows = journal.snapshot()
+        if snapshots.BRAIN not in parts:
+            return 0, None
+        trials = {trial.trial_id: trial for trial in (records.trial_from_row(row, experiments) for row in rows)}
+        names = (snapshots.BRAIN, snapshots.SEARCH, snapshots.CALLBACKS)
+        return seq, (trials, *(snapshots.loads(parts[name], trials) for name in names))
+    except Exception as error:  # a class that is not there any more, another version of a library
+        logger.warning(
+            "the snapshot in %s cannot be read (%s: %s): all events since the beginning are gone through instead",
+            journal.path, type(error).__name__, error,
+        )  # fmt: skip
+        return 0, None
 
 
 def _use_present_code(restored: Any, present: Any) -> None:
@@ -83,7 +103,9 @@ def _use_present_code(restored: Any, present: Any) -> None:
         logger.warning("%s has changed too much since the run began: its code of then is used", now.__qualname__)
 
 
-def _replay(brain: Brain, record: Any, suggestions: Suggestions, experiments: Mapping[str, Experiment]) -> None:
+def _replay(
+    brain: Brain, record: Any, suggestions: Suggestions, experiments: Mapping[str, Experiment], path: str
+) -> None:
     if record.kind == records.ENDED:
         trial = brain.trials.get(record.trial_id)
         if trial is not None and trial.status != record.data:
@@ -93,7 +115,10 @@ def _replay(brain: Brain, record: Any, suggestions: Suggestions, experiments: Ma
         brain.suspend_all()
         resume(brain, ResumePlan(**codec.loads(record.data)))
         return
-    event = records.decode(record, experiments)
+    try:
+        event = records.decode(record, experiments)
+    except Exception as error:
+        raise damaged(path, f"event {record.seq} is unreadable: {type(error).__name__}: {error}") from error
     if isinstance(event, ev.TrialAdded):
         suggestions.replay(event.trial)
     if isinstance(event, ev.Stepped):
@@ -111,6 +136,26 @@ def resume(brain: Brain, plan: ResumePlan) -> None:
             brain.revive(trial, from_checkpoint=not plan.restart_errored)
         elif not trial.is_finished() and not plan.unfinished:
             brain.force_end(trial, Trial.TERMINATED)
+
+
+def forget_lost_checkpoints(brain: Brain) -> None:
+    """Directories may have been deleted, or half of them, since the run. Trials then start from what there is."""
+    for trial in brain.trials.values():
+        if trial.is_finished():
+            continue
+        lost = brain.keeper.forget_lost(trial, lambda point: _is_there(brain, point))
+        if lost:
+            left = brain.keeper.starting_point(trial)
+            logger.warning(
+                "%s of trial %s: lost, or not complete. The trial %s",
+                ", ".join(point.path for point in lost), trial,
+                "starts anew" if left is None else f"goes on from {left.path}",
+            )  # fmt: skip
+
+
+def _is_there(brain: Brain, point: StartPoint) -> bool:
+    owner = brain.trials.get(point.owner)
+    return owner is not None and is_complete(os.path.join(owner.logdir, point.path))
 
 
 def move(trials: Mapping[str, Trial], path: str) -> None:

@@ -45,6 +45,7 @@ class Snapshots:
         self._started = time.time()
         self._next = time.monotonic() + LEAST_PERIOD_S
         self._broken: set[str] = set()
+        self._lost = False  # somebody deleted the journal
         self._texts: dict[str, str] = {}  # of ended trials, as they stand in the state file
         self._about = {
             "_start_time": self._started,
@@ -73,6 +74,7 @@ class Snapshots:
     ) -> None:
         """Write a snapshot now, and the views of it."""
         begin = time.monotonic()
+        self._look_for_journal()
         parts = {}
         for part, value in (
             (BRAIN, brain),
@@ -93,6 +95,15 @@ class Snapshots:
         cost = time.monotonic() - begin
         fixed = _settings.snapshot_period()
         self._next = time.monotonic() + (fixed if fixed is not None else max(LEAST_PERIOD_S, cost / SHARE))
+
+    def _look_for_journal(self) -> None:
+        """A deleted file can be written to for as long as it is open, and nobody would notice."""
+        if not self._lost and not os.path.exists(self._journal.path):
+            self._lost = True
+            logger.error(
+                "%s was deleted while the run is going on: it goes on to its end, but cannot be resumed",
+                self._journal.path,
+            )
 
     def _number(self, trial_id: str) -> int:
         return self._numbers.setdefault(trial_id, len(self._numbers))

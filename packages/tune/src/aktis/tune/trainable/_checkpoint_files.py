@@ -106,6 +106,12 @@ def remove(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+def name_place(error: BaseException, directory: str) -> None:
+    """A full disk does not say which."""
+    if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+        error.filename = directory
+
+
 def mark(directory: str) -> None:
     """Say that the directory is a checkpoint."""
     with open(os.path.join(directory, MARKER), "wb"):
@@ -119,6 +125,18 @@ def unmark(directory: str) -> None:
             os.unlink(os.path.join(directory, name))
         except FileNotFoundError:
             pass
+
+
+def is_complete(path: str) -> bool:
+    """Whether this directory, or one that it is in, says that it is a checkpoint. (What is in it, only its reader can tell.)"""
+    directory = find_directory(path) if os.path.exists(path) else None
+    if directory is None:
+        return False
+    try:
+        read_metadata(directory)
+    except ValueError:
+        return False
+    return True
 
 
 def find_directory(path: str) -> str | None:

@@ -352,8 +352,9 @@ class FunctionSession(TuneSession):
         directory = files.new_directory(trainable.logdir, files.directory_name(trainable.iteration))
         try:
             checkpoint.to_directory(directory)
-        except BaseException:
+        except BaseException as error:
             files.remove(directory)
+            files.name_place(error, directory)
             raise
         return directory
 

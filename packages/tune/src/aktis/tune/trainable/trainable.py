@@ -228,8 +228,9 @@ class Trainable(Progress):
             files.write_metadata(temporary, metadata)
             files.mark(temporary)
             final = files.commit(temporary, name)
-        except BaseException:
+        except BaseException as error:
             files.remove(temporary)
+            files.name_place(error, temporary)
             raise
         return os.path.join(final, relative) if relative else final
 
