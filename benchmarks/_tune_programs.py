@@ -51,7 +51,13 @@ def run(tune: Any, trials: int, reports: int, name: str, callbacks: Any = None) 
             tune.report({"score": config["x"] * step})
 
     kind = {"storage_path": FOLDER} if LIBRARY == "ray" else {"local_dir": FOLDER}
-    arguments: dict[str, Any] = {"config": {"x": tune.uniform(0, 1)}, "num_samples": trials, "name": name, "verbose": 0, **kind}
+    arguments: dict[str, Any] = {
+        "config": {"x": tune.uniform(0, 1)},
+        "num_samples": trials,
+        "name": name,
+        "verbose": 0,
+        **kind,
+    }
     if LIBRARY == "ray":
         arguments["reuse_actors"] = True  # as ours does by itself
     return tune.run(trivial, callbacks=callbacks, **arguments)

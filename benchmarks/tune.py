@@ -53,7 +53,13 @@ class Program:
 PROGRAMS = {
     "import": Program("import aktis.tune", "import_time", "ms", 150, on_ray=True),
     "trials": Program(
-        "100 trials x 10 reports, default loggers", "trials_per_second", "trials/s", 60, at_least=True, on_ray=True, quick=10
+        "100 trials x 10 reports, default loggers",
+        "trials_per_second",
+        "trials/s",
+        60,
+        at_least=True,
+        on_ray=True,
+        quick=10,
     ),
     "optuna": Program("the same in Optuna alone, without trials as processes", "optuna_alone", "trials/s"),
     "report": Program(
@@ -65,7 +71,11 @@ PROGRAMS = {
     ),
     "many_memory": Program("memory of the driver after that", "many_trials", "MB", 300),
     "asha": Program(
-        "ASHA: share of random search's budget to reach its best, median of 20 seeds", "asha_budget", "of the budget", 0.25, quick=3
+        "ASHA: share of random search's budget to reach its best, median of 20 seeds",
+        "asha_budget",
+        "of the budget",
+        0.25,
+        quick=3,
     ),
     "simulated": Program("10,000 simulated trials with ASHA", "simulated_trials", "s"),
     "restore": Program("kill -9 of 1,000 trials to the first new result", "restore_after_kill", "s", 2.0, quick=40),
@@ -92,7 +102,12 @@ def run_program(python: str, library: str, program: Program, size: int, folder: 
     """One run in a process of its own; the JSON that it printed."""
     command = [python, str(PROGRAMS_FILE), program.function, library, folder, *([str(size)] if size else [])]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=os.environ | dict(program.environment)
+        command,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        env=os.environ | dict(program.environment),
     )
     return parsed(done.stdout, done.stderr)
 
@@ -179,7 +194,9 @@ def report(figures: Figures) -> str:
         if library != "aktis":
             continue
         program = PROGRAMS[name]
-        bar = "" if program.bound is None else f"{'at least' if program.at_least else 'at most'} {number(program.bound)}"
+        bar = (
+            "" if program.bound is None else f"{'at least' if program.at_least else 'at most'} {number(program.bound)}"
+        )
         ray = figures.get((name, "ray"))
         beside = "" if ray is None else ray.error or number(ray.value)
         rows.append((program.title, number(figure.value), bar, program.unit, verdict(program, figure), beside))

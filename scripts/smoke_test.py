@@ -110,7 +110,13 @@ def check_tune() -> None:
         command = [str(Path(sys.executable).with_name("tune")), "ls", f"{folder}/smoke"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0 and "TERMINATED" in done.stdout, done.stdout + done.stderr
-        command = [str(Path(sys.executable).with_name("tune")), "report", f"{folder}/smoke", "-o", f"{folder}/page.html"]
+        command = [
+            str(Path(sys.executable).with_name("tune")),
+            "report",
+            f"{folder}/smoke",
+            "-o",
+            f"{folder}/page.html",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0 and "<html" in Path(folder, "page.html").read_text(), done.stdout + done.stderr
     import aktis

@@ -167,7 +167,10 @@ def test_a_trial_that_fails_too_often_is_an_error_once() -> None:
     world.fail("t0")
     assert world.brain.trials["t0"].status == Trial.ERROR
     assert ("complete", "t0", "error") in world.told
-    assert world.hooks_of("t0") == ["on_trial_start", "on_trial_error"]  # it was never started, but listeners count on it
+    assert world.hooks_of("t0") == [
+        "on_trial_start",
+        "on_trial_error",
+    ]  # it was never started, but listeners count on it
     world.finish()
     assert world.statuses() == {Trial.ERROR: 1, Trial.TERMINATED: 1}
 
@@ -216,7 +219,9 @@ def test_an_actor_that_cannot_be_reset_is_replaced() -> None:
 
 
 def test_a_trial_that_never_fits_is_an_error_and_no_wait() -> None:
-    world = World(trials=1, cpus=2, make_trial=lambda number: {"placement_group_factory": PlacementGroupFactory([{"CPU": 3}])})
+    world = World(
+        trials=1, cpus=2, make_trial=lambda number: {"placement_group_factory": PlacementGroupFactory([{"CPU": 3}])}
+    )
     assert isinstance(world.aborted, TuneError)
     assert "3" in str(world.aborted)
     assert "with_resources" in str(world.aborted)
@@ -298,7 +303,9 @@ def test_at_most_so_many_trials_live_at_once() -> None:
 
 
 def test_buffered_results_after_the_decision_to_stop_are_dropped() -> None:
-    world = World(trials=1, steps=99, settings={"stopper": FunctionStopper(lambda trial_id, result: result["score"] >= 2)})
+    world = World(
+        trials=1, steps=99, settings={"stopper": FunctionStopper(lambda trial_id, result: result["score"] >= 2)}
+    )
     world.answer("t0")
     world.asked.clear()
     world.send(ev.Stepped(0, "t0", [ev.Step(world.result(step)) for step in (1, 2, 3)]))

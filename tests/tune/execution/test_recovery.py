@@ -57,7 +57,9 @@ class Moody(TrialScheduler):
 class JournaledWorld(World):
     """The world with the real journal, snapshots, experiment and search algorithm."""
 
-    def __init__(self, directory: Path, seed: int, *, retries: int = 1, resumed: ResumePlan | None = None, files: Any = ()) -> None:
+    def __init__(
+        self, directory: Path, seed: int, *, retries: int = 1, resumed: ResumePlan | None = None, files: Any = ()
+    ) -> None:
         self.experiment = Experiment(
             "run", train, config={"x": uniform(0, 1), "y": choice([(1, 2), (3, 4)])}, num_samples=6, local_dir=str(directory),
             max_failures=retries,
@@ -148,7 +150,12 @@ def state_of(brain: Brain) -> dict[str, Any]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), until=st.integers(0, 60), again=st.integers(0, 30), snapshots=st.sampled_from([0, 0.1, 0.5]))
+@given(
+    seed=st.integers(0, 10**6),
+    until=st.integers(0, 60),
+    again=st.integers(0, 30),
+    snapshots=st.sampled_from([0, 0.1, 0.5]),
+)
 def test_a_run_that_is_killed_at_any_moment_goes_on(
     tmp_path_factory: pytest.TempPathFactory, seed: int, until: int, again: int, snapshots: float
 ) -> None:

@@ -81,7 +81,9 @@ def test_a_killed_run_goes_on_and_loses_nothing(tmp_path: Path, what: str) -> No
     logged = results(tmp_path)
     assert {x: sorted(set(steps)) for x, steps in logged.items()} == {x: list(range(1, 11)) for x in range(12)}
     # What report() returned from is in the journal, and the log has exactly what the journal has.
-    notes = {(int(path.name), int(line)) for path in (tmp_path / "notes").iterdir() for line in path.read_text().split()}
+    notes = {
+        (int(path.name), int(line)) for path in (tmp_path / "notes").iterdir() for line in path.read_text().split()
+    }
     assert notes <= set(kept)
     assert Counter((x, step) for x, steps in logged.items() for step in steps) == kept
     if what == "new":  # each report had its checkpoint: at most what was cut off on the way was done again

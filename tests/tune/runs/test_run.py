@@ -83,7 +83,9 @@ def test_many_trials_that_only_sleep_run_at_once() -> None:
 
 
 def test_files_are_where_tools_look_for_them(tmp_path: Path) -> None:
-    analysis = tune.run(linear, name="files", config={"x": tune.grid_search([1, 2])}, local_dir=str(tmp_path), verbose=0)
+    analysis = tune.run(
+        linear, name="files", config={"x": tune.grid_search([1, 2])}, local_dir=str(tmp_path), verbose=0
+    )
     folder = tmp_path / "files"
     assert len(list(folder.glob("experiment_state-*.json"))) == 1
     for trial in analysis.trials:

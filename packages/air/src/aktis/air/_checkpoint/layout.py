@@ -47,7 +47,9 @@ FOLDER = ".aktis_checkpoint"
 MANIFEST = "checkpoint.json"
 WRITING = "writing"  # there while files are copied into a directory that has some already
 METADATA = ".metadata.json"
-OF_TRIALS = frozenset({".is_checkpoint", ".tune_metadata.json", ".tune_metadata"})  # what Tune notes beside the contents
+OF_TRIALS = frozenset(
+    {".is_checkpoint", ".tune_metadata.json", ".tune_metadata"}
+)  # what Tune notes beside the contents
 
 
 class Manifest:

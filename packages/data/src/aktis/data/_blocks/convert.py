@@ -60,7 +60,9 @@ def cast(column: pa.Array | pa.ChunkedArray, data_type: pa.DataType) -> pa.Array
 def _cast(array: pa.Array, to: pa.DataType) -> pa.Array:
     if array.type == to:
         return array
-    if pat.is_null(array.type) or array.null_count == len(array):  # Arrow cannot cast every type, but nothing is nothing
+    if pat.is_null(array.type) or array.null_count == len(
+        array
+    ):  # Arrow cannot cast every type, but nothing is nothing
         return nulls(len(array), to)
     if is_object(to):
         from aktis.data._blocks.values import to_list

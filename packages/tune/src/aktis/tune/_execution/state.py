@@ -39,7 +39,9 @@ class RunState:
         self._runs: dict[str, Run] = {}
         self._idle: dict[PlacementGroupFactory, list[int]] = {}  # actors without a trial, by what they hold
         self._waiting: dict[str, list[str]] = {}  # trials that wait for a donor's checkpoint, by the donor's id
-        self._promised: dict[str, list[str]] = {}  # trials that get the checkpoint that a donor is making, by the donor's id
+        self._promised: dict[
+            str, list[str]
+        ] = {}  # trials that get the checkpoint that a donor is making, by the donor's id
         self._restarts: dict[str, Restart] = {}  # of trials without an actor: how they will start
         self._commands: list[ev.Command] = []
         self._next_slot = 0

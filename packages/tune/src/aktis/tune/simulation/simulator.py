@@ -331,7 +331,8 @@ class _Simulation:
             "time_this_iter_s": seconds,
             "time_total_s": total,
             "trial_id": trial.trial_id,
-            "done": step >= (self._max_steps if running.curve.steps is None else min(self._max_steps, running.curve.steps)),
+            "done": step
+            >= (self._max_steps if running.curve.steps is None else min(self._max_steps, running.curve.steps)),
         }
         self._later(seconds, ev.Stepped(self.now, trial.trial_id, [ev.Step(metrics)]))
 

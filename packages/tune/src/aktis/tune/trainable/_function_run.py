@@ -38,6 +38,7 @@ __all__ = ["Ended", "FunctionRun", "Reported"]
 
 logger = logging.getLogger(__name__)
 
+
 class Reported(NamedTuple):
     """The function called report."""
 

@@ -31,7 +31,7 @@ class Progress:
     @property
     def trial_id(self) -> str:
         """Id of the trial."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define trial_id")
 
     def _fill_in_result(self, reported: dict[str, Any], seconds: float) -> dict[str, Any]:
         """A copy of what ``step`` reported, with all that a result has."""

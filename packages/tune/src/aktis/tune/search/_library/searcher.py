@@ -97,11 +97,11 @@ class LibrarySearcher(Searcher):
 
     def _begin(self) -> None:
         """Make the library's optimizer: ``_space``, ``_metric`` and ``_mode`` are known now."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _begin(), which asks its library")
 
     def _ask(self, trial_id: str) -> tuple[Any, Point] | str | None:
         """The library's next suggestion, with its handle for it; None for not now, FINISHED for never."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _ask(), which asks its library")
 
     def _adopt(self, point: Point) -> Any:
         """A point that the library did not suggest will be evaluated: the library's handle for it."""
@@ -109,7 +109,7 @@ class LibrarySearcher(Searcher):
 
     def _tell(self, token: Any, point: Point, loss: float) -> None:
         """The loss at a point. It is finite, and the lower the better."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _tell(), which asks its library")
 
     def _tell_failure(self, token: Any, point: Point) -> None:
         """There is no loss at a point. Libraries without a word for that are told the worst loss that there was so far."""
