@@ -60,8 +60,8 @@ def _warn_if_big(journal: Journal, record: tuple[str, str | None, str | None]) -
     if size > BIG_CONFIGURATION and not journal.told_of_big_rows:
         journal.told_of_big_rows = True
         logger.warning(
-            "the configuration of trial %s takes %.0f MB, and is written several times for every trial. Give big objects beside the "
-            "configuration, where they are kept once: tune.with_parameters(trainable, data=...)", record[1], size / 1e6,
+            "the configuration of trial %s takes %.0f MB, and is written several times for every trial. Give big objects "
+            "beside it, where they are kept once: tune.with_parameters(trainable, data=...)", record[1], size / 1e6,
         )  # fmt: skip
 
 
