@@ -52,6 +52,7 @@ class Journal:
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self.path = path
+        self.told_of_big_rows = False
         self._db = connection
         self._rows: list[tuple[str, str | None, float, str | None]] = []
         found = connection.execute("SELECT max(seq) FROM events").fetchone()[0]

@@ -391,8 +391,8 @@ def _raise_if_session_died(answers: Sequence[Answer]) -> None:
     for answer in answers:
         if isinstance(answer.error, LocalNodeDiedError):
             raise TuneError(
-                "the session ended under the run: its node daemon died, and all trials with it. Call aktis.shutdown() and "
-                "aktis.init(), and resume the run"
+                "the session ended under the run: its node daemon died, and all trials with it. Call "
+                "aktis.shutdown() and aktis.init(), and resume the run"
             ) from answer.error
 
 

@@ -5,6 +5,7 @@ Paths are relative to the trial's directory, and that of a trial to its experime
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 ADDED, STARTED, STEPPED, SAVED, FAILED, RESOURCES = "added", "started", "stepped", "saved", "failed", "resources"
 STOP_TRIAL, STOP_ALL, ENDED, RESUMED = "stop trial", "stop all", "ended", "resumed"
 
+BIG_CONFIGURATION = 2_000_000  # characters
+
+logger = logging.getLogger(__name__)
+
 
 def decide(brain: Brain, journal: Journal, events: Sequence[ev.Event]) -> list[ev.Command]:
     """Let the brain handle events. When this returns they are in the journal, and their commands may be carried out."""
@@ -39,6 +44,8 @@ def decide(brain: Brain, journal: Journal, events: Sequence[ev.Event]) -> list[e
             add_note(error, _while(brain, event))
             raise
         if record is not None:
+            if record[0] == ADDED:
+                _warn_if_big(journal, record)
             journal.append(record[0], record[1], event.now, record[2])
         for command in decided:
             if type(command) is ev.TrialEnded:
@@ -46,6 +53,16 @@ def decide(brain: Brain, journal: Journal, events: Sequence[ev.Event]) -> list[e
             commands.append(command)
     journal.commit()
     return commands
+
+
+def _warn_if_big(journal: Journal, record: tuple[str, str | None, str | None]) -> None:
+    size = len(record[2] or "")
+    if size > BIG_CONFIGURATION and not journal.told_of_big_rows:
+        journal.told_of_big_rows = True
+        logger.warning(
+            "the configuration of trial %s takes %.0f MB, and is written several times for every trial. Give big objects "
+            "beside it, where they are kept once: tune.with_parameters(trainable, data=...)", record[1], size / 1e6,
+        )  # fmt: skip
 
 
 def _encoded(event: ev.Event) -> tuple[tuple[str, str | None, str | None] | None, ev.Event]:
