@@ -283,13 +283,9 @@ class Brain(Revival):
             if then is Then.STOP:
                 self.stop_trial(run.trial)
                 continue
-<<<<<<< HEAD
-            run.then = then
-=======
             if run.then is Then.STOP:  # it is over, and only its last checkpoint is awaited
                 continue
-            run.then, run.restart = then, None
->>>>>>> faults
+            run.then = then
             if run.phase in (Phase.WAITING, Phase.STARTING) or not run.trial.can_save:
                 self._proceed(run)  # nothing to wait for: a function's checkpoints are those that it reported
         if then is Then.STOP:
