@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -44,6 +45,20 @@ def test_a_tool_that_is_stuck_holds_up_nobody(caplog: pytest.LogCaptureFixture) 
         assert "did not take everything within 0.05 s" in caplog.text
     finally:
         release.set()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "aktis-Tool"]:
+        thread.join(10)
+        assert not thread.is_alive(), "it came back, and has nothing to do"
+
+
+def test_a_logger_that_is_dropped_leaves_no_thread() -> None:
+    background, done = Background("Dropped"), threading.Event()
+    background.submit(done.set)
+    assert done.wait(10)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "aktis-Dropped")
+    del background
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_process_that_ends_without_the_end_of_the_experiment_still_sends() -> None:

@@ -14,6 +14,7 @@ at most ``timeout_s``. A process that ends without ``finish`` makes up for it at
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import queue
 import threading
@@ -76,7 +77,8 @@ class Background:
             pass
         if thread.is_alive():
             _log.warning("%s did not take everything within %g s: the rest is left out", self.name, self.timeout_s)
-            self._calls = queue.Queue(self._calls.maxsize)  # what is stuck stays with its thread
+            _end(self._calls)  # the thread, should it ever come back
+            self._calls = queue.Queue(self._calls.maxsize)
             return False
         return True
 
@@ -85,6 +87,7 @@ class Background:
             target=_work, args=(weakref.ref(self), self._calls, self.name), name=f"aktis-{self.name}", daemon=True
         )
         self._thread.start()
+        weakref.finalize(self, _end, self._calls).atexit = False
         reference = weakref.ref(self)
 
         def at_exit() -> None:
@@ -94,6 +97,14 @@ class Background:
 
         self._at_exit = at_exit
         atexit.register(at_exit)
+
+
+def _end(calls: queue.Queue[_Call | None]) -> None:
+    """Have the thread of these calls end after the present one."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            calls.get_nowait()
+    calls.put(None)
 
 
 def _work(owner: weakref.ref[Background], calls: queue.Queue[_Call | None], name: str) -> None:
