@@ -312,6 +312,7 @@ def test_log_records_do_not_tear_the_picture(terminal: Any, monkeypatch: pytest.
 
 
 def test_an_output_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("IPython")
     import IPython.display
 
     shown: list[str] = []

@@ -50,8 +50,8 @@ _SUBMODULES = frozenset({"accelerators", "collective", "metrics", "scheduling_st
 
 __all__ = [
     "ActorPool",
-    "act_for_main_thread",
     "accelerators",
+    "act_for_main_thread",
     "as_completed",
     "collective",
     "deregister_serializer",

@@ -180,7 +180,7 @@ class Tuner:
 
     def _save(self, path: str) -> None:
         """What :meth:`restore` needs, beside the journal. Pickled, because search spaces hold functions."""
-        import cloudpickle
+        from aktis.util.serialization import dumps_by_value
 
         if self._restored is not None:
             return
@@ -192,7 +192,7 @@ class Tuner:
         }
         for file, value in ((TUNER_FILE, settings), (TRAINABLE_FILE, self._trainable)):
             try:
-                data = cloudpickle.dumps(value)
+                data = dumps_by_value(value)
             except Exception as error:
                 if file == TRAINABLE_FILE:
                     continue  # restore() must be given it then, and says so

@@ -11,6 +11,7 @@ from aktis.data._execution import chain
 from aktis.data._execution.chain import BlockFailure, Program
 from aktis.data._execution.handle import BlockHandle
 from aktis.data._execution.tasks import Done, Event, Failed, Kind, Output, Task
+from aktis.util.serialization import dumps_by_value
 
 
 class LocalLauncher:
@@ -53,7 +54,7 @@ class LocalLauncher:
     def _program(self, op: int) -> Program:
         program = self._programs.get(op)
         if program is None:
-            program = self._programs[op] = cloudpickle.loads(cloudpickle.dumps(self._originals[op]))
+            program = self._programs[op] = cloudpickle.loads(dumps_by_value(self._originals[op]))
         return program
 
     def _run(self, task: Task) -> Iterator[Event]:

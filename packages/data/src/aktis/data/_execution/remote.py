@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 import aktis
 from aktis.data._blocks.types import BlockMetadata
 from aktis.data._execution import worker
@@ -20,6 +18,7 @@ from aktis.data._execution.chain import BlockFailure, Program
 from aktis.data._execution.handle import BlockHandle
 from aktis.data._execution.tasks import ActorReady, Done, Event, Failed, Kind, Output, Task
 from aktis.data._execution.worker import Shared
+from aktis.util.serialization import dumps_by_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -262,7 +261,7 @@ def _error_of(ref: Any) -> BaseException:
 def _packed(value: Any) -> bytes | list[aktis.ObjectRef[Any]]:
     """Small things travel with each call: a worker that had to fetch them would lend its CPU to yet another worker meanwhile."""
     try:
-        data: bytes = cloudpickle.dumps(value, protocol=5)
+        data = dumps_by_value(value)
         if len(data) <= INLINE_LIMIT:
             return data
     except Exception:  # references in it, which only core can send; or nothing can, and core says best why
