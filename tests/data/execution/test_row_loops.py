@@ -116,7 +116,7 @@ def test_any_results_become_what_they_become_together(chosen: list[int]) -> None
     else:
         with pytest.raises(SchemaError) as caught:
             run(MapRows, function, block)
-        assert str(problem) in str(caught.value)
+        assert str(problem).replace("OrderedDict", "dict") in str(caught.value).replace("OrderedDict", "dict")
         assert "function" in str(caught.value)
 
 
