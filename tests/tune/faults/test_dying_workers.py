@@ -78,7 +78,7 @@ def run(tmp_path: Path, where: str, **more: Any) -> Any:
 
 def pbt() -> Any:
     return schedulers.PopulationBasedTraining(
-        time_attr="count", metric="score", mode="max", perturbation_interval=2, quantile_fraction=0.5,
+        time_attr="count", metric="score", mode="max", perturbation_interval=2, quantile_fraction=0.5, synch=True, seed=1,
         hyperparam_mutations={"x": tune.uniform(1, 9)},
     )  # fmt: skip
 
