@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from pathlib import Path
@@ -171,6 +172,7 @@ def test_the_script_of_today_counts_when_a_run_is_resumed(tmp_path: Path) -> Non
     common: dict[str, Any] = {"name": "run", "local_dir": str(tmp_path), "verbose": 0}
     with pytest.raises(Boom):
         tune.run(train, scheduler=made(True), **common)
+    gc.collect()  # else the class of then may still be there, and be found instead of the pickled one
     analysis = tune.run(train, scheduler=made(False), resume=True, **common)
     assert [trial.last_result["training_iteration"] for trial in analysis.trials] == [3]
 

@@ -95,7 +95,8 @@ def _use_present_code(restored: Any, present: Any) -> None:
     """A class of the user's script is pickled with its code. What the script says today counts, e.g. without the error that
     ended the run."""
     then, now = type(restored), type(present)
-    if then is now or (then.__module__, then.__qualname__) != (now.__module__, now.__qualname__):
+    # By its plain name: a class that was pickled by value has lost where it was defined in its module.
+    if then is now or (then.__module__, then.__name__) != (now.__module__, now.__name__):
         return
     try:
         restored.__class__ = now
