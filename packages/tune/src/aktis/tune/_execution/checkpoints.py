@@ -63,10 +63,6 @@ class CheckpointKeeper:
         self._doomed[place] = point
         return True
 
-    def has_own(self, trial: Trial) -> bool:
-        """Whether the trial has a checkpoint of its own."""
-        return trial.checkpoints is not None and trial.checkpoints.latest is not None
-
     def starting_point(self, trial: Trial) -> StartPoint | None:
         """What a start of this trial goes on from."""
         borrowed = self._borrowed.get(trial.trial_id)
