@@ -149,12 +149,17 @@ class FunctionTrainable(Trainable):
 
     def _complete(self, directory: str) -> str:
         """Describe a checkpoint, and give it its name."""
-        files.write_metadata(
-            directory, {**self._progress_to_save(), "saved_as_dict": False, "relative_checkpoint_path": ""}
-        )
-        files.mark(directory)
+        metadata = {**self._progress_to_save(), "saved_as_dict": False, "relative_checkpoint_path": ""}
         name = files.name_of_new(directory)
-        return directory if name is None else files.commit(directory, name)
+        try:
+            files.write_metadata(directory, metadata)
+            files.mark(directory)
+            return directory if name is None else files.commit(directory, name)
+        except OSError as error:
+            if name is not None:  # else it is the user's own directory
+                files.remove(directory)
+            files.name_place(error, directory)
+            raise
 
     # -- the function ------------------------------------------------------------------------------
 
