@@ -1,0 +1,107 @@
+"""Training on several workers: trainers for the known frameworks, what a training loop calls, and predictions with the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aktis.train.__about__ import __version__
+
+if TYPE_CHECKING:
+    from aktis.air.checkpoint import Checkpoint
+    from aktis.air.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, SyncConfig
+    from aktis.air.dataset_config import DatasetConfig
+    from aktis.air.result import Result
+    from aktis.train.backend import Backend, BackendConfig
+    from aktis.train.base_trainer import BaseTrainer
+    from aktis.train.context import (
+        TrainContext,
+        get_checkpoint,
+        get_context,
+        get_dataset_shard,
+        load_checkpoint,
+        local_rank,
+        report,
+        save_checkpoint,
+        world_rank,
+        world_size,
+    )
+    from aktis.train.data_parallel_trainer import DataParallelTrainer
+    from aktis.train.error import SessionMisuseError, TrainError, TrainingFailedError
+
+# Where each name is defined: imported when it is first used, so that `import aktis.train` costs next to nothing.
+_NAMES = {
+    "Backend": "aktis.train.backend",
+    "BackendConfig": "aktis.train.backend",
+    "BaseTrainer": "aktis.train.base_trainer",
+    "Checkpoint": "aktis.air.checkpoint",
+    "CheckpointConfig": "aktis.air.config",
+    "DataParallelTrainer": "aktis.train.data_parallel_trainer",
+    "DatasetConfig": "aktis.air.dataset_config",
+    "FailureConfig": "aktis.air.config",
+    "Result": "aktis.air.result",
+    "RunConfig": "aktis.air.config",
+    "ScalingConfig": "aktis.air.config",
+    "SessionMisuseError": "aktis.train.error",
+    "SyncConfig": "aktis.air.config",
+    "TrainContext": "aktis.train.context",
+    "TrainError": "aktis.train.error",
+    "TrainingFailedError": "aktis.train.error",
+    "get_checkpoint": "aktis.train.context",
+    "get_context": "aktis.train.context",
+    "get_dataset_shard": "aktis.train.context",
+    "load_checkpoint": "aktis.train.context",
+    "local_rank": "aktis.train.context",
+    "report": "aktis.train.context",
+    "save_checkpoint": "aktis.train.context",
+    "world_rank": "aktis.train.context",
+    "world_size": "aktis.train.context",
+}
+
+__all__ = [
+    "Backend",
+    "BackendConfig",
+    "BaseTrainer",
+    "Checkpoint",
+    "CheckpointConfig",
+    "DataParallelTrainer",
+    "DatasetConfig",
+    "FailureConfig",
+    "Result",
+    "RunConfig",
+    "ScalingConfig",
+    "SessionMisuseError",
+    "SyncConfig",
+    "TrainContext",
+    "TrainError",
+    "TrainingFailedError",
+    "__version__",
+    "get_checkpoint",
+    "get_context",
+    "get_dataset_shard",
+    "load_checkpoint",
+    "local_rank",
+    "report",
+    "save_checkpoint",
+    "world_rank",
+    "world_size",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    module = _NAMES.get(name)
+    if module is None:
+        try:
+            return importlib.import_module(f"aktis.train.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"aktis.train.{name}":
+                raise
+            raise AttributeError(f"module 'aktis.train' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})
