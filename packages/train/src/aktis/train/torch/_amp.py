@@ -44,7 +44,7 @@ def plain_forward(model: torch.nn.Module) -> torch.nn.Module:
     forward = vars(model).get("forward")
     if not isinstance(forward, _Autocast):
         return model
-    plain = type(model).__new__(type(model))
+    plain = torch.nn.Module.__new__(type(model))
     plain.__dict__.update(vars(model))
     del plain.__dict__["forward"]
     if forward.inner is not None:
@@ -52,7 +52,7 @@ def plain_forward(model: torch.nn.Module) -> torch.nn.Module:
     return plain
 
 
-class ScaledOptimizer(torch.optim.Optimizer):
+class ScaledOptimizer(torch.optim.Optimizer):  # type: ignore[misc]
     """An optimizer whose gradients are scaled: steps are skipped while the scale is found.
 
     It is the optimizer that it was made from in all else: its groups, its state, what schedulers do to it.
@@ -92,6 +92,10 @@ class ScaledOptimizer(torch.optim.Optimizer):
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return None
+
+    def unscale(self) -> None:
+        """Take the scale off the gradients before the step, to clip them for instance."""
+        self.scaler.unscale_(self.optimizer)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As that of the optimizer."""

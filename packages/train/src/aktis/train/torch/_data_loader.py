@@ -71,13 +71,14 @@ class ShardedBatches(Sampler):  # type: ignore[misc]
             yield mine if rank < size - lacking else first[(rank - (size - lacking)) % len(first)]
 
     def __len__(self) -> int:
-        return -(-len(self.batches) // self.where.size)  # type: ignore[arg-type]
+        return (len(self.batches) + self.where.size - 1) // self.where.size  # type: ignore[arg-type]
 
     def set_epoch(self, epoch: int) -> None:
         """Hand the epoch on to the batch sampler, if it wants to know."""
         for target in (self.batches, getattr(self.batches, "sampler", None)):
-            if hasattr(target, "set_epoch"):
-                target.set_epoch(epoch)
+            tell = getattr(target, "set_epoch", None)
+            if tell is not None:
+                tell(epoch)
 
 
 # -- distributing ------------------------------------------------------------------------------------------------------
@@ -104,9 +105,7 @@ def distribute(loader: DataLoader, where: World) -> DataLoader:
     )
     if batch_sampler is None:  # batches are made by the dataset, or not at all
         return rebuilt(loader, sampler=sampler, batch_size=None)
-    return rebuilt(
-        loader, sampler=sampler, batch_size=batch_sampler.batch_size, drop_last=batch_sampler.drop_last
-    )
+    return rebuilt(loader, sampler=sampler, batch_size=batch_sampler.batch_size, drop_last=batch_sampler.drop_last)
 
 
 def _is_distributed(loader: DataLoader) -> bool:
@@ -116,7 +115,15 @@ def _is_distributed(loader: DataLoader) -> bool:
 
 def rebuilt(loader: DataLoader, **changes: Any) -> DataLoader:
     """A new loader with the arguments of another, but for some."""
-    names = ["num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "generator"]
+    names = [
+        "num_workers",
+        "collate_fn",
+        "pin_memory",
+        "timeout",
+        "worker_init_fn",
+        "multiprocessing_context",
+        "generator",
+    ]
     names += ["persistent_workers", "pin_memory_device", "in_order"]
     kwargs = {name: getattr(loader, name) for name in names if hasattr(loader, name)}
     if loader.num_workers > 0:
@@ -187,7 +194,7 @@ class PreparedDataLoader(DataLoader):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self._loader)
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:
         if self._auto:
             return self._prefetched()
         return (to_device(batch, self.device) for batch in self._loader)

@@ -3,7 +3,7 @@
 ::
 
     trainer                     rank 0                                  rank r
-      ├── open_store ───────────► listens (a port that the system       
+      ├── open_store ───────────► listens (a port that the system
       │◄── Address ────────────── chooses, so that nobody can take it)
       └── join(Rank, Address) ──► says "here", waits for all ──────────► connects, says "here", waits for all
                                   init_process_group                    init_process_group

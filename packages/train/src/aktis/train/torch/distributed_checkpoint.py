@@ -18,8 +18,10 @@ Works with FSDP, ``fully_shard``, DistributedDataParallel and plain models; outs
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.train.error import CheckpointTypeError
@@ -230,25 +232,12 @@ def _state(model: Any, optimizer: Any) -> dict[str, Any]:
     return {"model": of_model, "optimizer": of_optimizer}
 
 
-def _quiet() -> Any:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Without what torch warns of when there is no process group: that this is so."""
-    import warnings
-
-    context = warnings.catch_warnings()
-    context.__enter__()
-    warnings.filterwarnings("ignore", message="torch.distributed is")
-    return _Closing(context)
-
-
-class _Closing:
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is")
+        yield
 
 
 def _metadata(path: str) -> Any:
@@ -261,8 +250,8 @@ def _check_complete(path: str, where: str) -> None:
     if not os.path.exists(os.path.join(path, METADATA)):
         found = ", ".join(sorted(os.listdir(path))[:8]) or "nothing"
         raise CheckpointTypeError(
-            f"{where} is no distributed checkpoint: {METADATA} is missing, there is {found}. Rank 0 writes it, so it must report its "
-            "directory, too; a checkpoint of a whole model is read with TorchCheckpoint.get_model"
+            f"{where} is no distributed checkpoint: {METADATA} is missing, there is {found}. Rank 0 writes it, so it must report "
+            "its directory, too; a checkpoint of a whole model is read with TorchCheckpoint.get_model"
         )
     files = sorted({place.relative_path for place in _metadata(path).storage_data.values()})
     missing = [name for name in files if not os.path.exists(os.path.join(path, name))]

@@ -24,6 +24,7 @@ class TorchDetectionPredictor(TorchPredictor):
         self,
         data: numpy.ndarray | dict[str, numpy.ndarray],
         dtype: torch.dtype | dict[str, torch.dtype] | None = None,
+        **kwargs: Any,
     ) -> dict[str, numpy.ndarray]:
         import numpy
         import torch
@@ -49,7 +50,7 @@ def _column(rows: list[Any]) -> Any:
     """Rows of different lengths as an array of arrays."""
     import numpy
 
-    column = numpy.empty(len(rows), dtype=object)
+    column: numpy.ndarray = numpy.empty(len(rows), dtype=object)
     for index, row in enumerate(rows):
         column[index] = row
     return column

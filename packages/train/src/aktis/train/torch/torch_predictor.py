@@ -35,9 +35,7 @@ class TorchPredictor(Predictor):
         RuntimeError: ``use_gpu`` where there is no GPU.
     """
 
-    def __init__(
-        self, model: torch.nn.Module, preprocessor: Preprocessor | None = None, use_gpu: bool = False
-    ) -> None:
+    def __init__(self, model: torch.nn.Module, preprocessor: Preprocessor | None = None, use_gpu: bool = False) -> None:
         torch = need_torch("TorchPredictor")
         super().__init__(preprocessor)
         if not isinstance(model, torch.nn.Module):
@@ -100,6 +98,7 @@ class TorchPredictor(Predictor):
         self,
         data: numpy.ndarray | dict[str, numpy.ndarray],
         dtype: torch.dtype | dict[str, torch.dtype] | None = None,
+        **kwargs: Any,
     ) -> dict[str, numpy.ndarray]:
         import torch
 
@@ -152,7 +151,8 @@ def _array(value: Any, what: str) -> numpy.ndarray:
     value = value.detach().cpu()
     if value.dtype is torch.bfloat16:  # which numpy does not have
         value = value.float()
-    return value.numpy()
+    array: numpy.ndarray = value.numpy()
+    return array
 
 
 def _device(use_gpu: bool) -> torch.device:

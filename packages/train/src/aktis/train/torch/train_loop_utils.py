@@ -108,8 +108,8 @@ def prepare_data_loader(
     """A loader of which each worker gets its part, on its device.
 
     The part is that of a ``DistributedSampler``, which shuffles if the loader did (unless it goes through its data set in order,
-    it does). Each iteration over the loader is the next epoch, as after ``sampler.set_epoch(0)``, ``set_epoch(1)``, ...; to go on in
-    the middle of a run, call ``loader.sampler.set_epoch(epoch)`` once. All other arguments of the loader are kept.
+    it does). Each iteration over the loader is the next epoch, as after ``sampler.set_epoch(0)``, ``set_epoch(1)``, ...; to go on
+    in the middle of a run, call ``loader.sampler.set_epoch(epoch)`` once. All other arguments of the loader are kept.
 
     A loader that has a ``DistributedSampler`` or an ``IterableDataset`` is not distributed: it is in the hands of the user. A batch
     sampler of the user's own is kept, and each worker takes every n-th batch of it.
@@ -243,8 +243,8 @@ class TorchWorkerProfiler:
 
         need_torch("TorchWorkerProfiler")
         warnings.warn(
-            "TorchWorkerProfiler is deprecated: use torch.profiler.profile(on_trace_ready=tensorboard_trace_handler(directory)) in the "
-            "training loop",
+            "TorchWorkerProfiler is deprecated: use torch.profiler.profile(on_trace_ready=tensorboard_trace_handler(directory)) "
+            "in the training loop",
             DeprecationWarning,
             stacklevel=2,
         )
