@@ -17,22 +17,24 @@ class RowStream(torch.utils.data.IterableDataset):  # type: ignore[misc]
     """The rows of a shard, one dict each: a new pass with each loop.
 
     Args:
-        shard: What ``session.get_dataset_shard`` gave, or anything with ``iter_batches``.
-        rows: How many rows a pass has, if that is known: Transformers then knows how long an epoch is.
-        is_split: Whether each worker has rows of its own; else all have the same.
+        shard: What ``session.get_dataset_shard`` gave. All its passes have the same number of rows, on all workers.
         world_size: How many workers there are.
     """
 
-    def __init__(self, shard: Any, rows: int | None = None, *, is_split: bool = True, world_size: int = 1) -> None:
+    def __init__(self, shard: Any, world_size: int = 1) -> None:
         self.shard = shard
-        self.rows = rows
-        self.is_split = is_split
         self.world_size = world_size
+        self.is_split = getattr(shard, "world_size", world_size) > 1
+        """Whether each worker has rows of its own; else all have the same."""
+        self._rows: int | None = None
 
     def __len__(self) -> int:
-        if self.rows is None:
-            raise TypeError("how many rows there are is not known before they are read: set max_steps")
-        return self.rows
+        if self._rows is None:
+            count = getattr(self.shard, "count", None)
+            if count is None:
+                raise TypeError("how many rows there are is not known before they are read: set max_steps")
+            self._rows = int(count())
+        return self._rows
 
     @property
     def total_rows(self) -> int:

@@ -34,10 +34,19 @@ def prepare_trainer(trainer: transformers.Trainer) -> transformers.Trainer:
 
     Raises:
         TypeError: it is no Trainer of Transformers.
+        RuntimeError: it would train each worker's model on its own.
     """
+    from aktis.air import session
+
     transformers = _libraries.transformers()
     if not isinstance(trainer, transformers.Trainer):
         raise TypeError(f"prepare_trainer needs a transformers.Trainer, not {type(trainer).__name__}")
+    workers = session.get_world_size()
+    if trainer.args.world_size != workers:
+        raise RuntimeError(
+            f"there are {workers} workers, but the TrainingArguments have world_size={trainer.args.world_size}, so that the "
+            "models would go apart: make them in the training loop, with use_cpu=True where workers have no GPU"
+        )
     if not isinstance(trainer, _ShardsMixin):
         cls = type(trainer)
         trainer.__class__ = type(cls.__name__, (_ShardsMixin, cls), {"__module__": cls.__module__})
@@ -76,7 +85,7 @@ class _ShardsMixin:
         from aktis.train.huggingface._rows import RowStream
 
         dataset = getattr(dataloader, "dataset", None)
-        if isinstance(dataset, RowStream) and dataset.rows is not None:
+        if isinstance(dataset, RowStream):
             return dataset.total_rows
         return int(super().num_examples(dataloader))  # type: ignore[misc]
 
@@ -96,11 +105,9 @@ class _ShardsMixin:
         gathered = accelerator.gather_for_metrics(data)
         loader = own.callback_handler.eval_dataloader
         stream, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None)
-        if not accelerator.gradient_state.end_of_dataloader or not getattr(stream, "is_split", False) or not size:
+        if not accelerator.gradient_state.end_of_dataloader or not getattr(stream, "is_split", False):
             return gathered
-        short = getattr(stream, "rows", None) or 0
-        short %= size
-        world = accelerator.num_processes
+        world, short = accelerator.num_processes, _rows_of(stream) % size
         if short and getattr(gathered, "ndim", 0) == 1 and len(gathered) == world * size:
             return gathered.reshape(world, size)[:, :short].reshape(-1)
         return gathered
@@ -110,6 +117,7 @@ def _as_stream(dataset: Any) -> Any:
     """The data set as a stream of this worker's own; None where Transformers knows better."""
     import torch.utils.data
 
+    from aktis.air import session
     from aktis.train.huggingface._rows import BatchStream, RowStream
 
     if isinstance(dataset, (RowStream, BatchStream)):
@@ -117,10 +125,17 @@ def _as_stream(dataset: Any) -> Any:
     if dataset is None or isinstance(dataset, (torch.utils.data.Dataset, dict, list, tuple)):
         return None
     if hasattr(dataset, "iter_torch_batches") and hasattr(dataset, "iter_batches"):
-        return RowStream(dataset)
+        return RowStream(dataset, session.get_world_size())
     if hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__") and not hasattr(dataset, "column_names"):
         return BatchStream(dataset)  # datasets.IterableDataset, which has column names, is for Transformers
     return None
+
+
+def _rows_of(stream: Any) -> int:
+    try:
+        return len(stream)
+    except TypeError:
+        return 0
 
 
 def _loader(trainer: Any, stream: Any, batch_size: int, description: str) -> Any:
