@@ -184,7 +184,9 @@ def _load_into(module: Any, weights: dict[str, Any], what: str) -> None:
     found = module.load_state_dict(weights, strict=False)
     state = module.state_dict()
     loaded = {state[name].data_ptr() for name in weights if name in state}
-    missing = [name for name in found.missing_keys if state[name].data_ptr() not in loaded]  # tied weights are kept once
+    missing = [
+        name for name in found.missing_keys if state[name].data_ptr() not in loaded
+    ]  # tied weights are kept once
     if missing or found.unexpected_keys:
         raise CheckpointTypeError(
             f"{what} holds the weights of another model than {type(module).__name__}: it lacks {missing}, and has besides "

@@ -119,7 +119,9 @@ class HuggingFacePredictor(Predictor):
     def _predict_pandas(self, data: pandas.DataFrame, **kwargs: Any) -> pandas.DataFrame:
         feature_columns = kwargs.pop("feature_columns", None)
         if self.pipeline is None:
-            raise ValueError("this HuggingFacePredictor was made without a pipeline: use HuggingFacePredictor.from_checkpoint")
+            raise ValueError(
+                "this HuggingFacePredictor was made without a pipeline: use HuggingFacePredictor.from_checkpoint"
+            )
         if feature_columns is not None:
             data = data[_columns(data, feature_columns)]
         return _to_frame(self.pipeline(_to_inputs(data), **kwargs), data.index)
@@ -164,7 +166,9 @@ def _task_of(pipeline_cls: type) -> str:
     for task, entry in SUPPORTED_TASKS.items():
         if issubclass(pipeline_cls, entry["impl"]):
             return str(task)
-    raise ValueError(f"{pipeline_cls.__name__} is the pipeline of no task that Transformers knows: say task=... as well")
+    raise ValueError(
+        f"{pipeline_cls.__name__} is the pipeline of no task that Transformers knows: say task=... as well"
+    )
 
 
 def _columns(data: pandas.DataFrame, wanted: Sequence[Any]) -> list[Any]:

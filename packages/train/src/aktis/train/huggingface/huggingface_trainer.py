@@ -127,7 +127,9 @@ def _train(trainer_init_per_worker: Callable[..., Any], config: dict[str, Any]) 
     if not isinstance(trainer, transformers.Trainer):
         raise TypeError(f"trainer_init_per_worker must return a transformers.Trainer, not {trainer!r}")
     if trainer.args.push_to_hub:
-        raise ValueError("push_to_hub=True is not for workers: push the model of result.checkpoint when the run is over")
+        raise ValueError(
+            "push_to_hub=True is not for workers: push the model of result.checkpoint when the run is over"
+        )
     trainer = prepare_trainer(trainer)
     trainer.add_callback(RoundCallback())
     checkpoint = session.get_checkpoint()

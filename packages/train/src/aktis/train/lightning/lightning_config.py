@@ -63,7 +63,9 @@ class LightningConfigBuilder:
         """
         for name, instead in _NOT_OF_THE_TRAINER.items():
             if name in kwargs and kwargs[name] not in (None, "auto"):
-                raise ValueError(f"trainer({name}={kwargs[name]!r}) is not for the workers of a LightningTrainer: {instead}")
+                raise ValueError(
+                    f"trainer({name}={kwargs[name]!r}) is not for the workers of a LightningTrainer: {instead}"
+                )
         self._trainer_init_config.update(
             {name: value for name, value in kwargs.items() if name not in _NOT_OF_THE_TRAINER}
         )
@@ -75,7 +77,9 @@ class LightningConfigBuilder:
         They are sent to the workers. The module is not among them: see :meth:`module`.
         """
         if "model" in kwargs:
-            raise ValueError("fit_params(model=...): the workers make the module themselves; say its class with .module(cls)")
+            raise ValueError(
+                "fit_params(model=...): the workers make the module themselves; say its class with .module(cls)"
+            )
         self._trainer_fit_params.update(kwargs)
         return self
 

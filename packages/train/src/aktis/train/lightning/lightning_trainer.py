@@ -84,10 +84,14 @@ class LightningTrainer(TorchTrainer):
         fit_params = config.get("_trainer_fit_params", {})
         if datasets:
             if datasets_iter_config is None:
-                raise ValueError("datasets need datasets_iter_config, such as {'batch_size': 32}: how they are made batches")
+                raise ValueError(
+                    "datasets need datasets_iter_config, such as {'batch_size': 32}: how they are made batches"
+                )
             both = [name for name in _DATA_ARGUMENTS if fit_params.get(name) is not None]
             if both:
-                raise ValueError(f"datasets and fit_params({both[0]}=...) are given: the data can come from one of them only")
+                raise ValueError(
+                    f"datasets and fit_params({both[0]}=...) are given: the data can come from one of them only"
+                )
         super().__init__(
             _train,
             train_loop_config={"lightning_config": config, "datasets_iter_config": dict(datasets_iter_config or {})},
@@ -108,7 +112,9 @@ def _checked(config: Any) -> dict[str, Any]:
         raise TypeError(f"lightning_config must be what LightningConfigBuilder().build() returns, not {config!r}")
     unknown = [name for name in config if name not in _PARTS]
     if unknown:
-        raise ValueError(f"lightning_config has {', '.join(map(repr, unknown))}: make it with LightningConfigBuilder().build()")
+        raise ValueError(
+            f"lightning_config has {', '.join(map(repr, unknown))}: make it with LightningConfigBuilder().build()"
+        )
     return dict(config)
 
 
