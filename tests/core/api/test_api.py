@@ -160,7 +160,9 @@ def test_the_namespace_is_sorted_and_complete() -> None:
 
 def test_settings_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AKTIS_OBJECT_STORE_MEMORY", "1G")
-    for name in [name for name, module in sys.modules.items() if hasattr(module, "__worker_modules__")]:
+    for name in [
+        name for name, module in sys.modules.items() if "__worker_modules__" in getattr(module, "__dict__", {})
+    ]:
         monkeypatch.delitem(sys.modules, name)
     for name, needed in (("aktis.serve.part", ("html",)), ("aktis.serve", ("email",))):
         library = types.ModuleType(name)
