@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.train.data_parallel_trainer import DataParallelTrainer
@@ -11,8 +11,9 @@ from aktis.train.torch.config import TorchConfig
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
     from aktis.air.config import RunConfig, ScalingConfig
+    from aktis.air.dataset_config import DatasetConfig
+    from aktis.data.preprocessor import Preprocessor
     from aktis.train.base_trainer import GenDataset
-    from aktis.train.data_parallel_trainer import DatasetConfig
 
 __all__ = ["TorchTrainer"]
 
@@ -49,6 +50,7 @@ class TorchTrainer(DataParallelTrainer):
         datasets: Data sets by name. "train" is split among the workers.
         preprocessor: Fitted on "train", applied to all.
         resume_from_checkpoint: What ``session.get_checkpoint()`` gives at first.
+        metadata: Kept with the run: ``session.get_metadata()``.
 
     Raises:
         TypeError: ``torch_config`` is no TorchConfig.
@@ -59,14 +61,15 @@ class TorchTrainer(DataParallelTrainer):
         self,
         train_loop_per_worker: Callable[[], Any] | Callable[[dict[str, Any]], Any],
         *,
-        train_loop_config: dict[str, Any] | None = None,
+        train_loop_config: Mapping[str, Any] | None = None,
         torch_config: TorchConfig | None = None,
         scaling_config: ScalingConfig | None = None,
-        dataset_config: dict[str, DatasetConfig] | None = None,
+        dataset_config: Mapping[str, DatasetConfig] | Any = None,
         run_config: RunConfig | None = None,
-        datasets: dict[str, GenDataset] | None = None,
-        preprocessor: Any = None,
+        datasets: Mapping[str, GenDataset] | None = None,
+        preprocessor: Preprocessor | None = None,
         resume_from_checkpoint: Checkpoint | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if torch_config is not None and not isinstance(torch_config, TorchConfig):
             raise TypeError(f"torch_config must be a TorchConfig, not {torch_config!r}")
@@ -80,4 +83,5 @@ class TorchTrainer(DataParallelTrainer):
             datasets=datasets,
             preprocessor=preprocessor,
             resume_from_checkpoint=resume_from_checkpoint,
+            metadata=metadata,
         )
