@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +16,7 @@ from aktis.air.checkpoint import Checkpoint
 from aktis.train.error import CheckpointTypeError
 from aktis.train.rl import RLCheckpoint, RLPredictor, RLTrainer
 
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know where the tests are
+pytestmark = pytest.mark.usefixtures("session")
 
 
 class Policy:
@@ -59,13 +56,6 @@ class Bandit(tune.Trainable):
 
     def get_policy(self) -> Policy:
         return Policy(self.values, self.config["env"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[None]:
-    aktis.init(num_cpus=4)
-    yield
-    aktis.shutdown()
 
 
 def make_trainer(tmp_path: Path, iterations: int = 6, **config: Any) -> RLTrainer:

@@ -105,7 +105,7 @@ class _ShardsMixin:
         gathered = accelerator.gather_for_metrics(data)
         loader = own.callback_handler.eval_dataloader
         stream, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None)
-        if not accelerator.gradient_state.end_of_dataloader or not getattr(stream, "is_split", False):
+        if not size or not accelerator.gradient_state.end_of_dataloader or not getattr(stream, "is_split", False):
             return gathered
         world, short = accelerator.num_processes, _rows_of(stream) % size
         if short and getattr(gathered, "ndim", 0) == 1 and len(gathered) == world * size:

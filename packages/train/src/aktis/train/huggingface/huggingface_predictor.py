@@ -45,9 +45,10 @@ class HuggingFacePredictor(Predictor):
         self.use_gpu = use_gpu
         if use_gpu:
             device = _gpu()
-            if getattr(getattr(pipeline, "device", device), "type", None) != "cuda" and hasattr(pipeline, "model"):
-                pipeline.model.to(device)
-                pipeline.device = device
+            made: Any = pipeline
+            if hasattr(made, "model") and getattr(made, "device", None) != device:
+                made.model.to(device)
+                made.device = device
 
     @classmethod
     def from_checkpoint(
@@ -81,7 +82,7 @@ class HuggingFacePredictor(Predictor):
         transformers = _libraries.transformers()
         if use_gpu and "device" not in pipeline_kwargs and "device_map" not in pipeline_kwargs:
             pipeline_kwargs["device"] = _gpu()
-        model_kwargs = {"local_files_only": True, **(pretrained_model_kwargs or {})}
+        model_kwargs = dict(pretrained_model_kwargs or {})
         if isinstance(model_cls, str):
             model_cls = getattr(transformers, model_cls)
         source = (
@@ -149,12 +150,13 @@ def _made(
         if not os.path.exists(os.path.join(path, "config.json")):
             raise CheckpointTypeError(f"{checkpoint!r} holds no model of Transformers: it has no config.json")
         if model_cls is not None:
-            kwargs = {"model": model_cls.from_pretrained(path, **model_kwargs), **kwargs}
+            model = model_cls.from_pretrained(path, **{"local_files_only": True, **model_kwargs})
+            kwargs = {"model": model, **kwargs}
             tokenizer = checkpoint.get_tokenizer(transformers.AutoTokenizer)
             if tokenizer is not None:
                 kwargs.setdefault("tokenizer", tokenizer)
         elif factory is None:
-            kwargs = {"model": path, "model_kwargs": model_kwargs, **kwargs}
+            kwargs = {"model": path, "model_kwargs": model_kwargs, **kwargs}  # a path that is there is never looked up
         else:
             kwargs = {"model": path, **kwargs}
         return (factory or transformers.pipeline)(**kwargs)

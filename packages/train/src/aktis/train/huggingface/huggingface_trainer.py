@@ -100,9 +100,9 @@ class HuggingFaceTrainer(TorchTrainer):
             train_loop_config=None if trainer_init_config is None else dict(trainer_init_config),
             torch_config=torch_config,
             scaling_config=scaling_config,
-            dataset_config=dataset_config,  # type: ignore[arg-type]
+            dataset_config=dataset_config,
             run_config=run_config,
-            datasets=datasets,  # type: ignore[arg-type]
+            datasets=datasets,
             preprocessor=preprocessor,
             resume_from_checkpoint=resume_from_checkpoint,
         )

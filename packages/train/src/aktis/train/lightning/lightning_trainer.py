@@ -97,9 +97,9 @@ class LightningTrainer(TorchTrainer):
             train_loop_config={"lightning_config": config, "datasets_iter_config": dict(datasets_iter_config or {})},
             torch_config=torch_config,
             scaling_config=scaling_config,
-            dataset_config=dataset_config,  # type: ignore[arg-type]
+            dataset_config=dataset_config,
             run_config=run_config,
-            datasets=datasets,  # type: ignore[arg-type]
+            datasets=datasets,
             preprocessor=preprocessor,
             resume_from_checkpoint=resume_from_checkpoint,
         )

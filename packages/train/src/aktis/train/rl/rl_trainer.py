@@ -36,8 +36,8 @@ class RLTrainer(BaseTrainer):
         )
         policy = trainer.fit().checkpoint.get_policy()
 
-    Each step of the algorithm is a report. The run ends by ``RunConfig(stop=...)``, or when a step returns ``done``; a checkpoint is
-    made at the end, unless ``checkpoint_at_end=False``.
+    Each step of the algorithm is a report. The run ends by ``RunConfig(stop=...)``, or when a step returns ``done``; a
+    checkpoint is made at the end, unless ``checkpoint_at_end=False``.
 
     Args:
         algorithm: Its class, or its name.

@@ -1,4 +1,4 @@
-"""The newer names: what a training loop of a TorchTrainer calls to train with Transformers, and the trainer as it is called later."""
+"""The newer names: what a training loop of a TorchTrainer calls to train with Transformers, and the trainer itself."""
 
 from __future__ import annotations
 
