@@ -165,8 +165,10 @@ def _made(
 def _task_of(pipeline_cls: type) -> str:
     from transformers.pipelines import SUPPORTED_TASKS
 
+    names = {cls.__name__ for cls in pipeline_cls.__mro__}
     for task, entry in SUPPORTED_TASKS.items():
-        if issubclass(pipeline_cls, entry["impl"]):
+        made_by = entry["impl"]  # a class, or, in newer versions, where it is
+        if (made_by.__name__ if isinstance(made_by, type) else str(made_by).rpartition(".")[2]) in names:
             return str(task)
     raise ValueError(
         f"{pipeline_cls.__name__} is the pipeline of no task that Transformers knows: say task=... as well"
