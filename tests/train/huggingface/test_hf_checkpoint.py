@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
-from tests.train.huggingface import tiny
+from tests.train.huggingface import tiny  # noqa: E402
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -155,7 +154,9 @@ def test_other_forms_of_data_and_of_results(checkpoint: HuggingFaceCheckpoint) -
 
 
 def test_results_that_are_no_dicts_and_a_preprocessor() -> None:
-    predictor = HuggingFacePredictor(lambda values: [[value, value] for value in values], BatchMapper(_double, "pandas"))
+    predictor = HuggingFacePredictor(
+        lambda values: [[value, value] for value in values], BatchMapper(_double, "pandas")
+    )
     found = predictor.predict(pd.DataFrame({"x": [1, 2]}))
     assert found["predictions"].tolist() == [[2, 2], [4, 4]]
     with pytest.raises(ValueError, match="returned 1 results for 2 rows"):

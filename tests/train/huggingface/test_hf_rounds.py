@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from tests.train.huggingface import tiny
+from tests.train.huggingface import tiny  # noqa: E402
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -85,7 +84,9 @@ def run(tmp_path: Path, callback: Any, train_dataset: Any = None, **arguments: A
     rows = RowStream(texts())
     host = Recorder()
     with session_host.installed(host):
-        trainer = transformers.Trainer(tiny.classifier(), args, train_dataset=train_dataset or rows, eval_dataset=RowStream(texts()))
+        trainer = transformers.Trainer(
+            tiny.classifier(), args, train_dataset=train_dataset or rows, eval_dataset=RowStream(texts())
+        )
         prepare_trainer(trainer).add_callback(callback)
         trainer.train()
     return host, trainer
@@ -139,7 +140,9 @@ def test_the_best_model_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_the_callback_for_loops_of_ones_own(tmp_path: Path) -> None:
-    host, _ = run(tmp_path, RayTrainReportCallback(), save_strategy="epoch", logging_strategy="epoch", eval_strategy="epoch")
+    host, _ = run(
+        tmp_path, RayTrainReportCallback(), save_strategy="epoch", logging_strategy="epoch", eval_strategy="epoch"
+    )
     assert steps(host) == [(4, {"loss", "eval_loss"}, 4), (8, {"loss", "eval_loss"}, 8)]
     found = host.reports[0][1]
     assert found is not None and "checkpoint/model.safetensors" in found["files"]

@@ -16,6 +16,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 pytest.importorskip("pytorch_lightning")
 
+from tests.train.lightning import modules  # noqa: E402
+
 from aktis.air import session_host  # noqa: E402
 from aktis.air.checkpoint import Checkpoint  # noqa: E402
 from aktis.data.preprocessors import BatchMapper  # noqa: E402
@@ -29,7 +31,6 @@ from aktis.train.lightning import (  # noqa: E402
     _library,
     prepare_trainer,
 )
-from tests.train.lightning import modules  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]  # Lightning has much to say
 
@@ -148,7 +149,9 @@ def test_a_report_after_each_epoch(host: Recorder, name: str, tmp_path: Path) ->
 
 def test_model_checkpoints_go_with_reports(host: Recorder, name: str, tmp_path: Path) -> None:
     classes = _library.classes_of(name)
-    saves = classes.RayModelCheckpoint(dirpath=tmp_path / "saved", every_n_train_steps=2, save_top_k=1, monitor="loss_of_step")
+    saves = classes.RayModelCheckpoint(
+        dirpath=tmp_path / "saved", every_n_train_steps=2, save_top_k=1, monitor="loss_of_step"
+    )
     cls = modules.module_class(name)
 
     def step(self: Any, batch: Any, index: int) -> Any:
@@ -222,7 +225,9 @@ def test_what_makes_no_sense_is_said_at_once() -> None:
     builder = LightningConfigBuilder()
     with pytest.raises(TypeError, match="must be a subclass of LightningModule, not"):
         LightningConfigBuilder().module(torch.nn.Linear).build()
-    with pytest.raises(ValueError, match=r"trainer\(strategy='ddp'\) is not for .* say it with \.strategy\(name='ddp'\)"):
+    with pytest.raises(
+        ValueError, match=r"trainer\(strategy='ddp'\) is not for .* say it with \.strategy\(name='ddp'\)"
+    ):
         builder.trainer(strategy="ddp")
     with pytest.raises(ValueError, match="the strategy must be one of ddp, fsdp, deepspeed, not 'tpu'"):
         builder.strategy("tpu")
