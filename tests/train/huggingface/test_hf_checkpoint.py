@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.train.huggingface import tiny  # noqa: E402
+from tests.train.huggingface import tiny
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
