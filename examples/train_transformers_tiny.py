@@ -10,7 +10,6 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def make_trainer(train_dataset: Any, eval_dataset: Any, **config: Any) -> Any:
         embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     arguments = transformers.TrainingArguments(
-        config["output"], num_train_epochs=config["epochs"], learning_rate=config["lr"], per_device_train_batch_size=25,
+        "output", num_train_epochs=config["epochs"], learning_rate=config["lr"], per_device_train_batch_size=25,
         lr_scheduler_type="cosine", logging_strategy="epoch", save_strategy="epoch", report_to=[], disable_tqdm=True,
         log_level="error",
     )  # fmt: skip
@@ -69,13 +68,14 @@ def answer(model: Any, question: str) -> str:
 
 
 def main() -> None:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, utils
 
+    utils.logging.disable_progress_bar()
     aktis.init(num_cpus=3, log_to_driver=False)
     with tempfile.TemporaryDirectory() as folder:
         trainer = HuggingFaceTrainer(
             make_trainer,
-            trainer_init_config={"lr": 5e-3, "epochs": 8, "output": str(Path(folder) / "output")},
+            trainer_init_config={"lr": 5e-3, "epochs": 12},
             datasets={"train": aktis.data.from_pandas(sums())},
             scaling_config=air.ScalingConfig(num_workers=2),
             run_config=air.RunConfig(name="sums", local_dir=folder, verbose=0),

@@ -66,7 +66,7 @@ def test_two_workers_that_fail_learn_what_one_process_does(tmp_path: Path, run_c
     data = aktis.data.from_pandas(frame)
     trainer = HuggingFaceTrainer(
         init_per_worker,
-        trainer_init_config={"folder": str(tmp_path / "output"), "marker": str(tmp_path / "failed")},
+        trainer_init_config={"folder": "output", "marker": str(tmp_path / "failed")},
         datasets={"train": data, "evaluation": data},
         dataset_config={"evaluation": DatasetConfig(split=True)},
         scaling_config=ScalingConfig(num_workers=2),
@@ -86,6 +86,8 @@ def test_two_workers_that_fail_learn_what_one_process_does(tmp_path: Path, run_c
     assert set(seen["eval_rows"].dropna()) == {8.0}
     assert result.metrics["epoch"] == 6.0 and "train_loss" in result.metrics
 
+    assert result.log_dir is not None and (Path(result.log_dir) / "output" / "checkpoint-6").is_dir()
+    assert not Path("output").exists()
     checkpoint = result.checkpoint
     assert type(checkpoint) is HuggingFaceCheckpoint
     names = {path.name for path in Path(checkpoint.path).iterdir()}
