@@ -9,7 +9,7 @@ __all__ = ["import_library"]
 
 
 def import_library(name: str) -> Any:
-    """The module ``xgboost`` or ``lightgbm``.
+    """The module ``xgboost`` or ``lightgbm``, or one in them.
 
     Raises:
         ImportError: it is not installed; says what installs it.
@@ -17,6 +17,7 @@ def import_library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] != name:
+        library = name.partition(".")[0]
+        if error.name != library:
             raise  # it is there, and misses something itself
-        raise ImportError(f'this needs {name}, which is not installed: pip install "aktis-train[{name}]"') from error
+        raise ImportError(f'this needs {library}, which is not installed: pip install "aktis-train[{library}]"') from error

@@ -47,7 +47,7 @@ def train(config: dict[str, Any]) -> None:
     params = _parameters(spec)
     train_set, valid_sets, weight = _datasets(spec, params, rank, ranks)
     extra = {ROWS_METRIC: weight} if ranks > 1 else {}
-    callbacks = [*_callbacks(reporter, extra), *kwargs.pop("callbacks", None) or (), *_older_callbacks(kwargs)]
+    callbacks = [*_callbacks(reporter, extra), *(kwargs.pop("callbacks", None) or ()), *_older_callbacks(kwargs)]
     with naming_taken_ports():
         network = get_network_params()  # the port is free from here on
         model = lgb.train(

@@ -47,7 +47,7 @@ def train(config: dict[str, Any]) -> None:
                 spec.num_boost_round - done,
                 evals=[(matrix, name) for name, matrix in matrices.items()],
                 xgb_model=model,
-                callbacks=[reporter, *kwargs.pop("callbacks", None) or ()],
+                callbacks=[reporter, *(kwargs.pop("callbacks", None) or ())],
                 **kwargs,
             )
         reporter._reporter.finish(model)
