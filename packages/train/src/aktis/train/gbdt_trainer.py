@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aktis.air.config import is_search_value
 from aktis.train._gbdt.prepare import (
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aktis.data.preprocessor import Preprocessor
 
 __all__ = ["GBDTTrainer"]
+
+T = TypeVar("T", bound="GBDTTrainer")
 
 
 class GBDTTrainer(DataParallelTrainer):
@@ -191,6 +194,13 @@ class GBDTTrainer(DataParallelTrainer):
         return () if label is None else (label,) if isinstance(label, str) else tuple(label)
 
     # -- the run ----------------------------------------------------------------------------------------
+
+    def with_run_config(self: T, run_config: RunConfig) -> T:
+        """This trainer with another ``run_config``. A Tuner calls it: how often there are checkpoints is the trainer's business."""
+        trainer = copy.copy(self)
+        trainer._arguments = {**self._arguments, "run_config": run_config}
+        trainer.run_config = run_config
+        return trainer
 
     def preprocess_datasets(self) -> None:
         """Fit and apply the preprocessor. With the trainer's own loop, each worker takes its rows itself: all, and none twice."""
