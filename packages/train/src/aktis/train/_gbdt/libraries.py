@@ -20,4 +20,6 @@ def import_library(name: str) -> Any:
         library = name.partition(".")[0]
         if error.name != library:
             raise  # it is there, and misses something itself
-        raise ImportError(f'this needs {library}, which is not installed: pip install "aktis-train[{library}]"') from error
+        raise ImportError(
+            f'this needs {library}, which is not installed: pip install "aktis-train[{library}]"'
+        ) from error

@@ -44,7 +44,9 @@ def check_dmatrix_params(params: Any, datasets: Collection[str], rules: DataRule
     if params is None:
         return {}
     if not isinstance(params, Mapping) or not all(isinstance(value, Mapping) for value in params.values()):
-        raise ValueError(f"dmatrix_params must be a dict with a dict for each data set, {{'train': {{...}}}}, not {params!r}")
+        raise ValueError(
+            f"dmatrix_params must be a dict with a dict for each data set, {{'train': {{...}}}}, not {params!r}"
+        )
     unknown = [name for name in params if name not in datasets]
     if unknown:
         raise ValueError(
@@ -59,7 +61,9 @@ def check_dmatrix_params(params: Any, datasets: Collection[str], rules: DataRule
                 raise ValueError(f"dmatrix_params[{name!r}] has no {key!r}; it has {_listed(sorted(known))}")
             if key in rules.roles and value is not None:
                 _check_columns(f"dmatrix_params[{name!r}][{key!r}]", value)
-    return {name: {k: v for k, v in given.items() if k not in _OF_RAY and v is not None} for name, given in params.items()}
+    return {
+        name: {k: v for k, v in given.items() if k not in _OF_RAY and v is not None} for name, given in params.items()
+    }
 
 
 def _check_columns(what: str, value: Any) -> None:
@@ -81,7 +85,10 @@ def check_label(name: str, label: Sequence[str], columns: Sequence[str]) -> None
 
 
 def describe(
-    datasets: Mapping[str, Any], label: str | tuple[str, ...] | None, params: Mapping[str, Mapping[str, Any]], rules: DataRules
+    datasets: Mapping[str, Any],
+    label: str | tuple[str, ...] | None,
+    params: Mapping[str, Mapping[str, Any]],
+    rules: DataRules,
 ) -> dict[str, DataSpec]:
     """Execute the data sets, and say what their columns are.
 
@@ -106,7 +113,9 @@ def describe(
             categories = _categories(name, dataset, schema, features)
         missing = [column for column in features if column not in schema.names]
         if missing:
-            raise ValueError(f"the data set {name!r} has no column {_listed(missing)}, which 'train' has; it has {_listed(schema.names)}")
+            raise ValueError(
+                f"the data set {name!r} has no column {_listed(missing)}, which 'train' has; it has {_listed(schema.names)}"
+            )
         found[name] = DataSpec(blocks, label, features, roles, options, categories)
     return {name: found[name] for name in datasets}
 
@@ -116,7 +125,9 @@ def _schema(name: str, dataset: Any) -> Any:
 
     schema = dataset.schema()
     if not isinstance(schema, pyarrow.Schema):
-        raise ValueError(f"the data set {name!r} has no named columns, but {schema}: make it one of tables, such as with from_pandas")
+        raise ValueError(
+            f"the data set {name!r} has no named columns, but {schema}: make it one of tables, such as with from_pandas"
+        )
     return schema
 
 
@@ -132,7 +143,9 @@ def _columns(
         used.update([value] if isinstance(value, str) else value)
     missing = sorted(used - set(columns))
     if missing:
-        raise ValueError(f"the data set {name!r} has no column {_listed(missing)}, which dmatrix_params name; it has {_listed(columns)}")
+        raise ValueError(
+            f"the data set {name!r} has no column {_listed(missing)}, which dmatrix_params name; it has {_listed(columns)}"
+        )
     return roles, options, used
 
 
@@ -153,7 +166,9 @@ def _categories(name: str, dataset: Any, schema: Any, features: Sequence[str]) -
         if types.is_dictionary(kind):
             values = [value for value in dataset.unique(column) if value is not None]
             found[column] = sorted(values, key=lambda value: (isinstance(value, str), value))
-        elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)):
+        elif not (
+            types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
+        ):
             if not types.is_null(kind):
                 wrong.append(f"{column!r} ({kind})")
     if wrong:

@@ -105,7 +105,9 @@ def _recoded(column: Any, values: Sequence[Any]) -> Any:
     plain = column.cast(kind)
     known = pyarrow.array(values, kind)
     chunks = [
-        pyarrow.DictionaryArray.from_arrays(pyarrow.compute.index_in(chunk, value_set=known).cast(pyarrow.int32()), known)
+        pyarrow.DictionaryArray.from_arrays(
+            pyarrow.compute.index_in(chunk, value_set=known).cast(pyarrow.int32()), known
+        )
         for chunk in plain.chunks
     ]
     return pyarrow.chunked_array(chunks, pyarrow.dictionary(pyarrow.int32(), kind))
@@ -120,7 +122,9 @@ def _numbers(pieces: Sequence[pyarrow.Table], columns: str | Sequence[str]) -> n
     for piece in pieces:
         part = arrow_column(piece.column(columns))
         if part is None:
-            raise FeatureError(f"the column {columns!r} must hold numbers, not {piece.column(columns).type}: encode it first")
+            raise FeatureError(
+                f"the column {columns!r} must hold numbers, not {piece.column(columns).type}: encode it first"
+            )
         parts.append(part)
     return parts[0] if len(parts) == 1 else numpy.concatenate(parts)
 

@@ -109,7 +109,9 @@ def _hold_port() -> int:
             continue
         _held = held
         return port
-    raise RendezvousError(f"LightGBM needs a port to listen on, and {_TRIED_PORTS} tries from {_LOWEST_PORT} found none that is free")
+    raise RendezvousError(
+        f"LightGBM needs a port to listen on, and {_TRIED_PORTS} tries from {_LOWEST_PORT} found none that is free"
+    )
 
 
 def _let_go() -> None:
@@ -156,7 +158,9 @@ def naming_taken_ports() -> Iterator[None]:
         yield
     except Exception as error:
         if type(error).__name__ == "LightGBMError" and "Binding port" in str(error):
-            raise PortTakenError(f"{error}: another process took the port between being found and being used") from error
+            raise PortTakenError(
+                f"{error}: another process took the port between being found and being used"
+            ) from error
         raise
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.train._gbdt.prepare import DataRules
 from aktis.train.gbdt_trainer import GBDTTrainer
+from aktis.train.lightgbm.merge import merge_metrics
 from aktis.train.lightgbm.config import LightGBMConfig, PortTakenError, with_taken_ports_named
 
 if TYPE_CHECKING:
@@ -85,7 +86,13 @@ class LightGBMTrainer(GBDTTrainer):
             "reference": "data sets are compared with 'train' anyway",
         },
     )  # fmt: skip
-    _train_kwargs: ClassVar[tuple[str, ...]] = ("callbacks", "early_stopping_rounds", "feval", "init_model", "verbose_eval")
+    _train_kwargs: ClassVar[tuple[str, ...]] = (
+        "callbacks",
+        "early_stopping_rounds",
+        "feval",
+        "init_model",
+        "verbose_eval",
+    )
     _refused_kwargs: ClassVar[Mapping[str, str]] = {
         "train_set": "the data set is datasets['train']",
         "valid_sets": "each of datasets is evaluated",
@@ -158,6 +165,9 @@ class LightGBMTrainer(GBDTTrainer):
 
     def _connected(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return with_taken_ports_named(function)
+
+    def _metrics_of_round(self, metrics: list[dict[str, Any]]) -> dict[str, Any]:
+        return merge_metrics(metrics)
 
     def training_loop(self) -> None:
         """Train, and report each round. When a port was taken away before LightGBM listened there, it starts with others."""

@@ -13,14 +13,13 @@ from aktis.train._gbdt.shards import Shard, group_sizes, load
 from aktis.train._gbdt.spec import TRAIN, DataSpec, LoopSpec
 from aktis.train.lightgbm.config import get_network_params, naming_taken_ports
 from aktis.train.lightgbm.lightgbm_checkpoint import LightGBMCheckpoint
+from aktis.train.lightgbm.logs import silence_network
+from aktis.train.lightgbm.merge import WEIGHT
 from aktis.train.lightgbm.report_callback import latest_metrics
 
-__all__ = ["ROWS_METRIC", "train"]
+__all__ = ["train"]
 
 logger = logging.getLogger(__name__)
-
-ROWS_METRIC = "_train_weight"
-"""How much the metrics of this rank's training rows count; the trainer takes it out."""
 
 _LEARNER_NAMES = ("tree_learner", "tree", "tree_type", "tree_learner_type")
 _THREAD_NAMES = ("num_threads", "num_thread", "nthread", "nthreads", "n_jobs")
@@ -41,12 +40,16 @@ def train(config: dict[str, Any]) -> None:
         at_end=spec.checkpoint_at_end,
     )
     if done >= spec.num_boost_round:
-        logger.warning("the model has %d rounds, and num_boost_round=%d: there is nothing to do", done, spec.num_boost_round)
+        logger.warning(
+            "the model has %d rounds, and num_boost_round=%d: there is nothing to do", done, spec.num_boost_round
+        )
         reporter.finish(model)
         return
     params = _parameters(spec)
     train_set, valid_sets, weight = _datasets(spec, params, rank, ranks)
-    extra = {ROWS_METRIC: weight} if ranks > 1 else {}
+    extra = {WEIGHT: weight} if ranks > 1 else {}
+    if not any(int(params.get(name, -1)) > 0 for name in _VERBOSITY_NAMES):
+        silence_network()
     callbacks = [*_callbacks(reporter, extra), *(kwargs.pop("callbacks", None) or ()), *_older_callbacks(kwargs)]
     with naming_taken_ports():
         network = get_network_params()  # the port is free from here on
@@ -126,8 +129,11 @@ def _datasets(spec: LoopSpec, params: Mapping[str, Any], rank: int, ranks: int) 
         for name, other in spec.data.items()
         if name != TRAIN
     }
-    weights = shard.roles.get("weight")
-    weight = float(shard.features.num_rows) if weights is None else float(weights.sum())
+    weights, groups = shard.roles.get("weight"), shard.roles.get("group")
+    if groups is not None:
+        weight = float(len(group_sizes(groups)))  # what ranks is evaluated group by group
+    else:
+        weight = float(shard.features.num_rows) if weights is None else float(weights.sum())
     return train_set, valid_sets, weight
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from aktis.train._gbdt.libraries import import_library
 from aktis.train.backend import Backend, BackendConfig
@@ -124,6 +126,26 @@ def _remember_ranked(rank: int, arguments: dict[str, Any]) -> None:
     _remember({**arguments, "dmlc_task_id": f"{rank:08d}"})  # sorted as text
 
 
+class _WithoutRank(io.TextIOBase):
+    """Output without what XGBoost always prints: "Task 00000001 got rank 1"."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._skips = False
+
+    def write(self, text: str) -> int:
+        if " Task " in text and " got rank " in text:
+            self._skips = not text.endswith("\n")
+        elif self._skips and text == "\n":
+            self._skips = False
+        else:
+            self._out.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
 @contextlib.contextmanager
 def collective() -> Iterator[None]:
     """Be a member of the workers' group in this thread; does nothing where there is one worker.
@@ -133,10 +155,11 @@ def collective() -> Iterator[None]:
     if _arguments is None:
         yield
         return
-    library = import_library("xgboost.collective")
-    library.init(**_arguments)
+    library = import_library("xgboost")
+    with contextlib.redirect_stdout(_WithoutRank(sys.stdout)):
+        library.collective.init(**_arguments)
     yield
-    library.finalize()
+    library.collective.finalize()
 
 
 def in_collective(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -38,7 +38,9 @@ def train(config: dict[str, Any]) -> None:
         model = _model_so_far(kwargs.pop("xgb_model", None))
         done = 0 if model is None else model.num_boosted_rounds()
         if done >= spec.num_boost_round:
-            logger.warning("the model has %d rounds, and num_boost_round=%d: there is nothing to do", done, spec.num_boost_round)
+            logger.warning(
+                "the model has %d rounds, and num_boost_round=%d: there is nothing to do", done, spec.num_boost_round
+            )
         else:
             matrices = _matrices(spec, params, rank, ranks)
             model = xgb.train(

@@ -76,7 +76,9 @@ class XGBoostPredictor(GBDTPredictor):
         matrix = features.matrix(data, kind, columns, numpy.float32)  # XGBoost computes on float32 whatever it is given
         dmatrix, predict = options["dmatrix"], options["predict"]
         if matrix is None:
-            return self._with_dmatrix(features.frame(data, kind, columns), {"enable_categorical": True, **dmatrix}, predict)
+            return self._with_dmatrix(
+                features.frame(data, kind, columns), {"enable_categorical": True, **dmatrix}, predict
+            )
         if _IN_PLACE.issuperset(predict) and _IN_PLACE_MATRIX.issuperset(dmatrix) and self._is_of_trees():
             return self._in_place(matrix, dmatrix, predict)
         names = self.model.feature_names
