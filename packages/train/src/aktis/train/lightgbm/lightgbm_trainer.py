@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.train._gbdt.prepare import DataRules
 from aktis.train.gbdt_trainer import GBDTTrainer
-from aktis.train.lightgbm.merge import merge_metrics
 from aktis.train.lightgbm.config import LightGBMConfig, PortTakenError, with_taken_ports_named
+from aktis.train.lightgbm.merge import merge_metrics
 
 if TYPE_CHECKING:
     import lightgbm
