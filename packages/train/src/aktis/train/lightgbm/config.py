@@ -20,16 +20,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aktis.train._gbdt.contact import LostContactError
 from aktis.train.backend import Backend, BackendConfig
 from aktis.train.error import RendezvousError, TrainError
 
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
 
-__all__ = ["LightGBMConfig", "PortTakenError", "get_network_params", "naming_taken_ports", "with_taken_ports_named"]
+__all__ = ["LightGBMConfig", "PortTakenError", "get_network_params", "named_errors", "with_named_errors"]
 
 _LOWEST_PORT = 10_000
 _HIGHEST_PORT = 65_000
+_OF_NETWORK = ("Socket ", "Connecting to rank", "local machine")
 _TRIED_PORTS = 200
 _LEARNERS = ("data", "feature", "voting")
 
@@ -152,24 +154,31 @@ def get_network_params() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def naming_taken_ports() -> Iterator[None]:
-    """Have the error of LightGBM for a port that is taken become one of its own."""
+def named_errors() -> Iterator[None]:
+    """Have the errors of LightGBM that are about its network say so by their type.
+
+    Raises:
+        PortTakenError: the port is another process's.
+        LostContactError: the other workers are not there, or not any more.
+    """
     try:
         yield
     except Exception as error:
-        if type(error).__name__ == "LightGBMError" and "Binding port" in str(error):
-            raise PortTakenError(
-                f"{error}: another process took the port between being found and being used"
-            ) from error
+        if type(error).__name__ != "LightGBMError":
+            raise
+        if "Binding port" in str(error):
+            raise PortTakenError(f"{error}: another process took the port between being found and being used") from error
+        if any(phrase in str(error) for phrase in _OF_NETWORK):
+            raise LostContactError(f"the network of LightGBM broke: {error}") from error
         raise
 
 
-def with_taken_ports_named(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, in :func:`naming_taken_ports`."""
+def with_named_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, in :func:`named_errors`."""
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
-        with naming_taken_ports():
+        with named_errors():
             return function(*args)
 
     return run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.train._gbdt.prepare import DataRules
 from aktis.train.gbdt_trainer import GBDTTrainer
-from aktis.train.lightgbm.config import LightGBMConfig, PortTakenError, with_taken_ports_named
+from aktis.train.lightgbm.config import LightGBMConfig, PortTakenError, with_named_errors
 from aktis.train.lightgbm.merge import merge_metrics
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class LightGBMTrainer(GBDTTrainer):
         return LightGBMConfig()
 
     def _connected(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return with_taken_ports_named(function)
+        return with_named_errors(function)
 
     def _metrics_of_round(self, metrics: list[dict[str, Any]]) -> dict[str, Any]:
         return merge_metrics(metrics)

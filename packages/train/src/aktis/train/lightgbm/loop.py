@@ -11,7 +11,7 @@ from aktis.train._gbdt.libraries import import_library
 from aktis.train._gbdt.rounds import RoundReporter
 from aktis.train._gbdt.shards import Shard, group_sizes, load
 from aktis.train._gbdt.spec import TRAIN, DataSpec, LoopSpec
-from aktis.train.lightgbm.config import get_network_params, naming_taken_ports
+from aktis.train.lightgbm.config import get_network_params, named_errors
 from aktis.train.lightgbm.lightgbm_checkpoint import LightGBMCheckpoint
 from aktis.train.lightgbm.logs import silence_network
 from aktis.train.lightgbm.merge import WEIGHT
@@ -51,7 +51,7 @@ def train(config: dict[str, Any]) -> None:
     if not any(int(params.get(name, -1)) > 0 for name in _VERBOSITY_NAMES):
         silence_network()
     callbacks = [*_callbacks(reporter, extra), *(kwargs.pop("callbacks", None) or ()), *_older_callbacks(kwargs)]
-    with naming_taken_ports():
+    with named_errors():
         network = get_network_params()  # the port is free from here on
         model = lgb.train(
             {**params, **{name: value for name, value in network.items() if not _is_given(name, params)}},
