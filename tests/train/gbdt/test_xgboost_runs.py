@@ -69,7 +69,9 @@ def test_one_worker_is_exactly_xgboost(frame: pd.DataFrame, blocks_of: Callable[
     assert isinstance(result.checkpoint, XGBoostCheckpoint)
 
 
-def test_two_workers_make_the_same_model_whatever_the_blocks(frame: pd.DataFrame, blocks_of: Callable[..., Any]) -> None:
+def test_two_workers_make_the_same_model_whatever_the_blocks(
+    frame: pd.DataFrame, blocks_of: Callable[..., Any]
+) -> None:
     uneven = frame[:299]
     result = XGBoostTrainer(
         datasets={"train": blocks_of(uneven, 7), "tiny": blocks_of(frame[:1], 1)},
@@ -152,9 +154,17 @@ def bias(predictions: Any, matrix: Any) -> tuple[str, float]:
 
 def test_goes_on_from_a_checkpoint_with_what_train_takes(frame: pd.DataFrame, blocks_of: Callable[..., Any]) -> None:
     rows = frame.drop(columns="w")
-    common: dict[str, Any] = {"label_column": "y", "params": {"max_depth": 2, "base_score": 0.5, "eval_metric": "rmse"}, "obj": squares}
-    first, _ = plain(frame, 3, {"max_depth": 2, "base_score": 0.5, "objective": "reg:squarederror", "eval_metric": "rmse"})
-    whole, _ = plain(frame, 5, {"max_depth": 2, "base_score": 0.5, "objective": "reg:squarederror", "eval_metric": "rmse"})
+    common: dict[str, Any] = {
+        "label_column": "y",
+        "params": {"max_depth": 2, "base_score": 0.5, "eval_metric": "rmse"},
+        "obj": squares,
+    }
+    first, _ = plain(
+        frame, 3, {"max_depth": 2, "base_score": 0.5, "objective": "reg:squarederror", "eval_metric": "rmse"}
+    )
+    whole, _ = plain(
+        frame, 5, {"max_depth": 2, "base_score": 0.5, "objective": "reg:squarederror", "eval_metric": "rmse"}
+    )
     start = XGBoostCheckpoint.from_model(first)
     on = XGBoostTrainer(
         datasets={"train": blocks_of(rows)},

@@ -27,13 +27,21 @@ from aktis.train.error import RendezvousError, TrainError
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
 
-__all__ = ["LightGBMConfig", "PortTakenError", "get_network_params", "named_errors", "with_named_errors"]
+__all__ = [
+    "LEARNER_NAMES",
+    "LightGBMConfig",
+    "PortTakenError",
+    "get_network_params",
+    "named_errors",
+    "with_named_errors",
+]
 
 _LOWEST_PORT = 10_000
 _HIGHEST_PORT = 65_000
 _OF_NETWORK = ("Socket ", "Connecting to rank", "local machine")
 _TRIED_PORTS = 200
-_LEARNERS = ("data", "feature", "voting")
+LEARNER_NAMES = ("tree_learner", "tree", "tree_type", "tree_learner_type")  # all names of that parameter
+_LEARNERS = ("data", "voting")
 
 
 class PortTakenError(TrainError):
@@ -46,8 +54,8 @@ class LightGBMConfig(BackendConfig):
 
     Args:
         timeout_s: Seconds after which workers that do not hear from each other fail. LightGBM counts in minutes: rounded up.
-        tree_learner: What is parallel, unless the parameters of the training say so: "data" (rows; exact), "voting" (rows,
-            with less to be sent) or "feature" (which needs all rows in each worker).
+        tree_learner: How trees are found together, unless the parameters of the training say so: "data" (exact) or "voting"
+            (with less to be sent). LightGBM has "feature" for its command line only.
 
     Raises:
         ValueError: something else.
@@ -167,7 +175,9 @@ def named_errors() -> Iterator[None]:
         if type(error).__name__ != "LightGBMError":
             raise
         if "Binding port" in str(error):
-            raise PortTakenError(f"{error}: another process took the port between being found and being used") from error
+            raise PortTakenError(
+                f"{error}: another process took the port between being found and being used"
+            ) from error
         if any(phrase in str(error) for phrase in _OF_NETWORK):
             raise LostContactError(f"the network of LightGBM broke: {error}") from error
         raise

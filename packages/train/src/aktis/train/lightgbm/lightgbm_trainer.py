@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.train._gbdt.prepare import DataRules
 from aktis.train.gbdt_trainer import GBDTTrainer
-from aktis.train.lightgbm.config import LightGBMConfig, PortTakenError, with_named_errors
+from aktis.train.lightgbm.config import LEARNER_NAMES, LightGBMConfig, PortTakenError, with_named_errors
 from aktis.train.lightgbm.merge import merge_metrics
 
 if TYPE_CHECKING:
@@ -143,6 +143,15 @@ class LightGBMTrainer(GBDTTrainer):
             metadata=metadata,
             **train_kwargs,
         )
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        if isinstance(self.params, Mapping):
+            for name in LEARNER_NAMES:
+                if str(self.params.get(name, "")).startswith("feature"):
+                    raise ValueError(
+                        f"params[{name!r}]={self.params[name]!r} is for LightGBM's command line only: use 'data' or 'voting'"
+                    )
 
     @staticmethod
     def get_model(checkpoint: Checkpoint) -> lightgbm.Booster:
