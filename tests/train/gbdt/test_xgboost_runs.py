@@ -154,25 +154,19 @@ def bias(predictions: Any, matrix: Any) -> tuple[str, float]:
 
 def test_goes_on_from_a_checkpoint_with_what_train_takes(frame: pd.DataFrame, blocks_of: Callable[..., Any]) -> None:
     rows = frame.drop(columns="w")
-    common: dict[str, Any] = {
-        "label_column": "y",
-        "params": {"max_depth": 2, "base_score": 0.5, "eval_metric": "rmse"},
-        "obj": squares,
-    }
-    first, _ = plain(
-        frame, 3, {"max_depth": 2, "base_score": 0.5, "objective": "reg:squarederror", "eval_metric": "rmse"}
-    )
-    whole, _ = plain(
-        frame, 5, {"max_depth": 2, "base_score": 0.5, "objective": "reg:squarederror", "eval_metric": "rmse"}
-    )
+    params = {"max_depth": 2, "base_score": 0.5, "eval_metric": "rmse"}
+    first, _ = plain(frame, 3, {**params, "objective": "reg:squarederror"})
+    whole, _ = plain(frame, 5, {**params, "objective": "reg:squarederror"})
     start = XGBoostCheckpoint.from_model(first)
     on = XGBoostTrainer(
         datasets={"train": blocks_of(rows)},
+        label_column="y",
+        params=params,
+        obj=squares,
         custom_metric=bias,
         num_boost_round=5,
         resume_from_checkpoint=start,
         run_config=run_config(),
-        **common,
     ).fit()
     assert on.metrics["training_iteration"] == 2  # three of five were done
     assert on.metrics["train-bias"] >= 0
