@@ -17,8 +17,8 @@ class CheckpointStrategy:
 
     Args:
         num_to_keep: How many, the best ones. None: all. 0: none, and the latest one is only in memory.
-        checkpoint_score_attribute: The number that says how good a checkpoint is: one that was saved in it, or else reported with
-            it. None: newer is better.
+        checkpoint_score_attribute: The number that says how good a checkpoint is, which was reported with it or is saved in it.
+            None: newer is better.
         checkpoint_score_order: "max" or "min".
 
     Raises:

@@ -1,0 +1,144 @@
+"""What a training function of the older ``Trainer`` sees: each checkpoint that is saved is a round of its own.
+
+::
+
+    worker                                          trainer
+    train.report(loss=1)          ─── results ───►  callbacks
+    train.save_checkpoint(e=1)    ─── SAVED ─────►  checkpoints/checkpoint_000001, no results
+
+so that a checkpoint is safe when ``save_checkpoint`` returns, as many as there are between two reports.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aktis.air import session_host
+from aktis.air.exceptions import SessionError
+from aktis.air.session_host import SessionHost
+from aktis.train import constants
+
+if TYPE_CHECKING:
+    from aktis.air.checkpoint import Checkpoint
+    from aktis.air.placement import PlacementGroupFactory
+
+__all__ = ["SAVED", "LegacySession", "TrainFunction"]
+
+SAVED = "_checkpoint_saved"
+"""In the metrics of a round that is nothing but a checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrainFunction:
+    """The training loop that the workers run: the user's function in a :class:`LegacySession`.
+
+    Args:
+        function: The user's.
+        takes_config: Whether it takes the configuration.
+        detailed: Whether results get the detailed keys.
+    """
+
+    function: Callable[..., Any]
+    takes_config: bool
+    detailed: bool
+
+    def __call__(self, config: dict[str, Any]) -> Any:
+        inner = session_host.current()
+        if inner is None:
+            raise SessionError("the training function of a Trainer runs in its workers only")
+        with session_host.installed(LegacySession(inner, self.detailed)):
+            return self.function(config) if self.takes_config else self.function()
+
+
+class LegacySession(SessionHost):
+    """The session of one rank.
+
+    Args:
+        inner: The session of the executor, which does the work.
+        detailed: Whether results get the detailed keys.
+    """
+
+    def __init__(self, inner: SessionHost, detailed: bool = False) -> None:
+        self._inner = inner
+        self._detailed = _place() if detailed else None
+        self._iteration = 0
+        self._resumed = time.perf_counter()
+        self._total = 0.0
+
+    def report(self, metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+        seconds = time.perf_counter() - self._resumed
+        self._total += seconds
+        self._iteration += 1
+        filled = {**metrics, **self._filled_in(seconds)}
+        self._inner.report(filled, checkpoint=checkpoint)
+        self._resumed = time.perf_counter()
+
+    def _filled_in(self, seconds: float) -> Mapping[str, Any]:
+        now = time.time()
+        basic = {
+            constants.TIMESTAMP: int(now),
+            constants.TIME_THIS_ITER_S: seconds,
+            constants.TRAINING_ITERATION: self._iteration,
+        }
+        if self._detailed is None:
+            return basic
+        date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now))
+        return {**basic, **self._detailed, constants.DATE: date, constants.TIME_TOTAL_S: self._total}
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint, and return when it is safe."""
+        self._inner.report({SAVED: True}, checkpoint=checkpoint)
+
+    def get_checkpoint(self) -> Checkpoint | None:
+        return self._inner.get_checkpoint()
+
+    def get_experiment_name(self) -> str | None:
+        return self._inner.get_experiment_name()
+
+    def get_trial_name(self) -> str | None:
+        return self._inner.get_trial_name()
+
+    def get_trial_id(self) -> str | None:
+        return self._inner.get_trial_id()
+
+    def get_trial_resources(self) -> PlacementGroupFactory | None:
+        return self._inner.get_trial_resources()
+
+    def get_trial_dir(self) -> str | None:
+        return self._inner.get_trial_dir()
+
+    def get_world_size(self) -> int:
+        return self._inner.get_world_size()
+
+    def get_world_rank(self) -> int:
+        return self._inner.get_world_rank()
+
+    def get_local_rank(self) -> int:
+        return self._inner.get_local_rank()
+
+    def get_local_world_size(self) -> int:
+        return self._inner.get_local_world_size()
+
+    def get_node_rank(self) -> int:
+        return self._inner.get_node_rank()
+
+    def get_metadata(self) -> dict[str, Any]:
+        return self._inner.get_metadata()
+
+    def get_dataset_shard(self, dataset_name: str | None = None) -> Any:
+        return self._inner.get_dataset_shard(dataset_name)
+
+
+def _place() -> dict[str, Any]:
+    from aktis.util import get_node_ip_address
+
+    return {
+        constants.HOSTNAME: socket.gethostname(),
+        constants.NODE_IP: get_node_ip_address(),
+        constants.PID: os.getpid(),
+    }
