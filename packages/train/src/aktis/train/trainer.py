@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis.train import constants
 from aktis.train._legacy.checkpoints import RunCheckpoints, as_checkpoint
+from aktis.train._legacy.datasets import make_shards
 from aktis.train._legacy.directories import TrainerDirectory
 from aktis.train._legacy.run import RETRIED, Attempts, Run
 from aktis.train._legacy.worker_group import TrainWorkerGroup
@@ -30,7 +31,6 @@ from aktis.train.checkpoint import CheckpointStrategy
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
     from aktis.air.config import ScalingConfig
-    from aktis.train._execution.allocation import TrialBundles
     from aktis.train._execution.executor import TrainExecutor
     from aktis.train.callbacks import TrainingCallback
 
@@ -46,8 +46,8 @@ class Trainer:
         backend: ``"torch"``, ``"tensorflow"``, or the configuration of a backend (``TorchConfig(...)``, one of your own).
         num_workers: How many workers.
         use_gpu: Whether each gets a GPU (or as many as ``resources_per_worker`` says).
-        resources_per_worker: Resources of each worker. None: one CPU; where the cluster has fewer CPUs than workers, an equal part of
-            them (with a warning); one GPU alone with ``use_gpu``.
+        resources_per_worker: Resources of each worker. None: one CPU; where the cluster has fewer CPUs than workers, an equal part
+            of them (with a warning); one GPU alone with ``use_gpu``.
         logdir: Where runs go: an absolute path, or one in ``~/aktis_results``. None: a new directory there.
         max_retries: How often workers that died or hang are made anew, in all runs together; -1: always. What the training
             function raises is never retried.
@@ -73,13 +73,13 @@ class Trainer:
         self._use_gpu = use_gpu
         self._resources = None if resources_per_worker is None else dict(resources_per_worker)
         self._max_retries = max_retries
-        self._scaling_config()  # says what is wrong
+        if resources_per_worker is not None or use_gpu:
+            self._scaling()  # says what is wrong
         self._directory = TrainerDirectory(logdir)
         self._executor: TrainExecutor | None = None
         self._needs_restart = False
         self._hook: Callable[[], Any] | None = None
         self._attempts = Attempts(max_retries)
-        self._trial: TrialBundles | None = None
         self._run_directory: Path | None = None
         self._checkpoints: RunCheckpoints | None = None
         self._iterator: TrainingIterator | None = None
@@ -125,10 +125,7 @@ class Trainer:
         from aktis.train._execution.executor import TrainExecutor
 
         directory = os.fspath(self._directory.path)
-        name = f"{type(self).__name__}"
-        return TrainExecutor(
-            self._backend_config, self._scaling_config(), name=name, directory=directory, trial=self._trial
-        )
+        return TrainExecutor(self._backend_config, self._scaling(), name=type(self).__name__, directory=directory)
 
     def _start_workers(self) -> None:
         """Start the workers, again and again if that is allowed."""
@@ -152,6 +149,11 @@ class Trainer:
         executor.shutdown()
         executor.start(self._hook)
 
+    def _scaling(self) -> ScalingConfig:
+        from aktis.train._legacy.trial import scaling_of
+
+        return scaling_of(self._num_workers, self._use_gpu, self._resources)
+
     def _started(self) -> TrainExecutor:
         if self._executor is None:
             raise RuntimeError("this Trainer has no workers: call start() first")
@@ -161,38 +163,6 @@ class Trainer:
         """Checkpoints that a worker was writing when it was stopped."""
         for path in self._directory.path.glob(".writing_*"):
             shutil.rmtree(path, ignore_errors=True)
-
-    def _scaling_config(self) -> ScalingConfig:
-        from aktis.air.config import ScalingConfig
-
-        strategy = "SPREAD" if os.environ.get(_SPREAD_ENV) == "1" else "PACK"
-        return ScalingConfig(
-            trainer_resources={},
-            num_workers=self._num_workers,
-            use_gpu=self._use_gpu,
-            resources_per_worker=self._resources if self._resources is not None else self._default_resources(),
-            placement_strategy=strategy,
-        )
-
-    def _default_resources(self) -> dict[str, float] | None:
-        """An equal part of the CPUs of the cluster, where they are too few for one each. None: the usual."""
-        import aktis
-        from aktis.train._legacy.resources import cpus_per_worker
-
-        if self._use_gpu or not aktis.is_initialized():
-            return None
-        cpus = aktis.cluster_resources().get("CPU", 0.0)
-        share = cpus_per_worker(self._num_workers, cpus)
-        if share == 1:
-            return None
-        logger.warning(
-            "%d workers were asked for, but the cluster has %g CPUs: each worker takes %g of them, so they run at the same time and "
-            "share the CPUs. resources_per_worker={'CPU': 1} makes them wait for a larger cluster",
-            self._num_workers,
-            cpus,
-            share,
-        )
-        return {"CPU": share}
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -265,10 +235,9 @@ class Trainer:
             )
         if checkpoint_strategy is not None and not isinstance(checkpoint_strategy, CheckpointStrategy):
             raise TypeError(f"checkpoint_strategy must be a CheckpointStrategy, not {checkpoint_strategy!r}")
-        detailed = os.environ.get(constants.ENABLE_DETAILED_AUTOFILLED_METRICS_ENV) == "1"
-        function = TrainFunction(train_func, takes_config(train_func), detailed)
+        function = TrainFunction(train_func, takes_config(train_func), _wants_details())
         initial = as_checkpoint(checkpoint)
-        shards = _shards(dataset, self._num_workers)
+        shards = make_shards(dataset, self._num_workers)
         if self._needs_restart:
             self._start_workers()
         self._run_directory = self._directory.new_run()
@@ -351,7 +320,15 @@ class Trainer:
         from aktis.train._legacy.trial import TrialFunction
 
         takes_config(train_func)
-        trial = TrialFunction(self._backend_config, self._num_workers, self._use_gpu, self._resources, train_func)
+        trial = TrialFunction(
+            self._backend_config,
+            self._num_workers,
+            self._use_gpu,
+            self._resources,
+            self._max_retries,
+            train_func,
+            _wants_details(),
+        )
         function = trial if dataset is None else tune.with_parameters(trial, dataset=dataset)
         return tune.with_resources(function, trial.resources)
 
@@ -372,7 +349,7 @@ class Trainer:
             raise RuntimeError("this Trainer has workers already: shutdown() comes before to_worker_group()")
         if not isinstance(train_cls, type):
             raise TypeError(f"to_worker_group needs a class, not {train_cls!r}")
-        scaling = self._scaling_config()
+        scaling = self._scaling()
         resources = {
             "CPU": scaling.num_cpus_per_worker,
             "GPU": scaling.num_gpus_per_worker,
@@ -464,8 +441,6 @@ class TrainingIterator:
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
-_SPREAD_ENV = "TRAIN_ENABLE_WORKER_SPREAD"
-
 
 def _backend_config(backend: Any) -> BackendConfig:
     if isinstance(backend, BackendConfig):
@@ -528,8 +503,8 @@ def _finish(callbacks: Sequence[TrainingCallback], failed: bool) -> None:
         raise first
 
 
-def _shards(dataset: Any, num_workers: int) -> Any:
-    raise NotImplementedError
+def _wants_details() -> bool:
+    return os.environ.get(constants.ENABLE_DETAILED_AUTOFILLED_METRICS_ENV) == "1"
 
 
 def __getattr__(name: str) -> Any:

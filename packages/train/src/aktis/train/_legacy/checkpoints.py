@@ -15,6 +15,7 @@ from typing import Any
 
 from aktis.air.checkpoint import Checkpoint
 from aktis.air.config import CheckpointConfig
+from aktis.air.integrations.results import to_number
 from aktis.air.retention import CheckpointManager, TrackedCheckpoint
 from aktis.train.checkpoint import CheckpointStrategy
 
@@ -87,14 +88,19 @@ class RunCheckpoints:
         attribute = self.strategy.checkpoint_score_attribute
         if attribute is None:
             return {}
-        if attribute in metrics:
-            return {attribute: metrics[attribute]}
-        saved = Checkpoint.from_directory(written).to_dict()
-        if attribute in saved:
-            return {attribute: saved[attribute]}
+        saved: dict[str, Any] = {} if attribute in metrics else Checkpoint.from_directory(written).to_dict()
+        values = metrics if attribute in metrics else saved
+        if attribute in values:
+            value = values[attribute]
+            if to_number(value) is None:
+                raise ValueError(
+                    f"the checkpoint_score_attribute {attribute!r} must be a number, but it is {value!r} ({type(value).__name__})"
+                )
+            return {attribute: value}
         known = ", ".join(sorted(map(str, {*metrics, *saved}))) or "nothing"
         raise ValueError(
-            f"the checkpoint_score_attribute {attribute!r} is neither in the checkpoint nor was it reported with it; there is: {known}"
+            f"the checkpoint_score_attribute {attribute!r} is neither in the checkpoint nor was it reported with it; there is: "
+            f"{known}"
         )
 
     def _move(self, written: str | os.PathLike[str], metrics: dict[str, Any]) -> TrackedCheckpoint:

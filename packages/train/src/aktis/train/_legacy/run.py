@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aktis.air.exceptions import WorkerStartError
-from aktis.train._legacy.checkpoints import RunCheckpoints
 from aktis.train._legacy.session import SAVED
 from aktis.train.error import TrainingFailedError, UnequalReportsError, WorkerHungError, WorkerLostError
 
@@ -50,6 +49,17 @@ class Attempts:
         logger.warning("the workers are made anew%s: %s", limit, error)
 
 
+class Checkpoints(Protocol):
+    """Where the checkpoints of a run go."""
+
+    @property
+    def latest(self) -> Checkpoint | None:
+        """The newest; None when there is none."""
+
+    def add(self, written: str, metrics: Mapping[str, Any]) -> None:
+        """Take over a complete one from a directory with a temporary name; ``metrics`` were reported with it."""
+
+
 class Run:
     """The results of a run, one list for each report. Errors end it.
 
@@ -68,7 +78,7 @@ class Run:
         begin: Callable[[Checkpoint | None], None],
         restart: Callable[[], None],
         attempts: Attempts,
-        checkpoints: RunCheckpoints,
+        checkpoints: Checkpoints,
         initial: Checkpoint | None,
     ) -> None:
         self._executor = executor
@@ -101,12 +111,13 @@ class Run:
             if current is None:
                 self._save_last()
                 return None
+            is_result = not _is_checkpoint_only(current.metrics)
             if current.checkpoint is not None:
                 metrics = {key: value for key, value in current.metrics[0].items() if key != SAVED}
                 self._checkpoints.add(current.checkpoint, metrics)
                 latest = self._checkpoints.latest
                 current.persisted = None if latest is None else latest.path
-            if not _is_checkpoint_only(current.metrics):
+            if is_result:
                 return current.metrics
 
     def _again(self, error: BaseException) -> None:

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aktis.air import session_host
-from aktis.air.exceptions import SessionError
-from aktis.air.session_host import SessionHost
 from aktis.train import constants
+from aktis.train._execution.session import WorkerSession
+from aktis.train.error import SessionMisuseError
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
-    from aktis.air.placement import PlacementGroupFactory
 
 __all__ = ["SAVED", "LegacySession", "TrainFunction"]
 
@@ -49,34 +48,34 @@ class TrainFunction:
 
     def __call__(self, config: dict[str, Any]) -> Any:
         inner = session_host.current()
-        if inner is None:
-            raise SessionError("the training function of a Trainer runs in its workers only")
+        if not isinstance(inner, WorkerSession):
+            raise SessionMisuseError("the training function of a Trainer runs in its workers only")
         with session_host.installed(LegacySession(inner, self.detailed)):
             return self.function(config) if self.takes_config else self.function()
 
 
-class LegacySession(SessionHost):
+class LegacySession(WorkerSession):
     """The session of one rank.
 
     Args:
-        inner: The session of the executor, which does the work.
+        inner: The session that the worker has made, which does the work.
         detailed: Whether results get the detailed keys.
     """
 
-    def __init__(self, inner: SessionHost, detailed: bool = False) -> None:
+    def __init__(self, inner: WorkerSession, detailed: bool = False) -> None:
+        super().__init__(inner._setup, inner._rank, inner._shards)
         self._inner = inner
-        self._detailed = _place() if detailed else None
+        self._place = _place() if detailed else None
         self._iteration = 0
-        self._resumed = time.perf_counter()
+        self._last = time.perf_counter()
         self._total = 0.0
 
     def report(self, metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
-        seconds = time.perf_counter() - self._resumed
+        seconds = time.perf_counter() - self._last
         self._total += seconds
         self._iteration += 1
-        filled = {**metrics, **self._filled_in(seconds)}
-        self._inner.report(filled, checkpoint=checkpoint)
-        self._resumed = time.perf_counter()
+        self._inner.report({**metrics, **self._filled_in(seconds)}, checkpoint=checkpoint)
+        self._last = time.perf_counter()
 
     def _filled_in(self, seconds: float) -> Mapping[str, Any]:
         now = time.time()
@@ -85,53 +84,20 @@ class LegacySession(SessionHost):
             constants.TIME_THIS_ITER_S: seconds,
             constants.TRAINING_ITERATION: self._iteration,
         }
-        if self._detailed is None:
+        if self._place is None:
             return basic
         date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now))
-        return {**basic, **self._detailed, constants.DATE: date, constants.TIME_TOTAL_S: self._total}
+        return {**basic, **self._place, constants.DATE: date, constants.TIME_TOTAL_S: self._total}
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Save a checkpoint, and return when it is safe."""
-        self._inner.report({SAVED: True}, checkpoint=checkpoint)
+        from aktis.air.checkpoint import Checkpoint
+
+        values = {constants.TIMESTAMP: int(time.time()), **checkpoint.to_dict()}
+        self._inner.report({SAVED: True}, checkpoint=Checkpoint.from_dict(values))
 
     def get_checkpoint(self) -> Checkpoint | None:
         return self._inner.get_checkpoint()
-
-    def get_experiment_name(self) -> str | None:
-        return self._inner.get_experiment_name()
-
-    def get_trial_name(self) -> str | None:
-        return self._inner.get_trial_name()
-
-    def get_trial_id(self) -> str | None:
-        return self._inner.get_trial_id()
-
-    def get_trial_resources(self) -> PlacementGroupFactory | None:
-        return self._inner.get_trial_resources()
-
-    def get_trial_dir(self) -> str | None:
-        return self._inner.get_trial_dir()
-
-    def get_world_size(self) -> int:
-        return self._inner.get_world_size()
-
-    def get_world_rank(self) -> int:
-        return self._inner.get_world_rank()
-
-    def get_local_rank(self) -> int:
-        return self._inner.get_local_rank()
-
-    def get_local_world_size(self) -> int:
-        return self._inner.get_local_world_size()
-
-    def get_node_rank(self) -> int:
-        return self._inner.get_node_rank()
-
-    def get_metadata(self) -> dict[str, Any]:
-        return self._inner.get_metadata()
-
-    def get_dataset_shard(self, dataset_name: str | None = None) -> Any:
-        return self._inner.get_dataset_shard(dataset_name)
 
 
 def _place() -> dict[str, Any]:
