@@ -45,8 +45,10 @@ def test_results_and_checkpoints_of_rank_0_are_those_of_the_trial() -> None:
     for trial in analysis.trials:
         assert trial.last_result["score"] == 3 * trial.config["x"]
         assert (trial.last_result["rank"], trial.last_result["size"]) == (0, 2)
-    assert analysis.best_checkpoint.to_dict()["epoch"] == 2  # saved after the last report
-    assert analysis.best_checkpoint.to_dict()["x"] == 2
+        checkpoint = analysis.get_last_checkpoint(trial)
+        assert checkpoint is not None
+        assert checkpoint.to_dict()["epoch"] == 2  # saved after the last report
+        assert checkpoint.to_dict()["x"] == trial.config["x"]
     assert aktis.available_resources()["CPU"] == 2
 
 
