@@ -18,6 +18,7 @@ import pytest
 import aktis
 from aktis.air import FailureConfig, RunConfig, ScalingConfig, session
 
+pytestmark = pytest.mark.torch  # jax is in the same environment
 pytest.importorskip("jax")
 pytest.importorskip("sklearn")
 

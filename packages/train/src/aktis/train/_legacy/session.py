@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class LegacySession(WorkerSession):
         seconds = time.perf_counter() - self._last
         self._total += seconds
         self._iteration += 1
-        self._inner.report({**metrics, **self._filled_in(seconds)}, checkpoint=checkpoint)
+        plain = {name: _unwrapped(value) for name, value in metrics.items()}
+        self._inner.report({**plain, **self._filled_in(seconds)}, checkpoint=checkpoint)
         self._last = time.perf_counter()
 
     def _filled_in(self, seconds: float) -> Mapping[str, Any]:
@@ -93,11 +95,18 @@ class LegacySession(WorkerSession):
         """Save a checkpoint, and return when it is safe."""
         from aktis.air.checkpoint import Checkpoint
 
-        values = {constants.TIMESTAMP: int(time.time()), **checkpoint.to_dict()}
-        self._inner.report({SAVED: True}, checkpoint=Checkpoint.from_dict(values))
+        values = {name: _unwrapped(value) for name, value in checkpoint.to_dict().items()}
+        stamped = Checkpoint.from_dict({constants.TIMESTAMP: int(time.time()), **values})
+        self._inner.report({SAVED: True}, checkpoint=stamped)
 
     def get_checkpoint(self) -> Checkpoint | None:
         return self._inner.get_checkpoint()
+
+
+def _unwrapped(value: Any) -> Any:
+    """The model in a DistributedDataParallel, which is of use where there is a process group only."""
+    parallel = sys.modules.get("torch.nn.parallel")  # if nobody imported it, there are none
+    return value.module if parallel is not None and isinstance(value, parallel.DistributedDataParallel) else value
 
 
 def _place() -> dict[str, Any]:
