@@ -90,7 +90,7 @@ def train_loop(config: dict[str, Any]) -> None:
     checkpoint = session.get_checkpoint()
     state = {"epoch": -1, "w": np.zeros((64, 10), np.float32), "b": np.zeros(10, np.float32)}
     state |= checkpoint.to_dict() if checkpoint is not None else {}
-    params = jax.device_put({name: state[name] for name in "wb"}, copied)
+    params = {name: jax.make_array_from_process_local_data(copied, state[name]) for name in "wb"}
     rank, size, batch = session.get_world_rank(), session.get_world_size(), config["batch_size"]
     for epoch in range(state["epoch"] + 1, config["epochs"]):
         order = np.random.default_rng(epoch).permutation(len(images))
