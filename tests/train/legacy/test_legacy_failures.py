@@ -119,6 +119,14 @@ def test_workers_that_die_in_their_hook_are_tried_again(tmp_path: Path) -> None:
         trainer_in(tmp_path, max_retries=1).start(initialization_hook=lambda: os._exit(1))
 
 
+def test_workers_that_died_between_two_runs_are_made_anew(tmp_path: Path) -> None:
+    with trainer_in(tmp_path) as trainer:
+        pids = trainer.run(os.getpid)
+        os.kill(pids[1], signal.SIGKILL)
+        assert trainer.run(train.world_rank) == [0, 1]
+        assert pids[1] not in trainer.run(os.getpid)
+
+
 def test_a_trainer_with_an_error_in_its_hook_can_start_again(tmp_path: Path) -> None:
     def hook() -> None:
         raise ValueError("no data here")

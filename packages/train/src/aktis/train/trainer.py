@@ -23,7 +23,7 @@ from aktis.train import constants
 from aktis.train._legacy.checkpoints import RunCheckpoints, as_checkpoint
 from aktis.train._legacy.datasets import make_shards
 from aktis.train._legacy.directories import TrainerDirectory
-from aktis.train._legacy.run import RETRIED, Attempts, Run
+from aktis.train._legacy.run import Attempts, Run, is_retried
 from aktis.train._legacy.worker_group import TrainWorkerGroup
 from aktis.train.backend import BackendConfig
 from aktis.train.checkpoint import CheckpointStrategy
@@ -135,13 +135,11 @@ class Trainer:
                 executor.start(self._hook)
                 break
             except BaseException as error:
-                try:
-                    if not _is_retried(error):
-                        raise
-                    self._attempts.after(error)
-                except BaseException:
-                    self._executor = None
+                self._executor = None
+                if not is_retried(error):
                     raise
+                self._attempts.after(error)
+                self._executor = executor
         self._needs_restart = False
 
     def _restart_workers(self) -> None:
@@ -469,14 +467,6 @@ def _check_count(name: str, value: Any, least: int, rule: str) -> None:
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < least:
         raise ValueError(f"{name} must be {rule}, not {value!r}")
-
-
-def _is_retried(error: BaseException) -> bool:
-    from aktis.exceptions import AktisActorError, AktisTaskError
-
-    return isinstance(error, RETRIED) or (
-        isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError)  # a worker died in its hook
-    )
 
 
 def _checked_callbacks(callbacks: Any) -> list[TrainingCallback]:

@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
     from aktis.train._execution.executor import Round, TrainExecutor
 
-__all__ = ["RETRIED", "Attempts", "Run"]
+__all__ = ["Attempts", "Run", "is_retried"]
 
 logger = logging.getLogger(__name__)
 
-RETRIED = (WorkerLostError, WorkerHungError, WorkerStartError)
-"""What is nobody's fault: the workers are made anew."""
+
+def is_retried(error: BaseException) -> bool:
+    """Whether it is nobody's fault, so that the workers are made anew: they died, hang, or did not come."""
+    from aktis.exceptions import AktisActorError, AktisTaskError
+
+    if isinstance(error, (WorkerLostError, WorkerHungError, WorkerStartError)):
+        return True
+    return isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError)  # died outside of a round
 
 
 class Attempts:
@@ -95,7 +101,7 @@ class Run:
             try:
                 self._begin(self._checkpoints.latest or self._initial)
                 self._rounds = self._executor.rounds()
-            except RETRIED as error:
+            except Exception as error:
                 self._again(error)
 
     def next(self) -> list[dict[str, Any]] | None:
@@ -104,7 +110,7 @@ class Run:
             assert self._rounds is not None
             try:
                 current = next(self._rounds, None)
-            except RETRIED as error:
+            except Exception as error:
                 self._again(error)
                 self.start()
                 continue
@@ -120,14 +126,17 @@ class Run:
             if is_result:
                 return current.metrics
 
-    def _again(self, error: BaseException) -> None:
+    def _again(self, error: Exception) -> None:
+        """Make the workers anew after ``error``, or raise it."""
         self._rounds = None
         while True:
+            if not is_retried(error):
+                raise error
             self._attempts.after(error)
             try:
                 self._restart()
                 return
-            except RETRIED as another:
+            except Exception as another:
                 error = another
 
     def _save_last(self) -> None:
