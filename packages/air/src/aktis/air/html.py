@@ -168,10 +168,12 @@ def legend(low: str, high: str, top: str = "") -> str:
     return f'<div class="legend">{escape(low)}<span class="ramp"></span>{escape(high)}{best}</div>'
 
 
-def colour_legend(names: Sequence[str]) -> str:
-    """What the colours 0, 1, 2, ... mean (see ``Series.colour``)."""
+def colour_legend(names: Sequence[str], colours: Sequence[int] | None = None) -> str:
+    """What the colours (0, 1, 2, ... when left out) mean; see ``Series.colour``."""
+    shown = range(len(names)) if colours is None else colours
     items = "".join(
-        f'<span><i class="c{number % COLOURS}"></i>{escape(name)}</span>' for number, name in enumerate(names)
+        f'<span><i class="c{colour % COLOURS}"></i>{escape(name)}</span>'
+        for name, colour in zip(names, shown, strict=True)
     )
     return f'<div class="legend colours">{items}</div>'
 

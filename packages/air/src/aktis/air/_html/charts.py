@@ -353,6 +353,7 @@ def stacked_bars(
     parts: Sequence[str],
     *,
     keys: Sequence[str] | None = None,
+    colours: Sequence[int] | None = None,
     unit: str = "",
     width: int = 900,
 ) -> str:
@@ -360,14 +361,16 @@ def stacked_bars(
 
     Args:
         rows: The name of each bar, and a value for each part.
-        parts: What the parts are, for the pointer; they have the colours 0, 1, 2, ... in this order.
+        parts: What the parts are, for the pointer.
         keys: See :class:`Series`; of each bar.
+        colours: Of the parts; 0, 1, 2, ... when left out.
         unit: Written behind the totals.
         width: Of the picture.
     """
     left = min(240, 14 + 7.2 * max((len(name) for name, _ in rows), default=0))
     totals = [sum(max(0.0, value) for value in values if math.isfinite(value)) for _, values in rows]
     scale = (width - left - 90) / (max(totals, default=0.0) or 1.0)
+    shown = range(len(parts)) if colours is None else colours
     body = []
     for row, (name, values) in enumerate(rows):
         y, at = 6 + row * 26, left
@@ -377,7 +380,9 @@ def stacked_bars(
         for number, (part, value) in enumerate(zip(parts, values, strict=True)):
             length = scale * max(0.0, value) if math.isfinite(value) else 0.0
             said = f"{name}, {part}: {format_value(value)} {unit} ({value / (totals[row] or 1.0):.0%})"
-            body.append(f'<g><title>{escape(said)}</title><rect class="c{number % COLOURS}" x="{at:.1f}" y="{y}" ')
+            body.append(
+                f'<g><title>{escape(said)}</title><rect class="c{shown[number] % COLOURS}" x="{at:.1f}" y="{y}" '
+            )
             body.append(f'width="{length:.1f}" height="18"/></g>')
             at += length
         body.append(
