@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis.air.checkpoint import Checkpoint
+from aktis.air.worker_group import WorkerMetadata
 from aktis.train._report.recorder import RunRecorder
 
 
@@ -22,10 +23,8 @@ class Clock:
         return self.now
 
 
-def workers(size: int, first_pid: int = 100) -> list[dict[str, Any]]:
-    return [
-        {"rank": rank, "pid": first_pid + rank, "hostname": f"host{rank // 4}", "gpu_ids": []} for rank in range(size)
-    ]
+def workers(size: int, first_pid: int = 100) -> list[WorkerMetadata]:
+    return [WorkerMetadata("ab12", "10.0.0.1", f"host{rank // 4}", first_pid + rank) for rank in range(size)]
 
 
 def samples(size: int, at: int, gpu: bool = False) -> list[dict[str, Any]]:

@@ -123,12 +123,15 @@ class TrainWorker(WorkerHost):
     def _usage(self) -> dict[str, Any]:
         import psutil
 
+        cpu: dict[str, Any] = {}
         if self._process is None:
             self._process = psutil.Process()
-            self._process.cpu_percent()
+            self._process.cpu_percent()  # says nothing yet: it counts from call to call
+        else:
+            cpu = {"cpu_percent": self._process.cpu_percent()}
         with self._process.oneshot():
             return {
-                "cpu_percent": self._process.cpu_percent(),
+                **cpu,
                 "rss_bytes": self._process.memory_info().rss,
                 "threads": self._process.num_threads(),
             }

@@ -72,6 +72,7 @@ class TrainingRun:
     directory: Path
     record: RunRecord
     curves: dict[str, Curve] = field(default_factory=dict)
+    times: list[tuple[float, float]] = field(default_factory=list)  # (seconds since 1970, iteration) of each report
     last: dict[str, Any] = field(default_factory=dict)
     reports: int = 0
     config: dict[str, Any] = field(default_factory=dict)
@@ -197,6 +198,8 @@ def gather(path: str | os.PathLike[str]) -> TrainingRun:
         run.reports += 1
         run.last = row
         x = float(row.get("training_iteration") or run.reports)
+        if isinstance(row.get("timestamp"), Real):
+            run.times.append((float(row["timestamp"]), x))
         for name, value in flat({key: value for key, value in row.items() if key not in AUTO_KEYS}).items():
             if isinstance(value, Real) and not isinstance(value, bool):
                 run.curves.setdefault(name, Curve(name)).add(x, float(value))

@@ -175,7 +175,7 @@ def _add_metrics(page: Page, run: TrainingRun) -> None:
     if not curves:
         return
     section = page.section("Metrics")
-    marks = _round_marks(run)
+    marks = _iteration_marks(run)
     drawn = [curve for curve in run.quality_curves() if curve.known()]
     groups = [(name, group) for name, group in metric_groups(drawn) if any(len(c.known()) > 1 for c in group)]
     pictures = []
@@ -204,13 +204,13 @@ def _add_metrics(page: Page, run: TrainingRun) -> None:
     section.add(table(header, rows))
 
 
-def _round_marks(run: TrainingRun) -> list[Mark]:
-    """Restarts at the iteration that they happened after."""
-    marks, record = [], run.record
-    for event in record.restarts:
-        done = [rounds for rounds in record.rounds if rounds.time <= event.time]
-        if done:
-            marks.append(Mark(float(done[-1].first + done[-1].count), "restart"))
+def _iteration_marks(run: TrainingRun) -> list[Mark]:
+    """Restarts at the iteration that was the last before them."""
+    marks = []
+    for event in run.record.restarts:
+        before = [iteration for time, iteration in run.times if time <= event.time]
+        if before:
+            marks.append(Mark(before[-1], "restart"))
     return marks
 
 
@@ -230,7 +230,7 @@ def _add_metrics_of_ranks(page: Page, run: TrainingRun) -> None:
                 lines[rank][2].append(math.nan if value is None else value)
         if any(len(xs) > 1 for _, xs, _ in lines):
             pictures.append(
-                figure(line_chart(rank_series(lines, size), x_label="iteration", y_label=name, width=560, height=300))
+                figure(line_chart(rank_series(lines, size), x_label="round", y_label=name, width=560, height=300))
             )
     if not pictures:
         return

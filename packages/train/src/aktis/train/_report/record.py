@@ -13,7 +13,7 @@ __all__ = ["Event", "RecordTail", "Rounds", "RunRecord", "Sample", "read_record"
 
 @dataclass(slots=True)
 class Rounds:
-    """Rounds ``first`` to ``first + count - 1``, which took ``seconds`` and were over at ``time``; by rank, in seconds."""
+    """Some rounds, which took ``seconds`` and were over at ``time``. ``first`` counts over restarts; lists are by rank."""
 
     time: float
     first: int
@@ -22,7 +22,7 @@ class Rounds:
     loop: list[float]
     waited: list[float]
     metrics: dict[str, list[float | None]] = field(default_factory=dict)
-    checkpoints: list[str] = field(default_factory=list)
+    checkpoints: int = 0
 
 
 @dataclass(slots=True)
@@ -125,13 +125,13 @@ class RunRecord:
             self.rounds.append(
                 Rounds(
                     time,
-                    int(record["first"]),
+                    self.rounds[-1].first + self.rounds[-1].count if self.rounds else 0,
                     int(record["count"]),
                     float(record["seconds"] or 0.0),
                     [float(value or 0.0) for value in record["loop"]],
                     [float(value or 0.0) for value in record["waited"]],
                     dict(record.get("metrics") or {}),
-                    list(record.get("checkpoints") or ()),
+                    int(record.get("checkpoints") or 0),
                 )
             )
         elif kind == "sample":

@@ -4,7 +4,7 @@
 
     {"kind": "run", "time": ..., "trainer": "TorchTrainer", ...}          once per process of the trainer
     {"kind": "start", "time": ..., "workers": [{"rank": 0, ...}, ...]}    the group is there, for the first time or again
-    {"kind": "rounds", "time": ..., "first": 7, "count": 1, "seconds": 0.5, "loop": [s, s], "waited": [s, s], ...}
+    {"kind": "rounds", "time": ..., "count": 1, "seconds": 0.5, "loop": [s, s], "waited": [s, s], ...}
     {"kind": "sample", "time": ..., "ranks": [{"rank": 0, "cpu_percent": ..., "rss_bytes": ...}, ...]}
     {"kind": "restart" | "failure" | "end", "time": ..., "text": ...}
 
@@ -24,11 +24,16 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from aktis.train._execution.observer import Observer
 from aktis.train._report.thinning import thinned
 
-__all__ = ["FILE_NAME", "RunRecorder"]
+if TYPE_CHECKING:
+    from aktis.air.worker_group import WorkerMetadata
+    from aktis.train.base_trainer import BaseTrainer
+
+__all__ = ["FILE_NAME", "RunRecorder", "describe"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +43,31 @@ _FINEST = 0.05  # seconds of rounds in one line at least: a reader sees no finer
 _MOST_RANKS = 64  # whose own metrics are kept
 _MOST_METRICS = 24
 _LONGEST_TEXT = 20_000
-_WORKER_FACTS = ("rank", "world_rank", "local_rank", "node_rank", "pid", "hostname", "node_ip", "node_id", "gpu_ids")
 
 
-class RunRecorder:
+def describe(trainer: BaseTrainer) -> dict[str, Any]:
+    """What the page says of a trainer beside what is in its trial's configuration."""
+    import platform
+
+    from aktis.train.__about__ import __version__
+
+    run = trainer.run_config
+    kept = run.checkpoint_config
+    return {
+        "trainer": type(trainer).__name__,
+        "datasets": sorted(trainer.datasets),
+        "preprocessor": None if trainer.preprocessor is None else type(trainer.preprocessor).__name__,
+        "max_failures": run.failure_config.max_failures,
+        "checkpoint_config": {
+            "num_to_keep": kept.num_to_keep,
+            "checkpoint_score_attribute": kept.checkpoint_score_attribute,
+            "checkpoint_score_order": kept.checkpoint_score_order,
+        },
+        "versions": {"aktis-train": __version__, "python": platform.python_version()},
+    }
+
+
+class RunRecorder(Observer):
     """Records a run in the directory of its trial.
 
     Args:
@@ -68,46 +94,32 @@ class RunRecorder:
         self._span = _FINEST
         self._rounds: _Rounds | None = None
         self._since = clock()
-        self._ranks = 0
         self._write("run", {**(info or {}), "pid": os.getpid()})
 
     # -- what the executor tells -------------------------------------------------------------------------------------
 
-    def on_start(self, workers: Sequence[Any]) -> None:
-        """The group of workers is there, for the first time or again, perhaps with another size."""
+    def on_start(self, workers: Sequence[WorkerMetadata]) -> None:
         self._flush()
         self._since = self._clock()
-        self._ranks = len(workers)
-        self._write("start", {"workers": [worker_facts(worker, rank) for rank, worker in enumerate(workers)]})
+        self._write("start", {"workers": [_worker_facts(worker, rank) for rank, worker in enumerate(workers)]})
 
     def on_round(
         self,
         index: int,
-        metrics_by_rank: Sequence[Mapping[str, Any]] | Mapping[int, Mapping[str, Any]],
-        loop_seconds_by_rank: Sequence[float] | Mapping[int, float],
-        waited_seconds_by_rank: Sequence[float] | Mapping[int, float],
-        checkpoint: str | None = None,
+        metrics: Sequence[Mapping[str, Any]],
+        loop_seconds: Sequence[float],
+        waited_seconds: Sequence[float],
+        checkpoint: str | None,
     ) -> None:
-        """All ranks have reported once more.
-
-        Args:
-            index: The number of the round, from 0.
-            metrics_by_rank: What each reported.
-            loop_seconds_by_rank: How long each was in its training loop since its last report returned.
-            waited_seconds_by_rank: How long the last report took each: waiting for the others, and for the journal.
-            checkpoint: Name of the checkpoint of this round.
-        """
         rounds = self._rounds
         if rounds is None:
-            rounds = self._rounds = _Rounds(index)
-        rounds.add(_by_rank(loop_seconds_by_rank), _by_rank(waited_seconds_by_rank), checkpoint)
-        rounds.metrics = metrics_by_rank
+            rounds = self._rounds = _Rounds()
+        rounds.add(metrics, loop_seconds, waited_seconds, checkpoint is not None)
         now = self._clock()
         if now - self._since >= self._span or now < self._since:
             self._flush(now)
 
     def on_sample(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        """How much CPU, memory and GPU each rank uses now."""
         self._flush()
         if samples:
             self._write("sample", {"ranks": [_plain_numbers(sample) for sample in samples]})
@@ -117,17 +129,14 @@ class RunRecorder:
         self._write("data", {"stats": _jsonable(stats)})
 
     def on_restart(self, reason: str) -> None:
-        """The group is made anew."""
         self._flush()
         self._write("restart", {"text": _shortened(reason)})
 
     def on_failure(self, message: str) -> None:
-        """The run fails: the message, the frames of the first rank to fail first."""
         self._flush()
         self._write("failure", {"text": _shortened(message)})
 
     def on_end(self) -> None:
-        """It is over, well or badly: nothing comes after this."""
         self._flush()
         self._write("end", {})
         self.close()
@@ -190,26 +199,30 @@ class RunRecorder:
 class _Rounds:
     """Rounds that go into one line."""
 
-    __slots__ = ("checkpoints", "count", "first", "loop", "metrics", "waited")
+    __slots__ = ("checkpoints", "count", "loop", "metrics", "waited")
 
-    def __init__(self, first: int) -> None:
-        self.first = first
+    def __init__(self) -> None:
         self.count = 0
         self.loop: list[float] = []
         self.waited: list[float] = []
-        self.checkpoints: list[str] = []
-        self.metrics: Any = ()  # of the last of them
+        self.checkpoints = 0
+        self.metrics: Sequence[Mapping[str, Any]] = ()  # of the last of them
 
-    def add(self, loop: Sequence[float], waited: Sequence[float], checkpoint: str | None) -> None:
+    def add(
+        self,
+        metrics: Sequence[Mapping[str, Any]],
+        loop: Sequence[float],
+        waited: Sequence[float],
+        with_checkpoint: bool,
+    ) -> None:
+        self.metrics = metrics
         self.count += 1
-        self.loop = [a + b for a, b in zip(self.loop, loop, strict=False)] if self.loop else list(loop)
-        self.waited = [a + b for a, b in zip(self.waited, waited, strict=False)] if self.waited else list(waited)
-        if checkpoint:
-            self.checkpoints.append(os.path.basename(str(checkpoint)))
+        self.checkpoints += with_checkpoint
+        self.loop = [a + b for a, b in zip(self.loop, loop, strict=True)] if self.loop else list(loop)
+        self.waited = [a + b for a, b in zip(self.waited, waited, strict=True)] if self.waited else list(waited)
 
     def as_record(self, seconds: float) -> dict[str, Any]:
         record: dict[str, Any] = {
-            "first": self.first,
             "count": self.count,
             "seconds": _few_digits(seconds),
             "loop": [_few_digits(value) for value in self.loop],
@@ -217,9 +230,8 @@ class _Rounds:
         }
         if self.checkpoints:
             record["checkpoints"] = self.checkpoints
-        by_rank = _by_rank(self.metrics)
-        if 1 < len(by_rank) <= _MOST_RANKS:  # those of a single rank are the results
-            record["metrics"] = _metrics(by_rank)
+        if 1 < len(self.metrics) <= _MOST_RANKS:  # those of a single rank are the results
+            record["metrics"] = _metrics(self.metrics)
         return record
 
 
@@ -233,17 +245,13 @@ def _metrics(by_rank: Sequence[Mapping[str, Any]]) -> dict[str, list[float | Non
 def _flat_numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for key, value in metrics.items():
+        if str(key).startswith("_"):  # filled in by the session
+            continue
         if isinstance(value, Mapping):
             found.update(_flat_numbers(value, f"{prefix}{key}/"))
         elif isinstance(value, Real) and not isinstance(value, bool):
             found[prefix + str(key)] = _few_digits(float(value))
     return found
-
-
-def _by_rank(values: Any) -> list[Any]:
-    if isinstance(values, Mapping):
-        return [values[rank] for rank in sorted(values)]
-    return list(values)
 
 
 def _few_digits(value: float) -> float | None:
@@ -263,15 +271,8 @@ def _plain_numbers(sample: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def worker_facts(worker: Any, rank: int) -> dict[str, Any]:
-    """What is worth knowing of a worker: of its metadata, or of a dict."""
-    if isinstance(worker, Mapping):
-        facts = dict(worker)
-    elif dataclasses.is_dataclass(worker):
-        facts = {field.name: getattr(worker, field.name) for field in dataclasses.fields(worker)}
-    else:
-        facts = {name: getattr(worker, name) for name in _WORKER_FACTS if hasattr(worker, name)}
-    return {"rank": rank, **{key: _jsonable(value) for key, value in facts.items() if value is not None}}
+def _worker_facts(worker: WorkerMetadata, rank: int) -> dict[str, Any]:
+    return {"rank": rank, **{key: _jsonable(value) for key, value in dataclasses.asdict(worker).items() if value}}
 
 
 def _jsonable(value: Any) -> Any:

@@ -78,13 +78,12 @@ def merge_rounds(a: Record, b: Record) -> Record | None:
     """Both as one: seconds are added, metrics are those of the later. None: they are of groups of different sizes."""
     if len(a["loop"]) != len(b["loop"]) or len(a["waited"]) != len(b["waited"]):
         return None
-    merged = {**a, **b, "first": a["first"], "count": a["count"] + b["count"]}
+    merged = {**a, **b, "count": a["count"] + b["count"]}
     merged["seconds"] = _sum(a["seconds"], b["seconds"])
     for key in ("loop", "waited"):
         merged[key] = [_sum(x, y) for x, y in zip(a[key], b[key], strict=True)]
-    checkpoints = [*a.get("checkpoints", ()), *b.get("checkpoints", ())]
-    if checkpoints:
-        merged["checkpoints"] = [checkpoints[0], checkpoints[-1]][: len(checkpoints)]
+    if "checkpoints" in merged:
+        merged["checkpoints"] = a.get("checkpoints", 0) + b.get("checkpoints", 0)
     return merged
 
 
