@@ -13,8 +13,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from aktis.train._report.record import RunRecord, read_record
-from aktis.train._report.recorder import FILE_NAME
+from aktis.train._report.record import FILE_NAME, RunRecord, read_record
 
 __all__ = ["AUTO_KEYS", "Curve", "KeptCheckpoint", "TrainingRun", "find_run", "flat", "gather", "metric_groups"]
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Event", "RecordTail", "Rounds", "RunRecord", "Sample", "read_record"]
+__all__ = ["FILE_NAME", "Event", "RecordTail", "Rounds", "RunRecord", "Sample", "read_record"]
+
+FILE_NAME = "train_stats.jsonl"
 
 
 @dataclass(slots=True)

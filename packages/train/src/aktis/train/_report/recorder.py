@@ -27,17 +27,17 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from aktis.train._execution.observer import Observer
+from aktis.train._report.record import FILE_NAME
 from aktis.train._report.thinning import thinned
 
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerMetadata
     from aktis.train.base_trainer import BaseTrainer
 
-__all__ = ["FILE_NAME", "RunRecorder", "describe"]
+__all__ = ["RunRecorder", "describe"]
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "train_stats.jsonl"
 LIMIT_BYTES = 4 << 20  # some ten thousand rounds of a few ranks: more than a chart has points
 _FINEST = 0.05  # seconds of rounds in one line at least: a reader sees no finer
 _MOST_RANKS = 64  # whose own metrics are kept

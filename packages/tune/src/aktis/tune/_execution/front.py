@@ -252,6 +252,8 @@ def progress_callbacks(options: Options) -> list[Callback]:
             f"metric={options.metric!r} and mode={options.mode!r} were given to the run, and {type(reporter).__name__} was made "
             "with a metric or mode of its own: give them in one place only"
         )
+    if reporter.tells_everything:
+        return [ReporterCallback(reporter, options)]
     metric = options.metric if isinstance(options.metric, str) else None
     return [TrialProgressCallback(reporter, options.verbose, metric=metric), ReporterCallback(reporter, options)]
 
