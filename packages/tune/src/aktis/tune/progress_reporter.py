@@ -37,7 +37,7 @@ class ProgressReporter:
 
     Attributes:
         tells_everything: Whether the reporter itself says all that there is to be said: no lines about trials that report, end or
-            fail are printed beside it.
+            fail are printed or logged beside it.
     """
 
     tells_everything: bool = False

@@ -77,6 +77,7 @@ class TrainingRun:
     config: dict[str, Any] = field(default_factory=dict)
     checkpoints: list[KeptCheckpoint] = field(default_factory=list)
     error: str = ""
+    error_time: float = 0.0
 
     @property
     def name(self) -> str:
@@ -91,14 +92,11 @@ class TrainingRun:
     @property
     def state(self) -> str:
         """finished, failed, running, or broken off."""
-        if self.error:
-            return "failed"
-        said = self.record.state
+        said, newest = self.record.state, self.record.end or float(self.last.get("timestamp") or 0.0)
         if self.last.get("done") is True or said == "ended":
             return "finished"
-        if said == "failed":
+        if said == "failed" or (self.error and self.error_time >= newest):  # an older one was overcome by a restart
             return "failed"
-        newest = self.record.end or float(self.last.get("timestamp") or 0.0)
         return "running" if time.time() - newest < _SILENT_AFTER else "broken off"
 
     @property
@@ -205,6 +203,7 @@ def gather(path: str | os.PathLike[str]) -> TrainingRun:
     run.config = _json(directory / "params.json") or run.last.get("config") or {}
     run.checkpoints = _checkpoints(directory)
     run.error = _text(directory / "error.txt").strip()
+    run.error_time = _modified(directory / "error.txt")
     return run
 
 
@@ -246,6 +245,13 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _checkpoints(directory: Path) -> list[KeptCheckpoint]:
