@@ -13,6 +13,7 @@ from typing import Any
 
 from aktis.air.display import format_duration, format_value
 from aktis.air.html import Fact, Mark, Page, Series, colour_legend, escape, figure, line_chart, table
+from aktis.train._report.frames import error_line, failed_rank, user_frames
 from aktis.train._report.gather import Curve, TrainingRun, flat, gather, metric_groups
 from aktis.train._report.sections import (
     add_data,
@@ -148,15 +149,20 @@ def _group_facts(run: TrainingRun) -> list[Fact]:
 
 def _add_error(page: Page, run: TrainingRun) -> None:
     """What ended it: the first failing rank first, as the executor told it."""
+    if run.state != "failed":
+        return
     said = [event.text.strip() for event in run.record.of_kind("failure") if event.text.strip()]
-    if run.state != "failed" or not (said or run.error):
+    first = said[-1] if said else run.error
+    if not first:
         return
     section = page.section("Error")
-    first = said[-1] if said else run.error
-    section.add(f"<pre>{escape(_shortened(first))}</pre>")
-    if run.error and said and run.error not in first:
+    rank = failed_rank(first)
+    where = f"Rank {rank}: " if rank is not None and len(run.record.workers) > 1 else ""
+    section.add(f"<p><b class='bad'>{escape(where + error_line(first))}</b></p>")
+    section.add(f"<pre>{escape(_shortened(user_frames(first)))}</pre>")
+    if run.error:
         section.add(
-            f"<details><summary>The whole traceback of the trial</summary><pre>{escape(_shortened(run.error))}</pre></details>"
+            f"<details><summary>error.txt, with all frames</summary><pre>{escape(_shortened(run.error))}</pre></details>"
         )
 
 

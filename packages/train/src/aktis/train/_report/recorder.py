@@ -9,9 +9,10 @@
     {"kind": "restart" | "failure" | "end", "time": ..., "text": ...}
 
 Guarantees: everything is called from one thread, the trainer's. A line is appended by one ``write``; a process that is killed
-leaves at most one torn line, which readers skip, and loses at most the rounds of the last 50 ms. The file never gets much
-larger than ``limit_bytes``: when it does, neighbouring rounds and samples are merged, which halves it, and it is replaced whole.
-What goes wrong with the file is logged once, and never disturbs the training.
+leaves at most one torn line, which readers skip, and loses at most the rounds that would have shared its next line: those of
+50 ms, of more in long runs. The file never gets much larger than ``limit_bytes``: when it does, neighbouring rounds and samples
+are merged, which halves it, and it is replaced whole. What goes wrong with the file is logged once, and never disturbs the
+training.
 """
 
 from __future__ import annotations
