@@ -54,7 +54,7 @@ class TrainReporter(ProgressReporter):
         self._last_report = float("-inf")
         self._paint_time = 0.0
         self._restarts = 0  # that were told
-        self._told: Any = None  # what the last line was about
+        self._told: tuple[Any, float] | None = None  # what the last line was about, and when it was
         self.verbose = 3
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -142,14 +142,12 @@ class TrainReporter(ProgressReporter):
         """A line: when there is news and the last was a while ago, when nothing comes for long, and at the end."""
         from aktis.train._report.views import closing_lines, status_line
 
-        now = time.monotonic()
-        about = (state.state, state.iteration)
-        told_at = float("-inf") if self._told is None else self._told[1]
-        period = _PLAIN_PERIOD if self._told is None or about != self._told[0] else _SILENT_PERIOD
-        is_due = self.verbose >= 2 and now - told_at >= period and state.iteration is not None
+        now, about = time.monotonic(), (state.state, state.iteration)
+        if self._told is None:  # a run that is soon over has one line
+            self._told = (None, now)
+        period = _PLAIN_PERIOD if about != self._told[0] else _SILENT_PERIOD
+        is_due = self.verbose >= 2 and state.iteration is not None and now - self._told[1] >= period
         if not (done or is_due):
-            if self._told is None and self.verbose >= 2:
-                self._told = (about, now)  # the first line comes when there has been something to wait for
             return
         self._told = (about, now)
         self._open().line(status_line(state, detailed=self.verbose >= 3 and not done))
