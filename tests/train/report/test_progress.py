@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import pickle
 import pty
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -221,23 +221,42 @@ def test_verbosity_in_a_log(tmp_path: Path, now: list[float], verbose: int, line
     )
 
 
+class Reader(threading.Thread):
+    """Reads what is written to a terminal, until it is closed."""
+
+    def __init__(self, leader: int) -> None:
+        super().__init__()
+        self.leader = leader
+        self.parts: list[bytes] = []
+
+    def run(self) -> None:
+        with open(self.leader, "rb", buffering=0) as file:
+            while True:
+                try:
+                    part = file.read(4096)
+                except OSError:  # the other end is closed
+                    return
+                if not part:
+                    return
+                self.parts.append(part)
+
+
 def test_a_terminal_is_painted_over(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     leader, follower = pty.openpty()
-    try:
-        with open(follower, "w", closefd=False) as stream:
-            reporter = TrainReporter(stream=stream, period=0.0)
-            reporter.setup(verbose=3)
-            trial = MadeTrial(run, training_iteration=12, loss=3.0)
-            told(reporter, trial)
-            told(reporter, trial)
-            trial.status = "TERMINATED"
-            told(reporter, trial, done=True)
-            reporter.close()
-        output = os.read(leader, 1 << 20).decode()
-    finally:
-        os.close(leader)
-        os.close(follower)
+    reading = Reader(leader)
+    reading.start()
+    with open(follower, "w") as stream:
+        reporter = TrainReporter(stream=stream, period=0.0)
+        reporter.setup(verbose=3)
+        trial = MadeTrial(run, training_iteration=12, loss=3.0)
+        told(reporter, trial)
+        told(reporter, trial)
+        trial.status = "TERMINATED"
+        told(reporter, trial, done=True)
+        reporter.close()
+    reading.join()
+    output = b"".join(reading.parts).decode()
     assert "\x1b[1A" in output, "the cursor goes up"
     assert output.count("restart 1") == 1, "what stays is printed once"
     last = output.rpartition("✓ finished")[2]
