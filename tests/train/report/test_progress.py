@@ -143,7 +143,7 @@ def test_the_end_says_where_things_are() -> None:
         "traceback": "/results/error.txt",
         "results": "/results/digits/TorchTrainer_1",
         "checkpoint": "checkpoint_000001",
-        "page": "python -m aktis.train.report /results/digits/TorchTrainer_1",
+        "page": "python -m aktis.train.html_report /results/digits/TorchTrainer_1",
     }
     text = shown(state, 40, done=True)
     assert "✗ failed" in text and "rounds/s" not in text
@@ -153,7 +153,7 @@ def test_the_end_says_where_things_are() -> None:
 def test_html_is_escaped() -> None:
     text = html_view(example(name="<b>", metrics={"<i>": "1"}))
     assert "<b>train TorchTrainer &lt;b&gt;</b>" in text and "&lt;i&gt;" in text and "<i>" not in text
-    assert "python -m aktis.train.report" in html_view(example(state="finished"), done=True)
+    assert "python -m aktis.train.html_report" in html_view(example(state="finished"), done=True)
 
 
 # -- the reporter ----------------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_a_terminal_is_painted_over(run: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "\x1b[1A" in output, "the cursor goes up"
     assert output.count("restart 1") == 1, "what stays is printed once"
     last = output.rpartition("✓ finished")[2]
-    assert "python -m aktis.train.report" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
+    assert "python -m aktis.train.html_report" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
     assert output.count("\x1b[?25l") == output.count("\x1b[?25h"), "the cursor is seen again"
 
 

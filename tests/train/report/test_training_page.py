@@ -18,7 +18,7 @@ from aktis.train._report.gather import Curve, find_run, gather, is_throughput, m
 from aktis.train._report.record import FILE_NAME, read_record
 from aktis.train._report.sections import slowest_rank, time_shares
 from aktis.train._report.time_axis import format_bytes
-from aktis.train.report import main, write_report
+from aktis.train.html_report import main, write_report
 
 
 def headings(text: str) -> list[str]:
@@ -141,7 +141,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_results_and_the_tune_command_find_this_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, tmp_path / "site", GROUP, {FILE_NAME: "aktis.train.report:write_report"})
+    install(monkeypatch, tmp_path / "site", GROUP, {FILE_NAME: "aktis.train.html_report:write_report"})
     directory = make_run(tmp_path / "x" / "run", 3)
     assert "<h1>TorchTrainer · x</h1>" in Result.from_path(directory).report_html().read_text()
 

@@ -4,7 +4,7 @@ A library registers its writer as an entry point of the group ``aktis.reports``.
 that it is for::
 
     [project.entry-points."aktis.reports"]
-    "train_stats.jsonl" = "aktis.train.report:write_report"
+    "train_stats.jsonl" = "aktis.train.html_report:write_report"
 
 The writer is called with the directory and the file to write (None: it chooses one), and returns the path of that file.
 """

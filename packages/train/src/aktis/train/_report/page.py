@@ -95,6 +95,14 @@ def _facts(run: TrainingRun) -> list[Fact]:
     rounds = record.rounds[-1].first + record.rounds[-1].count if record.rounds else run.reports
     facts.append(Fact("rounds", f"{rounds:,}", f"{format_value(rate)} per second" if rate else ""))
     facts += [Fact(curve.name, format_value(_median(curve)), "median") for curve in run.throughputs()[:2]]
+    startups = record.startups
+    if startups:
+        again = (
+            f"then {', '.join(map(format_duration, startups[1:4]))}"
+            if len(startups) > 1
+            else "until the first round began"
+        )
+        facts.append(Fact("start-up", format_duration(startups[0]), again))
     facts += _group_facts(run)
     best = run.best_checkpoint
     if best is not None:

@@ -104,6 +104,23 @@ class RunRecord:
         times = [items[-1].time for items in (self.events, self.rounds, self.samples) if items]
         return max(times) if times else None
 
+    @property
+    def startups(self) -> list[float]:
+        """Seconds before the loop began, for each group: from the trainer's start, or from what ended the group before."""
+        found = []
+        since = 0.0
+        waiting = False
+        rounds = iter(self.rounds)
+        for event in self.events:
+            if event.kind in ("run", "restart", "failure"):
+                since, waiting = event.time, True
+            elif event.kind == "start" and waiting:
+                first = next((one for one in rounds if one.time >= event.time), None)
+                if first is not None:
+                    found.append(max(0.0, first.time - first.seconds - since))
+                waiting = False
+        return found
+
     def rate(self, last_seconds: float | None = None) -> float | None:
         """Rounds per second, over all rounds or those of the last seconds; None before the first."""
         count, seconds = 0, 0.0

@@ -95,6 +95,7 @@ class RunRecorder(Observer):
         self._span = _FINEST
         self._rounds: _Rounds | None = None
         self._since = clock()
+        self._is_first = False  # whether the next rounds are the first of their group
         self._write("run", {**(info or {}), "pid": os.getpid()})
 
     # -- what the executor tells -------------------------------------------------------------------------------------
@@ -102,6 +103,7 @@ class RunRecorder(Observer):
     def on_start(self, workers: Sequence[WorkerMetadata]) -> None:
         self._flush()
         self._since = self._clock()
+        self._is_first = True
         self._write("start", {"workers": [_worker_facts(worker, rank) for rank, worker in enumerate(workers)]})
 
     def on_round(
@@ -157,8 +159,11 @@ class RunRecorder(Observer):
         if rounds is None:
             return
         now = self._clock() if now is None else now
-        self._write("rounds", rounds.as_record(max(0.0, now - self._since)), now)
-        self._since = now
+        seconds = max(0.0, now - self._since)
+        if self._is_first:  # until the loop began, workers were set up, and modules imported
+            seconds = min(seconds, max(map(sum, zip(rounds.loop, rounds.waited, strict=True)), default=seconds))
+        self._write("rounds", rounds.as_record(seconds), now)
+        self._since, self._is_first = now, False
 
     def _write(self, kind: str, fields: Mapping[str, Any], now: float | None = None) -> None:
         if self._broken:

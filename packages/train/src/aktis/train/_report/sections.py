@@ -209,7 +209,7 @@ _RESOURCES: tuple[tuple[str, str, float], ...] = (
 def add_resources(page: Page, run: TrainingRun, axis: TimeAxis) -> None:
     """CPU, memory and GPU of each rank over time."""
     record = run.record
-    if not record.samples:
+    if len(record.samples) < 2:  # the table of workers has all that there is
         return
     size = 1 + max((_rank(entry, n) for sample in record.samples for n, entry in enumerate(sample.ranks)), default=0)
     marks, charts = axis.marks(record), []

@@ -51,7 +51,7 @@ def _pace(state: State) -> str:
 
 def page_command(state: State) -> str:
     """How to make the page of the run."""
-    return f"python -m aktis.train.report {state.directory}"
+    return f"python -m aktis.train.html_report {state.directory}"
 
 
 # -- lines -----------------------------------------------------------------------------------------------------------------

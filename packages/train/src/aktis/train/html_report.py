@@ -2,11 +2,11 @@
 
 ::
 
-    from aktis.train.report import write_report
+    from aktis.train.html_report import write_report
 
     write_report(result.log_dir)  # report.html in that directory
 
-From a shell: ``python -m aktis.train.report DIRECTORY``, or ``tune report DIRECTORY``. The page is one file that loads nothing.
+From a shell: ``python -m aktis.train.html_report DIRECTORY``, or ``tune report DIRECTORY``. The page is one file, and loads nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     import sys
 
     parser = argparse.ArgumentParser(
-        prog="python -m aktis.train.report",
+        prog="python -m aktis.train.html_report",
         description="Write an HTML page about a training run: one file, also offline.",
     )
     parser.add_argument("directory", help="the run's directory (Result.log_dir), or its experiment's")
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         target = write_report(given.directory, given.output)
     except (OSError, ValueError) as error:
-        print(f"aktis.train.report: {error}", file=sys.stderr)
+        print(f"aktis.train.html_report: {error}", file=sys.stderr)
         return 2
     print(f"{target} ({target.stat().st_size / 1e3:,.0f} kB)")
     return 0
