@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import types
 from typing import TypeVar
 
@@ -11,17 +9,19 @@ __all__ = ["without_our_frames"]
 
 E = TypeVar("E", bound=BaseException)
 
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_HELPERS = contextlib.__file__  # of our own context managers
+_OURS = (
+    "aktis.air.function_run", "aktis.air.session", "aktis.air.worker_group", "aktis.train._execution", "aktis.train.base_trainer",
+    "aktis.train.data_parallel_trainer", "aktis.tune.trainable", "contextlib",
+)  # fmt: skip
 
 
 def without_our_frames(error: E) -> E:
     """The error, with a traceback that begins in the user's code; one that arose in ours keeps its frames."""
     traceback: types.TracebackType | None = error.__traceback__
-    while traceback is not None and _is_ours(traceback.tb_frame.f_code.co_filename):
+    while traceback is not None and _is_ours(traceback.tb_frame.f_globals.get("__name__", "")):
         traceback = traceback.tb_next
     return error.with_traceback(traceback or error.__traceback__)
 
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(_OURS) or filename == _HELPERS
+def _is_ours(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in _OURS)
