@@ -5,6 +5,8 @@ from __future__ import annotations
 import types
 from typing import TypeVar
 
+from aktis.exceptions import AktisTaskError
+
 __all__ = ["without_our_frames"]
 
 E = TypeVar("E", bound=BaseException)
@@ -16,11 +18,16 @@ _OURS = (
 
 
 def without_our_frames(error: E) -> E:
-    """The error, with a traceback that begins in the user's code; one that arose in ours keeps its frames."""
+    """The error, with a traceback that begins in the user's code.
+
+    One that arose in ours keeps its frames, unless it came from another process: where it arose is in its text then.
+    """
     traceback: types.TracebackType | None = error.__traceback__
     while traceback is not None and _is_ours(traceback.tb_frame.f_globals.get("__name__", "")):
         traceback = traceback.tb_next
-    return error.with_traceback(traceback or error.__traceback__)
+    if traceback is None and not isinstance(error, AktisTaskError):
+        traceback = error.__traceback__
+    return error.with_traceback(traceback)
 
 
 def _is_ours(module: str) -> bool:

@@ -192,7 +192,7 @@ class WorkerGroup:
             options["runtime_env"] = {"env_vars": self._env}
         if self._concurrency_groups:
             options["concurrency_groups"] = self._concurrency_groups
-        return aktis.remote(**options)(self._cls).remote(*self._args, **self._kwargs)  # type: ignore[call-overload]
+        return aktis.remote(**options)(self._cls).remote(*self._args, **self._kwargs)
 
     def _not_started(self, count: int) -> str:
         free = {name: amount for name, amount in aktis.available_resources().items() if ":" not in name}

@@ -75,6 +75,11 @@ class ActorHost:
                 pass
         return self._label
 
+    @property
+    def own_repr(self) -> str | None:
+        """What its ``__repr__`` says; None if it has none of its own."""
+        return self.label if self._has_repr else None
+
     # start ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Run the constructor on the main thread, then serve."""

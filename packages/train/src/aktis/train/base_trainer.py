@@ -8,7 +8,8 @@ import dataclasses
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aktis.air.config import RunConfig, ScalingConfig, is_search_value
@@ -245,10 +246,10 @@ class BaseTrainer(abc.ABC):
         if result.error is not None:
             place = None if result.log_dir is None else os.path.dirname(result.log_dir)
             raise TrainingFailedError(
-                f"the training run failed: {_first_line(result.error)}\nWhen what caused it is mended, go on from the latest "
+                f"{_in_short(result.error)}\nWhen what caused it is mended, go on from the latest "
                 f"checkpoint with {type(self).__name__}.restore({str(place)!r}).fit(); FailureConfig(max_failures=...) does so by "
                 "itself"
-            ) from result.error
+            ) from result.error.with_traceback(None)  # where it arose is in its text
         return result
 
     def as_trainable(self) -> type[Trainable]:
@@ -348,7 +349,7 @@ def _that_fits(scaling: ScalingConfig) -> ScalingConfig:
     import aktis
 
     total = aktis.cluster_resources().get("CPU", 0) if aktis.is_initialized() else 0
-    workers = scaling.num_workers[0] if isinstance(scaling.num_workers, tuple) else scaling.num_workers
+    workers = scaling.num_workers[1] if isinstance(scaling.num_workers, tuple) else scaling.num_workers
     if workers * scaling.num_cpus_per_worker + 1 > total:
         return dataclasses.replace(scaling, trainer_resources={"CPU": 0})
     return scaling
@@ -430,7 +431,13 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _first_line(error: BaseException) -> str:
+def _in_short(error: BaseException) -> str:
+    """Who failed where with what."""
     cause = getattr(error, "cause", None) or error
-    text = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {text[0]}" if text else type(cause).__name__
+    lines = str(cause).strip().splitlines()
+    what = f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
+    text = getattr(error, "traceback_str", "")
+    ranks = re.findall(r"repr=(.+? rank=\d+)\)", text)
+    frames = re.findall(r'^  File "(.+)", line (\d+), in (.+)$', text, re.MULTILINE)
+    where = f" ({frames[-1][0]}:{frames[-1][1]}, in {frames[-1][2]})" if ranks and frames else ""
+    return f"{ranks[-1] if ranks else 'the training run'} failed: {what}{where}"

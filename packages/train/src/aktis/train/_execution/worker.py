@@ -16,6 +16,7 @@ import aktis
 from aktis.air import session_host
 from aktis.air.function_run import Ended as FunctionEnded
 from aktis.air.function_run import FunctionRun
+from aktis.air.tracebacks import without_our_frames
 from aktis.air.worker_group import WorkerHost
 from aktis.train._execution.messages import Ended, LoopSetup, RankFacts, Report
 from aktis.train._execution.session import WorkerSession
@@ -91,7 +92,10 @@ class TrainWorker(WorkerHost):
         if persisted is not None:
             session.persisted(persisted)
         self._since = time.monotonic()
-        event = run.next()
+        try:
+            event = run.next()
+        except BaseException as error:
+            raise without_our_frames(error)  # noqa: B904 - it is the same error
         self._since = time.monotonic()
         if isinstance(event, FunctionEnded):
             return Ended(event.value, session.take_saved())

@@ -126,7 +126,8 @@ class TrialActors:
 
     def _wait_for_one(self, ref: ObjectRef[Any], timeout: float) -> list[Answer]:
         """One call instead of two: most of the time of a single trial that reports often goes here."""
-        value, failure = None, None
+        value: Any = None
+        failure: Exception | None = None
         try:
             value = aktis.get(ref, timeout=timeout)
         except aktis.exceptions.GetTimeoutError as error:
