@@ -321,7 +321,8 @@ def _reasons(table: _Table) -> list[str]:
         texts = [str(name) for name, dtype in dtypes.items() if not pandas.api.types.is_numeric_dtype(dtype)]
         if texts:
             reasons.append(
-                f"the columns {', '.join(map(repr, texts))} are no numbers: encode them (OrdinalEncoder, OneHotEncoder) or leave them out"
+                f"the columns {', '.join(map(repr, texts))} are no numbers: encode them (OrdinalEncoder, OneHotEncoder), or leave "
+                "them out"
             )
         gaps = [str(name) for name, found in table.features.isna().any().items() if found]
         if gaps:
