@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DataParallelTrainer"]
 
-_NEXT_TO_NOTHING = {"node:__internal_head__": 0.0001}  # of a resource that only says where: a trial has to ask for something
+_NEXT_TO_NOTHING = {
+    "node:__internal_head__": 0.0001
+}  # of a resource that only says where: a trial has to ask for something
 
 
 class DataParallelTrainer(BaseTrainer):
