@@ -1,10 +1,11 @@
 """``model.fit`` of Keras 3 on several workers.
 
-Two places of Keras 3 (seen in 3.3 to 3.15) do not know MultiWorkerMirroredStrategy, so that ``fit``, ``evaluate`` and
-``train_on_batch`` of a model made in its scope raise at once:
+Three places of Keras 3 (seen in 3.15) do not know MultiWorkerMirroredStrategy, so that ``fit`` and ``evaluate`` of a model that
+was made in its scope raise at once:
 
 - before the first step, a batch is reduced over the workers to learn its shape, which the strategy refuses for tuples;
-- after each step, the metrics are averaged along their first dimension, but numbers have none.
+- after each step, the metrics are averaged along their first dimension, but numbers have none;
+- an epoch is as many steps as the data have batches before the strategy cuts them up: only a part of a worker's own data.
 
 Here they are told how. Nothing changes for other strategies, and nothing in the training itself: gradients, losses and metrics
 go the way that Keras planned for them.
@@ -78,8 +79,31 @@ def mend_module(module: Any) -> None:
         build(self, iterator=iterator, data_batch=data_batch)
 
     maybe_symbolic_build.is_mended = True  # type: ignore[attr-defined]
+    _mend_counts(getattr(module, "TFEpochIterator", None))
     module.reduce_per_replica = reduce_per_replica
     trainer._maybe_symbolic_build = maybe_symbolic_build  # type: ignore[union-attr]
+
+
+def _mend_counts(iterator: Any) -> None:
+    """Let an epoch be all batches that the strategy makes of the data."""
+    if iterator is None:
+        return
+    init, reset = iterator.__init__, iterator.reset
+
+    def count(self: Any) -> None:
+        if self.steps_per_epoch is None and self._num_batches and _is_multi_worker(self._distribute_strategy):
+            batches = int(self._distributed_dataset.cardinality)
+            self._num_batches = batches if batches > 0 else None  # None: until there are no more
+
+    def count_at_first(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        count(self)
+
+    def count_again(self: Any) -> None:
+        reset(self)
+        count(self)
+
+    iterator.__init__, iterator.reset = count_at_first, count_again
 
 
 def _first_batch(module: Any, strategy: Any, iterator: Any) -> Any:
