@@ -40,7 +40,7 @@ def estimator_cpus(estimator: Any, cpus: int | None) -> Iterator[None]:
 @contextlib.contextmanager
 def thread_limit(cpus: int) -> Iterator[None]:
     """Numerical libraries use so many threads in a block; processes that it starts do, too."""
-    import threadpoolctl
+    import threadpoolctl  # type: ignore[import-untyped]
 
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(cpus)))

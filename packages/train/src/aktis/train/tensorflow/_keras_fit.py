@@ -5,7 +5,8 @@ was made in its scope raise at once:
 
 - before the first step, a batch is reduced over the workers to learn its shape, which the strategy refuses for tuples;
 - after each step, the metrics are averaged along their first dimension, but numbers have none;
-- an epoch is as many steps as the data have batches before the strategy cuts them up: only a part of a worker's own data.
+- an epoch is as many steps as the data have batches before the strategy cuts each into one for every worker: where a worker has
+  data of its own (auto-sharding is off), these are more, and the rest of the data would never be used.
 
 Here they are told how. Nothing changes for other strategies, and nothing in the training itself: gradients, losses and metrics
 go the way that Keras planned for them.
@@ -85,25 +86,33 @@ def mend_module(module: Any) -> None:
 
 
 def _mend_counts(iterator: Any) -> None:
-    """Let an epoch be all batches that the strategy makes of the data."""
+    """Let an epoch be all batches that the strategy makes of the data of a worker."""
     if iterator is None:
         return
-    init, reset = iterator.__init__, iterator.reset
+    init, reset, warn = iterator.__init__, iterator.reset, iterator._interrupted_warning
 
-    def count(self: Any) -> None:
-        if self.steps_per_epoch is None and self._num_batches and _is_multi_worker(self._distribute_strategy):
-            batches = int(self._distributed_dataset.cardinality)
-            self._num_batches = batches if batches > 0 else None  # None: until there are no more
+    def has_own_data(self: Any) -> bool:
+        if self.steps_per_epoch is not None or not _is_multi_worker(self._distribute_strategy):
+            return False
+        options = self.data_adapter.get_tf_dataset().options()
+        return options.experimental_distribute.auto_shard_policy.name == "OFF"
 
-    def count_at_first(self: Any, *args: Any, **kwargs: Any) -> None:
+    def init_without_count(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        count(self)
+        if has_own_data(self):
+            self._num_batches = None  # TensorFlow cannot tell, either: until there are no more
 
-    def count_again(self: Any) -> None:
+    def reset_without_count(self: Any) -> None:
         reset(self)
-        count(self)
+        if has_own_data(self):
+            self._num_batches = None
 
-    iterator.__init__, iterator.reset = count_at_first, count_again
+    def warn_if_interrupted(self: Any) -> None:
+        if not has_own_data(self):
+            warn(self)
+
+    iterator.__init__, iterator.reset = init_without_count, reset_without_count
+    iterator._interrupted_warning = warn_if_interrupted
 
 
 def _first_batch(module: Any, strategy: Any, iterator: Any) -> Any:
