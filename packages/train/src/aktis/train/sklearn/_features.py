@@ -62,11 +62,16 @@ def _plain(frame: pandas.DataFrame) -> pandas.DataFrame:
     return pandas.concat(parts, axis=1)
 
 
+def is_array(value: Any) -> bool:
+    """Whether it is an array (also one in a class of its own, as tensors in DataFrames are), or a list."""
+    return isinstance(value, list) or (hasattr(value, "__array__") and getattr(value, "ndim", 1) > 0)
+
+
 def _matrix(column: Any, name: Any) -> Any:
     """The arrays in a column, a flat row for each; None if it has none."""
     import numpy
 
-    if not len(column) or not isinstance(column.iloc[0], (numpy.ndarray, list)):
+    if not len(column) or not is_array(column.iloc[0]):
         return None
     values = [numpy.asarray(value) for value in column]
     if len({value.shape for value in values}) > 1:

@@ -25,8 +25,11 @@ def cpu_parameters(estimator: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def estimator_cpus(estimator: Any, cpus: int | None) -> Iterator[None]:
-    """An estimator that uses so many CPUs in a block, and then what it used before. None: it stays as it is."""
-    before = cpu_parameters(estimator) if cpus is not None else {}
+    """An estimator that uses so many CPUs in a block, and then what it used before. None: it stays as it is.
+
+    Estimators of scikit-learn that are not told (``n_jobs=None``) stay so: they follow joblib, which is told.
+    """
+    before = {} if cpus is None else _to_be_set(estimator)
     if not before:
         yield
         return
@@ -35,6 +38,17 @@ def estimator_cpus(estimator: Any, cpus: int | None) -> Iterator[None]:
         yield
     finally:
         estimator.set_params(**before)
+
+
+def _to_be_set(estimator: Any) -> dict[str, Any]:
+    parameters = estimator.get_params(deep=True)
+    found = {}
+    for name, value in cpu_parameters(estimator).items():
+        path = name.rpartition("__")[0]
+        owner = parameters[path] if path else estimator
+        if value is not None or not type(owner).__module__.startswith("sklearn."):
+            found[name] = value
+    return found
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from aktis.air.constants import TRAIN_DATASET_KEY
 from aktis.train.base_trainer import BaseTrainer
 from aktis.train.error import CheckpointTypeError
 from aktis.train.sklearn import _parallel
-from aktis.train.sklearn._features import as_features
+from aktis.train.sklearn._features import as_features, is_array
 from aktis.train.sklearn._scoring import as_scorers, check_names, cross_validated, scores
 from aktis.train.sklearn.sklearn_checkpoint import SklearnCheckpoint, check_estimator
 
@@ -267,21 +267,20 @@ class SklearnTrainer(BaseTrainer):
         frame = self.datasets[name].to_pandas(limit=None)
         if not len(frame):
             raise ValueError(f"the data set {name!r} is empty")
+        known = list(frame.columns)
         labels = None
         if self.label_column is not None:
-            _check_column(self.label_column, name, frame.columns)
+            _check_column(self.label_column, name, known)
             labels = _labels(frame.pop(self.label_column))
         groups = frame.pop(CV_GROUPS_COLUMN) if CV_GROUPS_COLUMN in frame.columns else None
         if not len(frame.columns):
-            raise ValueError(
-                f"the data set {name!r} has no column but the labels ({self.label_column!r}), so there are no features"
-            )
+            raise ValueError(f"the data set {name!r} has no features, but only {' and '.join(map(repr, known))}")
         return _Table(name, as_features(frame), labels, groups)
 
 
 def _labels(column: Any) -> Any:
     """Labels as an array of numbers, texts or, for several outputs, rows."""
-    if len(column) and hasattr(column.iloc[0], "__len__") and not isinstance(column.iloc[0], (str, bytes)):
+    if len(column) and is_array(column.iloc[0]):
         return as_features(column.to_frame()).to_numpy()
     return column
 

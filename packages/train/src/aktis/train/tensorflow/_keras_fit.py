@@ -95,7 +95,7 @@ def _mend_counts(iterator: Any) -> None:
         if self.steps_per_epoch is not None or not _is_multi_worker(self._distribute_strategy):
             return False
         options = self.data_adapter.get_tf_dataset().options()
-        return options.experimental_distribute.auto_shard_policy.name == "OFF"
+        return bool(options.experimental_distribute.auto_shard_policy.name == "OFF")
 
     def init_without_count(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)

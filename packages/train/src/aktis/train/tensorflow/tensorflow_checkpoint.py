@@ -262,12 +262,22 @@ def _from_files(path: str, model: Any) -> Any:
         made = made_model(model)
         made.load_weights(path)
         return made
-    loaded = require_keras().models.load_model(path)
+    loaded = _loaded(path)
     if model is None:
         return loaded
     made = made_model(model)
     made.set_weights(loaded.get_weights())
     return made
+
+
+def _loaded(path: str) -> Any:
+    load = require_keras().models.load_model
+    try:
+        return load(path)
+    except ValueError:
+        if path.endswith(".keras"):
+            raise
+        return load(path, compile=False)  # Keras 3 does not find losses again that an .h5 file names in short ("mse")
 
 
 def _saved_model(path: str) -> Any:

@@ -85,7 +85,7 @@ class TensorflowPredictor(Predictor):
         Returns:
             A tensor with a prediction for each row, or a dict of such tensors, which become columns.
         """
-        return self.model(inputs)
+        return self.model(self._side_by_side(inputs) if isinstance(inputs, dict) else inputs)
 
     def predict(self, data: DataBatchType, dtype: Any = None, **kwargs: Any) -> DataBatchType:
         """Predictions for a batch, in the format of the batch: ``predictions``, or what the model names them in a dict.
@@ -107,21 +107,19 @@ class TensorflowPredictor(Predictor):
         columns = {TENSOR_COLUMN_NAME: data} if is_array else data
         with tensorflow.device(self._device):
             tensors = _tensors(tensorflow, columns, dtype)
-            outputs = self.call_model(self._arranged(tensorflow, tensors))
+            outputs = self.call_model(next(iter(tensors.values())) if len(tensors) == 1 else tensors)
         if isinstance(outputs, Mapping):
             return {str(name): _array(tensorflow, value) for name, value in outputs.items()}
         return {"predictions": _array(tensorflow, outputs)}
 
-    def predict_columns(self) -> list[str]:
-        """The names of the model's inputs, as far as Keras knows them."""
-        return [str(getattr(tensor, "name", "")).split(":")[0] for tensor in getattr(self.model, "inputs", None) or ()]
-
-    def _arranged(self, tensorflow: Any, tensors: dict[str, Any]) -> Any:
-        if len(tensors) == 1:
-            return next(iter(tensors.values()))
-        inputs = self.predict_columns()
+    def _side_by_side(self, tensors: dict[str, Any]) -> Any:
+        """Columns as one tensor, if the model has one input that is none of them."""
+        inputs = [
+            str(getattr(tensor, "name", "")).split(":")[0] for tensor in getattr(self.model, "inputs", None) or ()
+        ]
         if len(inputs) != 1 or inputs[0] in tensors or any(tensor.shape.rank != 1 for tensor in tensors.values()):
             return tensors
+        tensorflow = require_tensorflow()
         kind = next(iter(tensors.values())).dtype
         return tensorflow.stack([tensorflow.cast(tensor, kind) for tensor in tensors.values()], axis=1)
 
