@@ -87,7 +87,7 @@ def steady(dataset: Dataset) -> Dataset:
     """The same dataset, read by tasks whose number does not depend on the machine."""
     root = dataset._root
     base, above = windows._chain(root)
-    if not isinstance(base, Read) or base.parallelism != -1 or base.reader.chooses_parallelism:
+    if not isinstance(base, Read) or base.parallelism != -1:
         return dataset
     size = base.reader.estimate_inmemory_data_size()
     if size is None:
