@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,10 @@ def together(function: Callable[[Any], Any], shards: list[Any]) -> list[Any]:
         return list(pool.map(function, shards))
 
 
+def flat(lists: Iterable[list[Any]]) -> list[Any]:
+    return list(chain.from_iterable(lists))
+
+
 def rows_of(shard: Any, **options: Any) -> list[int]:
     options = {"batch_size": 16, **options}
     return [row for batch in shard.iter_batches(batch_format="numpy", **options) for row in batch["x"].tolist()]
@@ -88,8 +92,8 @@ def test_equal_parts_of_every_epoch(options: dict[str, Any], dealt: Callable[...
         assert [shard.epoch for shard in shards] == [epoch] * 3
         parts = together(rows_of, shards)
         assert [len(part) for part in parts] == [334] * 3
-        flat = [row for part in parts for row in part]
-        assert len(set(flat)) == 1002 and set(flat) <= set(range(0, 2006, 2))
+        rows = flat(parts)
+        assert len(set(rows)) == 1002 and set(rows) <= set(range(0, 2006, 2))
         epochs.append(parts)
     in_other_order = options.get("randomize_block_order") or options.get("global_shuffle")
     assert (epochs[0] != epochs[1]) == bool(in_other_order)
@@ -109,7 +113,7 @@ def test_the_rest_of_an_epoch_for_as_many_workers(options: dict[str, Any], dealt
     for shard in resumed:
         shard.load_state_dict(states[0])
     rest = together(rows_of, resumed)
-    assert [sum(a, []) + b for a, b in zip(begun, rest)] == whole
+    assert [flat(a) + b for a, b in zip(begun, rest)] == whole
     assert [shard.epoch for shard in resumed] == [1, 1]
     assert sorted(map(len, together(rows_of, resumed))) == [501, 501]
 
@@ -126,8 +130,8 @@ def test_the_rest_of_an_epoch_for_other_numbers_of_workers(
             if state is not None:
                 shard.load_state_dict(state)
         taken = together(first_batches(batches), shards)
-        assert len({len(sum(batch, [])) for batch in taken}) == 1
-        used += sum((sum(batch, []) for batch in taken), [])
+        assert len({len(flat(batch)) for batch in taken}) == 1
+        used += flat(map(flat, taken))
         state = shards[0].state_dict()
     assert len(used) == len(set(used))
     assert 1002 <= len(used) <= 1003 and set(used) <= set(range(0, 2006, 2))
@@ -180,7 +184,7 @@ def test_a_local_shuffle_goes_on_where_it_was(keep: bool, dealt: Callable[..., l
     for shard in resumed:
         shard.load_state_dict(state)
     rest = together(lambda shard: rows_of(shard, **options), resumed)
-    assert [sum(a, []) + b for a, b in zip(begun, rest)] == whole
+    assert [flat(a) + b for a, b in zip(begun, rest)] == whole
     (other,) = dealt(numbers(), 1)
     with pytest.raises(ValueError, match="local_shuffle_buffer_size=50 and 2 workers; 1 workers cannot tell"):
         other.load_state_dict(state)
@@ -215,7 +219,7 @@ def test_a_state_from_kept_data_is_good_for_streamed_data(dealt: Callable[..., l
     resumed = dealt(numbers(), 3, keep=False)
     for shard in resumed:
         shard.load_state_dict(shards[0].state_dict())
-    used = sum((sum(part, []) for part in begun), []) + sum(together(rows_of, resumed), [])
+    used = flat(map(flat, begun)) + flat(together(rows_of, resumed))
     assert len(used) == len(set(used)) and len(used) >= 1001
 
 
@@ -318,7 +322,7 @@ def test_a_transform_for_each_epoch(dealt: Callable[..., list[Shard]]) -> None:
 
     shards = dealt(numbers(10), 2, per_epoch=negative)
     for _ in range(2):
-        assert sorted(sum(together(rows_of, shards), [])) == list(range(-18, 1, 2))
+        assert sorted(flat(together(rows_of, shards))) == list(range(-18, 1, 2))
 
 
 def test_an_error_of_the_data_reaches_every_worker(dealt: Callable[..., list[Shard]]) -> None:
@@ -342,7 +346,7 @@ def test_what_else_a_shard_can_say(dealt: Callable[..., list[Shard]]) -> None:
         assert shards[0].schema().names == ["x"]
         assert [shard.world_size for shard in shards] == [2, 2]
         parts = together(lambda shard: shard.materialize().to_pandas()["x"].tolist(), shards)
-        assert sorted(sum(parts, [])) == list(range(0, 200, 2)) and len(parts[0]) == 50
+        assert sorted(flat(parts)) == list(range(0, 200, 2)) and len(parts[0]) == 50
         epochs = together(lambda shard: [len(rows_of(epoch)) for epoch in shard.iter_epochs(3)], shards)
         assert epochs == [[50] * 3] * 2 and shards[0].epoch == 4
     with pytest.raises(ValueError, match="epoch must be an int"):
