@@ -301,6 +301,12 @@ def test_blocks_that_have_changed(dealt: Callable[..., list[Shard]]) -> None:
     other.load_state_dict(shard.state_dict())
     with pytest.raises(ValueError, match="cut into other blocks"):
         rows_of(other)
+    (streamed,) = dealt(numbers(100, parallelism=5), 1, keep=False, global_shuffle=True)
+    first_batches(1)(streamed)
+    (other,) = dealt(numbers(100, parallelism=6), 1, keep=False, global_shuffle=True)
+    other.load_state_dict(streamed.state_dict())
+    with pytest.raises(ValueError, match="cut into other blocks"):
+        rows_of(other)
     (same,) = dealt(numbers(100, parallelism=5), 1)
     same.load_state_dict({**shard.state_dict(), "layout": None})
     assert len(rows_of(same)) == 84
