@@ -48,12 +48,21 @@ def test_batches_of_tensors_go_on_where_they_were(shard: Any) -> None:
 
 def test_pairs_of_features_and_labels(shard: Any) -> None:
     pairs = shard.to_torch(label_column="y", feature_columns=["x"], batch_size=30, unsqueeze_feature_tensors=False)
-    for epoch in shard.iter_epochs(2):
+    for _ in shard.iter_epochs(2):
         sizes = [(tuple(features.shape), tuple(label.shape)) for features, label in pairs]
         assert sizes == [((30, 2), (30, 1))] * 4
-    assert epoch is shard and shard.epoch == 2
+    assert shard.epoch == 2
     loader = torch.utils.data.DataLoader(pairs, batch_size=None)
     assert sum(len(label) for _, label in loader) == 120
+
+
+def test_workers_of_a_data_loader_need_passes_of_their_own(shard: Any, request: pytest.FixtureRequest) -> None:
+    pairs = shard.to_torch(label_column="y", batch_size=30)
+    if "kept" in request.node.name:
+        assert [len(label) for worker in range(2) for _, label in pairs._share(worker, 2, 0)] == [30] * 4
+    else:
+        with pytest.raises(ValueError, match=r"use DataLoader\(num_workers=0\)"):
+            list(pairs._share(0, 2, 0))
 
 
 def test_a_model_learns_from_it(shard: Any) -> None:
