@@ -271,14 +271,14 @@ class BaseTrainer(abc.ABC):
         """Whether :meth:`restore` finds a run there."""
         from aktis.tune.tuner import Tuner
 
-        return Tuner.can_restore(os.fspath(path))
+        return Tuner.can_restore(_experiment_of(path))
 
     @classmethod
     def restore(cls: type[T], path: str | os.PathLike[str], **arguments: Any) -> T:
         """Take up a run that was interrupted or failed. :meth:`fit` goes on from its latest checkpoint.
 
         Args:
-            path: Directory of the run, or its URI: what ``run_config`` said, or ``result.path`` without its last part.
+            path: ``result.path``, the directory above it, or the URI of that.
             **arguments: Arguments of the trainer that are to be others now: data sets and functions that could not be stored,
                 for instance.
 
@@ -288,13 +288,14 @@ class BaseTrainer(abc.ABC):
         """
         from aktis.tune.tuner import Tuner
 
-        tuner = Tuner.restore(os.fspath(path), resume_unfinished=True, resume_errored=True)
+        path = _experiment_of(path)
+        tuner = Tuner.restore(path, resume_unfinished=True, resume_errored=True)
         trainer = tuner.trainable
         if not isinstance(trainer, cls):
             raise TypeError(f"{path} is a run of {type(trainer).__name__}, not of {cls.__name__}")
         changed = trainer._with(arguments) if arguments else copy.copy(trainer)
         changed.run_config = trainer.run_config
-        changed._restored = _Restored(os.fspath(path))
+        changed._restored = _Restored(path)
         return changed
 
     def __repr__(self) -> str:
@@ -353,6 +354,17 @@ def _that_fits(scaling: ScalingConfig) -> ScalingConfig:
     if workers * scaling.num_cpus_per_worker + 1 > total:
         return dataclasses.replace(scaling, trainer_resources={"CPU": 0})
     return scaling
+
+
+def _experiment_of(path: str | os.PathLike[str]) -> str:
+    """The directory of the experiment, of which a run is the only trial."""
+    from aktis.tune.tuner import Tuner
+
+    text = os.fspath(path)
+    if "://" in text or not os.path.isdir(text) or Tuner.can_restore(text):
+        return text
+    above = os.path.dirname(os.path.abspath(text))
+    return above if Tuner.can_restore(above) else text
 
 
 # -- arguments by name ---------------------------------------------------------------------------------------------------
