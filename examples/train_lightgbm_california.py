@@ -57,10 +57,14 @@ def main() -> None:
     learn, check = rows[:3000], rows[3000:]
     with tempfile.TemporaryDirectory() as results_dir:
         first = train(learn, check, 20, results_dir)
-        print(f"\nafter 20 rounds: valid-rmse {first.metrics['valid-rmse']:.3f}, train-rmse {first.metrics['train-rmse']:.3f}")
+        print(
+            f"\nafter 20 rounds: valid-rmse {first.metrics['valid-rmse']:.3f}, train-rmse {first.metrics['train-rmse']:.3f}"
+        )
 
         second = train(learn, check, 40, results_dir, start=first.checkpoint)
-        print(f"after 40 rounds: valid-rmse {second.metrics['valid-rmse']:.3f}, train-rmse {second.metrics['train-rmse']:.3f}")
+        print(
+            f"after 40 rounds: valid-rmse {second.metrics['valid-rmse']:.3f}, train-rmse {second.metrics['train-rmse']:.3f}"
+        )
         assert second.metrics["training_iteration"] == 20  # the first twenty were done
         assert second.metrics["valid-rmse"] < first.metrics["valid-rmse"]
 

@@ -1,6 +1,7 @@
 """XGBoost on two workers: which tumours are malignant? With a preprocessor, early stopping, and predictions from the checkpoint.
 
-Each worker trains on its part of the rows, and all of them end with the same model. Needs: pip install "aktis-train[xgboost,sklearn]"
+Each worker trains on its part of the rows, and all of them end with the same model. Needs:
+pip install "aktis-train[xgboost,sklearn]"
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ def train(learn: pd.DataFrame, check: pd.DataFrame, results_dir: str) -> Any:
     trainer = XGBoostTrainer(
         datasets={"train": aktis.data.from_pandas(learn), "valid": aktis.data.from_pandas(check)},
         label_column="target",
-        params={"objective": "binary:logistic", "eval_metric": ["error", "logloss"], "max_depth": 3},  # the last one stops
+        params={
+            "objective": "binary:logistic",
+            "eval_metric": ["error", "logloss"],
+            "max_depth": 3,
+        },  # the last one stops
         num_boost_round=ROUNDS,
         early_stopping_rounds=5,
         preprocessor=StandardScaler(["mean_radius", "mean_texture"]),
