@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aktis.air.exceptions import WorkerStartError
 from aktis.train._legacy.session import SAVED
 from aktis.train.error import TrainingFailedError, UnequalReportsError, WorkerHungError, WorkerLostError
 
@@ -20,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 def is_retried(error: BaseException) -> bool:
-    """Whether it is nobody's fault, so that the workers are made anew: they died, hang, or did not come."""
+    """Whether it is nobody's fault, so that the workers are made anew: they died, or hang."""
     from aktis.exceptions import AktisActorError, AktisTaskError
 
-    if isinstance(error, (WorkerLostError, WorkerHungError, WorkerStartError)):
+    if isinstance(error, (WorkerLostError, WorkerHungError)):
         return True
     return isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError)  # died outside of a round
 
