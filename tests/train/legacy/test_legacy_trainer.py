@@ -87,6 +87,7 @@ def test_callbacks_get_results_by_rank_with_what_is_filled_in(trainer: Trainer) 
     for number, results in enumerate(reports, start=1):
         for result in results:
             assert set(result) == {"index", "rank", *constants.BASIC_AUTOFILLED_KEYS}
+            assert list(result)[:2] == ["index", "rank"]
             assert result["_training_iteration"] == number
             assert result["_time_this_iter_s"] >= 0
             assert isinstance(result["_timestamp"], int)
