@@ -6,7 +6,7 @@
 
     write_report(result.log_dir)  # report.html in that directory
 
-From a shell: ``python -m aktis.train.html_report DIRECTORY``, or ``tune report DIRECTORY``. It is one file, and loads nothing.
+From a shell: ``python -m aktis.train.html_report DIRECTORY``, or ``tune report DIRECTORY``. The page is a file that loads nothing.
 """
 
 from __future__ import annotations
