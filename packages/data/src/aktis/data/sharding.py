@@ -109,7 +109,7 @@ class Sharding:
             window_bytes=options.window_bytes,
             transform=options.per_epoch,
         )
-        if plan.is_fixed and self._kept is not None and (options.keep or options.window_bytes is None):
+        if plan.is_fixed and self._kept is not None:
             return KeptBlocks(self._kept, plan.mix)
         if not options.split:
             return OwnStream(plan)

@@ -76,7 +76,7 @@ class EpochPlan:
     def _windows(self, draw: np.random.Generator) -> Iterator[tuple[Dataset, bool]]:
         """Datasets, and whether their order is drawn already."""
         dataset = steady(self.dataset)
-        if self.window_bytes is None:
+        if self.window_bytes is None or not (self.mix or self.shuffle):  # else windows would only be stops on the way
             parts: Iterator[Dataset] = iter([dataset])
         else:
             parts = windows.cut(dataset, windows.WindowSize(bytes=self.window_bytes))()
