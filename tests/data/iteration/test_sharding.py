@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
@@ -244,6 +245,31 @@ def test_two_data_sets_at_once(dealt: Callable[..., list[Shard]]) -> None:
         return sum(len(a["x"]) + len(b["x"]) for a, b in batches)
 
     assert together(read, list(zip(one, other))) == [2000] * 2
+
+
+def wide(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rows of 100 kB: sixteen of them are dealt at a time."""
+    return {"x": batch["value"], "y": np.zeros((len(batch["value"]), 100_000), np.uint8)}
+
+
+@pytest.mark.parametrize(("blocks", "batch_size"), [(60, 7), (60, 64), (2, 7), (2, 64)])
+def test_workers_in_lock_step_never_wait_for_one_another(
+    blocks: int, batch_size: int, dealt: Callable[..., list[Shard]]
+) -> None:
+    dataset = aktis.data.range_table(360, parallelism=blocks).map_batches(wide, batch_size=None, batch_format="numpy")
+    shards = dealt(dataset, 2, keep=False)
+    allreduce = threading.Barrier(2, timeout=30)
+
+    def train(shard: Shard) -> list[int]:
+        seen: list[int] = []
+        for batch in shard.iter_batches(batch_size=batch_size, batch_format="numpy"):
+            allreduce.wait()
+            seen += batch["x"].tolist()
+        return seen
+
+    parts = together(train, shards)
+    assert [len(part) for part in parts] == [180] * 2 and len({*parts[0], *parts[1]}) == 360
+    assert shards[0].epoch == 1
 
 
 @aktis.remote(num_cpus=1)
