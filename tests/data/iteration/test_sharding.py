@@ -385,12 +385,18 @@ def test_what_else_a_shard_can_say(dealt: Callable[..., list[Shard]]) -> None:
         shards[0].set_epoch(-1)
 
 
-def test_dealing_again_uses_what_was_kept() -> None:
-    sharding = Sharding(numbers(1003))
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("rows", [1003, 600_003])
+def test_dealing_again_uses_what_was_kept(rows: int, local: bool) -> None:
+    dataset = numbers(rows, parallelism=3)
+    dataset.context.enable_local_execution = local
+    sharding = Sharding(dataset)
+    kept = []
     for workers in (2, 3):
-        assert {len(part) for part in together(rows_of, sharding.deal(workers))} == {1003 // workers}
-        held, kept = sharding.kept_bytes, sharding._kept
-    assert held == 1003 * 8 and sharding._kept is kept
+        parts = together(lambda shard: rows_of(shard, batch_size=10_000), sharding.deal(workers))
+        assert {len(part) for part in parts} == {rows // workers}
+        kept.append(sharding._kept)
+    assert sharding.kept_bytes == rows * 8 and kept[0] is kept[1] is not None
     sharding.close()
 
 
