@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
@@ -234,6 +235,22 @@ def test_leaving_a_loop_begins_the_next_epoch(dealt: Callable[..., list[Shard]])
         return shard.epoch, len(rows_of(shard)), shard.epoch
 
     assert together(leave_early, shards) == [(0, 2500, 2)] * 2
+
+
+def test_leaving_does_not_wait_for_the_next_block(tmp_path: Path, dealt: Callable[..., list[Shard]]) -> None:
+    def slow(batch: dict[str, Any]) -> dict[str, Any]:
+        if batch["value"][0] > 0:
+            while not (tmp_path / "left").exists():
+                time.sleep(0.05)
+        return {"x": batch["value"]}
+
+    dataset = aktis.data.range_table(40, parallelism=4).map_batches(slow, batch_size=None, batch_format="numpy")
+    dataset.context.enable_local_execution = False
+    (shard,) = dealt(dataset, 1, split=False, keep=False)
+    for _ in shard.iter_batches(batch_size=10):
+        break
+    (tmp_path / "left").touch()  # what runs yet need not be waited for
+    assert len(rows_of(shard)) == 40
 
 
 def test_two_data_sets_at_once(dealt: Callable[..., list[Shard]]) -> None:
