@@ -1,0 +1,211 @@
+"""Predictions for a table in memory: with aktis.train's BatchPredictor, with Ray Data, and in a plain loop.
+
+``python _train_prediction_programs.py PEER MODEL --rows N --model-file FILE`` writes one line of JSON. The clock starts when
+the data are in the object store and the model's library is imported, and stops when all predictions are in the store (or in memory).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FEATURES = 10
+BATCH = 4096
+BLOCKS = 40
+TREES, DEPTH = 50, 5
+HIDDEN = (64, 32)
+COLUMNS = [f"f{i}" for i in range(FEATURES)]
+
+
+def table(rows: int) -> dict[str, np.ndarray]:
+    """Random features, the same ones in every process."""
+    rng = np.random.default_rng(11)
+    return {name: rng.standard_normal(rows, dtype=np.float32) for name in COLUMNS}
+
+
+def blocks(rows: int) -> list[Any]:
+    """The table as Arrow tables."""
+    import pyarrow as pa
+
+    whole = pa.table(table(rows))
+    size = -(-rows // BLOCKS)
+    return [whole.slice(start, size) for start in range(0, rows, size)]
+
+
+# ---- models ----
+
+
+def make_xgboost(path: Path) -> None:
+    import xgboost
+
+    sample = table(50_000)
+    target = sample["f0"] * sample["f1"] + sample["f2"] > 0
+    matrix = xgboost.DMatrix(np.stack(list(sample.values()), axis=1), target, feature_names=COLUMNS)
+    params = {"max_depth": DEPTH, "tree_method": "hist", "objective": "binary:logistic", "seed": 3, "nthread": 1}
+    xgboost.train(params, matrix, TREES).save_model(path)
+
+
+def load_xgboost(path: str) -> Any:
+    import xgboost
+
+    return xgboost.Booster(model_file=path)
+
+
+def network() -> Any:
+    import torch
+
+    first, second = HIDDEN
+    return torch.nn.Sequential(
+        torch.nn.Linear(FEATURES, first),
+        torch.nn.ReLU(),
+        torch.nn.Linear(first, second),
+        torch.nn.ReLU(),
+        torch.nn.Linear(second, 1),
+    )
+
+
+def make_torch(path: Path) -> None:
+    import torch
+
+    torch.manual_seed(3)
+    torch.save(network().state_dict(), path)
+
+
+def load_torch(path: str) -> Any:
+    import torch
+
+    model = network()
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model.eval()
+
+
+def predict_xgboost(model: Any, batch: Any) -> np.ndarray:
+    import xgboost
+
+    return np.asarray(model.predict(xgboost.DMatrix(batch)))
+
+
+def predict_torch(model: Any, batch: Any) -> np.ndarray:
+    import torch
+
+    columns = batch if isinstance(batch, dict) else {name: batch[name].to_numpy() for name in batch.columns}
+    with torch.inference_mode():
+        found = model(torch.from_numpy(np.stack([columns[name] for name in COLUMNS], axis=1)))
+    return np.asarray(found.numpy()).reshape(-1)
+
+
+LOADERS: dict[str, Callable[[str], Any]] = {"xgboost": load_xgboost, "torch": load_torch}
+PREDICTORS: dict[str, Callable[[Any, Any], np.ndarray]] = {"xgboost": predict_xgboost, "torch": predict_torch}
+
+
+class Scorer:
+    """What others than aktis.train need for it: a class for map_batches."""
+
+    def __init__(self, model: str, path: str) -> None:
+        self._predict = PREDICTORS[model]
+        self._model = LOADERS[model](path)
+
+    def __call__(self, batch: Any) -> dict[str, np.ndarray]:
+        import pandas as pd
+
+        if isinstance(batch, dict) and self._predict is predict_xgboost:
+            batch = pd.DataFrame(batch)
+        return {"predictions": self._predict(self._model, batch)}
+
+
+# ---- peers: seconds, rows and mean of the predictions ----
+
+Measured = tuple[float, int, float]
+
+
+def plain(model: str, path: str, rows: int, variant: str) -> Measured:
+    """One process, one thread: a batch of the table after the other."""
+    import pandas as pd
+
+    frame = pd.DataFrame(table(rows))
+    loaded, predict = LOADERS[model](path), PREDICTORS[model]
+    predict(loaded, frame.iloc[:BATCH])
+    begin = time.perf_counter()
+    found = [predict(loaded, frame.iloc[start : start + BATCH]) for start in range(0, rows, BATCH)]
+    seconds = time.perf_counter() - begin
+    result = np.concatenate(found)
+    return seconds, len(result), float(result.mean())
+
+
+def ray(model: str, path: str, rows: int, variant: str) -> Measured:
+    """``variant``: the format of the batches, and how many rows they have."""
+    import ray
+    import ray.data
+
+    batch_format, _, size = variant.partition("-")
+    ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    data = ray.data.from_arrow(blocks(rows)).materialize()
+    begin = time.perf_counter()
+    made = data.map_batches(
+        Scorer,
+        fn_constructor_args=(model, path),
+        batch_size=int(size),
+        batch_format=batch_format,
+        concurrency=os.cpu_count(),
+    ).materialize()
+    seconds = time.perf_counter() - begin
+    return seconds, made.count(), float(made.mean("predictions"))
+
+
+def aktis(model: str, path: str, rows: int, variant: str) -> Measured:
+    import aktis
+    import aktis.data
+    from aktis.train.batch_predictor import BatchPredictor
+
+    aktis.init(num_cpus=os.cpu_count(), preload=[model] if variant != "cold" else None)
+    aktis.data.set_progress_bars(False)
+    data = aktis.data.from_arrow(blocks(rows)).materialize()
+    predictor = BatchPredictor(*aktis_model(model, path))
+    begin = time.perf_counter()
+    made = predictor.predict(data).materialize()
+    seconds = time.perf_counter() - begin
+    return seconds, made.count(), float(made.mean("predictions"))
+
+
+def aktis_model(model: str, path: str) -> tuple[Any, Any]:
+    """The checkpoint, and the class of predictors."""
+    if model == "xgboost":
+        from aktis.train.xgboost import XGBoostCheckpoint, XGBoostPredictor
+
+        return XGBoostCheckpoint.from_model(load_xgboost(path)), XGBoostPredictor
+    from aktis.train.torch import TorchCheckpoint, TorchPredictor
+
+    return TorchCheckpoint.from_model(load_torch(path)), TorchPredictor
+
+
+PEERS: dict[str, Callable[[str, str, int, str], Measured]] = {"aktis": aktis, "ray": ray, "plain": plain}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("peer", choices=[*PEERS, "make"])
+    parser.add_argument("model", choices=LOADERS)
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--model-file", type=Path, required=True)
+    parser.add_argument("--variant", default="")
+    arguments = parser.parse_args()
+    if arguments.peer == "make":
+        (make_xgboost if arguments.model == "xgboost" else make_torch)(arguments.model_file)
+        return
+    __import__(arguments.model)
+    seconds, rows, mean = PEERS[arguments.peer](
+        arguments.model, str(arguments.model_file), arguments.rows, arguments.variant
+    )
+    print(json.dumps({"seconds": seconds, "rows": rows, "mean": mean}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
