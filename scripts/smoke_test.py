@@ -124,6 +124,41 @@ def check_tune() -> None:
     aktis.shutdown()
 
 
+def check_train() -> None:
+    """Two workers and a data set, with the declared dependencies alone, and what is said where a framework is missing."""
+    import aktis
+    import aktis.data
+    from aktis import air, train
+
+    def loop(config: dict[str, int]) -> None:
+        total = 0
+        for epoch in range(config["epochs"]):
+            for batch in train.get_dataset_shard("train").iter_batches(batch_format="numpy"):
+                total += int(batch["x"].sum())
+            metrics = {"total": total, "workers": train.world_size()}
+            train.report(metrics, checkpoint=air.Checkpoint.from_dict({"epoch": epoch}))
+
+    dataset = aktis.data.from_items([{"x": 1} for _ in range(1_000)])
+    with tempfile.TemporaryDirectory() as folder, aktis.init(num_cpus=2):
+        result = train.DataParallelTrainer(
+            loop,
+            train_loop_config={"epochs": 2},
+            scaling_config=air.ScalingConfig(num_workers=2),
+            run_config=air.RunConfig(name="smoke", local_dir=folder, verbose=1),
+            datasets={"train": dataset},
+        ).fit()
+        assert result.metrics is not None and result.metrics["total"] == 1_000 and result.metrics["workers"] == 2
+        assert result.checkpoint is not None and result.checkpoint.to_dict() == {"epoch": 1}
+        try:
+            from aktis.train.torch import TorchTrainer
+
+            TorchTrainer(loop, train_loop_config={"epochs": 1}, run_config=air.RunConfig(local_dir=folder)).fit()
+        except (ImportError, train.TrainingFailedError) as error:
+            assert 'pip install "aktis-train[torch]"' in f"{error} {error.__cause__}", error
+        else:
+            raise AssertionError("there is a torch here")
+
+
 def check_command_line() -> None:
     command = Path(sys.executable).with_name("aktis")
     done = subprocess.run([str(command), "--help"], capture_output=True, text=True, timeout=60, check=False)
@@ -141,12 +176,15 @@ def main() -> None:
     if module == "aktis.data":
         check_data()
         print("Parquet files were read, transformed and written")
-    if module in ("aktis.air", "aktis.tune"):
+    if module in ("aktis.air", "aktis.tune", "aktis.train"):
         check_air()
         print("a checkpoint came back as it was")
     if module == "aktis.tune":
         check_tune()
         print("four trials ran, were looked at and resumed")
+    if module == "aktis.train":
+        check_train()
+        print("two workers trained on their parts of a data set")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.helpers.frameworks import marks_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -51,8 +54,18 @@ def run_program(program: str, mode: str, tmp_path: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("mode", ["inline", "native"])
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def cases() -> list[Any]:
+    """Pages by mode, with the marks of the frameworks that they import. Workers that talk to each other need processes."""
+    found = []
+    for page in WITH_CODE:
+        modes = ["native"] if "train" in page.relative_to(ROOT).parts else ["inline", "native"]
+        marks = marks_of(program_of(page, "native"))
+        name = page.relative_to(ROOT)
+        found += [pytest.param(page, mode, marks=marks, id=f"{name}-{mode}") for mode in modes]
+    return found
+
+
+@pytest.mark.parametrize(("page", "mode"), cases())
 def test_the_code_on_the_page_runs(page: Path, mode: str, tmp_path: Path) -> None:
     program = program_of(page, mode)
     printed = run_program(program, mode, tmp_path)

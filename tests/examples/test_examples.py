@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.frameworks import marks_of
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ARGUMENTS = {"quickstart.py": ["--limit", "120"]}
-CASES = [(path.name, mode) for path in EXAMPLES for mode in ("native", "inline")]
+NATIVE_ONLY = ("debugging.py", "train_")  # inline nothing waits for a CPU, and workers cannot talk to each other
+CASES = [
+    pytest.param(path.name, mode, marks=marks_of(path.read_text()), id=f"{path.name}-{mode}")
+    for path in EXAMPLES
+    for mode in ("native", "inline")
+    if mode == "native" or not path.name.startswith(NATIVE_ONLY)
+]
 
 
 def run_example(name: str, mode: str, tmp_path: Path) -> str:
@@ -31,8 +39,7 @@ def run_example(name: str, mode: str, tmp_path: Path) -> str:
     return done.stdout
 
 
-# debugging.py shows what waits for a CPU: inline, nothing ever waits.
-@pytest.mark.parametrize(("name", "mode"), [case for case in CASES if case != ("debugging.py", "inline")])
+@pytest.mark.parametrize(("name", "mode"), CASES)
 def test_example_runs(name: str, mode: str, tmp_path: Path) -> None:
     assert run_example(name, mode, tmp_path)
 

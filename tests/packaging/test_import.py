@@ -19,7 +19,8 @@ HEAVY_FOR_DATA = {
     "pyarrow.flight", "ray", "rich", "sklearn", "tensorflow", "torch", "typer",
 }  # fmt: skip
 # What a search needs is imported when it runs: `import aktis.tune` has names only.
-HEAVY_FOR_AIR_AND_TUNE = HEAVY | {
+HEAVY_FOR_LIBRARIES = HEAVY | {
+    "aktis.data", "lightgbm", "lightning", "transformers", "xgboost",
     "fsspec", "hyperopt", "mlflow", "optuna", "safetensors", "scipy", "sklearn", "sqlite3", "tensorboardX", "wandb",
 }  # fmt: skip
 
@@ -65,20 +66,26 @@ def test_import_of_data_starts_and_changes_nothing() -> None:
     assert ours["native_threads"] <= arrow["native_threads"]  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune"])
-def test_import_of_air_and_tune_loads_nothing_heavy(module: str) -> None:
-    assert HEAVY_FOR_AIR_AND_TUNE & set(look(module)["modules"]) == set()  # type: ignore[call-overload]
+TRAIN = [
+    "aktis.train", "aktis.train.torch", "aktis.train.tensorflow", "aktis.train.xgboost", "aktis.train.lightgbm",
+    "aktis.train.sklearn", "aktis.train.huggingface", "aktis.train.lightning", "aktis.train.rl",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune"])
-def test_import_of_air_and_tune_starts_and_changes_nothing(module: str) -> None:
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune", *TRAIN])
+def test_import_of_libraries_loads_nothing_heavy(module: str) -> None:
+    assert HEAVY_FOR_LIBRARIES & set(look(module)["modules"]) == set()  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune", "aktis.train", "aktis.train.torch"])
+def test_import_of_libraries_starts_and_changes_nothing(module: str) -> None:
     plain, ours = look("json"), look(module)
     assert ours["threads"] == 1
     assert ours["unchanged"]
     assert ours["descriptors"] == plain["descriptors"]
 
 
-@pytest.mark.parametrize("module", ["aktis.air", "aktis.data", "aktis.tune"])
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.data", "aktis.tune", *TRAIN])
 def test_public_names_of_libraries_are_sorted_and_exist(module: str) -> None:
     library = importlib.import_module(module)
     assert sorted(library.__all__) == list(library.__all__)

@@ -160,11 +160,14 @@ def test_the_namespace_is_sorted_and_complete() -> None:
 
 def test_settings_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AKTIS_OBJECT_STORE_MEMORY", "1G")
-    for name in ("data", "tune", "train"):
-        monkeypatch.delitem(sys.modules, f"aktis.{name}", raising=False)
-    library = types.ModuleType("aktis.serve")
-    library.__worker_modules__ = ("email",)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "aktis.serve", library)
+    for name in [
+        name for name, module in sys.modules.items() if "__worker_modules__" in getattr(module, "__dict__", {})
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    for name, needed in (("aktis.serve.part", ("html",)), ("aktis.serve", ("email",))):
+        library = types.ModuleType(name)
+        library.__worker_modules__ = needed  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, library)
     given = dict.fromkeys(
         ("address", "num_gpus", "labels", "object_store_memory", "mode", "namespace", "log_to_driver", "logging_level",
          "logging_config", "job_config")
@@ -180,7 +183,7 @@ def test_settings_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.num_cpus == 15_000
     assert settings.resources == {"x": 5_000}
     assert settings.object_store_memory == 1 << 30
-    assert settings.preload == ("json", "csv", "email")
+    assert settings.preload == ("json", "csv", "email", "html")
     assert settings.temp_dir == "/t"
     assert settings.namespace
 

@@ -277,3 +277,28 @@ def test_calls_wait_for_their_arguments_across_restarts(session):
         if round_number:
             os.kill(pid, signal.SIGKILL)
         assert aktis.get(refs, timeout=20) == list(range(10))
+
+
+def test_a_placement_group_goes_with_the_actor_that_made_it() -> None:
+    """Else what a killed actor had reserved would be lost to everybody until the driver ends."""
+
+    @aktis.remote(num_cpus=0)
+    class Reserving:
+        def reserve(self) -> bool:
+            from aktis.util import placement_group
+
+            self.group = placement_group([{"CPU": 1}])
+            return self.group.wait(10)
+
+    with aktis.init(num_cpus=1):
+        actor = Reserving.remote()
+        assert aktis.get(actor.reserve.remote())
+
+        @aktis.remote(num_cpus=1)
+        def needs_the_cpu() -> str:
+            return "done"
+
+        waiting = needs_the_cpu.remote()
+        assert aktis.wait([waiting], timeout=0.2)[0] == []
+        aktis.kill(actor)
+        assert aktis.get(waiting, timeout=20) == "done"

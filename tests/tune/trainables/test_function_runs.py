@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import Any
 
-from aktis.tune.trainable._function_run import Ended, FunctionRun
+from aktis.air.function_run import Ended, FunctionRun
 
 
 class Interrupt(Exception):

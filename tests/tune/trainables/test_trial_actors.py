@@ -239,7 +239,7 @@ def test_errors_show_the_users_code(driver: Driver, trainable: Any) -> None:
     assert 'raise ZeroDivisionError("boo")' in str(caught.value)
     text = str(caught.value)
     assert Path(__file__).name in text
-    assert "trainable.py" not in text and "_function_run.py" not in text, "our frames are in the way"
+    assert "trainable.py" not in text and "function_run.py" not in text, "our frames are in the way"
     stopped = aktis.get(actor.stop.remote(keep=True))
     assert stopped == StopInfo(False, "ZeroDivisionError in a step")
     assert aktis.get(actor.start.remote(driver.setup("b"))).needs_new_actor

@@ -61,6 +61,8 @@ class ScalingConfig(Config):
         resources_per_worker: Resources of a worker. None: one CPU, or one GPU alone with ``use_gpu``.
         placement_strategy: "PACK", "SPREAD", "STRICT_PACK" or "STRICT_SPREAD".
         _max_cpu_fraction_per_node: Accepted for Ray's sake; Aktis places bundles without it.
+        elastic_resize_monitor_interval_s: How often, in seconds, a run with ``num_workers=(min, max)`` looks whether there is
+            room for more workers.
 
     Raises:
         ValueError: a value that makes no sense, with what to write instead.
@@ -72,6 +74,7 @@ class ScalingConfig(Config):
     resources_per_worker: Any = None
     placement_strategy: Any = "PACK"
     _max_cpu_fraction_per_node: Any = None
+    elastic_resize_monitor_interval_s: Any = 60.0
 
     def __post_init__(self) -> None:
         if isinstance(self.num_workers, list):  # as it comes out of JSON and YAML
@@ -86,6 +89,9 @@ class ScalingConfig(Config):
         fraction = self._max_cpu_fraction_per_node
         if fraction is not None and not is_search_value(fraction) and not 0 < fraction <= 1:
             raise ValueError(f"_max_cpu_fraction_per_node must be between 0 and 1, not {fraction!r}")
+        interval = self.elastic_resize_monitor_interval_s
+        if not is_search_value(interval) and (not isinstance(interval, (int, float)) or not interval >= 0):
+            raise ValueError(f"elastic_resize_monitor_interval_s must be 0 or more seconds, not {interval!r}")
         for name in ("trainer_resources", "resources_per_worker"):
             resources = getattr(self, name)
             if resources is not None and not is_search_value(resources):

@@ -11,6 +11,7 @@
     ├── StorageError                   (OSError) a transfer failed: names the file and the URI
     │   └── StorageTimeoutError        (TimeoutError) a transfer took longer than ``sync_timeout``
     ├── SessionError                   (RuntimeError) a session function that has no meaning where it was called
+    ├── WorkerStartError               (RuntimeError) workers of a group were not there in time
     └── PredictorNotSerializableException  (RuntimeError) predictors are not pickled; checkpoints are
 
 A wrong argument is a ``ValueError`` or a ``TypeError`` of its own, which says what to write instead.
@@ -31,6 +32,7 @@ __all__ = [
     "StorageError",
     "StorageTimeoutError",
     "TornCheckpointError",
+    "WorkerStartError",
 ]
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,10 @@ class StorageTimeoutError(StorageError, TimeoutError):
 
 class SessionError(AirError, RuntimeError):
     """A session function was called where it has no meaning."""
+
+
+class WorkerStartError(AirError, RuntimeError):
+    """Workers of a group were not there in time: too few resources are free, or a machine does not answer."""
 
 
 class PredictorNotSerializableException(AirError, RuntimeError):

@@ -35,6 +35,7 @@ class PlacementGroup:
     name: str = ""
     namespace: str = ""
     detached: bool = False
+    creator: bytes = b""  # the process of the actor that made it: it goes with the actor. Empty: it goes with the job
     state: str = "PENDING"
     created: float = 0.0
 

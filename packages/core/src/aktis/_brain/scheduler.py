@@ -187,7 +187,13 @@ class Scheduler:
 
     # ends ------------------------------------------------------------------------------------
     def process_gone(self, process_id: bytes) -> list[Lease]:
-        """A submitter died: its demands vanish. Returns its leases, which the shell ends with their workers."""
+        """A submitter died: its demands vanish, and the placement groups that it made as an actor.
+
+        Returns its leases, which the shell ends with their workers.
+        """
+        for group in [group for group in self.groups.groups.values() if group.creator == process_id]:
+            if process_id and not group.detached:
+                self.remove_group(group.group_id)
         for claim in [claim for claim in self.claims.values() if claim.claim_id[:2] == ("key", process_id)]:
             self._drop(claim)
         return [lease for lease in self.leases.values() if lease.claim_id[:2] == ("key", process_id)]

@@ -45,7 +45,8 @@ class ActorHost:
         self.actor_id = spec.actor_id
         self.epoch = epoch
         self.instance: Any = None
-        self.label = spec.class_name.rpartition(".")[2]  # in front of its output
+        self._label = spec.class_name.rpartition(".")[2]
+        self._has_repr = False
         self.methods: dict[str, Callable[..., Any]] = {}
         options = spec.options
         self.is_async: bool = options["is_async"]
@@ -63,6 +64,21 @@ class ActorHost:
         self._flush_scheduled = False
         self._spin_until = 0.0  # when to stop looking for further calls; 0 while not looking
         self._terminating = False
+
+    @property
+    def label(self) -> str:
+        """What is in front of its output: what its ``__repr__`` says by now."""
+        if self._has_repr:
+            try:
+                self._label = repr(self.instance)
+            except Exception:  # in the middle of a change: what it said before will do
+                pass
+        return self._label
+
+    @property
+    def own_repr(self) -> str | None:
+        """What its ``__repr__`` says; None if it has none of its own."""
+        return self.label if self._has_repr else None
 
     # start ----------------------------------------------------------------------------------
     def start(self) -> None:
@@ -85,7 +101,8 @@ class ActorHost:
             args, kwargs = self.executor.arguments(call, content["atoms"], content["extra"] or (None, ()))
             self.instance = cls(*args, **kwargs)
             if any("__repr__" in vars(cls) for cls in type(self.instance).__mro__[:-1]):
-                self.label = repr(self.instance)
+                self._label = repr(self.instance)
+                self._has_repr = True
         except BaseException as error:
             self._report_failure(error)
             return False

@@ -423,7 +423,11 @@ class Executor:
             self.leaving = f"sys.exit({code!r}) was called in {call.name}"
             return values.pack_error(exceptions.WorkerCrashedError(f"The worker left: {self.leaving}."))
         actor_id = self.host.actor_id.hex() if self.host is not None else None
-        return (op.ERROR, pack_exception(error, call.name, pid=os.getpid(), actor_id=actor_id))
+        own_repr = self.host.own_repr if self.host is not None else None
+        return (
+            op.ERROR,
+            pack_exception(error, call.name, pid=os.getpid(), actor_repr=own_repr, actor_id=actor_id),
+        )
 
     def answer_error(self, connection: Connection, counter: int, error: Exception) -> None:
         self._ready(connection, counter, values.pack_error(error))

@@ -239,6 +239,7 @@ class Requests:
             name or "",
             namespace or "",
             detached,
+            peer.process_id if _is_actor(peer) else b"",
         )
         self.daemon.scheduler.create_group(group, monotonic())
 
@@ -307,3 +308,8 @@ class Requests:
     def _do_memory(self, peer: Peer, reply: Reply) -> dict[str, Any]:
         self.gather("memory", lambda answers: reply(True, self.state.memory(answers)))
         raise Later
+
+
+def _is_actor(peer: Peer) -> bool:
+    lease = peer.worker.lease if peer.worker is not None else None
+    return lease is not None and bool(lease.actor_id)

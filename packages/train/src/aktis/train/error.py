@@ -10,6 +10,7 @@ from aktis.air.exceptions import SessionError
 __all__ = [
     "CheckpointTypeError",
     "DatasetMissingError",
+    "NothingReportedWarning",
     "RendezvousError",
     "SessionMisuseError",
     "TrainError",
@@ -73,3 +74,7 @@ class WorkerHungError(_RankError):
 
 class RendezvousError(_RankError):
     """The workers did not all come together in time. ``ranks`` are those that are missing."""
+
+
+class NothingReportedWarning(UserWarning):
+    """A training loop returned without a report."""

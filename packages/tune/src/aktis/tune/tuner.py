@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from aktis.air.config import ScalingConfig, is_search_value
 from aktis.tune.error import ExperimentDirectoryError, TuneError
 from aktis.tune.tune_config import TuneConfig
 
@@ -69,6 +70,9 @@ class Tuner:
             raise ValueError(
                 "run_config cannot be in param_space: all trials share it. Give it as Tuner(..., run_config=...)"
             )
+        check = getattr(trainable, "check_param_space", None)
+        if check is not None and param_space is not None:
+            check(param_space)
         self._trainable = trainable
         self._param_space = param_space
         self._tune_config = tune_config or TuneConfig()
@@ -76,6 +80,11 @@ class Tuner:
         self._run_config = run_config or (own if isinstance(own, RunConfig) else None) or RunConfig()
         self._restored = _restored
         self._results: ResultGrid | None = None
+
+    @property
+    def trainable(self) -> Any:
+        """What runs."""
+        return self._trainable
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -285,8 +294,27 @@ def _converted(trainable: Any, param_space: Mapping[str, Any] | None) -> tuple[A
 
         return (trainable if isinstance(trainable, str) else get_trainable_cls(trainable)), param_space, False
     own = getattr(trainable, "_param_dict", None)
-    merged = {**(own if isinstance(own, dict) else {}), **(param_space or {})}
+    merged = _merged(own if isinstance(own, dict) else {}, param_space or {})
     return as_trainable(), merged, True
+
+
+def _merged(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a Trainer with those of a search space: dictionaries are merged, configurations taken as dictionaries."""
+    merged = {name: _as_dict(value) for name, value in own.items()}
+    for name, value in given.items():
+        before, now = merged.get(name), _as_dict(value)
+        both = isinstance(before, Mapping) and isinstance(now, Mapping) and not is_search_value(now)
+        merged[name] = _merged(before, now) if both else now  # type: ignore[arg-type]
+    return merged
+
+
+def _as_dict(value: Any) -> Any:
+    """A ScalingConfig as a dictionary, so that what is searched for in it is found."""
+    if not isinstance(value, ScalingConfig):
+        return value
+    default = ScalingConfig()
+    values = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: inner for name, inner in values.items() if inner != getattr(default, name)}
 
 
 def _is_upload(path: str | os.PathLike[str]) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from aktis.data._blocks import Block
+from aktis.data._blocks import Block, slice_rows
 from aktis.data._iteration.batcher import Chunk, chunks
 from aktis.data._iteration.formats import Format
 from aktis.data._iteration.prefetch import prefetched
@@ -53,6 +53,8 @@ class BatchSpec:
     prefetch_blocks: int = 0
     shuffle_buffer: int | None = None
     shuffle_seed: int | None = None
+    steady_shuffle: bool = False  # the random order does not depend on how rows are cut into blocks
+    shuffled_skip: int = 0  # rows at the beginning of what the shuffle gives that are left out
 
     def __post_init__(self) -> None:
         _check_count("batch_size", self.batch_size, least=1, none="whole blocks")
@@ -165,7 +167,17 @@ def batch_blocks(handles: Handles, spec: BatchSpec, stats: IterationStats) -> It
     blocks = load_blocks(handles, stats, spec.prefetch_blocks)
     if spec.shuffle_buffer is None or spec.batch_size is None:
         return blocks
-    return local_shuffle(blocks, spec.shuffle_buffer, spec.batch_size, seed=spec.shuffle_seed)
+    shuffled = local_shuffle(
+        blocks, spec.shuffle_buffer, spec.batch_size, seed=spec.shuffle_seed, steady=spec.steady_shuffle
+    )
+    return _without_first(shuffled, spec.shuffled_skip) if spec.shuffled_skip else shuffled
+
+
+def _without_first(blocks: Iterator[Block], rows: int) -> Iterator[Block]:
+    for block in blocks:
+        if rows < block.num_rows:
+            yield slice_rows(block, rows, block.num_rows)
+        rows -= min(rows, block.num_rows)
 
 
 def _converted(

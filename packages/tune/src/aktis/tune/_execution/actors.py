@@ -126,16 +126,18 @@ class TrialActors:
 
     def _wait_for_one(self, ref: ObjectRef[Any], timeout: float) -> list[Answer]:
         """One call instead of two: most of the time of a single trial that reports often goes here."""
+        value: Any = None
+        failure: Exception | None = None
         try:
             value = aktis.get(ref, timeout=timeout)
         except aktis.exceptions.GetTimeoutError as error:
-            if isinstance(error, aktis.exceptions.AktisTaskError):  # the trial's own
-                return [self._answer(ref)]
-            return []
-        except Exception:
-            return [self._answer(ref)]
+            if not isinstance(error, aktis.exceptions.AktisTaskError):  # else it is the trial's own
+                return []
+            failure = error
+        except Exception as error:
+            failure = error
         trial_id, what = self._calls.pop(ref)
-        return [Answer(trial_id, what, value)]
+        return [Answer(trial_id, what, value, failure)]
 
     def _answer(self, ref: ObjectRef[Any]) -> Answer:
         trial_id, what = self._calls.pop(ref)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.air import session_host
+from aktis.air.function_run import Ended, FunctionRun
 from aktis.tune import _settings
 from aktis.tune.error import TuneError
 from aktis.tune.trainable import _checkpoint_files as files
-from aktis.tune.trainable._function_run import Ended, FunctionRun
 from aktis.tune.trainable._metrics import as_metrics, check_report
 from aktis.tune.trainable.messages import DUPLICATE
 from aktis.tune.trainable.session import TuneSession
@@ -165,7 +165,7 @@ class FunctionTrainable(Trainable):
 
     def _start_run(self) -> FunctionRun:
         session = FunctionSession(self)
-        run = FunctionRun(functools.partial(self._call, session), self._name, self._strangers)
+        run = FunctionRun(functools.partial(self._call, session), self._name, self._strangers, TuneError)
         session.run = run
         self._run, self._session = run, session
         return run
@@ -343,6 +343,17 @@ class FunctionSession(TuneSession):
         """Report what a generator yields, whatever its style is."""
         check_report(metrics)
         self.run.report(metrics, self.take_checkpoint_dir())
+
+    def new_directory(self) -> str:
+        trainable = self._trainable
+        return files.new_directory(trainable.logdir, files.directory_name(trainable.iteration))
+
+    def report_directory(self, metrics: dict[str, Any], directory: str | None) -> str | None:
+        if self._style is not _NEW:
+            self._use(_NEW)
+        check_report(metrics)
+        self.run.report(dict(metrics), directory)
+        return None if directory is None else self._trainable._reported_checkpoint
 
     def _use(self, style: str) -> None:
         if self._style is not None:

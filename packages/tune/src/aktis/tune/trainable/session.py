@@ -53,6 +53,18 @@ class TuneSession(SessionHost):
     def close_checkpoint_dir(self, path: str) -> None:
         """It is complete: it goes with the next report."""
 
+    @abstractmethod
+    def new_directory(self) -> str:
+        """A new folder in the trial's directory, to be filled and reported. What is left of it goes with the next start."""
+
+    @abstractmethod
+    def report_directory(self, metrics: dict[str, Any], directory: str | None) -> str | None:
+        """Report, with a checkpoint that is in a folder of :meth:`new_directory` already: it is renamed, not copied.
+
+        Returns:
+            The directory of the checkpoint.
+        """
+
 
 def report(_metric: Any = None, **kwargs: Any) -> None:
     """Report results. Returns when they are safe; a trial that is to stop ends in here.

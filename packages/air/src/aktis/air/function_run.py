@@ -30,8 +30,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from aktis.air.exceptions import SessionError
-from aktis.tune.error import TuneError
-from aktis.tune.trainable._tracebacks import without_our_frames
+from aktis.air.tracebacks import without_our_frames
 from aktis.util.threads import act_for_main_thread
 
 __all__ = ["Ended", "FunctionRun", "Reported"]
@@ -43,7 +42,7 @@ class Reported(NamedTuple):
     """The function called report."""
 
     metrics: dict[str, Any]
-    checkpoint: str | None  # a directory that is to get its name
+    checkpoint: Any  # what came with it: with Tune, a directory that is to get its name
 
 
 class Ended(NamedTuple):
@@ -63,6 +62,7 @@ class FunctionRun:
         function: What is run, without arguments.
         name: Its name, for messages and as the thread's name.
         strangers: Threads that are left over from earlier runs: they may not report.
+        error_type: What is raised where the function does what would end the process, or is asked for more than it has.
     """
 
     def __init__(
@@ -70,7 +70,9 @@ class FunctionRun:
         function: Callable[[], Any],
         name: str,
         strangers: Collection[threading.Thread] = (),
+        error_type: type[Exception] = SessionError,
     ) -> None:
+        self._error_type = error_type
         self._function: Callable[[], Any] | None = function
         self._name = name
         self._strangers = strangers
@@ -90,11 +92,16 @@ class FunctionRun:
 
     # -- the actor's thread ------------------------------------------------------------------------
 
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The function's thread, once it was started."""
+        return self._thread
+
     def next(self) -> Reported | Ended:
         """Let the function go on until it reports or ends. What it raises is raised here."""
         if self._event is None:  # else an interrupt came between its arrival and us
             if self._ended:
-                raise TuneError(f"{self._name} has ended: there is nothing to go on with")
+                raise self._error_type(f"{self._name} has ended: there is nothing to go on with")
             if self._thread is None:
                 self._start()
             else:
@@ -145,7 +152,7 @@ class FunctionRun:
 
     # -- the function's threads --------------------------------------------------------------------
 
-    def report(self, metrics: dict[str, Any], checkpoint: str | None = None) -> None:
+    def report(self, metrics: dict[str, Any], checkpoint: Any = None) -> None:
         """Hand out a result and wait for the next turn."""
         if self._strangers and threading.current_thread() in self._strangers:
             raise SessionError(
@@ -199,9 +206,9 @@ class FunctionRun:
                 self._leave_event(event)
             self._ended = True
 
-    def _as_exception(self, error: BaseException, what: str) -> TuneError:
-        """What would end the process, as an error of the trial."""
-        failure = TuneError(f"{self._name} {what}")
+    def _as_exception(self, error: BaseException, what: str) -> Exception:
+        """What would end the process, as an error of the function."""
+        failure = self._error_type(f"{self._name} {what}")
         failure.__cause__ = without_our_frames(error)
         return failure
 

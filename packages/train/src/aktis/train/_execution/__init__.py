@@ -1,0 +1,1 @@
+"""How a training loop is run on many workers: nothing here is public."""
