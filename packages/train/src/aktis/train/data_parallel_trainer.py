@@ -156,6 +156,10 @@ class DataParallelTrainer(BaseTrainer):
         scaling = self.scaling_config
         return scaling if scaling.num_workers else dataclasses.replace(scaling, num_workers=1)
 
+    def _metrics_of_round(self, metrics: list[dict[str, Any]]) -> dict[str, Any]:
+        """What is reported of a round, from what each rank has reported: that of rank 0."""
+        return metrics[0]
+
     def _make_observer(self, directory: str) -> Observer | None:
         """Who is told how it goes."""
         return None

@@ -162,8 +162,12 @@ class Tuner:
         from aktis.tune.experiment.experiment import Experiment
 
         search, run = self._tune_config, self._run_config
-        runs, space, frequency_is_ours = _converted(self._trainable, self._param_space)
-        checkpoints = run.checkpoint_config
+        trainable, checkpoints = self._trainable, run.checkpoint_config
+        with_run_config = getattr(trainable, "with_run_config", None)
+        if with_run_config is not None and not isinstance(trainable, type):  # a Trainer that counts iterations itself
+            trainable = with_run_config(run)
+            checkpoints = replace(checkpoints, checkpoint_frequency=0, checkpoint_at_end=None)
+        runs, space, frequency_is_ours = _converted(trainable, self._param_space)
         if checkpoints.checkpoint_at_end is None and isinstance(runs, type) and not frequency_is_ours:
             checkpoints = replace(checkpoints, checkpoint_at_end=can_save(runs))
         experiment = Experiment(
