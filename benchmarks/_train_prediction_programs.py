@@ -1,7 +1,7 @@
 """Predictions for a table in memory: with aktis.train's BatchPredictor, with Ray Data, and in a plain loop.
 
 ``python _train_prediction_programs.py PEER MODEL --rows N --model-file FILE`` writes one line of JSON. The clock starts when
-the data are in the object store and the model's library is imported, and stops when all predictions are in the store (or in memory).
+the data are in the object store and the model's library is imported, and stops when all predictions are there, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FEATURES = 10
 BATCH = 4096
 BLOCKS = 40
 TREES, DEPTH = 50, 5
-HIDDEN = (64, 32)
+HIDDEN = (128, 64)
 COLUMNS = [f"f{i}" for i in range(FEATURES)]
 
 
@@ -30,13 +30,20 @@ def table(rows: int) -> dict[str, np.ndarray]:
     return {name: rng.standard_normal(rows, dtype=np.float32) for name in COLUMNS}
 
 
-def blocks(rows: int) -> list[Any]:
-    """The table as Arrow tables."""
+def matrix(batch: dict[str, np.ndarray]) -> np.ndarray:
+    return np.stack([batch[name] for name in COLUMNS], axis=1)
+
+
+def dataset(data: Any, model: str, rows: int) -> Any:
+    """A Dataset in the store, of aktis.data or ray.data: columns for XGBoost, rows that are arrays for torch."""
     import pyarrow as pa
 
-    whole = pa.table(table(rows))
     size = -(-rows // BLOCKS)
-    return [whole.slice(start, size) for start in range(0, rows, size)]
+    if model == "torch":
+        inputs = matrix(table(rows))
+        return data.from_numpy([inputs[start : start + size] for start in range(0, rows, size)]).materialize()
+    whole = pa.table(table(rows))
+    return data.from_arrow([whole.slice(start, size) for start in range(0, rows, size)]).materialize()
 
 
 # ---- models ----
@@ -68,6 +75,7 @@ def network() -> Any:
         torch.nn.Linear(first, second),
         torch.nn.ReLU(),
         torch.nn.Linear(second, 1),
+        torch.nn.Flatten(0),
     )
 
 
@@ -87,6 +95,9 @@ def load_torch(path: str) -> Any:
 
 
 def predict_xgboost(model: Any, batch: Any) -> np.ndarray:
+    """The way of the documentation for frames, the fastest one for arrays."""
+    if isinstance(batch, dict):
+        return np.asarray(model.inplace_predict(matrix(batch), validate_features=False))
     import xgboost
 
     return np.asarray(model.predict(xgboost.DMatrix(batch)))
@@ -95,10 +106,9 @@ def predict_xgboost(model: Any, batch: Any) -> np.ndarray:
 def predict_torch(model: Any, batch: Any) -> np.ndarray:
     import torch
 
-    columns = batch if isinstance(batch, dict) else {name: batch[name].to_numpy() for name in batch.columns}
+    inputs = batch["data"] if isinstance(batch, dict) else batch
     with torch.inference_mode():
-        found = model(torch.from_numpy(np.stack([columns[name] for name in COLUMNS], axis=1)))
-    return np.asarray(found.numpy()).reshape(-1)
+        return np.asarray(model(torch.as_tensor(inputs)).numpy()).reshape(-1)
 
 
 LOADERS: dict[str, Callable[[str], Any]] = {"xgboost": load_xgboost, "torch": load_torch}
@@ -113,10 +123,6 @@ class Scorer:
         self._model = LOADERS[model](path)
 
     def __call__(self, batch: Any) -> dict[str, np.ndarray]:
-        import pandas as pd
-
-        if isinstance(batch, dict) and self._predict is predict_xgboost:
-            batch = pd.DataFrame(batch)
         return {"predictions": self._predict(self._model, batch)}
 
 
@@ -126,14 +132,23 @@ Measured = tuple[float, int, float]
 
 
 def plain(model: str, path: str, rows: int, variant: str) -> Measured:
-    """One process, one thread: a batch of the table after the other."""
+    """One process, one thread: a batch of the table after the other. ``variant``: the format of the batches."""
     import pandas as pd
 
-    frame = pd.DataFrame(table(rows))
+    columns = table(rows)
+    frame, inputs = pd.DataFrame(columns), matrix(columns)
     loaded, predict = LOADERS[model](path), PREDICTORS[model]
-    predict(loaded, frame.iloc[:BATCH])
+
+    def batch(start: int) -> Any:
+        if model == "torch":
+            return inputs[start : start + BATCH]
+        if variant == "pandas":
+            return frame.iloc[start : start + BATCH]
+        return {name: values[start : start + BATCH] for name, values in columns.items()}
+
+    predict(loaded, batch(0))
     begin = time.perf_counter()
-    found = [predict(loaded, frame.iloc[start : start + BATCH]) for start in range(0, rows, BATCH)]
+    found = [predict(loaded, batch(start)) for start in range(0, rows, BATCH)]
     seconds = time.perf_counter() - begin
     result = np.concatenate(found)
     return seconds, len(result), float(result.mean())
@@ -147,7 +162,7 @@ def ray(model: str, path: str, rows: int, variant: str) -> Measured:
     batch_format, _, size = variant.partition("-")
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
-    data = ray.data.from_arrow(blocks(rows)).materialize()
+    data = dataset(ray.data, model, rows)
     begin = time.perf_counter()
     made = data.map_batches(
         Scorer,
@@ -165,10 +180,10 @@ def aktis(model: str, path: str, rows: int, variant: str) -> Measured:
     import aktis.data
     from aktis.train.batch_predictor import BatchPredictor
 
-    aktis.init(num_cpus=os.cpu_count(), preload=[model] if variant != "cold" else None)
-    aktis.data.set_progress_bars(False)
-    data = aktis.data.from_arrow(blocks(rows)).materialize()
     predictor = BatchPredictor(*aktis_model(model, path))
+    aktis.init(num_cpus=os.cpu_count(), preload=[model])  # torch would be, anyway: aktis.train.torch sees to it
+    aktis.data.set_progress_bars(False)
+    data = dataset(aktis.data, model, rows)
     begin = time.perf_counter()
     made = predictor.predict(data).materialize()
     seconds = time.perf_counter() - begin
