@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from _measure import descendants
+
 FEATURES = 10
 BATCH = 4096
 BLOCKS = 40
@@ -126,9 +128,35 @@ class Scorer:
         return {"predictions": self._predict(self._model, batch)}
 
 
-# ---- peers: seconds, rows and mean of the predictions ----
+# ---- peers ----
 
-Measured = tuple[float, int, float]
+
+class Clock:
+    """Seconds, and CPU seconds of this process and all that come from it (also of those that have ended meanwhile)."""
+
+    def __init__(self) -> None:
+        self._cpu, self._begin = cpu_of_all(), time.perf_counter()
+
+    def read(self) -> dict[str, float]:
+        return {"seconds": time.perf_counter() - self._begin, "cpu_seconds": cpu_of_all() - self._cpu}
+
+
+def cpu_of_all() -> float:
+    ticks = 0
+    for pid in {os.getpid()} | descendants(os.getpid()):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        ticks += sum(int(field) for field in fields[11:15])  # of itself, and of its children that have ended
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def measured(times: dict[str, float], rows: int, mean: float) -> Measured:
+    return {**times, "rows": rows, "mean": float(mean)}
+
+
+Measured = dict[str, float]
 
 
 def plain(model: str, path: str, rows: int, variant: str) -> Measured:
@@ -147,11 +175,11 @@ def plain(model: str, path: str, rows: int, variant: str) -> Measured:
         return {name: values[start : start + BATCH] for name, values in columns.items()}
 
     predict(loaded, batch(0))
-    begin = time.perf_counter()
+    clock = Clock()
     found = [predict(loaded, batch(start)) for start in range(0, rows, BATCH)]
-    seconds = time.perf_counter() - begin
+    times = clock.read()
     result = np.concatenate(found)
-    return seconds, len(result), float(result.mean())
+    return measured(times, len(result), result.mean())
 
 
 def ray(model: str, path: str, rows: int, variant: str) -> Measured:
@@ -163,7 +191,7 @@ def ray(model: str, path: str, rows: int, variant: str) -> Measured:
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     data = dataset(ray.data, model, rows)
-    begin = time.perf_counter()
+    clock = Clock()
     made = data.map_batches(
         Scorer,
         fn_constructor_args=(model, path),
@@ -171,8 +199,8 @@ def ray(model: str, path: str, rows: int, variant: str) -> Measured:
         batch_format=batch_format,
         concurrency=os.cpu_count(),
     ).materialize()
-    seconds = time.perf_counter() - begin
-    return seconds, made.count(), float(made.mean("predictions"))
+    times = clock.read()
+    return measured(times, made.count(), made.mean("predictions"))
 
 
 def aktis(model: str, path: str, rows: int, variant: str) -> Measured:
@@ -184,10 +212,10 @@ def aktis(model: str, path: str, rows: int, variant: str) -> Measured:
     aktis.init(num_cpus=os.cpu_count(), preload=[model])  # torch would be, anyway: aktis.train.torch sees to it
     aktis.data.set_progress_bars(False)
     data = dataset(aktis.data, model, rows)
-    begin = time.perf_counter()
+    clock = Clock()
     made = predictor.predict(data).materialize()
-    seconds = time.perf_counter() - begin
-    return seconds, made.count(), float(made.mean("predictions"))
+    times = clock.read()
+    return measured(times, made.count(), made.mean("predictions"))
 
 
 def aktis_model(model: str, path: str) -> tuple[Any, Any]:
@@ -216,10 +244,9 @@ def main() -> None:
         (make_xgboost if arguments.model == "xgboost" else make_torch)(arguments.model_file)
         return
     __import__(arguments.model)
-    seconds, rows, mean = PEERS[arguments.peer](
-        arguments.model, str(arguments.model_file), arguments.rows, arguments.variant
-    )
-    print(json.dumps({"seconds": seconds, "rows": rows, "mean": mean}), flush=True)
+    run = PEERS[arguments.peer]
+    result = run(arguments.model, str(arguments.model_file), arguments.rows, arguments.variant)
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ def limit_threads_after() -> None:
         torch.set_num_threads(count)
     if count > 1:  # workers are forked with 1 thread
         try:
-            from threadpoolctl import threadpool_limits
+            pools = importlib.import_module("threadpoolctl")  # comes with scikit-learn
         except ImportError:
             return
-        threadpool_limits(count)
+        pools.threadpool_limits(count)
