@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import pytest
 
 import aktis.air.predictor
 import aktis.train.predictor
+from aktis.air.checkpoint import Checkpoint
 from aktis.train._predict import columns, scoring, workers
 
 
@@ -39,6 +42,29 @@ def test_a_pool_is_as_big_as_the_session_allows(
     assert workers.pool_size(1, None, args) == (1, most)
     assert workers.pool_size(3, None, args) == (3, max(3, most))
     assert workers.pool_size(1, 5, args) == (1, 5)
+
+
+def test_a_directory_is_sent_by_its_path_only_where_all_workers_see_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Session:
+        hosts: ClassVar[list[str]] = []
+        put = staticmethod(lambda value: ("stored", value))
+
+        @classmethod
+        def nodes(cls) -> list[dict[str, Any]]:
+            return [{"NodeManagerHostname": host, "Alive": host != "dead"} for host in cls.hosts]
+
+    monkeypatch.setattr(workers, "_session", lambda: Session)
+    (tmp_path / "model").touch()
+    checkpoint = Checkpoint.from_directory(tmp_path)
+    here = os.uname().nodename
+    for Session.hosts in ([here], [here, "dead"]):
+        sent = workers.sent(checkpoint)
+        assert isinstance(sent, scoring.LocalCheckpoint)
+        assert sent.open().path == str(tmp_path)
+    for Session.hosts in ([here, "elsewhere"], ["elsewhere"]):
+        assert workers.sent(checkpoint) == ("stored", checkpoint)
 
 
 def test_kept_columns_stand_behind_the_predictions() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from aktis.train._predict.scoring import LocalCheckpoint
@@ -74,12 +75,17 @@ def sent(checkpoint: Checkpoint) -> Any:
     """What workers get as the checkpoint: its path if they all see that directory, else a reference to one copy in the store."""
     aktis = _session()
     kind, where = checkpoint.get_internal_representation()
-    if kind != "local_path" or len([node for node in aktis.nodes() if node.get("Alive", True)]) > 1:
+    if kind != "local_path" or not _all_here(aktis.nodes()):
         return aktis.put(checkpoint)
     attributes = {
         name: vars(checkpoint)[name] for name in type(checkpoint)._SERIALIZED_ATTRS if name in vars(checkpoint)
     }
     return LocalCheckpoint(type(checkpoint), where, attributes, checkpoint.get_preprocessor())
+
+
+def _all_here(nodes: list[dict[str, Any]]) -> bool:
+    """Whether all workers are on this machine."""
+    return all(node["NodeManagerHostname"] == os.uname().nodename for node in nodes if node.get("Alive", True))
 
 
 def _session() -> Any:
