@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.helpers.frameworks import marks_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.helpers.frameworks import marks_of
 
 ROOT = Path(__file__).resolve().parents[2]

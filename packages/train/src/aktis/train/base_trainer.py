@@ -235,7 +235,7 @@ class BaseTrainer(abc.ABC):
         from aktis.tune.tuner import Tuner
 
         if self._restored is None:
-            tuner = Tuner(self, run_config=self.run_config)
+            tuner = Tuner(self, run_config=self._shown_run_config())
         else:
             tuner = Tuner.restore(self._restored.path, trainable=self, resume_unfinished=True, resume_errored=True)
         try:
@@ -251,6 +251,14 @@ class BaseTrainer(abc.ABC):
                 "itself"
             ) from result.error.with_traceback(None)  # where it arose is in its text
         return result
+
+    def _shown_run_config(self) -> RunConfig:
+        """The run's, with the display of a single run."""
+        if self.run_config.progress_reporter is not None:
+            return self.run_config
+        from aktis.train._report.progress import TrainReporter
+
+        return dataclasses.replace(self.run_config, progress_reporter=TrainReporter())
 
     def as_trainable(self) -> type[Trainable]:
         """The run as a class that Tune can run."""
@@ -271,14 +279,14 @@ class BaseTrainer(abc.ABC):
         """Whether :meth:`restore` finds a run there."""
         from aktis.tune.tuner import Tuner
 
-        return Tuner.can_restore(os.fspath(path))
+        return Tuner.can_restore(_experiment_of(path))
 
     @classmethod
     def restore(cls: type[T], path: str | os.PathLike[str], **arguments: Any) -> T:
         """Take up a run that was interrupted or failed. :meth:`fit` goes on from its latest checkpoint.
 
         Args:
-            path: Directory of the run, or its URI: what ``run_config`` said, or ``result.path`` without its last part.
+            path: ``result.path``, the directory above it, or the URI of that.
             **arguments: Arguments of the trainer that are to be others now: data sets and functions that could not be stored,
                 for instance.
 
@@ -288,13 +296,14 @@ class BaseTrainer(abc.ABC):
         """
         from aktis.tune.tuner import Tuner
 
-        tuner = Tuner.restore(os.fspath(path), resume_unfinished=True, resume_errored=True)
+        path = _experiment_of(path)
+        tuner = Tuner.restore(path, resume_unfinished=True, resume_errored=True)
         trainer = tuner.trainable
         if not isinstance(trainer, cls):
             raise TypeError(f"{path} is a run of {type(trainer).__name__}, not of {cls.__name__}")
         changed = trainer._with(arguments) if arguments else copy.copy(trainer)
         changed.run_config = trainer.run_config
-        changed._restored = _Restored(os.fspath(path))
+        changed._restored = _Restored(path)
         return changed
 
     def __repr__(self) -> str:
@@ -353,6 +362,17 @@ def _that_fits(scaling: ScalingConfig) -> ScalingConfig:
     if workers * scaling.num_cpus_per_worker + 1 > total:
         return dataclasses.replace(scaling, trainer_resources={"CPU": 0})
     return scaling
+
+
+def _experiment_of(path: str | os.PathLike[str]) -> str:
+    """The directory of the experiment, of which a run is the only trial."""
+    from aktis.tune.tuner import Tuner
+
+    text = os.fspath(path)
+    if "://" in text or not os.path.isdir(text) or Tuner.can_restore(text):
+        return text
+    above = os.path.dirname(os.path.abspath(text))
+    return above if Tuner.can_restore(above) else text
 
 
 # -- arguments by name ---------------------------------------------------------------------------------------------------

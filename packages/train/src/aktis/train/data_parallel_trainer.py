@@ -161,8 +161,10 @@ class DataParallelTrainer(BaseTrainer):
         return metrics[0]
 
     def _make_observer(self, directory: str) -> Observer | None:
-        """Who is told how it goes."""
-        return None
+        """Who is told how it goes: what writes down what the page of the run shows."""
+        from aktis.train._report.recorder import RunRecorder, describe
+
+        return RunRecorder(directory, describe(self))
 
     def training_loop(self) -> None:
         """Run the loop on the workers, and report each of its rounds."""

@@ -100,7 +100,8 @@ class Tuner:
         experiment = self._experiment(target)
         plan = self._restored.plan if self._restored is not None else None
         outcome = front.run([experiment], target, options, plan, on_start=self._save)
-        front.report_failures(outcome, raise_error=False)
+        if not front.tells_everything(options):
+            front.report_failures(outcome, raise_error=False)
         self._results = self._grid(outcome.path, outcome.trials)
         return self._results
 

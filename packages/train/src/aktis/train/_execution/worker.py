@@ -129,10 +129,14 @@ class TrainWorker(WorkerHost):
 
         if self._process is None:
             self._process = psutil.Process()
-            self._process.cpu_percent()
+            self._process.cpu_percent()  # counts from call to call, so the first time it is the mean since the process began
+            times, age = self._process.cpu_times(), time.time() - self._process.create_time()
+            cpu = 100 * (times.user + times.system) / max(age, 0.01)
+        else:
+            cpu = self._process.cpu_percent()
         with self._process.oneshot():
             return {
-                "cpu_percent": self._process.cpu_percent(),
+                "cpu_percent": cpu,
                 "rss_bytes": self._process.memory_info().rss,
                 "threads": self._process.num_threads(),
             }

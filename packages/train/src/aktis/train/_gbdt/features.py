@@ -91,7 +91,7 @@ def _listed(names: Sequence[Any]) -> str:
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown or "none"
 
 
-def matrix(data: Any, kind: str, columns: list[Any] | None, dtype: Any) -> numpy.ndarray | None:
+def matrix(data: Any, kind: str, columns: list[Any] | None, dtype: Any) -> Any:
     """The columns side by side, as numbers; None if one of them holds something else, such as categories.
 
     Args:
@@ -124,7 +124,7 @@ def _is_numeric(data: pandas.DataFrame) -> bool:
     return len(types) > 0 and all(getattr(kind, "kind", "O") in _NUMERIC for kind in set(types))
 
 
-def _column(data: Any, kind: str, name: Any) -> numpy.ndarray | None:
+def _column(data: Any, kind: str, name: Any) -> Any:
     import numpy
 
     if kind == "arrow":
@@ -144,7 +144,7 @@ def _column(data: Any, kind: str, name: Any) -> numpy.ndarray | None:
     return values if values.dtype.kind in _NUMERIC else None
 
 
-def arrow_column(column: Any) -> numpy.ndarray | None:
+def arrow_column(column: Any) -> Any:
     """The values of a column as numbers, missing ones NaN; None if they are something else."""
     import numpy
     import pyarrow
@@ -165,7 +165,7 @@ def arrow_column(column: Any) -> numpy.ndarray | None:
     return numpy.asarray(column.to_numpy())  # without nulls, and in one chunk, this is the memory of the table itself
 
 
-def _arrow_tensor(column: Any) -> numpy.ndarray | None:
+def _arrow_tensor(column: Any) -> Any:
     import numpy
 
     array = column.combine_chunks()
@@ -178,7 +178,7 @@ def _arrow_tensor(column: Any) -> numpy.ndarray | None:
     return numpy.asarray(values.reshape(len(array), -1))
 
 
-def _side_by_side(parts: list[numpy.ndarray], dtype: Any) -> numpy.ndarray:
+def _side_by_side(parts: list[numpy.ndarray], dtype: Any) -> Any:
     import numpy
 
     if not parts:

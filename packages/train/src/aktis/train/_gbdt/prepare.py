@@ -166,15 +166,15 @@ def _categories(name: str, dataset: Any, schema: Any, features: Sequence[str]) -
         if types.is_dictionary(kind):
             values = [value for value in dataset.unique(column) if value is not None]
             found[column] = sorted(values, key=lambda value: (isinstance(value, str), value))
-        elif not (
-            types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
+        elif not any(
+            test(kind)
+            for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
         ):
-            if not types.is_null(kind):
-                wrong.append(f"{column!r} ({kind})")
+            wrong.append(f"{column!r} ({kind})")
     if wrong:
         raise ValueError(
-            f"columns of the data set {name!r} hold neither numbers nor categories: {', '.join(wrong)}. Use a preprocessor, such as "
-            "Categorizer or OrdinalEncoder, or leave them out with dmatrix_params={'train': {'ignore': [...]}}"
+            f"columns of the data set {name!r} hold neither numbers nor categories: {', '.join(wrong)}. Use a preprocessor, such "
+            "as Categorizer or OrdinalEncoder, or leave them out with dmatrix_params={'train': {'ignore': [...]}}"
         )
     return found
 

@@ -33,7 +33,7 @@ class Shard:
     roles: Mapping[str, numpy.ndarray]
     categories: tuple[str, ...] = ()
 
-    def matrix(self) -> numpy.ndarray:
+    def matrix(self) -> Any:
         """The features side by side, in the smallest type that holds all."""
         from aktis.train._gbdt.features import matrix
 
@@ -113,7 +113,7 @@ def _recoded(column: Any, values: Sequence[Any]) -> Any:
     return pyarrow.chunked_array(chunks, pyarrow.dictionary(pyarrow.int32(), kind))
 
 
-def _numbers(pieces: Sequence[pyarrow.Table], columns: str | Sequence[str]) -> numpy.ndarray:
+def _numbers(pieces: Sequence[pyarrow.Table], columns: str | Sequence[str]) -> Any:
     import numpy
 
     if not isinstance(columns, str):
@@ -129,7 +129,7 @@ def _numbers(pieces: Sequence[pyarrow.Table], columns: str | Sequence[str]) -> n
     return parts[0] if len(parts) == 1 else numpy.concatenate(parts)
 
 
-def group_sizes(ids: numpy.ndarray) -> numpy.ndarray:
+def group_sizes(ids: numpy.ndarray) -> Any:
     """How many rows each group has, for rows whose groups are one after the other."""
     import numpy
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aktis.train.lightgbm.config import LightGBMConfig, get_network_params
-    from aktis.train.lightgbm.report_callback import RayTrainReportCallback
-    from aktis.train.lightgbm.train_loop_utils import load_checkpoint
     from aktis.train.lightgbm.lightgbm_checkpoint import LightGBMCheckpoint
     from aktis.train.lightgbm.lightgbm_predictor import LightGBMPredictor
     from aktis.train.lightgbm.lightgbm_trainer import LightGBMTrainer
+    from aktis.train.lightgbm.report_callback import RayTrainReportCallback
+    from aktis.train.lightgbm.train_loop_utils import load_checkpoint
 
 _NAMES = {
     "LightGBMCheckpoint": "lightgbm_checkpoint",

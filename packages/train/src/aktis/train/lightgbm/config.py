@@ -20,18 +20,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aktis.train._gbdt.contact import LostContactError
 from aktis.train.backend import Backend, BackendConfig
 from aktis.train.error import RendezvousError, TrainError
 
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
 
-__all__ = ["LightGBMConfig", "PortTakenError", "get_network_params", "naming_taken_ports", "with_taken_ports_named"]
+__all__ = [
+    "LEARNER_NAMES",
+    "LightGBMConfig",
+    "PortTakenError",
+    "get_network_params",
+    "named_errors",
+    "with_named_errors",
+]
 
 _LOWEST_PORT = 10_000
 _HIGHEST_PORT = 65_000
+_OF_NETWORK = ("Socket ", "Connecting to rank", "local machine")
 _TRIED_PORTS = 200
-_LEARNERS = ("data", "feature", "voting")
+LEARNER_NAMES = ("tree_learner", "tree", "tree_type", "tree_learner_type")  # all names of that parameter
+_LEARNERS = ("data", "voting")
 
 
 class PortTakenError(TrainError):
@@ -44,8 +54,8 @@ class LightGBMConfig(BackendConfig):
 
     Args:
         timeout_s: Seconds after which workers that do not hear from each other fail. LightGBM counts in minutes: rounded up.
-        tree_learner: What is parallel, unless the parameters of the training say so: "data" (rows; exact), "voting" (rows,
-            with less to be sent) or "feature" (which needs all rows in each worker).
+        tree_learner: How trees are found together, unless the parameters of the training say so: "data" (exact) or "voting"
+            (with less to be sent). LightGBM has "feature" for its command line only.
 
     Raises:
         ValueError: something else.
@@ -152,24 +162,33 @@ def get_network_params() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def naming_taken_ports() -> Iterator[None]:
-    """Have the error of LightGBM for a port that is taken become one of its own."""
+def named_errors() -> Iterator[None]:
+    """Have the errors of LightGBM that are about its network say so by their type.
+
+    Raises:
+        PortTakenError: the port is another process's.
+        LostContactError: the other workers are not there, or not any more.
+    """
     try:
         yield
     except Exception as error:
-        if type(error).__name__ == "LightGBMError" and "Binding port" in str(error):
+        if type(error).__name__ != "LightGBMError":
+            raise
+        if "Binding port" in str(error):
             raise PortTakenError(
                 f"{error}: another process took the port between being found and being used"
             ) from error
+        if any(phrase in str(error) for phrase in _OF_NETWORK):
+            raise LostContactError(f"the network of LightGBM broke: {error}") from error
         raise
 
 
-def with_taken_ports_named(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, in :func:`naming_taken_ports`."""
+def with_named_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, in :func:`named_errors`."""
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
-        with naming_taken_ports():
+        with named_errors():
             return function(*args)
 
     return run

@@ -42,7 +42,7 @@ class LightGBMPredictor(GBDTPredictor):
         own = LightGBMCheckpoint.from_checkpoint(checkpoint)
         return cls(model=own.get_model(), preprocessor=own.get_preprocessor(), **kwargs)
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         data: DataBatchType,
         feature_columns: Sequence[str] | Sequence[int] | None = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.train._gbdt.prepare import DataRules
 from aktis.train.gbdt_trainer import GBDTTrainer
+from aktis.train.lightgbm.config import LEARNER_NAMES, LightGBMConfig, PortTakenError, with_named_errors
 from aktis.train.lightgbm.merge import merge_metrics
-from aktis.train.lightgbm.config import LightGBMConfig, PortTakenError, with_taken_ports_named
 
 if TYPE_CHECKING:
     import lightgbm
@@ -144,6 +144,15 @@ class LightGBMTrainer(GBDTTrainer):
             **train_kwargs,
         )
 
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        if isinstance(self.params, Mapping):
+            for name in LEARNER_NAMES:
+                if str(self.params.get(name, "")).startswith("feature"):
+                    raise ValueError(
+                        f"params[{name!r}]={self.params[name]!r} is for LightGBM's command line only: use 'data' or 'voting'"
+                    )
+
     @staticmethod
     def get_model(checkpoint: Checkpoint) -> lightgbm.Booster:
         """The model of a checkpoint.
@@ -164,7 +173,7 @@ class LightGBMTrainer(GBDTTrainer):
         return LightGBMConfig()
 
     def _connected(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return with_taken_ports_named(function)
+        return with_named_errors(function)
 
     def _metrics_of_round(self, metrics: list[dict[str, Any]]) -> dict[str, Any]:
         return merge_metrics(metrics)

@@ -11,17 +11,16 @@ from aktis.train._gbdt.libraries import import_library
 from aktis.train._gbdt.rounds import RoundReporter
 from aktis.train._gbdt.shards import Shard, group_sizes, load
 from aktis.train._gbdt.spec import TRAIN, DataSpec, LoopSpec
-from aktis.train.lightgbm.config import get_network_params, naming_taken_ports
+from aktis.train.lightgbm.config import LEARNER_NAMES, get_network_params, named_errors
 from aktis.train.lightgbm.lightgbm_checkpoint import LightGBMCheckpoint
 from aktis.train.lightgbm.logs import silence_network
-from aktis.train.lightgbm.merge import WEIGHT
+from aktis.train.lightgbm.merge import GROUPS, WEIGHT
 from aktis.train.lightgbm.report_callback import latest_metrics
 
 __all__ = ["train"]
 
 logger = logging.getLogger(__name__)
 
-_LEARNER_NAMES = ("tree_learner", "tree", "tree_type", "tree_learner_type")
 _THREAD_NAMES = ("num_threads", "num_thread", "nthread", "nthreads", "n_jobs")
 _VERBOSITY_NAMES = ("verbosity", "verbose")
 
@@ -46,12 +45,11 @@ def train(config: dict[str, Any]) -> None:
         reporter.finish(model)
         return
     params = _parameters(spec)
-    train_set, valid_sets, weight = _datasets(spec, params, rank, ranks)
-    extra = {WEIGHT: weight} if ranks > 1 else {}
+    train_set, valid_sets, extra = _datasets(spec, params, rank, ranks)
     if not any(int(params.get(name, -1)) > 0 for name in _VERBOSITY_NAMES):
         silence_network()
     callbacks = [*_callbacks(reporter, extra), *(kwargs.pop("callbacks", None) or ()), *_older_callbacks(kwargs)]
-    with naming_taken_ports():
+    with named_errors():
         network = get_network_params()  # the port is free from here on
         model = lgb.train(
             {**params, **{name: value for name, value in network.items() if not _is_given(name, params)}},
@@ -87,7 +85,7 @@ def _parameters(spec: LoopSpec) -> dict[str, Any]:
 
 
 def _is_given(name: str, params: Mapping[str, Any]) -> bool:
-    return name == "tree_learner" and any(alias in params for alias in _LEARNER_NAMES)
+    return name == "tree_learner" and any(alias in params for alias in LEARNER_NAMES)
 
 
 def _callbacks(reporter: RoundReporter, extra: Mapping[str, Any]) -> list[Any]:
@@ -115,26 +113,28 @@ def _older_callbacks(kwargs: dict[str, Any]) -> list[Any]:
     return found
 
 
-def _datasets(spec: LoopSpec, params: Mapping[str, Any], rank: int, ranks: int) -> tuple[Any, dict[str, Any], float]:
-    """The training rows of this rank, all rows of the other data sets, and how much the former count.
+def _datasets(
+    spec: LoopSpec, params: Mapping[str, Any], rank: int, ranks: int
+) -> tuple[Any, dict[str, Any], dict[str, float]]:
+    """The training rows of this rank, all rows of the other data sets, and how much the former count, as metrics.
 
     LightGBM evaluates in each worker for itself: on all rows, so that all have the same results, and stop at the same round.
     """
-    everywhere = any(str(params.get(name, "")).startswith("feature") for name in _LEARNER_NAMES)
     data = spec.data[TRAIN]
-    shard = load(data, TRAIN, rank, ranks, group="group", whole=everywhere)
+    shard = load(data, TRAIN, rank, ranks, group="group")
     train_set = _dataset(shard, data, params, None)
     valid_sets = {
         name: _dataset(load(other, name, rank, ranks, whole=True), other, params, train_set)
         for name, other in spec.data.items()
         if name != TRAIN
     }
-    weights, groups = shard.roles.get("weight"), shard.roles.get("group")
-    if groups is not None:
-        weight = float(len(group_sizes(groups)))  # what ranks is evaluated group by group
-    else:
-        weight = float(shard.features.num_rows) if weights is None else float(weights.sum())
-    return train_set, valid_sets, weight
+    if ranks == 1:
+        return train_set, valid_sets, {}
+    weights = shard.roles.get("weight")
+    counts = {WEIGHT: float(shard.features.num_rows if weights is None else weights.sum())}
+    if "group" in shard.roles:
+        counts[GROUPS] = float(len(group_sizes(shard.roles["group"])))
+    return train_set, valid_sets, counts
 
 
 def _dataset(shard: Shard, data: DataSpec, params: Mapping[str, Any], reference: Any) -> Any:

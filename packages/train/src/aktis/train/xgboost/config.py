@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from aktis.train._gbdt.contact import LostContactError
 from aktis.train._gbdt.libraries import import_library
 from aktis.train.backend import Backend, BackendConfig
 
@@ -32,6 +33,7 @@ __all__ = ["XGBoostConfig", "collective", "in_collective"]
 
 logger = logging.getLogger(__name__)
 
+_OF_NETWORK = "/collective/"  # in the name of the source file that XGBoost's errors begin with
 _FREE_TIMEOUT_S = 5.0  # freeing a tracker is a matter of milliseconds, unless it waits for the dead
 
 
@@ -156,10 +158,20 @@ def collective() -> Iterator[None]:
         yield
         return
     library = import_library("xgboost")
-    with contextlib.redirect_stdout(_WithoutRank(sys.stdout)):
-        library.collective.init(**_arguments)
-    yield
-    library.collective.finalize()
+    try:
+        with contextlib.redirect_stdout(_WithoutRank(sys.stdout)):
+            library.collective.init(**_arguments)
+        yield
+        library.collective.finalize()
+    except library.core.XGBoostError as error:
+        if _OF_NETWORK not in str(error):
+            raise
+        raise LostContactError(f"the network of XGBoost broke: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip("- ") for line in str(error).splitlines() if line.startswith("- ")]
+    return "; ".join(lines) or type(error).__name__
 
 
 def in_collective(function: Callable[..., Any]) -> Callable[..., Any]:

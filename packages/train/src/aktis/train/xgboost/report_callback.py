@@ -23,7 +23,7 @@ else:
 __all__ = ["RayTrainReportCallback", "latest_metrics"]
 
 
-class RayTrainReportCallback(TrainingCallback):
+class RayTrainReportCallback(TrainingCallback):  # type: ignore[misc]
     """Reports the evaluations of each round, as ``<data>-<metric>``, and the model as a checkpoint every so often.
 
     For training loops that call ``xgboost.train`` themselves::

@@ -43,7 +43,7 @@ class XGBoostPredictor(GBDTPredictor):
         own = XGBoostCheckpoint.from_checkpoint(checkpoint)
         return cls(model=own.get_model(), preprocessor=own.get_preprocessor(), **kwargs)
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         data: DataBatchType,
         feature_columns: Sequence[str] | Sequence[int] | None = None,
@@ -68,7 +68,8 @@ class XGBoostPredictor(GBDTPredictor):
         return self._run(data, feature_columns, {"dmatrix": dict(dmatrix_kwargs or {}), "predict": predict_kwargs})
 
     def _trained_names(self) -> Sequence[str] | None:
-        return self.model.feature_names
+        names: Sequence[str] | None = self.model.feature_names
+        return names
 
     def _predict_features(self, data: Any, kind: str, columns: list[Any] | None, options: dict[str, Any]) -> Any:
         import numpy

@@ -48,8 +48,8 @@ class XGBoostTrainer(GBDTTrainer):
             (``label_lower_bound``, ``label_upper_bound``).
         params: Parameters of XGBoost. ``nthread`` is the CPUs of a worker unless it is said.
         dmatrix_params: For ``xgboost.DMatrix``, by data set. ``weight``, ``qid``, ``base_margin``, ``label_lower_bound`` and
-            ``label_upper_bound`` are names of columns; ``ignore`` is a list of columns to leave out. Rows with the same ``qid`` must
-            follow each other, and stay together.
+            ``label_upper_bound`` are names of columns; ``ignore`` is a list of columns to leave out. Rows with the same
+            ``qid`` must follow each other, and stay together.
         num_boost_round: How many rounds there are to be in all: those of ``resume_from_checkpoint`` count.
         train_loop_config: What the function gets.
         xgboost_config: How the workers are connected.
@@ -79,7 +79,7 @@ class XGBoostTrainer(GBDTTrainer):
         refused={
             "data": "the data sets are datasets=...",
             "label": "say label_column=...",
-            "group": "sizes of groups do not say where they are once rows are shared: say qid, a column that is the same in a group",
+            "group": "sizes do not say where a group is once rows are shared: say qid, a column that is the same in a group",
         },
     )  # fmt: skip
     _train_kwargs: ClassVar[tuple[str, ...]] = (

@@ -47,7 +47,13 @@ class Part(ABC):
 
 
 class Source(ABC):
-    """Opens passes. Pickled, and sent to workers."""
+    """Opens passes. Pickled, and sent to workers.
+
+    Attributes:
+        allows_many_passes: Whether a worker may have several at the same time.
+    """
+
+    allows_many_passes: bool = True
 
     @abstractmethod
     def open(self, start: Start, rank: int, workers: int) -> Part:
