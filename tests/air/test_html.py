@@ -14,17 +14,21 @@ from hypothesis import strategies as st
 from aktis.air._html.charts import _path, thin_out
 from aktis.air._html.scales import categories_scale, number_scale, suits_log
 from aktis.air.html import (
+    COLOURS,
     Axis,
     Fact,
+    Mark,
     Page,
     Series,
     bar_chart,
+    colour_legend,
     figure,
     fragment_table,
     legend,
     line_chart,
     parallel_coordinates,
     scatter,
+    stacked_bars,
     table,
 )
 
@@ -226,3 +230,42 @@ def test_tables_are_sorted_by_values() -> None:
     assert 'data-v="0.123456789">0.1235<' in text
     assert '<tr class="top"><td>c' in text
     assert "filter by words" not in text, "of a short table nothing needs to be searched"
+
+
+def test_marks_stand_where_things_happened_and_only_there() -> None:
+    lines = [Series("a", [0, 10], [1.0, 2.0])]
+    chart = line_chart(lines, marks=[Mark(5, EVIL, "bad"), Mark(11, "outside"), Mark(math.nan, "nowhere")])
+    checked(chart)
+    assert chart.count('class="mark') == 1
+    (at,) = re.findall(r'<g class="mark bad"><title>[^<]*</title><line x1="([\d.]+)"', chart)
+    left, right = 62, 900 - 12
+    assert float(at) == pytest.approx((left + right) / 2, abs=0.1)
+
+
+def test_many_marks_have_no_labels() -> None:
+    lines = [Series("a", [0, 100], [1.0, 2.0])]
+    few = line_chart(lines, marks=[Mark(x, "again") for x in (10, 11, 60)])
+    many = line_chart(lines, marks=[Mark(float(x), "again") for x in range(50)])
+    assert few.count(">again</text>") == 2, "one of two that are close has room"
+    assert ">again</text>" not in many and many.count("<title>again</title>") == 50
+
+
+def test_amounts_begin_at_zero() -> None:
+    chart = line_chart([Series("a", [0, 1], [90.0, 100.0])], y_zero=True)
+    assert re.search(r'data-y="\[0\.0,', chart)
+
+
+def test_stacked_bars_are_as_long_as_their_parts() -> None:
+    chart = stacked_bars([("a", [3.0, 1.0]), ("b", [0.0, math.nan])], ["work", "wait"], keys=["0", "1"], unit="s")
+    checked(chart)
+    widths = [float(width) for width in re.findall(r'width="([\d.]+)" height="18"', chart)]
+    assert widths[0] == pytest.approx(3 * widths[1], rel=0.01)
+    assert widths[2:] == [0.0, 0.0]
+    assert "a, wait: 1 s (25%)" in chart
+    assert chart.count("data-k=") == 2
+
+
+def test_colours_repeat() -> None:
+    chart = line_chart([Series(str(n), [0, 1], [n, n], colour=n) for n in range(COLOURS + 1)])
+    assert chart.count('class="c0"') == 2
+    assert checked(colour_legend([EVIL, "b"])).counts["i"] == 2

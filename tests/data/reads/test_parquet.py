@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -355,3 +356,10 @@ def test_bulk_lists_nothing(folder: Path) -> None:
     assert ids(aktis.data.read_parquet_bulk(paths)) == list(range(300))
     with pytest.raises(ReadError, match="gone"):
         ids(aktis.data.read_parquet_bulk([str(folder / "gone.parquet")]))
+
+
+def test_a_scan_whose_footers_were_read_can_be_sent(folder: Path) -> None:
+    dataset = aktis.data.read_parquet(str(folder))
+    rows = dataset.count()
+    sent = cloudpickle.loads(cloudpickle.dumps(dataset))
+    assert sent._known_rows() == rows and sent.count() == rows

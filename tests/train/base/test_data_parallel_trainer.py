@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-import aktis
 from aktis import air, train, tune
 from aktis.air import Checkpoint
 from aktis.air import session as air_session
 from aktis.air.config import CheckpointConfig, RunConfig, ScalingConfig
 from aktis.train import DataParallelTrainer, TrainingFailedError
 from aktis.train.error import NothingReportedWarning
+from aktis.util.placement_group import placement_group, remove_placement_group
 
 pytestmark = pytest.mark.usefixtures("session")
 TWO = ScalingConfig(num_workers=2)
@@ -292,4 +292,6 @@ def test_trainers_in_one_process(tmp_path: Path) -> None:
     for index in range(2):
         config = air.RunConfig(name=f"run{index}", local_dir=str(tmp_path), verbose=0)
         DataParallelTrainer(counting, train_loop_config={"steps": 1}, scaling_config=TWO, run_config=config).fit()
-        assert aktis.available_resources()["CPU"] == 4
+        group = placement_group([{"CPU": 4}])
+        assert group.wait(20), "what it took is given back"
+        remove_placement_group(group)

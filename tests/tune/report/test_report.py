@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.air.test_html import checked
+from tests.helpers.distributions import install
 from tests.tune.analysis.experiments import RAY_EXPERIMENT, make_experiment
 
+from aktis.air.reports import GROUP
 from aktis.tune._report import write_report
 from aktis.tune._report.gather import gather, guess_mode
 from aktis.tune._report.importance import parameter_importance
@@ -249,3 +251,39 @@ def test_the_front_is_what_nothing_dominates(values: list[tuple[int, int, int]],
 def test_what_is_not_known_is_not_on_the_front() -> None:
     assert pareto_front([(1.0, None), (0.5, 0.5)], [1, 1]) == [1]
     assert pareto_front([], [1, 1]) == []
+
+
+PAGES = """
+def write(directory, output):
+    target = output or directory / "report.html"
+    target.write_text(f"a page of {directory.name}")
+    return target
+"""
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that makes pages of all trials."""
+    folder = tmp_path / "site"
+    install(monkeypatch, folder, GROUP, {"result.json": "pages_of_a_tune_test:write"})
+    (folder / "pages_of_a_tune_test.py").write_text(PAGES)
+
+
+@pytest.mark.usefixtures("pages")
+def test_a_single_trial_of_which_there_is_a_page_has_that_one(tmp_path: Path) -> None:
+    (trial,) = make_experiment(tmp_path / "one", 1)
+    path = write_report(tmp_path / "one")
+    assert path == tmp_path / "one" / "report.html"
+    assert path.read_text() == f"a page of {Path(trial.logdir).name}"
+    assert "<h2>Trials</h2>" in write_report(tmp_path / "one", metrics=["acc"]).read_text(), "asked for explicitly"
+
+
+@pytest.mark.usefixtures("pages")
+def test_pages_of_the_best_trials_are_linked(tmp_path: Path) -> None:
+    made = make_experiment(tmp_path / "many", 25)
+    text = write_report(tmp_path / "many", tmp_path / "r.html", metrics=["acc"], modes=["max"]).read_text()
+    checker = checked(text)
+    best = sorted(made, key=lambda trial: -trial.last_result["acc"])[:20]
+    targets = [tmp_path / link for link in checker.links]
+    assert targets == [Path(trial.logdir, "report.html") for trial in best]
+    assert all(target.read_text().startswith("a page of") for target in targets)

@@ -8,7 +8,7 @@ import os
 import pty
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -355,3 +355,18 @@ def test_a_closed_stream_is_no_terminal() -> None:
     stream.close()
     assert environment(stream) == "plain"
     assert isinstance(display_module.open_display(io.StringIO()), PlainDisplay)
+
+
+def test_beside_a_reporter_that_tells_everything_nobody_speaks_of_trials() -> None:
+    from aktis.tune._execution.front import Options, progress_callbacks, tells_everything
+
+    class Own(ProgressReporter):
+        tells_everything = True
+
+        def report(self, trials: Sequence[Any], done: bool, *sys_info: str) -> None:
+            pass
+
+    options = Options(progress_reporter=Own(), verbose=3)
+    assert tells_everything(options) and not tells_everything(Options())
+    assert [type(callback).__name__ for callback in progress_callbacks(options)] == ["ReporterCallback"]
+    assert len(progress_callbacks(Options(verbose=3))) == 2

@@ -25,19 +25,22 @@ from pathlib import Path
 from typing import Any
 
 from aktis.air._html.charts import (
+    COLOURS,
     Axis,
+    Mark,
     Series,
     bar_chart,
     line_chart,
     parallel_coordinates,
     scatter,
     shade_styles,
+    stacked_bars,
 )
 from aktis.air.display import format_value
 
 __all__ = [
-    "Axis", "Fact", "Page", "Section", "Series", "bar_chart", "escape", "figure", "fragment_table", "legend", "line_chart",
-    "parallel_coordinates", "scatter", "table",
+    "COLOURS", "Axis", "Fact", "Mark", "Page", "Section", "Series", "bar_chart", "colour_legend", "escape", "figure",
+    "fragment_table", "legend", "line_chart", "parallel_coordinates", "scatter", "stacked_bars", "table",
 ]  # fmt: skip
 
 
@@ -163,6 +166,16 @@ def legend(low: str, high: str, top: str = "") -> str:
     """What pale and strong colours mean, and the one of what is pointed out."""
     best = f"<i></i>{escape(top)}" if top else ""
     return f'<div class="legend">{escape(low)}<span class="ramp"></span>{escape(high)}{best}</div>'
+
+
+def colour_legend(names: Sequence[str], colours: Sequence[int] | None = None) -> str:
+    """What the colours (0, 1, 2, ... when left out) mean; see ``Series.colour``."""
+    shown = range(len(names)) if colours is None else colours
+    items = "".join(
+        f'<span><i class="c{colour % COLOURS}"></i>{escape(name)}</span>'
+        for name, colour in zip(names, shown, strict=True)
+    )
+    return f'<div class="legend colours">{items}</div>'
 
 
 def table(

@@ -101,6 +101,28 @@ class Result:
         scored.sort(key=lambda entry: (not math.isnan(entry[0]), entry))
         return pairs[scored[-1][1]][0]
 
+    def report_html(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write a page about this run, and return the file: one HTML file that loads nothing.
+
+        Args:
+            path: The file; None: ``report.html`` in the run's directory.
+
+        Raises:
+            ValueError: it has no directory, or nothing that is installed makes a page of one like it.
+            OSError: the file cannot be written.
+        """
+        from aktis.air.reports import find_writer
+
+        if self.log_dir is None:
+            raise ValueError("this result has no directory, so there is nothing to make a page of")
+        writer = find_writer(self.log_dir)
+        if writer is None:
+            raise ValueError(
+                f"nothing that is installed makes a page of {self.log_dir}: there are pages of training runs (aktis-train), and, "
+                "with `tune report DIRECTORY`, of experiments"
+            )
+        return writer(self.log_dir, None if path is None else Path(path))
+
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> Result:
         """The result of a trial, from its directory alone.

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from aktis.train.data_parallel_trainer import DataParallelTrainer
     from aktis.train.error import SessionMisuseError, TrainError, TrainingFailedError
 
+__worker_modules__ = ("aktis.train._execution.preload",)
+"""What aktis.init() has workers import before they are forked, if this package is imported by then."""
+
 # Where each name is defined: imported when it is first used, so that `import aktis.train` costs next to nothing.
 _NAMES = {
     "Backend": "aktis.train.backend",

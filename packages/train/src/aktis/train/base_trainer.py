@@ -235,7 +235,7 @@ class BaseTrainer(abc.ABC):
         from aktis.tune.tuner import Tuner
 
         if self._restored is None:
-            tuner = Tuner(self, run_config=self.run_config)
+            tuner = Tuner(self, run_config=self._shown_run_config())
         else:
             tuner = Tuner.restore(self._restored.path, trainable=self, resume_unfinished=True, resume_errored=True)
         try:
@@ -251,6 +251,14 @@ class BaseTrainer(abc.ABC):
                 "itself"
             ) from result.error.with_traceback(None)  # where it arose is in its text
         return result
+
+    def _shown_run_config(self) -> RunConfig:
+        """The run's, with the display of a single run."""
+        if self.run_config.progress_reporter is not None:
+            return self.run_config
+        from aktis.train._report.progress import TrainReporter
+
+        return dataclasses.replace(self.run_config, progress_reporter=TrainReporter())
 
     def as_trainable(self) -> type[Trainable]:
         """The run as a class that Tune can run."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from aktis.train.error import DatasetMissingError
 
 if TYPE_CHECKING:
-    from aktis.data import DataIterator, Dataset
+    from aktis.data import Dataset
     from aktis.data.context import ExecutionOptions
+    from aktis.data.iterator import DataIterator
 
 __all__ = ["DataConfig"]
 

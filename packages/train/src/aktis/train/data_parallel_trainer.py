@@ -156,9 +156,15 @@ class DataParallelTrainer(BaseTrainer):
         scaling = self.scaling_config
         return scaling if scaling.num_workers else dataclasses.replace(scaling, num_workers=1)
 
+    def _metrics_of_round(self, metrics: list[dict[str, Any]]) -> dict[str, Any]:
+        """What is reported of a round, from what each rank has reported: that of rank 0."""
+        return metrics[0]
+
     def _make_observer(self, directory: str) -> Observer | None:
-        """Who is told how it goes."""
-        return None
+        """Who is told how it goes: what writes down what the page of the run shows."""
+        from aktis.train._report.recorder import RunRecorder, describe
+
+        return RunRecorder(directory, describe(self))
 
     def training_loop(self) -> None:
         """Run the loop on the workers, and report each of its rounds."""

@@ -33,7 +33,14 @@ _LIVE_SHARE = 0.03  # of the time may go into painting, so that a slow machine p
 
 
 class ProgressReporter:
-    """Base of reporters. Subclasses override :meth:`should_report` and :meth:`report`."""
+    """Base of reporters. Subclasses override :meth:`should_report` and :meth:`report`.
+
+    Attributes:
+        tells_everything: Whether the reporter itself says all that there is to be said: no lines about trials that report, end or
+            fail are printed or logged beside it.
+    """
+
+    tells_everything: bool = False
 
     def setup(
         self,

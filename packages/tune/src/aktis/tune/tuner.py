@@ -100,7 +100,8 @@ class Tuner:
         experiment = self._experiment(target)
         plan = self._restored.plan if self._restored is not None else None
         outcome = front.run([experiment], target, options, plan, on_start=self._save)
-        front.report_failures(outcome, raise_error=False)
+        if not front.tells_everything(options):
+            front.report_failures(outcome, raise_error=False)
         self._results = self._grid(outcome.path, outcome.trials)
         return self._results
 
@@ -162,8 +163,12 @@ class Tuner:
         from aktis.tune.experiment.experiment import Experiment
 
         search, run = self._tune_config, self._run_config
-        runs, space, frequency_is_ours = _converted(self._trainable, self._param_space)
-        checkpoints = run.checkpoint_config
+        trainable, checkpoints = self._trainable, run.checkpoint_config
+        with_run_config = getattr(trainable, "with_run_config", None)
+        if with_run_config is not None and not isinstance(trainable, type):  # a Trainer that counts iterations itself
+            trainable = with_run_config(run)
+            checkpoints = replace(checkpoints, checkpoint_frequency=0, checkpoint_at_end=None)
+        runs, space, frequency_is_ours = _converted(trainable, self._param_space)
         if checkpoints.checkpoint_at_end is None and isinstance(runs, type) and not frequency_is_ours:
             checkpoints = replace(checkpoints, checkpoint_at_end=can_save(runs))
         experiment = Experiment(

@@ -14,9 +14,13 @@ from typing import Any
 from aktis.air._html.scales import Scale, categories_scale, number_scale, suits_log
 from aktis.air.display import format_value
 
-__all__ = ["Axis", "Series", "bar_chart", "line_chart", "parallel_coordinates", "scatter"]
+__all__ = [
+    "COLOURS", "Axis", "Mark", "Series", "bar_chart", "line_chart", "parallel_coordinates", "scatter", "stacked_bars",
+]  # fmt: skip
 
+COLOURS = 8  # that can be told apart, see the style sheet
 _SHADES = 10
+_MOST_LABELS = 6  # of marks; more would cover the lines
 _NARROW = 115  # units between two parallel axes, below which their labels need two rows
 _POINTS_OF_ALL = 60_000  # a page with more is slow under the pointer
 
@@ -32,6 +36,7 @@ class Series:
         key: What belongs together on the page has the same key.
         shade: 0 (pale) to 1 (strong); None: the plain colour.
         top: Drawn in the colour of what is best, above the others.
+        colour: One of the colours that tell a few lines apart, from 0; they repeat after ``COLOURS``.
     """
 
     name: str
@@ -40,6 +45,16 @@ class Series:
     key: str | None = None
     shade: float | None = None
     top: bool = False
+    colour: int | None = None
+
+
+@dataclass
+class Mark:
+    """Something that happened at ``x``: a vertical line. ``kind`` "bad" colours it."""
+
+    x: float
+    label: str
+    kind: str = ""
 
 
 @dataclass
@@ -65,8 +80,15 @@ class Axis:
         return categories_scale(names, start, end), [None if text is None else places[text] for text in texts]
 
 
-def _attributes(key: str | None, shade: float | None = None, top: bool = False, name: str | None = None) -> str:
+def _attributes(
+    key: str | None,
+    shade: float | None = None,
+    top: bool = False,
+    name: str | None = None,
+    colour: int | None = None,
+) -> str:
     names = (["top"] if top else []) + ([f"s{round(shade * _SHADES)}"] if shade is not None and not top else [])
+    names += [f"c{colour % COLOURS}"] if colour is not None and not top else []
     text = f' class="{" ".join(names)}"' if names else ""
     if key is not None:
         text += f' data-k="{escape(key)}"'
@@ -86,6 +108,10 @@ def shade_styles() -> str:
     for step in range(_SHADES + 1):
         colour = f"color-mix(in oklab, var(--lo), var(--hi) {step * 100 // _SHADES}%)"
         rules.append(f"svg .d path.s{step} {{ stroke: {colour}; }} svg circle.s{step} {{ fill: {colour}; }}")
+    for number in range(COLOURS):
+        colour = f"var(--c{number})"
+        rules.append(f"svg .d path.c{number} {{ stroke: {colour}; }} svg rect.c{number} {{ fill: {colour}; }}")
+        rules.append(f".legend i.c{number} {{ background: {colour}; }}")
     return "\n".join(rules)
 
 
@@ -182,20 +208,26 @@ def line_chart(
     y_label: str = "",
     x_log: bool = False,
     y_log: bool | None = None,
+    y_zero: bool = False,
+    marks: Sequence[Mark] = (),
     width: int = 900,
     height: int = 340,
 ) -> str:
     """Many lines in one picture. With many points each line is thinned out, and its peaks stay.
 
-    ``y_log=None`` takes a logarithmic axis where the values spread over three orders of magnitude or more.
+    ``y_log=None`` takes a logarithmic axis where the values spread over three orders of magnitude or more. ``y_zero`` lets the
+    axis begin at 0, for amounts. ``marks`` say what happened when.
     """
     left, top, right, bottom = 62, 26, width - 12, height - 42
     x = number_scale([value for one in series for value in one.xs], left, right, x_log, margin=0.0)
     heights = _without_outliers([value for one in series for value in one.ys])
-    y_log = suits_log(heights, 1000) if y_log is None else y_log
+    y_log = not y_zero and suits_log(heights, 1000) if y_log is None else y_log
     y = number_scale(heights, bottom, top, y_log)
+    if y_zero and not y_log and heights:
+        y = Scale(0.0, max(heights) * 1.04 or 1.0, bottom, top)
     most = min(400, max(24, _POINTS_OF_ALL // max(1, len(series))))
     body = _frame(x, y, x_label, y_label, left, bottom, right, top)
+    body += _marks(marks, x, bottom, top)
     body.append(f'<g class="d{_crowd(len(series))}" transform="scale(.5)">')
     for one in sorted(series, key=lambda item: (item.top, item.shade or 0.0)):
         points: list[tuple[float, float] | None] = []
@@ -207,12 +239,29 @@ def line_chart(
             points = [known[0], (known[0][0] + 2.5, known[0][1])]
         path = _path(points)
         if path:
-            body.append(f'<path d="{path}"{_attributes(one.key, one.shade, one.top, one.name)}/>')
+            body.append(f'<path d="{path}"{_attributes(one.key, one.shade, one.top, one.name, one.colour)}/>')
     body.append("</g>")
     data = {"x": x.description, "y": y.description, "xl": x_label, "yl": y_label}
     if all(value == int(value) for one in series for value in one.xs if math.isfinite(value)):
         data["xi"] = "1"  # a place between two epochs is no place
     return _svg("line", width, height, body, f"{y_label} over {x_label}: {len(series)} lines", **data)
+
+
+def _marks(marks: Sequence[Mark], x: Scale, bottom: float, top: float) -> list[str]:
+    parts, end = [], -math.inf
+    for mark in sorted(marks, key=lambda mark: mark.x):
+        if not (math.isfinite(mark.x) and x.lo <= mark.x <= x.hi):
+            continue
+        at, kind = x(mark.x), f" {mark.kind}" if mark.kind else ""
+        parts.append(f'<g class="mark{escape(kind)}"><title>{escape(mark.label)}</title>')
+        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top:g}" y2="{bottom:g}"/>')
+        text = format_value(mark.label, 24)
+        room = at > end and at + 4 + 6.4 * len(text) < x.end
+        if len(marks) <= _MOST_LABELS and room:
+            parts.append(f'<text x="{at + 4:.1f}" y="{top + 11:g}">{escape(text)}</text>')
+            end = at + 10 + 6.4 * len(text)
+        parts.append("</g>")
+    return parts
 
 
 def _without_outliers(values: Sequence[float]) -> list[float]:
@@ -297,6 +346,49 @@ def bar_chart(items: Mapping[str, float] | Sequence[tuple[str, float]], *, width
         body.append(f'<rect class="bar" x="{left:g}" y="{y}" width="{length:.1f}" height="18" rx="3"/>')
         body.append(f'<text x="{left + length + 7:.1f}" y="{y + 14}">{value:.{digits}f}</text>')
     return _svg("bar", width, 12 + 26 * len(pairs), body, "bars: " + ", ".join(name for name, _ in pairs))
+
+
+def stacked_bars(
+    rows: Sequence[tuple[str, Sequence[float]]],
+    parts: Sequence[str],
+    *,
+    keys: Sequence[str] | None = None,
+    colours: Sequence[int] | None = None,
+    unit: str = "",
+    width: int = 900,
+) -> str:
+    """Horizontal bars that are made of parts, in the given order.
+
+    Args:
+        rows: The name of each bar, and a value for each part.
+        parts: What the parts are, for the pointer.
+        keys: See :class:`Series`; of each bar.
+        colours: Of the parts; 0, 1, 2, ... when left out.
+        unit: Written behind the totals.
+        width: Of the picture.
+    """
+    left = min(240, 14 + 7.2 * max((len(name) for name, _ in rows), default=0))
+    totals = [sum(max(0.0, value) for value in values if math.isfinite(value)) for _, values in rows]
+    scale = (width - left - 90) / (max(totals, default=0.0) or 1.0)
+    shown = range(len(parts)) if colours is None else colours
+    body = []
+    for row, (name, values) in enumerate(rows):
+        y, at = 6 + row * 26, left
+        key = f' data-k="{escape(keys[row])}"' if keys else ""
+        body.append(f'<g class="row"{key}>')
+        body.append(f'<text class="e t" x="{left - 8:g}" y="{y + 14}">{escape(format_value(name, 32))}</text>')
+        for number, (part, value) in enumerate(zip(parts, values, strict=True)):
+            length = scale * max(0.0, value) if math.isfinite(value) else 0.0
+            said = f"{name}, {part}: {format_value(value)} {unit} ({value / (totals[row] or 1.0):.0%})"
+            body.append(
+                f'<g><title>{escape(said)}</title><rect class="c{shown[number] % COLOURS}" x="{at:.1f}" y="{y}" '
+            )
+            body.append(f'width="{length:.1f}" height="18"/></g>')
+            at += length
+        body.append(
+            f'<text x="{at + 7:.1f}" y="{y + 14}">{escape(f"{format_value(totals[row])} {unit}".strip())}</text></g>'
+        )
+    return _svg("bars", width, 12 + 26 * len(rows), body, "bars: " + ", ".join(name for name, _ in rows))
 
 
 def parallel_coordinates(

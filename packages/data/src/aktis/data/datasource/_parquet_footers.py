@@ -43,6 +43,14 @@ class Footers:
         self.ratios: dict[frozenset[str] | None, float] = {}  # bytes in memory per byte on storage, by columns
         self.unified: dict[int, pa.Schema] = {}  # by how many footers were known
 
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:  # what is known travels along: a dataset that is sent to a worker need not find it out again
+            return {**vars(self), "_known": dict(self._known), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def get(self, paths: Sequence[str], *, sample: bool = False) -> list[Footer | None]:
         """Footers in order: None for files that cannot be read, where the policy is to leave them out.
 

@@ -15,7 +15,7 @@ from enum import Enum
 
 __all__ = ["AllEnded", "Broken", "Complete", "Kind", "Rounds", "Waiting"]
 
-GRACE_S = 1.0  # after a failure that may be the consequence of another one, which is waited for
+GRACE_S = 5.0  # after a failure that may be the consequence of another one, which is waited for
 
 
 class Kind(Enum):

@@ -130,8 +130,8 @@ class TrainingRun:
     def _deliver(self, current: Round) -> None:
         """Report a round; returns when it is safe."""
         folder = None if current.checkpoint is None else self._adopt(current.checkpoint)
-        self._last_metrics = current.metrics[0]
-        current.persisted = self._host.report_directory(current.metrics[0], folder)
+        self._last_metrics = metrics = self._trainer._metrics_of_round(current.metrics)
+        current.persisted = self._host.report_directory(metrics, folder)
         self._remember(current.persisted)
 
     def _deliver_last(self, checkpoint: str | None) -> None:

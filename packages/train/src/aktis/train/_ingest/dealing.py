@@ -10,7 +10,8 @@ from aktis.air.dataset_config import DatasetConfig
 from aktis.train.data_config import DataConfig
 
 if TYPE_CHECKING:
-    from aktis.data import DataIterator, Dataset
+    from aktis.data import Dataset
+    from aktis.data.iterator import DataIterator
     from aktis.data.sharding import Sharding, ShardOptions
 
 Configs = Union[Mapping[str, DatasetConfig], DataConfig]

@@ -20,7 +20,8 @@ from aktis.train.error import TrainError
 
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerMetadata
-    from aktis.data import DataIterator, Dataset, Preprocessor
+    from aktis.data import Dataset, Preprocessor
+    from aktis.data.iterator import DataIterator
     from aktis.data.sharding import Sharding
 
     Given = Union[Dataset, Callable[[], Dataset]]
@@ -46,7 +47,7 @@ class Ingest:
     ) -> None:
         self._given = check_datasets(datasets)
         self._configs = _check_configs(configs, self._given)
-        self._preprocessor = _check_preprocessor(preprocessor)
+        self._preprocessor: Preprocessor | None = _check_preprocessor(preprocessor)
         self._datasets: dict[str, Dataset] | None = None
         self._shardings: dict[str, Sharding] | None = None
 
@@ -123,7 +124,8 @@ class Ingest:
         if self._preprocessor is None:
             return dataset
         if isinstance(self._configs, DataConfig) or config_of(self._configs, name).transform:
-            return self._preprocessor.transform(dataset)
+            transformed: Dataset = self._preprocessor.transform(dataset)
+            return transformed
         return dataset
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aktis.train.error import DatasetMissingError
 
 if TYPE_CHECKING:
-    from aktis.data import DataIterator
+    from aktis.data.iterator import DataIterator
 
 
 def pick_shard(shards: Mapping[str, DataIterator], name: str | None = None) -> DataIterator:

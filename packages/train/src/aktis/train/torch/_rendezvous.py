@@ -101,6 +101,7 @@ def join(rank: Rank, address: Address, backend: str, timeout_s: float, rendezvou
     import torch.distributed as dist
 
     os.environ.update(rank.environment(address))
+    tell_accelerate()
     set_interfaces(backend, address.one_machine, rank.node_ip)
     use_threads()
     if backend == "nccl":
@@ -171,7 +172,26 @@ def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0].rstrip(".")
 
 
-# -- interfaces and threads --------------------------------------------------------------------------------------------
+# -- devices, interfaces and threads -----------------------------------------------------------------------------------
+
+
+def tell_accelerate() -> None:
+    """Have Hugging Face's ``Accelerator()`` take this worker's device, unless the user said which.
+
+    Without this it would take the CPU of several processes for that of one, and each would train by itself.
+    """
+    import torch
+
+    import aktis
+    from aktis.train.torch._world import visible_indexes
+
+    gpus = [str(gpu) for gpu in aktis.get_gpu_ids()] if aktis.is_initialized() and torch.cuda.is_available() else []
+    if gpus:
+        index = visible_indexes(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))[0]
+        torch.cuda.set_device(index)
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", f"cuda:{index}")
+    else:
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
 
 
 def set_interfaces(backend: str, one_machine: bool, node_ip: str) -> None:

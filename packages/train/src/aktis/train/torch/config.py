@@ -21,7 +21,7 @@ __all__ = ["TorchConfig"]
 
 logger = logging.getLogger(__name__)
 
-LEAVE_SECONDS = 5.0
+LEAVE_SECONDS = 2.0
 """How long the end of the process groups is waited for: they need milliseconds, and a dead or stuck rank never answers."""
 
 

@@ -19,6 +19,7 @@ __all__ = ["TorchCheckpoint"]
 
 MODEL_KEY = "model"
 PREPROCESSOR_KEY = "_preprocessor"
+FILES_KEY = "fs_checkpoint"  # the files of a directory, where a dict was made of it
 
 
 class TorchCheckpoint(Checkpoint):
@@ -116,21 +117,23 @@ class TorchCheckpoint(Checkpoint):
 
     def _saved(self) -> Any:
         """What is in ``"model"``; None for a distributed checkpoint."""
-        kind, path = self.get_internal_representation()
-        if kind != "data_dict":
-            with self.as_directory() as path:
-                from aktis.train.torch.distributed_checkpoint import METADATA
+        kind, held = self.get_internal_representation()
+        if kind == "data_dict" and FILES_KEY not in held:
+            values, names = held, list(held)
+        else:
+            from aktis.train.torch.distributed_checkpoint import METADATA
 
-                if os.path.exists(os.path.join(path, METADATA)):
+            with self.as_directory() as path:
+                names = os.listdir(path)
+                if METADATA in names:
                     return None
-        values = self.to_dict()
+            values = self.to_dict()
+            names += [name for name in values if name != FILES_KEY]
         if MODEL_KEY not in values:
-            held = sorted(map(str, values))
-            if kind == "local_path" and "fs_checkpoint" in values:
-                held = sorted(os.listdir(path))
             raise CheckpointTypeError(
-                f"{self!r} holds no model of torch: it has {', '.join(held)}, and no {MODEL_KEY!r}. A TorchCheckpoint is made with "
-                "TorchCheckpoint.from_model or from_state_dict; a checkpoint of another framework is read with its class"
+                f"{self!r} holds no model of torch: it has {', '.join(sorted(map(str, names)))}, and no {MODEL_KEY!r}. A "
+                "TorchCheckpoint is made with TorchCheckpoint.from_model or from_state_dict; a checkpoint of another framework is "
+                "read with its class"
             )
         return values[MODEL_KEY]
 
@@ -185,17 +188,25 @@ def _few(names: list[str]) -> str:
 
 def _on_cpu(model: torch.nn.Module) -> torch.nn.Module:
     """The model with its tensors on the CPU, so that it can be read where there is no GPU; itself if they are there."""
+    if all(tensor.device.type == "cpu" for tensor in _tensors(model)):
+        return model
+    return copy_on_cpu(model)
+
+
+def copy_on_cpu(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of the model with its tensors on the CPU. Nothing is doubled on the GPU."""
     import copy
 
     import torch
 
-    tensors = [*model.parameters(), *model.buffers()]
-    if all(tensor.device.type == "cpu" for tensor in tensors):
-        return model
-    memo: dict[int, Any] = {}  # deepcopy finds the copies here, so that nothing is doubled on the GPU
-    for tensor in tensors:
-        moved = tensor.detach().cpu()
+    memo: dict[int, Any] = {}  # deepcopy finds the copies here
+    for tensor in _tensors(model):
+        moved = tensor.detach().to("cpu", copy=True)
         if isinstance(tensor, torch.nn.Parameter):
             moved = torch.nn.Parameter(moved, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = moved
     return copy.deepcopy(model, memo)
+
+
+def _tensors(model: torch.nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]

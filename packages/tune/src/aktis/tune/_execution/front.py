@@ -202,6 +202,7 @@ def run(
             fail_fast=options.fail_fast,
             reuse_actors=options.reuse_actors,
             chdir=options.chdir,
+            log_errors=not tells_everything(options),
             callbacks=all_callbacks(options, target),
             resume=plan,
             server_port=options.server_port,
@@ -252,8 +253,15 @@ def progress_callbacks(options: Options) -> list[Callback]:
             f"metric={options.metric!r} and mode={options.mode!r} were given to the run, and {type(reporter).__name__} was made "
             "with a metric or mode of its own: give them in one place only"
         )
+    if tells_everything(options):
+        return [ReporterCallback(reporter, options)]
     metric = options.metric if isinstance(options.metric, str) else None
     return [TrialProgressCallback(reporter, options.verbose, metric=metric), ReporterCallback(reporter, options)]
+
+
+def tells_everything(options: Options) -> bool:
+    """Whether the reporter says of trials, also of their errors, all that there is to be said."""
+    return bool(getattr(options.progress_reporter, "tells_everything", False))
 
 
 def report_failures(outcome: Outcome, raise_error: bool) -> None:

@@ -41,6 +41,7 @@ class Request:
     fail_fast: Any = False
     reuse_actors: bool | None = None
     chdir: bool = True
+    log_errors: bool = True  # of trials
     callbacks: Sequence[Callback] = ()  # complete: loggers and progress included
     resume: ResumePlan | None = None
     server_port: int | None = None
@@ -294,6 +295,7 @@ class _Run:
             callbacks=self.callbacks,
             experiments=self.experiments,
             chdir=self.request.chdir,
+            log_errors=self.request.log_errors,
         )
         first = self.request.experiments[0]
         total = self.suggestions.total_samples

@@ -58,6 +58,7 @@ class TrialRunner:
         callbacks: Who listens.
         experiments: By name.
         chdir: Whether trials run with their directory as the working directory.
+        log_errors: Whether errors of trials are logged, beside being written to their files.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TrialRunner:
         callbacks: CallbackList,
         experiments: Mapping[str, Experiment],
         chdir: bool = True,
+        log_errors: bool = True,
     ) -> None:
         self.brain = brain
         self.suggestions = suggestions
@@ -80,6 +82,7 @@ class TrialRunner:
         self.callbacks = callbacks
         self.experiments = experiments
         self.chdir = chdir
+        self.log_errors = log_errors
         self.interrupted = False
         self.iteration = 0
         self._trials: list[Trial] = list(brain.trials.values())  # what callbacks see
@@ -368,7 +371,7 @@ class TrialRunner:
         """error.txt, for people, and error.pkl; and, unless that is switched off, the log."""
         trial, error = command.trial, command.error
         text = _error_text(error)
-        if _settings.print_errors():
+        if self.log_errors and _settings.print_errors():
             logger.error("trial %s failed:\n%s", trial, text)
         try:
             os.makedirs(trial.logdir, exist_ok=True)

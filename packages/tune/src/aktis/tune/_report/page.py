@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from aktis.air.display import format_duration, format_value
 from aktis.air.html import (
@@ -26,6 +27,7 @@ from aktis.air.html import (
     scatter,
     table,
 )
+from aktis.air.reports import find_writer
 from aktis.tune._progress.columns import short_labels
 from aktis.tune._progress.snapshot import describe_params
 from aktis.tune._report.gather import Gathered, Objective, gather
@@ -40,6 +42,7 @@ __all__ = ["build_page", "write_report"]
 _MOST_PARAMETERS = 12  # axes side by side that can still be read
 _MOST_CURVES = 4  # charts of learning curves
 _MOST_ERRORS = 25
+_MOST_PAGES = 20
 _LONGEST_ERROR = 6000
 
 
@@ -68,8 +71,15 @@ def write_report(
     analysis = ExperimentAnalysis(path)
     if not analysis.trials:
         raise ExperimentDirectoryError(f"the experiment in {analysis.experiment_path} has no trials yet")
-    page = build_page(gather(analysis, metrics, modes, scope))
-    return page.write(Path(output) if output is not None else Path(analysis.experiment_path, "report.html"))
+    target = Path(output) if output is not None else Path(analysis.experiment_path, "report.html")
+    if len(analysis.trials) == 1 and not metrics and analysis.trials[0].logdir:
+        writer = find_writer(analysis.trials[0].logdir)
+        if writer is not None:  # a training run says more about itself than a table of one trial
+            return writer(Path(analysis.trials[0].logdir), target)
+    found = gather(analysis, metrics, modes, scope)
+    page = build_page(found)
+    _add_pages(page, found, target)
+    return page.write(target)
 
 
 def build_page(found: Gathered) -> Page:
@@ -104,6 +114,26 @@ def _name(found: Gathered, index: int) -> str:
     parts = [str(trial) + ("" if trial.status == "TERMINATED" else f" ({trial.status})")]
     parts += [f"{m}: {format_value(scores[index])}" for m, scores in found.scores.items() if scores[index] is not None]
     return "\n".join([*parts, describe_params(trial, 8)])
+
+
+def _add_pages(page: Page, found: Gathered, target: Path) -> None:
+    """Links to pages of the best trials, which are written for it, where a library makes such pages."""
+    links = []
+    for index in _by_score(found):
+        trial = found.trials[index]
+        writer = find_writer(trial.logdir) if trial.logdir and os.path.isdir(trial.logdir) else None
+        if writer is None:
+            continue
+        written = writer(Path(trial.logdir), None)
+        place = os.path.relpath(written, target.absolute().parent)
+        links.append(f'<li data-k="{index}"><a href="{escape(quote(place))}">{escape(str(trial))}</a></li>')
+        if len(links) == _MOST_PAGES:
+            break
+    if links:
+        section = page.section("Pages of trials")
+        if len(links) < len(found.trials):
+            section.text(f"Of the {len(links)} best.", note=True)
+        section.add(f"<ul>{''.join(links)}</ul>")
 
 
 # -- the head ------------------------------------------------------------------------------------------------------------

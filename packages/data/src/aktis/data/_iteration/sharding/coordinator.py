@@ -255,6 +255,8 @@ def too_few(name: str, rows: int, workers: int) -> str:
 class SharedStream(Source):
     """The workers' side."""
 
+    allows_many_passes = False
+
     def __init__(self, plan: EpochPlan, workers: int, patience: float, name: str) -> None:
         actor_class: Any = aktis.remote(ShardCoordinator)
         # Each worker has at most one call that waits, and one that tells of its leaving.

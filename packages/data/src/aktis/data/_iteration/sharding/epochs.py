@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aktis.data._execution.handle import BlockHandle
+from aktis.data._execution.runner import read_tasks
 from aktis.data._iteration import windows
 from aktis.data._plan import facts
 from aktis.data._plan.logical import InputBlocks, LogicalOperator, Read
 
 if TYPE_CHECKING:
+    from aktis.data._execution.stream import BlockStream
     from aktis.data.dataset import Dataset
 
 TASKS = 32  # read tasks per scan, where files are large enough: for any number of CPUs the same
@@ -45,14 +47,25 @@ class EpochPlan:
         """A number that changes with what a random order is drawn from; None: there is no such."""
         if not (self.mix or self.shuffle):
             return None
-        base, _ = windows._chain(steady(self.dataset)._root)
-        blocks = layout_of(base.handles) if isinstance(base, InputBlocks) else None
-        if blocks is None and self.window_bytes is None:
+        dataset = steady(self.dataset)
+        base, _ = windows._chain(dataset._root)
+        parts: Any = None
+        if isinstance(base, InputBlocks):
+            parts = layout_of(base.handles)
+        elif isinstance(base, Read):
+            tasks = read_tasks(base.reader, base.parallelism, dataset._context)
+            parts = [len(task.metadata.input_files or ()) for task in tasks]
+        if parts is None and self.window_bytes is None:
             return None
-        return zlib.crc32(repr((blocks, self.window_bytes)).encode())
+        return zlib.crc32(repr((parts, self.window_bytes)).encode())
 
-    def handles(self, seed: int, epoch: int) -> Iterator[BlockHandle]:
-        """Execute: the blocks of an epoch, in its order. Closing the generator ends the execution."""
+    def handles(
+        self, seed: int, epoch: int, opened: Callable[[BlockStream], None] | None = None
+    ) -> Iterator[BlockHandle]:
+        """Execute: the blocks of an epoch, in its order. Closing the generator ends the execution.
+
+        ``opened`` is called with each execution that begins: closing that from another thread wakes who waits in here.
+        """
         draw = np.random.default_rng([seed, epoch])
         for dataset, mixed in self._windows(draw):
             if self.shuffle:
@@ -61,6 +74,8 @@ class EpochPlan:
             if self.transform is not None:
                 dataset = self.transform(dataset)
             with dataset._stream(background=True) as stream:
+                if opened is not None:
+                    opened(stream)
                 if mixed or self.shuffle or not self.mix:
                     yield from stream
                 else:
@@ -69,7 +84,7 @@ class EpochPlan:
     def _windows(self, draw: np.random.Generator) -> Iterator[tuple[Dataset, bool]]:
         """Datasets, and whether their order is drawn already."""
         dataset = steady(self.dataset)
-        if self.window_bytes is None:
+        if self.window_bytes is None or not (self.mix or self.shuffle):  # else windows would only be stops on the way
             parts: Iterator[Dataset] = iter([dataset])
         else:
             parts = windows.cut(dataset, windows.WindowSize(bytes=self.window_bytes))()
@@ -87,7 +102,7 @@ def steady(dataset: Dataset) -> Dataset:
     """The same dataset, read by tasks whose number does not depend on the machine."""
     root = dataset._root
     base, above = windows._chain(root)
-    if not isinstance(base, Read) or base.parallelism != -1 or base.reader.chooses_parallelism:
+    if not isinstance(base, Read) or base.parallelism != -1:
         return dataset
     size = base.reader.estimate_inmemory_data_size()
     if size is None:
@@ -105,8 +120,6 @@ def mixed(dataset: Dataset, draw: np.random.Generator) -> tuple[Dataset, bool]:
         order = draw.permutation(len(base.handles))
         drawn = replace(base, handles=tuple(base.handles[at] for at in order))
     elif isinstance(base, Read):
-        from aktis.data._execution.runner import read_tasks
-
         tasks = read_tasks(base.reader, base.parallelism, dataset._context)
         shuffled = [tasks[at] for at in draw.permutation(len(tasks))]
         reader = windows.TaskReader(shuffled, base.reader)

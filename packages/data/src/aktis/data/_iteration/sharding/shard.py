@@ -156,6 +156,11 @@ class Shard(DatasetIterator):
 
     def _open(self) -> Part:
         # For workers of a DataLoader, each of which needs a pass of its own: such passes are not counted.
+        if not self._source.allows_many_passes:
+            raise ValueError(
+                f"{self._name} is streamed to all workers of the run by one execution, which the workers of a DataLoader cannot "
+                "each read for themselves: use DataLoader(num_workers=0), with prefetch_batches for what shall be made ahead"
+            )
         return self._source.open(self._position.start_for(self._workers), self._rank, self._workers)
 
     # -- what is in it ----------------------------------------------------------------------------
@@ -186,6 +191,8 @@ class Shard(DatasetIterator):
         return self._source.sample()
 
     def _known_rows(self) -> int | None:
+        if self._position.taken:  # the next loop has fewer than the others
+            return None
         rows = self._source.rows()
         return None if rows is None else rows // self._workers
 

@@ -1,0 +1,209 @@
+"""How fast aktis.train is, beside torchrun, Ray Train and plain Python in one run.
+
+    hatch run bench-train                                      everything of ours, torchrun and plain Python
+    hatch run bench-train --ray-python /path/to/python         Ray Train and Ray Data of that interpreter, too
+    hatch run bench-train --only ddp --repeat 1 --json out.json
+    hatch run bench-train --quick                              does it work at all
+    hatch run bench-train --write                              put the table into benchmarks/README.md
+
+Every training runs in a fresh process, in turns with the one that it is compared to; the median of the repetitions counts. The exit
+status is 1 when a program of ours failed, or a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from core import number, table
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS_FILE = HERE / "_train_programs.py"
+MARKER, END_MARKER = "<!-- train figures -->", "<!-- end of train figures -->"
+LIMIT_S = 600
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_TRAIN_V2_ENABLED": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a run of this program is asked for."""
+
+    ray_python: str | None
+    repeat: int
+    quick: bool
+
+
+@dataclass(slots=True)
+class Row:
+    """A line of the table."""
+
+    what: str
+    ours: str
+    bar: str = ""
+    met: bool | None = None
+    beside: str = ""
+    samples: dict[str, list[float]] | None = None
+
+    @property
+    def verdict(self) -> str:
+        return "" if self.met is None else "met" if self.met else "MISSED"
+
+
+def run(program: str, library: str, python: str, size: int = 0) -> dict[str, Any]:
+    """One run in a process of its own: what it printed, and how long it took as a whole."""
+    with tempfile.TemporaryDirectory(prefix="bench-train-") as folder:
+        command = [python]
+        if library == "torchrun":
+            command += ["-m", "torch.distributed.run", "--nproc-per-node=2"]
+        command += [str(PROGRAMS_FILE), program, library, folder, *([str(size)] if size else [])]
+        begin = time.perf_counter()
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=os.environ | ENVIRONMENT
+        )
+        whole = time.perf_counter() - begin
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith("{"):
+            found: dict[str, Any] = json.loads(line)
+            return {**found, "whole_s": whole}
+    raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1][:300])
+
+
+def in_turns(setting: Setting, size: int, libraries: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Runs of the same training, one library after the other, and again."""
+    found: dict[str, list[dict[str, Any]]] = {library: [] for library in libraries}
+    for _ in range(setting.repeat):
+        for library in libraries:
+            python = setting.ray_python if library == "ray" else sys.executable
+            assert python is not None
+            found[library].append(run("ddp", library, python, size))
+    return found
+
+
+def with_ray(setting: Setting, *libraries: str) -> list[str]:
+    return [*libraries, *(["ray"] if setting.ray_python else [])]
+
+
+def ddp(setting: Setting) -> list[Row]:
+    """Steps per second, and the losses bit for bit."""
+    found = in_turns(setting, 10 if setting.quick else 150, with_ray(setting, "torchrun", "aktis"))
+    speeds = {library: [one["value"] for one in runs] for library, runs in found.items()}
+    ratios = [ours / theirs for ours, theirs in zip(speeds["aktis"], speeds["torchrun"])]
+    ratio = statistics.median(ratios)
+    beside = f"torchrun {number(statistics.median(speeds['torchrun']))} steps/s"
+    if "ray" in speeds:
+        beside += f", Ray {number(statistics.median(speeds['ray']))}"
+    equal = all(one["curve"] == found["torchrun"][0]["curve"] for one in found["aktis"])
+    length = len(found["aktis"][0]["curve"])
+    return [
+        Row(
+            "DDP of an MLP on 2 workers, steps/s, to torchrun's",
+            number(ratio),
+            "at least 0.98",
+            ratio >= 0.98,
+            beside,
+            speeds,
+        ),
+        Row(f"loss curve of {length} epochs, bit for bit torchrun's", "equal" if equal else "other", "equal", equal),
+    ]
+
+
+def whole(setting: Setting) -> list[Row]:
+    """The whole program less its loop."""
+    found = in_turns(setting, 10, with_ray(setting, "torchrun", "aktis", "plain"))
+    rest = {library: [one["whole_s"] - one["loop_s"] for one in runs] for library, runs in found.items()}
+    middle = {library: statistics.median(values) for library, values in rest.items()}
+    beside = ", ".join(f"{library} {number(value)}" for library, value in middle.items() if library != "aktis")
+    met = middle["aktis"] <= middle["torchrun"]
+    return [
+        Row(
+            "whole run less its loop, s",
+            number(middle["aktis"]),
+            f"at most {number(middle['torchrun'])}",
+            met,
+            beside,
+            rest,
+        )
+    ]
+
+
+def restart(setting: Setting) -> list[Row]:
+    """From the kill of a worker to the first step after it."""
+    seconds = [run("restart", "aktis", sys.executable)["value"] for _ in range(setting.repeat)]
+    middle = statistics.median(seconds)
+    beside = ""
+    if setting.ray_python:
+        try:
+            beside = f"Ray {number(run('restart', 'ray', setting.ray_python)['value'])}"
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            beside = f"Ray: {error}"[:80]
+    return [
+        Row(
+            "kill -9 of a worker to the next step, s",
+            number(middle),
+            "at most 3",
+            middle <= 3,
+            beside,
+            {"aktis": seconds},
+        )
+    ]
+
+
+PARTS: dict[str, Callable[[Setting], list[Row]]] = {"ddp": ddp, "whole": whole, "restart": restart}
+
+
+def report(rows: list[Row]) -> str:
+    head = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores.\n\n"
+    lines = [(row.what, row.ours, row.bar, row.verdict, row.beside) for row in rows]
+    return head + table("Train", ("what", "aktis", "bar", "", "beside it"), lines)
+
+
+def write_readme(text: str) -> None:
+    path = HERE / "README.md"
+    readme = path.read_text(encoding="utf-8")
+    before, rest = readme.split(MARKER, 1)
+    after = rest.split(END_MARKER, 1)[1]
+    path.write_text(f"{before}{MARKER}\n\n{text}\n{END_MARKER}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME", help="a part; repeatable")
+    parser.add_argument(
+        "--ray-python", metavar="PATH", help="an interpreter that has ray[train,data], torch and xgboost"
+    )
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions of the trainings")
+    parser.add_argument("--quick", action="store_true", help="small sizes: does it work at all")
+    parser.add_argument("--json", metavar="FILE", help="write all samples there")
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    arguments = parser.parse_args()
+    setting = Setting(arguments.ray_python, 1 if arguments.quick else arguments.repeat, arguments.quick)
+    rows: list[Row] = []
+    for name in arguments.only or PARTS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            rows += PARTS[name](setting)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            rows.append(Row(name, f"FAILED: {error}", met=False))
+    text = report(rows)
+    print(text)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+    if arguments.write:
+        write_readme(text)
+    if any(row.met is False for row in rows) and not arguments.quick:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the trainers, checkpoints and predictors of XGBoost and LightGBM share. Private."""

@@ -1,0 +1,25 @@
+"""Imports of the two libraries, with an error that says how to get them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["import_library"]
+
+
+def import_library(name: str) -> Any:
+    """The module ``xgboost`` or ``lightgbm``, or one in them.
+
+    Raises:
+        ImportError: it is not installed; says what installs it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        library = name.partition(".")[0]
+        if error.name != library:
+            raise  # it is there, and misses something itself
+        raise ImportError(
+            f'this needs {library}, which is not installed: pip install "aktis-train[{library}]"'
+        ) from error
