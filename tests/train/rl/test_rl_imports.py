@@ -8,17 +8,9 @@ import sys
 import pytest
 
 HEAVY = [
-    "torch",
-    "transformers",
-    "lightning",
-    "pytorch_lightning",
-    "accelerate",
-    "datasets",
-    "numpy",
-    "pandas",
-    "pyarrow",
+    "torch", "transformers", "lightning", "pytorch_lightning", "accelerate", "datasets", "numpy", "pandas", "pyarrow",
     "aktis.data",
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
