@@ -118,12 +118,9 @@ def _train(trainer_init_per_worker: Callable[..., Any], config: dict[str, Any]) 
     transformers = _libraries.transformers()
     from aktis.train.huggingface._reporting import RoundCallback
     from aktis.train.huggingface._sharding import prepare_trainer
-    from aktis.train.torch import get_device
 
     if session.get_world_rank() > 0:
         _be_quiet(transformers)
-    if get_device().type == "cpu":  # else Accelerate sees a process group without GPUs, and takes itself to be alone
-        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
     trainer = trainer_init_per_worker(_rows(TRAIN), _rows(EVALUATION), **config)
     if not isinstance(trainer, transformers.Trainer):
         raise TypeError(f"trainer_init_per_worker must return a transformers.Trainer, not {trainer!r}")
