@@ -68,7 +68,7 @@ def test_files_that_keras_wrote(model: Any, tmp_path: Path) -> None:
     model.save(tmp_path / "m.keras")
     model.save(tmp_path / "m.h5")
     model.save_weights(tmp_path / "m.weights.h5")
-    model.export(str(tmp_path / "exported"), verbose=False)
+    model.export(str(tmp_path / "exported"))
     checkpoints = {}
     for name, function in kinds.items():
         checkpoints[name] = getattr(TensorflowCheckpoint, function)(tmp_path / name, preprocessor=MinMaxScaler(["a"]))

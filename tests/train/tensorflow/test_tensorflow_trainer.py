@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.tensorflow,
     pytest.mark.usefixtures("session"),
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(240),
 ]
 
 tf = pytest.importorskip("tensorflow")
@@ -150,7 +150,5 @@ def dying(config: dict[str, Any]) -> None:
 
 def test_a_dead_worker_hangs_nobody(run_config: air.RunConfig) -> None:
     trainer = TensorflowTrainer(dying, scaling_config=ScalingConfig(num_workers=2), run_config=run_config)
-    with pytest.raises(TrainingFailedError) as failed:
+    with pytest.raises(TrainingFailedError, match=r"1 of 2 workers died\. rank 1 .* exited with code 7"):
         trainer.fit()
-    assert "rank 1" in str(failed.value).lower() or "1" in str(failed.value.__cause__)
-    print(failed.value, repr(failed.value.__cause__))

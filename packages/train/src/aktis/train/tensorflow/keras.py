@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ __all__ = ["ReportCheckpointCallback"]
 @functools.cache
 def _callback_class() -> Any:
     # Made when it is first asked for, because its base is a class of Keras, which takes seconds to import.
-    from aktis.air import session
+    from aktis.air import session, session_host
+    from aktis.air.checkpoint import Checkpoint
     from aktis.air.integrations import keras
+    from aktis.air.integrations.reporting import pick
 
     class ReportCheckpointCallback(keras.ReportCheckpointCallback):
         """Reports metrics, and the model as a checkpoint (``model.keras`` in a directory), from all workers alike.
@@ -34,17 +37,16 @@ def _callback_class() -> Any:
         """
 
         def handle(self, logs: dict[str, Any], event: str) -> None:
-            if session.get_world_size() == 1 or session.get_world_rank() == 0:
-                super().handle(logs, event)
+            metrics = pick(self._names, logs, "Keras")
+            if event not in self._checkpoint_on:
+                session.report(metrics)
                 return
-            if event in self._checkpoint_on:
-                with tempfile.TemporaryDirectory(prefix="checkpoint_") as folder:
+            with tempfile.TemporaryDirectory(prefix="checkpoint_") as folder:
+                with warnings.catch_warnings():  # of TensorFlow's variables, which do not know numpy 2 yet
+                    warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
                     keras.save_model(self.model, folder)
-            checkpoint_on, self._checkpoint_on = self._checkpoint_on, []
-            try:
-                super().handle(logs, event)
-            finally:
-                self._checkpoint_on = checkpoint_on
+                is_first = session_host.current() is None or session.get_world_rank() == 0
+                session.report(metrics, checkpoint=Checkpoint.from_directory(folder) if is_first else None)
 
     ReportCheckpointCallback.__module__, ReportCheckpointCallback.__qualname__ = __name__, "ReportCheckpointCallback"
     return ReportCheckpointCallback

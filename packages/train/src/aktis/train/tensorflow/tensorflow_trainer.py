@@ -28,7 +28,8 @@ class TensorflowTrainer(DataParallelTrainer):
                 model = tf.keras.Sequential([tf.keras.layers.Input((4,)), tf.keras.layers.Dense(1)])
                 model.compile(optimizer="sgd", loss="mse")
             shard = session.get_dataset_shard("train").to_tf("features", "label", batch_size=32)
-            model.fit(prepare_dataset_shard(shard), epochs=config["epochs"], callbacks=[ReportCheckpointCallback()])
+            batches = prepare_dataset_shard(shard)
+            model.fit(batches, epochs=config["epochs"], shuffle=False, callbacks=[ReportCheckpointCallback()])
 
 
         TensorflowTrainer(
