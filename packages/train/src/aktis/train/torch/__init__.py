@@ -59,6 +59,7 @@ __all__ = [
     "TorchWorkerProfiler",
 ]
 
+
 def __getattr__(name: str) -> Any:
     import importlib
 
