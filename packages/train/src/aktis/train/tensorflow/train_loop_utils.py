@@ -26,8 +26,8 @@ def prepare_dataset_shard(tf_dataset_shard: Any) -> Any:
             'make one with session.get_dataset_shard("train").to_tf(feature_columns, label_columns)'
         )
     if tf_dataset_shard.cardinality() >= 0 and _has_others():
-        # The strategy makes a batch for each worker of each batch here, but TensorFlow still counts as before, so that model.fit would
-        # leave out the rest of the shard. Of what was filtered it knows no count, and goes to the end.
+        # The strategy makes a batch for each worker of each batch here, but TensorFlow still counts as before, so that
+        # model.fit would leave out the rest of the shard. Of what was filtered it knows no count, and goes to the end.
         tf_dataset_shard = tf_dataset_shard.filter(lambda *_: True)
     options = tensorflow.data.Options()
     options.experimental_distribute.auto_shard_policy = tensorflow.data.experimental.AutoShardPolicy.OFF
