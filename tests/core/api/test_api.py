@@ -164,7 +164,7 @@ def test_settings_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
         name for name, module in sys.modules.items() if "__worker_modules__" in getattr(module, "__dict__", {})
     ]:
         monkeypatch.delitem(sys.modules, name)
-    for name, needed in (("aktis.serve.part", ("html",)), ("aktis.serve", ("email",))):
+    for name, needed in (("aktis.serve.part", lambda: ("html",)), ("aktis.serve", ("email",))):
         library = types.ModuleType(name)
         library.__worker_modules__ = needed  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, library)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aktis.data._iteration.sharding.dealing import Rounds, Taken, remaining, skipped
 from aktis.data._iteration.sharding.position import LocalShuffle, Position, Start
 from aktis.data._iteration.shuffle import local_shuffle
 
+PATIENT = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # on busy machines
 SIZES = st.lists(st.integers(0, 9), max_size=12)
 
 
@@ -40,6 +41,7 @@ def deal(cuts: Any, n: int, chunk: int) -> tuple[list[list[int]], list[int]]:
     return parts, numbers(left)
 
 
+@PATIENT
 @given(SIZES, st.integers(1, 5), st.integers(1, 7))
 def test_parts_are_equal_and_do_not_depend_on_blocks(sizes: list[int], n: int, chunk: int) -> None:
     parts, left = deal(blocks(sizes), n, chunk)
@@ -48,6 +50,7 @@ def test_parts_are_equal_and_do_not_depend_on_blocks(sizes: list[int], n: int, c
     assert (parts, left) == deal(blocks([sum(sizes)]), n, chunk)
 
 
+@PATIENT
 @given(SIZES, st.lists(st.tuples(st.integers(1, 4), st.integers(1, 7), st.floats(0, 1)), max_size=4))
 def test_what_several_groups_of_workers_left_is_what_none_of_them_took(
     sizes: list[int], groups: list[tuple[int, int, float]]
@@ -105,6 +108,7 @@ def test_states_that_are_none(state: Any, error: type[Exception]) -> None:
         Position.from_json(state)
 
 
+@PATIENT
 @given(SIZES, st.integers(1, 6), st.integers(1, 6))
 def test_a_steady_shuffle_does_not_depend_on_blocks(sizes: list[int], buffer: int, batch: int) -> None:
     def shuffled(pieces: list[int]) -> list[int]:

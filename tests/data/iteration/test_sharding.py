@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
@@ -235,6 +237,22 @@ def test_leaving_a_loop_begins_the_next_epoch(dealt: Callable[..., list[Shard]])
     assert together(leave_early, shards) == [(0, 2500, 2)] * 2
 
 
+def test_leaving_does_not_wait_for_the_next_block(tmp_path: Path, dealt: Callable[..., list[Shard]]) -> None:
+    def slow(batch: dict[str, Any]) -> dict[str, Any]:
+        if batch["value"][0] > 0:
+            while not (tmp_path / "left").exists():
+                time.sleep(0.05)
+        return {"x": batch["value"]}
+
+    dataset = aktis.data.range_table(40, parallelism=4).map_batches(slow, batch_size=None, batch_format="numpy")
+    dataset.context.enable_local_execution = False
+    (shard,) = dealt(dataset, 1, split=False, keep=False)
+    for _ in shard.iter_batches(batch_size=10):
+        break
+    (tmp_path / "left").touch()  # what runs yet need not be waited for
+    assert len(rows_of(shard)) == 40
+
+
 def test_two_data_sets_at_once(dealt: Callable[..., list[Shard]]) -> None:
     one = dealt(numbers(2000, parallelism=20), 2, keep=False)
     other = dealt(numbers(2000, parallelism=20), 2, keep=False)
@@ -244,6 +262,31 @@ def test_two_data_sets_at_once(dealt: Callable[..., list[Shard]]) -> None:
         return sum(len(a["x"]) + len(b["x"]) for a, b in batches)
 
     assert together(read, list(zip(one, other))) == [2000] * 2
+
+
+def wide(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rows of 100 kB: sixteen of them are dealt at a time."""
+    return {"x": batch["value"], "y": np.zeros((len(batch["value"]), 100_000), np.uint8)}
+
+
+@pytest.mark.parametrize(("blocks", "batch_size"), [(60, 7), (60, 64), (2, 7), (2, 64)])
+def test_workers_in_lock_step_never_wait_for_one_another(
+    blocks: int, batch_size: int, dealt: Callable[..., list[Shard]]
+) -> None:
+    dataset = aktis.data.range_table(360, parallelism=blocks).map_batches(wide, batch_size=None, batch_format="numpy")
+    shards = dealt(dataset, 2, keep=False)
+    allreduce = threading.Barrier(2, timeout=30)
+
+    def train(shard: Shard) -> list[int]:
+        seen: list[int] = []
+        for batch in shard.iter_batches(batch_size=batch_size, batch_format="numpy"):
+            allreduce.wait()
+            seen += batch["x"].tolist()
+        return seen
+
+    parts = together(train, shards)
+    assert [len(part) for part in parts] == [180] * 2 and len({*parts[0], *parts[1]}) == 360
+    assert shards[0].epoch == 1
 
 
 @aktis.remote(num_cpus=1)
@@ -359,12 +402,18 @@ def test_what_else_a_shard_can_say(dealt: Callable[..., list[Shard]]) -> None:
         shards[0].set_epoch(-1)
 
 
-def test_dealing_again_uses_what_was_kept() -> None:
-    sharding = Sharding(numbers(1003))
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("rows", [1003, 600_003])
+def test_dealing_again_uses_what_was_kept(rows: int, local: bool) -> None:
+    dataset = numbers(rows, parallelism=3)
+    dataset.context.enable_local_execution = local
+    sharding = Sharding(dataset)
+    kept = []
     for workers in (2, 3):
-        assert {len(part) for part in together(rows_of, sharding.deal(workers))} == {1003 // workers}
-        held, kept = sharding.kept_bytes, sharding._kept
-    assert held == 1003 * 8 and sharding._kept is kept
+        parts = together(lambda shard: rows_of(shard, batch_size=10_000), sharding.deal(workers))
+        assert {len(part) for part in parts} == {rows // workers}
+        kept.append(sharding._kept)
+    assert sharding.kept_bytes == rows * 8 and kept[0] is kept[1] is not None
     sharding.close()
 
 

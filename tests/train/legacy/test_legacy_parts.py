@@ -210,6 +210,15 @@ def test_arguments_that_make_no_sense(arguments: dict[str, Any], error: type[Exc
         Trainer(**{"backend": BackendConfig(), "num_workers": 2, **arguments})
 
 
+def test_newer_programs_find_their_names_here() -> None:
+    from aktis.train import trainer
+    from aktis.train.base_trainer import BaseTrainer
+
+    assert trainer.BaseTrainer is BaseTrainer
+    with pytest.raises(AttributeError, match="'Nothing'"):
+        trainer.Nothing
+
+
 def test_a_trainer_that_was_not_started_has_no_results_and_no_files(results_dir: Path) -> None:
     trainer = Trainer(BackendConfig(), num_workers=2)
     assert trainer.latest_run_dir is trainer.latest_checkpoint is trainer.latest_checkpoint_dir is None

@@ -13,6 +13,7 @@ import pytest
 import aktis
 from aktis import train
 from aktis.air.checkpoint import Checkpoint
+from aktis.air.config import CheckpointConfig
 from aktis.train import constants
 from aktis.train.backend import Backend, BackendConfig
 from aktis.train.callbacks import JsonLoggerCallback, TrainingCallback
@@ -86,6 +87,7 @@ def test_callbacks_get_results_by_rank_with_what_is_filled_in(trainer: Trainer) 
     for number, results in enumerate(reports, start=1):
         for result in results:
             assert set(result) == {"index", "rank", *constants.BASIC_AUTOFILLED_KEYS}
+            assert list(result)[:2] == ["index", "rank"]
             assert result["_training_iteration"] == number
             assert result["_time_this_iter_s"] >= 0
             assert isinstance(result["_timestamp"], int)
@@ -200,7 +202,8 @@ def test_each_checkpoint_that_is_saved_is_kept(trainer: Trainer) -> None:
     assert sorted(path.name for path in directory.iterdir()) == [f"checkpoint_00000{n}" for n in (1, 2, 3, 4)]
     assert trainer.best_checkpoint_path == directory / "checkpoint_000004"
     assert Trainer.load_checkpoint_from_path(directory / "checkpoint_000001")["epoch"] == 0
-    assert not list(trainer.logdir.glob(".writing*"))
+    (staging,) = trainer.logdir.glob(".writing*")
+    assert list(staging.iterdir()) == []
 
 
 def test_the_strategy_says_which_are_kept(trainer: Trainer) -> None:
@@ -221,6 +224,8 @@ def test_the_strategy_says_which_are_kept(trainer: Trainer) -> None:
     assert trainer.latest_checkpoint["loss"] == 3 and trainer.best_checkpoint is None
     with pytest.raises(ValueError, match="'accuracy' is neither in the checkpoint"):
         trainer.run(loop, checkpoint_strategy=CheckpointStrategy(checkpoint_score_attribute="accuracy"))
+    trainer.run(loop, checkpoint_strategy=CheckpointConfig(2, "loss", "min"))  # its newer name
+    assert trainer.best_checkpoint is not None and trainer.best_checkpoint["loss"] == 1
     with pytest.raises(TypeError, match="checkpoint_strategy must be a CheckpointStrategy"):
         trainer.run(loop, checkpoint_strategy={"num_to_keep": 1})  # type: ignore[arg-type]
 
@@ -358,6 +363,7 @@ def test_workers_hold_their_cpus_until_shutdown(tmp_path: Path) -> None:
     next(iterator)
     trainer.shutdown()
     trainer.shutdown()
+    assert not list(trainer.logdir.glob(".writing*"))
     assert iterator.is_finished() and iterator.get_final_results(force=True) is None
     with pytest.raises(RuntimeError, match="call start\\(\\) first"):
         trainer.run(lambda: 1)

@@ -51,6 +51,7 @@ def make_run(
     ends: bool = True,
     gpu: bool = False,
     slow_rank: int | None = 1,
+    with_data: bool = False,
 ) -> Path:
     """A run of ``rounds`` rounds of about a second, with a checkpoint every ten. Returns the trial's directory."""
     clock, rng = Clock(), random.Random(0)
@@ -86,6 +87,8 @@ def make_run(
             name = f"checkpoint_{index + 1:06}"
             Checkpoint.from_dict({"epoch": index}).to_directory(directory / name)
             checkpoint = str(directory / name)
+        if with_data:
+            recorder.on_data([(512 * (index + 1), 0.2 * (index + 1)) for rank in range(size)])
         recorder.on_round(
             index,
             [{**metrics, "train_loss": loss * (1 + 0.1 * rank)} for rank in range(size)],
@@ -103,7 +106,6 @@ def make_run(
         if index % 3 == 0:
             recorder.on_sample(samples(size, index, gpu))
     results.close()
-    recorder.on_data({"train": {"rows": 1797, "seconds waited for data": 0.4}})
     if fails_with:
         recorder.on_failure(fails_with)
         (directory / "error.txt").write_text(f"Traceback (most recent call last):\n  ...\n{fails_with}\n")

@@ -56,6 +56,28 @@ def test_a_run_is_recorded(run_config: air.RunConfig) -> None:
     assert "<td>train_loop_config/lr</td>" in text and "Metrics of each rank" in text
 
 
+def reading(config: dict[str, Any]) -> None:
+    shard = train.get_dataset_shard("train")
+    for _ in range(3):
+        rows = sum(len(batch["value"]) for batch in shard.iter_batches(batch_size=10, batch_format="numpy"))
+        train.report({"rows": rows})
+
+
+def test_what_is_read_of_data_sets_is_recorded(run_config: air.RunConfig) -> None:
+    from aktis import data
+
+    trainer = train.DataParallelTrainer(
+        reading, scaling_config=TWO, run_config=run_config, datasets={"train": data.range_table(1000, parallelism=4)}
+    )
+    result = trainer.fit()
+    assert result.metrics is not None and result.metrics["rows"] == 500
+    record = record_of(result.log_dir)
+    assert record.info["datasets"] == ["train"]
+    assert sum(rounds.rows for rounds in record.rounds) == 3 * 1000
+    assert all(0 <= sum(rounds.data) <= sum(rounds.loop) for rounds in record.rounds)
+    assert "of data sets" in write_report(str(result.log_dir)).read_text()
+
+
 def test_a_failure_is_recorded_with_its_rank(run_config: air.RunConfig) -> None:
     config = {"steps": 5, "at": 2, "does": "raise"}
     trainer = train.DataParallelTrainer(loop, train_loop_config=config, scaling_config=TWO, run_config=run_config)

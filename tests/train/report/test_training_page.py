@@ -36,7 +36,7 @@ def test_a_page_about_a_run(tmp_path: Path) -> None:
     text = path.read_text()
     assert checked(text).links == []
     assert headings(text) == [
-        "Metrics", "Metrics of each rank", "Throughput", "Where the time goes", "Resources", "Workers", "Checkpoints", "Data",
+        "Metrics", "Metrics of each rank", "Throughput", "Where the time goes", "Resources", "Workers", "Checkpoints",
         "Configuration",
     ]  # fmt: skip
     assert "<h1>TorchTrainer · digits</h1>" in text
@@ -83,6 +83,16 @@ def test_a_run_that_failed_begins_with_the_error(tmp_path: Path) -> None:
     shown = re.search(r"<pre>(.*?)</pre>", text, re.DOTALL)
     assert shown is not None and "train.py" in shown[1] and "worker.py" not in shown[1]
     assert facts(text)["state"].startswith("failed")
+
+
+def test_what_was_read_of_data_sets(tmp_path: Path) -> None:
+    text = write_report(make_run(tmp_path / "x" / "run", 20, with_data=True)).read_text()
+    checked(text)
+    assert facts(text)["rows read"].startswith("20,480<small>")
+    assert 'data-yl="rows per second, of data sets"' in text
+    assert "went into waiting for batches of data sets" in text
+    assert "rank 0, of that, waiting for data: 4 s" in text
+    assert "waiting for data" not in write_report(make_run(tmp_path / "y" / "run", 20)).read_text()
 
 
 def test_many_ranks_have_shades(tmp_path: Path) -> None:

@@ -159,14 +159,17 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
 
 
 def _library_modules() -> tuple[str, ...]:
-    """Modules that workers will need for those of our libraries, and parts of them, that this process has imported already."""
+    """Modules that workers will need for those of our libraries, and parts of them, that this process has imported already.
+
+    ``__worker_modules__`` of such a module has their names, or is a function that gives them.
+    """
     order = list(DISTRIBUTIONS)
     found = []
     for name, module in tuple(sys.modules.items()):
         top, *parts = name.split(".")
         needed = vars(module).get("__worker_modules__") if top == "aktis" and module is not None else None
         if needed and parts and parts[0] in DISTRIBUTIONS:
-            found.append((order.index(parts[0]), len(parts), needed))
+            found.append((order.index(parts[0]), len(parts), needed() if callable(needed) else needed))
     found.sort(key=lambda each: each[:2])
     return tuple(name for *_, needed in found for name in needed)
 

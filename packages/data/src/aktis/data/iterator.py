@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from aktis.data._blocks import Block
 from aktis.data._iteration.engine import Handles
 from aktis.data._iteration.methods import BatchSource
+from aktis.data._iteration.stats import IterationTotals
 
 if TYPE_CHECKING:
     from aktis.data.dataset import Dataset
 
-__all__ = ["DataIterator", "DatasetIterator"]
+__all__ = ["DataIterator", "DatasetIterator", "IterationTotals"]
 
 
 class DatasetIterator(BatchSource):
@@ -24,6 +25,10 @@ class DatasetIterator(BatchSource):
     @abstractmethod
     def stats(self) -> str:
         """Where the time of the latest pass went."""
+
+    def iteration_totals(self) -> IterationTotals:
+        """How much was read in all passes of this process, and how long that was waited for. Costs nothing."""
+        return self._totals()
 
     @abstractmethod
     def schema(self) -> Any:

@@ -24,12 +24,13 @@ from aktis.data._iteration.sharding.shard import Shard
 from aktis.data._iteration.sharding.sources import KeptBlocks, OwnStream, Source
 
 if TYPE_CHECKING:
-    from aktis.data._execution.handle import BlockHandle
     from aktis.data.dataset import Dataset, MaterializedDataset
 
 __all__ = ["Shard", "ShardOptions", "Sharding"]
 
 KEPT_SHARE = 0.5  # of the object store, for all data that is kept: the rest is for what flows through, and for others
+
+LARGE = 1 << 20  # bytes; small objects are with their owner, who is us, and have no place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class Sharding:
             window_bytes=options.window_bytes,
             transform=options.per_epoch,
         )
-        if plan.is_fixed and self._kept is not None and (options.keep or options.window_bytes is None):
+        if plan.is_fixed and self._kept is not None:
             return KeptBlocks(self._kept, plan.mix)
         if not options.split:
             return OwnStream(plan)
@@ -137,10 +138,11 @@ class Sharding:
         """Blocks that were on machines which are gone are computed again."""
         if self._kept is None or self._dataset.is_fully_executed():
             return
-        handles: list[BlockHandle] = list(self._kept._handles())
-        from aktis.data._iteration.locality import nodes_of_blocks
+        from aktis.experimental import get_object_locations
 
-        if not all(nodes_of_blocks(handles)):
+        large = [handle.where for handle in self._kept._handles() if handle.size_bytes > LARGE]
+        found = get_object_locations(large) if large else {}
+        if any(not where["node_ids"] and not where["did_spill"] for where in found.values()):
             self._kept, self._asked = None, False
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from aktis.air.result import Result
     from aktis.train.backend import Backend, BackendConfig
     from aktis.train.base_trainer import BaseTrainer
+    from aktis.train.callbacks import TrainingCallback
+    from aktis.train.checkpoint import CheckpointStrategy
+    from aktis.train.constants import TRAIN_DATASET_KEY
     from aktis.train.context import (
         TrainContext,
         get_checkpoint,
@@ -25,8 +28,10 @@ if TYPE_CHECKING:
         world_rank,
         world_size,
     )
+    from aktis.train.data_config import DataConfig
     from aktis.train.data_parallel_trainer import DataParallelTrainer
     from aktis.train.error import SessionMisuseError, TrainError, TrainingFailedError
+    from aktis.train.trainer import Trainer, TrainingIterator
 
 __worker_modules__ = ("aktis.train._execution.preload",)
 """What aktis.init() has workers import before they are forked, if this package is imported by then."""
@@ -38,6 +43,8 @@ _NAMES = {
     "BaseTrainer": "aktis.train.base_trainer",
     "Checkpoint": "aktis.air.checkpoint",
     "CheckpointConfig": "aktis.air.config",
+    "CheckpointStrategy": "aktis.train.checkpoint",
+    "DataConfig": "aktis.train.data_config",
     "DataParallelTrainer": "aktis.train.data_parallel_trainer",
     "DatasetConfig": "aktis.air.dataset_config",
     "FailureConfig": "aktis.air.config",
@@ -46,9 +53,13 @@ _NAMES = {
     "ScalingConfig": "aktis.air.config",
     "SessionMisuseError": "aktis.train.error",
     "SyncConfig": "aktis.air.config",
+    "TRAIN_DATASET_KEY": "aktis.train.constants",
     "TrainContext": "aktis.train.context",
     "TrainError": "aktis.train.error",
+    "Trainer": "aktis.train.trainer",
+    "TrainingCallback": "aktis.train.callbacks",
     "TrainingFailedError": "aktis.train.error",
+    "TrainingIterator": "aktis.train.trainer",
     "get_checkpoint": "aktis.train.context",
     "get_context": "aktis.train.context",
     "get_dataset_shard": "aktis.train.context",
@@ -66,6 +77,8 @@ __all__ = [
     "BaseTrainer",
     "Checkpoint",
     "CheckpointConfig",
+    "CheckpointStrategy",
+    "DataConfig",
     "DataParallelTrainer",
     "DatasetConfig",
     "FailureConfig",
@@ -74,9 +87,13 @@ __all__ = [
     "ScalingConfig",
     "SessionMisuseError",
     "SyncConfig",
+    "TRAIN_DATASET_KEY",
     "TrainContext",
     "TrainError",
+    "Trainer",
+    "TrainingCallback",
     "TrainingFailedError",
+    "TrainingIterator",
     "__version__",
     "get_checkpoint",
     "get_context",

@@ -15,11 +15,20 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aktis.train import constants
+from aktis.train._legacy.arguments import (
+    check_count,
+    checked_backend,
+    checked_callbacks,
+    checked_strategy,
+    finish_callbacks,
+    wants_details,
+)
 from aktis.train._legacy.checkpoints import RunCheckpoints, as_checkpoint
 from aktis.train._legacy.datasets import make_shards
 from aktis.train._legacy.directories import TrainerDirectory
@@ -30,7 +39,7 @@ from aktis.train.checkpoint import CheckpointStrategy
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
-    from aktis.air.config import ScalingConfig
+    from aktis.air.config import CheckpointConfig, ScalingConfig
     from aktis.train._execution.executor import TrainExecutor
     from aktis.train.callbacks import TrainingCallback
 
@@ -66,9 +75,9 @@ class Trainer:
         logdir: str | os.PathLike[str] | None = None,
         max_retries: int = 3,
     ) -> None:
-        self._backend_config = _backend_config(backend)
-        _check_count("num_workers", num_workers, 1, "1 or more")
-        _check_count("max_retries", max_retries, -1, "0 or more, or -1 for any number")
+        self._backend_config = checked_backend(backend)
+        check_count("num_workers", num_workers, 1, "1 or more")
+        check_count("max_retries", max_retries, -1, "0 or more, or -1 for any number")
         self._num_workers = num_workers
         self._use_gpu = use_gpu
         self._resources = None if resources_per_worker is None else dict(resources_per_worker)
@@ -77,6 +86,7 @@ class Trainer:
             self._scaling()  # says what is wrong
         self._directory = TrainerDirectory(logdir)
         self._executor: TrainExecutor | None = None
+        self._staging: str | None = None
         self._needs_restart = False
         self._hook: Callable[[], Any] | None = None
         self._attempts = Attempts(max_retries)
@@ -111,7 +121,7 @@ class Trainer:
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
-            self._remove_unfinished()
+        self._remove_staging()
 
     def __enter__(self) -> Trainer:
         if self._executor is None:
@@ -124,8 +134,9 @@ class Trainer:
     def _new_executor(self) -> TrainExecutor:
         from aktis.train._execution.executor import TrainExecutor
 
-        directory = os.fspath(self._directory.path)
-        return TrainExecutor(self._backend_config, self._scaling(), name=type(self).__name__, directory=directory)
+        # Checkpoints are written here, and renamed to where their run keeps them.
+        self._staging = tempfile.mkdtemp(prefix=".writing_", dir=self._directory.path)
+        return TrainExecutor(self._backend_config, self._scaling(), name=type(self).__name__, directory=self._staging)
 
     def _start_workers(self) -> None:
         """Start the workers, again and again if that is allowed."""
@@ -135,11 +146,13 @@ class Trainer:
                 executor.start(self._hook)
                 break
             except BaseException as error:
-                self._executor = None
-                if not is_retried(error):
+                try:
+                    if not is_retried(error):
+                        raise
+                    self._attempts.after(error)
+                except BaseException:
+                    self.shutdown()
                     raise
-                self._attempts.after(error)
-                self._executor = executor
         self._needs_restart = False
 
     def _restart_workers(self) -> None:
@@ -157,10 +170,11 @@ class Trainer:
             raise RuntimeError("this Trainer has no workers: call start() first")
         return self._executor
 
-    def _remove_unfinished(self) -> None:
-        """Checkpoints that a worker was writing when it was stopped."""
-        for path in self._directory.path.glob(".writing_*"):
-            shutil.rmtree(path, ignore_errors=True)
+    def _remove_staging(self) -> None:
+        """With what a worker was writing when it was stopped."""
+        staging, self._staging = self._staging, None
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -171,7 +185,7 @@ class Trainer:
         callbacks: Sequence[TrainingCallback] | None = None,
         dataset: Any = None,
         checkpoint: Checkpoint | dict[str, Any] | str | os.PathLike[str] | None = None,
-        checkpoint_strategy: CheckpointStrategy | None = None,
+        checkpoint_strategy: CheckpointStrategy | CheckpointConfig | None = None,
     ) -> list[Any]:
         """Run a function in all workers at once, and wait.
 
@@ -192,7 +206,7 @@ class Trainer:
             TrainingFailedError: workers died or hung more often than ``max_retries`` allows.
             Whatever ``train_func`` or a callback raises.
         """
-        listeners = _checked_callbacks(callbacks)
+        listeners = checked_callbacks(callbacks)
         iterator = self.run_iterator(train_func, config, dataset, checkpoint, checkpoint_strategy)
         started: list[TrainingCallback] = []
         failed = True
@@ -206,7 +220,7 @@ class Trainer:
             failed = False
         finally:
             iterator._close()
-            _finish(started, failed)
+            finish_callbacks(started, failed)
         values = iterator.get_final_results()
         assert values is not None
         return values
@@ -217,7 +231,7 @@ class Trainer:
         config: dict[str, Any] | None = None,
         dataset: Any = None,
         checkpoint: Checkpoint | dict[str, Any] | str | os.PathLike[str] | None = None,
-        checkpoint_strategy: CheckpointStrategy | None = None,
+        checkpoint_strategy: CheckpointStrategy | CheckpointConfig | None = None,
     ) -> TrainingIterator:
         """Run a function in all workers at once, report by report. The arguments are those of :meth:`run`.
 
@@ -231,15 +245,14 @@ class Trainer:
             raise RuntimeError(
                 "the run before has not ended: get_final_results(force=True) of its iterator ends it, shutdown() stops it"
             )
-        if checkpoint_strategy is not None and not isinstance(checkpoint_strategy, CheckpointStrategy):
-            raise TypeError(f"checkpoint_strategy must be a CheckpointStrategy, not {checkpoint_strategy!r}")
-        function = TrainFunction(train_func, takes_config(train_func), _wants_details())
+        strategy = checked_strategy(checkpoint_strategy)
+        function = TrainFunction(train_func, takes_config(train_func), wants_details())
         initial = as_checkpoint(checkpoint)
         shards = make_shards(dataset, self._num_workers)
         if self._needs_restart:
             self._start_workers()
         self._run_directory = self._directory.new_run()
-        checkpoints = RunCheckpoints(self._run_directory / constants.TRAIN_CHECKPOINT_SUBDIR, checkpoint_strategy)
+        checkpoints = RunCheckpoints(self._run_directory / constants.TRAIN_CHECKPOINT_SUBDIR, strategy)
 
         def begin(latest: Checkpoint | None) -> None:
             executor.begin(function, config, shards=shards, checkpoint=latest)
@@ -254,7 +267,6 @@ class Trainer:
         """The run stopped in the middle of something: its workers are of no use to the next one, which makes new ones."""
         if self._executor is not None:
             self._executor.shutdown()
-            self._remove_unfinished()
             self._needs_restart = True
 
     # -- what came of it ---------------------------------------------------------------------------
@@ -325,7 +337,7 @@ class Trainer:
             self._resources,
             self._max_retries,
             train_func,
-            _wants_details(),
+            wants_details(),
         )
         function = trial if dataset is None else tune.with_parameters(trial, dataset=dataset)
         return tune.with_resources(function, trial.resources)
@@ -342,6 +354,7 @@ class Trainer:
             RuntimeError: this Trainer has workers already.
         """
         from aktis.air.worker_group import WorkerGroup
+        from aktis.train._execution.executor import _share_gpus
 
         if self._executor is not None:
             raise RuntimeError("this Trainer has workers already: shutdown() comes before to_worker_group()")
@@ -365,6 +378,8 @@ class Trainer:
                 group.shutdown(patience_s)
 
         try:
+            if backend.share_cuda_visible_devices:
+                _share_gpus(group)
             backend.on_start(group, self._backend_config)
         except BaseException:
             group.shutdown(0)
@@ -435,66 +450,6 @@ class TrainingIterator:
             self._finished = True
             self._trainer._stop_workers()
             self._checkpoints.close()
-
-
-# -- arguments ---------------------------------------------------------------------------------------------------------
-
-
-def _backend_config(backend: Any) -> BackendConfig:
-    if isinstance(backend, BackendConfig):
-        return backend
-    if not isinstance(backend, str):
-        raise TypeError(f"backend must be 'torch', 'tensorflow' or an instance of BackendConfig, not {backend!r}")
-    if backend == "torch":
-        from aktis.train.torch import TorchConfig
-
-        return TorchConfig()
-    if backend == "tensorflow":
-        from aktis.train.tensorflow import TensorflowConfig
-
-        return TensorflowConfig()
-    if backend == "horovod":
-        raise ValueError(
-            "backend='horovod' is not supported: Horovod has had no release since 2023 and does not build with current versions of "
-            "PyTorch and TensorFlow. Use backend='torch' (torch.nn.parallel.DistributedDataParallel) or backend='tensorflow' "
-            "(tf.distribute.MultiWorkerMirroredStrategy)"
-        )
-    raise ValueError(f"backend must be 'torch', 'tensorflow' or an instance of BackendConfig, not {backend!r}")
-
-
-def _check_count(name: str, value: Any, least: int, rule: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be {rule}, not {value!r}")
-
-
-def _checked_callbacks(callbacks: Any) -> list[TrainingCallback]:
-    from aktis.train.callbacks import TrainingCallback
-
-    found = list(callbacks or ())
-    for callback in found:
-        if not isinstance(callback, TrainingCallback):
-            raise TypeError(f"callbacks must be instances of TrainingCallback, not {callback!r}")
-    return found
-
-
-def _finish(callbacks: Sequence[TrainingCallback], failed: bool) -> None:
-    """Tell all that the run is over. The first error is raised, unless the run failed anyway."""
-    first: Exception | None = None
-    for callback in callbacks:
-        try:
-            callback.finish_training(error=failed)
-        except Exception as error:
-            if failed or first is not None:
-                logger.error("finish_training of %s failed", type(callback).__name__, exc_info=error)
-            first = first or error
-    if first is not None and not failed:
-        raise first
-
-
-def _wants_details() -> bool:
-    return os.environ.get(constants.ENABLE_DETAILED_AUTOFILLED_METRICS_ENV) == "1"
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from aktis.data._blocks.batches import BATCH_FORMATS, column_to_numpy, from_batch, to_batch
 from aktis.data._blocks.buffer import OutputBuffer
 from aktis.data._blocks.convert import conform, rows_only
+from aktis.data._blocks.frames import frame_rows
 from aktis.data._blocks.objects import is_object
 from aktis.data._blocks.ops import compact, concat, empty_like, metadata_of, size_bytes, slice_rows, take_rows
 from aktis.data._blocks.rows import from_rows, row_slices, to_rows
@@ -39,6 +40,7 @@ __all__ = [
     "concat",
     "conform",
     "empty_like",
+    "frame_rows",
     "from_batch",
     "from_rows",
     "is_object",

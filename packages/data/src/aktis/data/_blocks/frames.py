@@ -56,6 +56,17 @@ def remembered(block: Block) -> pd.DataFrame | None:
     return None if found is None or found[0]() is not block else found[1].copy(deep=False)
 
 
+def frame_rows(frame: pd.DataFrame, start: int, stop: int) -> pd.DataFrame:
+    """Some rows of a frame, counted from 0 again. Writing to them is like writing to a frame of their own."""
+    import pandas as pd
+
+    piece = frame.iloc[start:stop]
+    if not _copies_on_write():
+        piece = piece.copy(deep=False)  # else pandas warns of what is written to a part of another frame
+    piece.index = pd.RangeIndex(stop - start)
+    return piece
+
+
 def _comes_back_as_it_is(frame: pd.DataFrame) -> bool:
     """Whether pandas copies on write, and Arrow has all columns as they are: numbers, times and pandas' own strings."""
     import pandas as pd

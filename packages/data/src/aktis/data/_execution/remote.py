@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 INLINE_LIMIT = 32 << 10  # bytes
 BLOCKS_AHEAD = 4  # blocks that a task may have finished before we take the first of them
 TASK_RETRIES = 4
+# Also from within a placement group that keeps its children: that of a training run is full of workers, which wait for data.
+_ANYWHERE = "DEFAULT"
 ACTOR_RESTARTS = 4
 
 
@@ -123,6 +125,7 @@ class RemoteLauncher:
         remote = self._functions.get(key)
         if remote is None:
             options = {
+                "scheduling_strategy": _ANYWHERE,
                 "max_retries": TASK_RETRIES,
                 **self._remote_args.get(task.op, {}),
                 "num_cpus": 0 if self._crowded else task.num_cpus,
@@ -136,7 +139,12 @@ class RemoteLauncher:
 
     def start_actor(self, op: int, actor: int) -> None:
         """Create it; :class:`ActorReady` follows when its constructor is through."""
-        options = {"max_restarts": ACTOR_RESTARTS, "max_task_retries": TASK_RETRIES, **self._remote_args.get(op, {})}
+        options: dict[str, Any] = {
+            "scheduling_strategy": _ANYWHERE,
+            "max_restarts": ACTOR_RESTARTS,
+            "max_task_retries": TASK_RETRIES,
+            **self._remote_args.get(op, {}),
+        }
         options.setdefault("num_cpus", 0)  # so that a pool of as many actors as CPUs does not starve other operators
         program = self._programs[op]
         handle = aktis.remote(**options)(worker.MapActor).remote(program)

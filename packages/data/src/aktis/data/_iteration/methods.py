@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.data._blocks import Block, slice_rows, to_rows
 from aktis.data._iteration.engine import Batches, BatchSpec, Handles, iterate, load_blocks
 from aktis.data._iteration.formats import BatchFormat
-from aktis.data._iteration.stats import IterationStats
+from aktis.data._iteration.stats import IterationStats, IterationTotals
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ class BatchSource:
     """Iteration, whatever the blocks come from."""
 
     _iteration_stats: IterationStats | None = None
+    _earlier_passes = IterationTotals()
 
     @abstractmethod
     def _open(self) -> Handles:
@@ -41,8 +42,15 @@ class BatchSource:
         return None
 
     def _new_stats(self) -> IterationStats:
+        self._earlier_passes = self._totals()
         stats = self._iteration_stats = IterationStats()
         return stats
+
+    def _totals(self) -> IterationTotals:
+        """What all passes have come to."""
+        return (
+            self._earlier_passes if self._iteration_stats is None else self._earlier_passes.plus(self._iteration_stats)
+        )
 
     def iter_rows(self, *, prefetch_blocks: int = 0) -> Batches[Any]:
         """The rows, one by one: dicts, or the items of simple data.

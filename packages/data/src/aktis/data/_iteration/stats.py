@@ -64,3 +64,26 @@ def seconds(value: float) -> str:
     if value >= 1e-3:
         return f"{value * 1e3:.2f} ms"
     return f"{value * 1e6:.0f} us"
+
+
+@dataclass(frozen=True)
+class IterationTotals:
+    """What all passes over something have come to so far.
+
+    Attributes:
+        passes: How many began.
+        rows: Rows that were read. Of the pass that goes on, they may be some batches ahead of the consumer.
+        batches: Batches that were read.
+        waited_seconds: How long the consumer waited for batches, in the passes that have ended.
+    """
+
+    passes: int = 0
+    rows: int = 0
+    batches: int = 0
+    waited_seconds: float = 0.0
+
+    def plus(self, stats: IterationStats) -> IterationTotals:
+        """With one more pass."""
+        return IterationTotals(
+            self.passes + 1, self.rows + stats.rows, self.batches + stats.batches, self.waited_seconds + stats.blocked
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -191,10 +192,19 @@ def _columns(items: Any) -> str:
 def _user_frames(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     last_ours = max((i for i, frame in enumerate(frames) if _OURS in frame.filename.replace("\\", "/")), default=-1)
-    shown = frames[last_ours + 1 :][-12:]
+    shown = _without_libraries(frames[last_ours + 1 :])[-12:]
     if not shown:
         return ""
     return "Traceback of the function (most recent call last):\n" + "".join(traceback.format_list(shown)).rstrip()
+
+
+def _without_libraries(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Without what other parts of aktis do before they call the user's code; all, if they never do."""
+    import aktis
+
+    folders = tuple(os.path.join(folder, "") for folder in aktis.__path__)
+    first = next((i for i, frame in enumerate(frames) if not frame.filename.startswith(folders)), 0)
+    return frames[first:]
 
 
 def batch_block(value: Any, task: TaskContext, operator: str, function: str) -> Block:

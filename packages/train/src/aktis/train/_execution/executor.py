@@ -231,6 +231,8 @@ class TrainExecutor:
         checkpoint = self._merged([report.checkpoint for report in reports])
         metrics = [report.metrics for report in reports]
         loop, waited = [report.loop_seconds for report in reports], [report.waited_seconds for report in reports]
+        if any(report.data is not None for report in reports):
+            self._observer.on_data([report.data for report in reports])
         self._observer.on_round(index, metrics, loop, waited, checkpoint)
         return Round(index, metrics, checkpoint)
 

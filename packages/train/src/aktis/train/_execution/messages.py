@@ -71,12 +71,14 @@ class Report(NamedTuple):
         checkpoint: The folder that it was written to, or the checkpoint, or None.
         loop_seconds: Time since the last report returned.
         waited_seconds: How long the last report took to return.
+        data: Rows that it has read of its data sets since it began, and seconds that it waited for them; None: it has none.
     """
 
     metrics: dict[str, Any]
     checkpoint: str | Checkpoint | None
     loop_seconds: float
     waited_seconds: float
+    data: tuple[int, float] | None = None
 
 
 class Ended(NamedTuple):

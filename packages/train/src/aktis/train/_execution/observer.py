@@ -34,6 +34,12 @@ class Observer:
             checkpoint: Where the checkpoint lies, under a temporary name.
         """
 
+    def on_data(self, used: Sequence[tuple[int, float] | None]) -> None:
+        """What each rank has read of its data sets since the loop began: rows, and seconds that it waited for them.
+
+        Called before :meth:`on_round` where there are data sets.
+        """
+
     def on_sample(self, samples: Sequence[dict[str, Any]]) -> None:
         """What each rank uses now: rank, pid, phase, seconds, reports, cpu_percent, rss_bytes, threads."""
 

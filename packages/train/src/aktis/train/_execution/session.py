@@ -60,11 +60,18 @@ class WorkerSession(SessionHost):
         started = time.perf_counter()
         self.waits_since = time.monotonic()
         try:
-            self.run.report(filled, Report(filled, saved, loop_seconds, self._waited))
+            self.run.report(filled, Report(filled, saved, loop_seconds, self._waited, self._data_used()))
         finally:
             self.waits_since = None
         self._resumed = time.perf_counter()
         self._waited = self._resumed - started
+
+    def _data_used(self) -> tuple[int, float] | None:
+        """Rows that were read of all shards, and seconds that the loop waited for them."""
+        totals = [shard.iteration_totals() for shard in self._shards.values() if hasattr(shard, "iteration_totals")]
+        if not totals:
+            return None
+        return sum(one.rows for one in totals), sum(one.waited_seconds for one in totals)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, which goes with the next report, or with the end of the loop."""

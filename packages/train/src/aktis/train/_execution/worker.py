@@ -18,6 +18,7 @@ from aktis.air.function_run import Ended as FunctionEnded
 from aktis.air.function_run import FunctionRun
 from aktis.air.tracebacks import without_our_frames
 from aktis.air.worker_group import WorkerHost
+from aktis.train._execution.gpu import GpuMeter
 from aktis.train._execution.messages import Ended, LoopSetup, RankFacts, Report
 from aktis.train._execution.session import WorkerSession
 from aktis.train.error import TrainError
@@ -45,6 +46,7 @@ class TrainWorker(WorkerHost):
         self._session: WorkerSession | None = None
         self._since = time.monotonic()
         self._process: Any = None
+        self._gpus: GpuMeter | None = None
         self._output: Any = None
         self._stack_file: Any = None
         if stacks is not None:
@@ -134,11 +136,14 @@ class TrainWorker(WorkerHost):
             cpu = 100 * (times.user + times.system) / max(age, 0.01)
         else:
             cpu = self._process.cpu_percent()
+        if self._gpus is None:
+            self._gpus = GpuMeter([str(gpu) for gpu in aktis.get_gpu_ids()])
         with self._process.oneshot():
             return {
                 "cpu_percent": cpu,
                 "rss_bytes": self._process.memory_info().rss,
                 "threads": self._process.num_threads(),
+                **self._gpus.sample(),
             }
 
     @aktis.method(concurrency_group=CONTROL)

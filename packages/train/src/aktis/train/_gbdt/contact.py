@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from aktis.train.error import TrainError
-
 __all__ = ["LostContactError"]
 
 
-class LostContactError(TrainError, ConnectionError):
+class LostContactError(ConnectionError):
     """The network of the library broke: another worker failed or died, or could not be reached.
 
     A ConnectionError, which the run takes for the consequence of what happened elsewhere: that is what it reports.

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aktis.air.exceptions import WorkerStartError
 from aktis.train._legacy.session import SAVED
+from aktis.train.constants import BASIC_AUTOFILLED_KEYS, DETAILED_AUTOFILLED_KEYS
 from aktis.train.error import TrainingFailedError, UnequalReportsError, WorkerHungError, WorkerLostError
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ __all__ = ["Attempts", "Run", "is_retried"]
 
 logger = logging.getLogger(__name__)
 
+_FILLED_IN = BASIC_AUTOFILLED_KEYS | DETAILED_AUTOFILLED_KEYS
+
 
 def is_retried(error: BaseException) -> bool:
-    """Whether it is nobody's fault, so that the workers are made anew: they died, hang, or did not come."""
+    """Whether it is nobody's fault, so that the workers are made anew: they died, or hang."""
     from aktis.exceptions import AktisActorError, AktisTaskError
 
-    if isinstance(error, (WorkerLostError, WorkerHungError, WorkerStartError)):
+    if isinstance(error, (WorkerLostError, WorkerHungError)):
         return True
     return isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError)  # died outside of a round
 
@@ -124,7 +126,7 @@ class Run:
                 latest = self._checkpoints.latest
                 current.persisted = None if latest is None else latest.path
             if is_result:
-                return current.metrics
+                return [_own_first(result) for result in current.metrics]
 
     def _again(self, error: Exception) -> None:
         """Make the workers anew after ``error``, or raise it."""
@@ -156,3 +158,8 @@ def _is_checkpoint_only(metrics: list[dict[str, Any]]) -> bool:
             "train.save_checkpoint and train.report equally often and in the same order (what rank 0 saves is kept)"
         )
     return all(saved)
+
+
+def _own_first(result: dict[str, Any]) -> dict[str, Any]:
+    """A result with what was reported in front of what is filled in, for those who print it."""
+    return {key: result[key] for key in sorted(result, key=_FILLED_IN.__contains__)}

@@ -16,7 +16,6 @@ from aktis.air.html import Fact, Mark, Page, Series, colour_legend, escape, figu
 from aktis.train._report.frames import error_line, failed_rank, user_frames
 from aktis.train._report.gather import Curve, TrainingRun, flat, gather, metric_groups
 from aktis.train._report.sections import (
-    add_data,
     add_resources,
     add_restarts,
     add_throughput,
@@ -75,7 +74,6 @@ def build_page(run: TrainingRun) -> Page:
     add_workers(page, run)
     add_restarts(page, run, axis)
     _add_checkpoints(page, run)
-    add_data(page, run)
     _add_configuration(page, run)
     return page
 
@@ -94,6 +92,9 @@ def _facts(run: TrainingRun) -> list[Fact]:
     rate = record.rate()
     rounds = record.rounds[-1].first + record.rounds[-1].count if record.rounds else run.reports
     facts.append(Fact("rounds", f"{rounds:,}", f"{format_value(rate)} per second" if rate else ""))
+    rows, seconds = sum(rounds.rows for rounds in record.rounds), sum(rounds.seconds for rounds in record.rounds)
+    if rows and seconds:
+        facts.append(Fact("rows read", f"{rows:,}", f"{format_value(rows / seconds)} per second"))
     facts += [Fact(curve.name, format_value(_median(curve)), "median") for curve in run.throughputs()[:2]]
     startups = record.startups
     if startups:

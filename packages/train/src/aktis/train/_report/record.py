@@ -25,6 +25,8 @@ class Rounds:
     waited: list[float]
     metrics: dict[str, list[float | None]] = field(default_factory=dict)
     checkpoints: int = 0
+    rows: int = 0  # that all ranks read of their data sets
+    data: list[float] = field(default_factory=list)  # waited for them, as a part of the loop
 
 
 @dataclass(slots=True)
@@ -50,7 +52,6 @@ class RunRecord:
     """All that was written down, in the order of time."""
 
     info: dict[str, Any] = field(default_factory=dict)  # of the latest process of the trainer
-    data: dict[str, Any] = field(default_factory=dict)
     rounds: list[Rounds] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -151,12 +152,12 @@ class RunRecord:
                     [float(value or 0.0) for value in record["waited"]],
                     dict(record.get("metrics") or {}),
                     int(record.get("checkpoints") or 0),
+                    int(record.get("rows") or 0),
+                    [float(value or 0.0) for value in record.get("data") or ()],
                 )
             )
         elif kind == "sample":
             self.samples.append(Sample(time, [dict(rank) for rank in record["ranks"]]))
-        elif kind == "data":
-            self.data.update(record["stats"])
         elif kind in ("run", "start", "restart", "failure", "end"):
             if kind == "run":
                 self.info = {key: value for key, value in record.items() if key not in ("kind", "time")}

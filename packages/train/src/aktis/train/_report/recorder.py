@@ -4,7 +4,7 @@
 
     {"kind": "run", "time": ..., "trainer": "TorchTrainer", ...}          once per process of the trainer
     {"kind": "start", "time": ..., "workers": [{"rank": 0, ...}, ...]}    the group is there, for the first time or again
-    {"kind": "rounds", "time": ..., "count": 1, "seconds": 0.5, "loop": [s, s], "waited": [s, s], ...}
+    {"kind": "rounds", "time": ..., "count": 1, "seconds": 0.5, "loop": [s, s], "waited": [s, s], "rows": 512, "data": [s, s], ...}
     {"kind": "sample", "time": ..., "ranks": [{"rank": 0, "cpu_percent": ..., "rss_bytes": ...}, ...]}
     {"kind": "restart" | "failure" | "end", "time": ..., "text": ...}
 
@@ -96,6 +96,8 @@ class RunRecorder(Observer):
         self._rounds: _Rounds | None = None
         self._since = clock()
         self._is_first = False  # whether the next rounds are the first of their group
+        self._data_used: list[tuple[int, float]] = []  # by each rank since its loop began: rows, seconds
+        self._data_told: list[tuple[int, float]] = []  # when the last line was written
         self._write("run", {**(info or {}), "pid": os.getpid()})
 
     # -- what the executor tells -------------------------------------------------------------------------------------
@@ -104,6 +106,7 @@ class RunRecorder(Observer):
         self._flush()
         self._since = self._clock()
         self._is_first = True
+        self._data_used = self._data_told = [(0, 0.0)] * len(workers)
         self._write("start", {"workers": [_worker_facts(worker, rank) for rank, worker in enumerate(workers)]})
 
     def on_round(
@@ -127,9 +130,8 @@ class RunRecorder(Observer):
         if samples:
             self._write("sample", {"ranks": [_plain_numbers(sample) for sample in samples]})
 
-    def on_data(self, stats: Mapping[str, Any]) -> None:
-        """What the data sets of the ranks say of themselves: numbers or text by name; the last word counts."""
-        self._write("data", {"stats": _jsonable(stats)})
+    def on_data(self, used: Sequence[tuple[int, float] | None]) -> None:
+        self._data_used = [(0, 0.0) if one is None else one for one in used]
 
     def on_restart(self, reason: str) -> None:
         self._flush()
@@ -162,8 +164,18 @@ class RunRecorder(Observer):
         seconds = max(0.0, now - self._since)
         if self._is_first:  # until the loop began, workers were set up, and modules imported
             seconds = min(seconds, max(map(sum, zip(rounds.loop, rounds.waited, strict=True)), default=seconds))
-        self._write("rounds", rounds.as_record(seconds), now)
+        self._write("rounds", {**rounds.as_record(seconds), **self._new_data()}, now)
         self._since, self._is_first = now, False
+
+    def _new_data(self) -> dict[str, Any]:
+        """Rows of all ranks, and seconds that each waited for them, since the last line."""
+        used, told = self._data_used, self._data_told
+        if used == told:
+            return {}
+        self._data_told = used
+        both = list(zip(used, told, strict=True))
+        rows, waited = sum(now[0] - before[0] for now, before in both), [now[1] - before[1] for now, before in both]
+        return {"rows": rows, "data": [_few_digits(max(0.0, seconds)) for seconds in waited]}
 
     def _write(self, kind: str, fields: Mapping[str, Any], now: float | None = None) -> None:
         if self._broken:

@@ -14,7 +14,6 @@ from aktis.air.html import (
     Section,
     Series,
     colour_legend,
-    escape,
     figure,
     legend,
     line_chart,
@@ -26,7 +25,6 @@ from aktis.train._report.record import RunRecord
 from aktis.train._report.time_axis import TimeAxis, format_bytes
 
 __all__ = [
-    "add_data",
     "add_resources",
     "add_restarts",
     "add_throughput",
@@ -39,7 +37,6 @@ __all__ = [
 _SLOWEST_SHARE = 0.6  # of the rounds in which one rank is the last, above which it is called slow
 _WAIT_WORTH_A_WORD = 0.1  # of the time
 _MOST_BARS = 64
-_PART_COLOURS = (7, 6)  # of what is work, and what is waiting
 
 
 def rank_series(lines: Sequence[tuple[int, Sequence[float], Sequence[float]]], size: int) -> list[Series]:
@@ -84,6 +81,16 @@ def time_shares(record: RunRecord) -> tuple[list[float], list[float]]:
     return loop, waited
 
 
+def data_waits(record: RunRecord) -> list[float]:
+    """Seconds that each rank waited for its data sets, as a part of its time in the loop; empty: nothing was read."""
+    size = max((len(rounds.data) for rounds in record.rounds), default=0)
+    waits = [0.0] * size
+    for rounds in record.rounds:
+        for rank, seconds in enumerate(rounds.data):
+            waits[rank] += seconds
+    return waits
+
+
 def slowest_rank(record: RunRecord) -> tuple[int, float, float] | None:
     """The rank that is last most often, in which share of the rounds, and its time in the loop against the others' median.
 
@@ -114,11 +121,20 @@ def add_time(page: Page, run: TrainingRun) -> None:
     loop, waited = time_shares(record)
     everything = sum(loop) + sum(waited)
     section.text(_words_about_waiting(record, len(loop), sum(waited) / everything if everything else 0.0))
-    parts = ["in the training loop", "waiting in report()"]
-    section.add(colour_legend(parts, _PART_COLOURS))
-    bars = [(f"rank {rank}", [loop[rank], waited[rank]]) for rank in range(min(len(loop), _MOST_BARS))]
-    keys = [f"rank{rank}" for rank in range(len(bars))]
-    section.add(stacked_bars(bars, parts, keys=keys, colours=_PART_COLOURS, unit="s"))
+    data = data_waits(record)
+    names = [f"rank {rank}" for rank in range(min(len(loop), _MOST_BARS))]
+    if data:
+        data += [0.0] * (len(loop) - len(data))
+        section.text(
+            f"Of the loop's time {sum(data) / (sum(loop) or 1.0):.0%} went into waiting for batches of data sets."
+        )
+        parts, colours = ["in the training loop", "of that, waiting for data", "waiting in report()"], [7, 4, 6]
+        bars = [(name, [max(0.0, loop[i] - data[i]), data[i], waited[i]]) for i, name in enumerate(names)]
+    else:
+        parts, colours = ["in the training loop", "waiting in report()"], [7, 6]
+        bars = [(name, [loop[i], waited[i]]) for i, name in enumerate(names)]
+    section.add(colour_legend(parts, colours))
+    section.add(stacked_bars(bars, parts, keys=[f"rank{i}" for i in range(len(bars))], colours=colours, unit="s"))
     if len(loop) > _MOST_BARS:
         section.text(f"The first {_MOST_BARS} of {len(loop)} ranks.", note=True)
     if len(record.rounds) < 2:
@@ -175,6 +191,15 @@ def add_throughput(page: Page, run: TrainingRun, axis: TimeAxis) -> None:
             line_chart(
                 [Series("rounds per second", xs, ys)], x_label=axis.label, y_label="rounds per second", y_zero=True,
                 marks=marks, width=560, height=300,
+            )
+        )  # fmt: skip
+    if sum(rounds.rows > 0 for rounds in record.rounds) > 1:
+        read = [rounds for rounds in record.rounds if rounds.rows and rounds.seconds > 0]
+        rows = [rounds.rows / rounds.seconds for rounds in read]
+        charts.append(
+            line_chart(
+                [Series("rows per second", [axis(rounds.time) for rounds in read], rows)], x_label=axis.label,
+                y_label="rows per second, of data sets", y_zero=True, marks=marks, width=560, height=300,
             )
         )  # fmt: skip
     for curve in run.throughputs()[:5]:
@@ -331,16 +356,3 @@ def add_restarts(page: Page, run: TrainingRun, axis: TimeAxis) -> None:
         )  # fmt: skip
     section = page.section("Restarts and resizes")
     section.add(table(["", "after", "rounds", "workers before", "workers then", "why"], rows, long_columns=[5]))
-
-
-def add_data(page: Page, run: TrainingRun) -> None:
-    """What the data sets say of themselves."""
-    if not run.record.data:
-        return
-    section = page.section("Data")
-    for name, stats in run.record.data.items():
-        if isinstance(stats, dict):
-            rows = [[key, _words(value)] for key, value in stats.items()]
-            section.add(figure(table([name, ""], rows, filterable=False, long_columns=[1])))
-        else:
-            section.text(name).add(f"<pre>{escape(str(stats))}</pre>")

@@ -82,6 +82,10 @@ def merge_rounds(a: Record, b: Record) -> Record | None:
     merged["seconds"] = _sum(a["seconds"], b["seconds"])
     for key in ("loop", "waited"):
         merged[key] = [_sum(x, y) for x, y in zip(a[key], b[key], strict=True)]
+    if "data" in merged:
+        nothing = [0.0] * len(merged["loop"])
+        merged["rows"] = a.get("rows", 0) + b.get("rows", 0)
+        merged["data"] = [_sum(x, y) for x, y in zip(a.get("data", nothing), b.get("data", nothing), strict=True)]
     if "checkpoints" in merged:
         merged["checkpoints"] = a.get("checkpoints", 0) + b.get("checkpoints", 0)
     return merged

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from aktis.train._gbdt.libraries import import_library
 
-__all__ = ["silence_network"]
+__all__ = ["VERBOSITY_NAMES", "set_log_level"]
 
-_INFORMATION = "[LightGBM] [Info]"
-_WAITING = "[LightGBM] [Warning] Connecting to rank"
-
-
-class _WithoutNetwork:
-    """Prints what LightGBM says, but for what it does before it knows how much it may say: connect to the others."""
-
-    def info(self, message: str) -> None:
-        if not message.startswith((_INFORMATION, _WAITING)):
-            print(message)
-
-    warning = info
+VERBOSITY_NAMES = ("verbosity", "verbose")  # all names of that parameter
 
 
-def silence_network() -> None:
-    """Have LightGBM keep quiet about connections, in this process, from now on."""
-    import_library("lightgbm").register_logger(_WithoutNetwork())
+def set_log_level(params: Mapping[str, Any]) -> None:
+    """Have LightGBM know, in this thread, how much it may print.
+
+    It reads that with the first matrix, and connects to the other workers, of which it prints a lot, before.
+    """
+    import numpy
+
+    level = {name: params[name] for name in VERBOSITY_NAMES if name in params}
+    import_library("lightgbm").Dataset(numpy.zeros((1, 1)), params={**level, "feature_pre_filter": False}).construct()

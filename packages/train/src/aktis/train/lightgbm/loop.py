@@ -13,7 +13,7 @@ from aktis.train._gbdt.shards import Shard, group_sizes, load
 from aktis.train._gbdt.spec import TRAIN, DataSpec, LoopSpec
 from aktis.train.lightgbm.config import LEARNER_NAMES, get_network_params, named_errors
 from aktis.train.lightgbm.lightgbm_checkpoint import LightGBMCheckpoint
-from aktis.train.lightgbm.logs import silence_network
+from aktis.train.lightgbm.logs import VERBOSITY_NAMES, set_log_level
 from aktis.train.lightgbm.merge import GROUPS, WEIGHT
 from aktis.train.lightgbm.report_callback import latest_metrics
 
@@ -22,7 +22,6 @@ __all__ = ["train"]
 logger = logging.getLogger(__name__)
 
 _THREAD_NAMES = ("num_threads", "num_thread", "nthread", "nthreads", "n_jobs")
-_VERBOSITY_NAMES = ("verbosity", "verbose")
 
 
 def train(config: dict[str, Any]) -> None:
@@ -46,8 +45,7 @@ def train(config: dict[str, Any]) -> None:
         return
     params = _parameters(spec)
     train_set, valid_sets, extra = _datasets(spec, params, rank, ranks)
-    if not any(int(params.get(name, -1)) > 0 for name in _VERBOSITY_NAMES):
-        silence_network()
+    set_log_level(params)
     callbacks = [*_callbacks(reporter, extra), *(kwargs.pop("callbacks", None) or ()), *_older_callbacks(kwargs)]
     with named_errors():
         network = get_network_params()  # the port is free from here on
@@ -79,7 +77,7 @@ def _parameters(spec: LoopSpec) -> dict[str, Any]:
     params = dict(spec.params)
     if not any(name in params for name in _THREAD_NAMES):
         params["num_threads"] = spec.threads
-    if not any(name in params for name in _VERBOSITY_NAMES):
+    if not any(name in params for name in VERBOSITY_NAMES):
         params["verbosity"] = -1
     return params
 

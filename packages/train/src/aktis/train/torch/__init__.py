@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aktis.train.torch._worker_modules import worker_modules as __worker_modules__
+
 if TYPE_CHECKING:
     from aktis.train.torch.config import TorchConfig
     from aktis.train.torch.torch_checkpoint import TorchCheckpoint
@@ -56,8 +58,6 @@ __all__ = [
     "TorchTrainer",
     "TorchWorkerProfiler",
 ]
-
-__worker_modules__ = ("aktis.train.torch._preload",)
 
 
 def __getattr__(name: str) -> Any:

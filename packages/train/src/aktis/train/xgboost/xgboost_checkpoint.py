@@ -60,12 +60,20 @@ class XGBoostCheckpoint(Checkpoint):
             path = find_model(directory, (self.MODEL_FILENAME, "model.json", "model"), "an XGBoost model")
             booster = xgb.Booster()
             try:
-                booster.load_model(path)
+                booster.load_model(_readable(path))
             except xgb.core.XGBoostError as error:
                 raise CheckpointTypeError(
                     f"{os.path.basename(path)} of {self!r} is no model that XGBoost {xgb.__version__} reads: {_first_line(error)}"
                 ) from error
         return booster
+
+
+def _readable(path: str) -> str | bytearray:
+    """What XGBoost can load: it takes the format from the ending of a path, and finds it out of bytes."""
+    if path.endswith((".ubj", ".json")):
+        return path
+    with open(path, "rb") as file:
+        return bytearray(file.read())
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from aktis.data._plan import facts
 from aktis.data._plan.logical import InputBlocks, LogicalOperator, Read
 
 if TYPE_CHECKING:
+    from aktis.data._execution.stream import BlockStream
     from aktis.data.dataset import Dataset
 
 TASKS = 32  # read tasks per scan, where files are large enough: for any number of CPUs the same
@@ -58,8 +59,13 @@ class EpochPlan:
             return None
         return zlib.crc32(repr((parts, self.window_bytes)).encode())
 
-    def handles(self, seed: int, epoch: int) -> Iterator[BlockHandle]:
-        """Execute: the blocks of an epoch, in its order. Closing the generator ends the execution."""
+    def handles(
+        self, seed: int, epoch: int, opened: Callable[[BlockStream], None] | None = None
+    ) -> Iterator[BlockHandle]:
+        """Execute: the blocks of an epoch, in its order. Closing the generator ends the execution.
+
+        ``opened`` is called with each execution that begins: closing that from another thread wakes who waits in here.
+        """
         draw = np.random.default_rng([seed, epoch])
         for dataset, mixed in self._windows(draw):
             if self.shuffle:
@@ -68,6 +74,8 @@ class EpochPlan:
             if self.transform is not None:
                 dataset = self.transform(dataset)
             with dataset._stream(background=True) as stream:
+                if opened is not None:
+                    opened(stream)
                 if mixed or self.shuffle or not self.mix:
                     yield from stream
                 else:
@@ -76,7 +84,7 @@ class EpochPlan:
     def _windows(self, draw: np.random.Generator) -> Iterator[tuple[Dataset, bool]]:
         """Datasets, and whether their order is drawn already."""
         dataset = steady(self.dataset)
-        if self.window_bytes is None:
+        if self.window_bytes is None or not (self.mix or self.shuffle):  # else windows would only be stops on the way
             parts: Iterator[Dataset] = iter([dataset])
         else:
             parts = windows.cut(dataset, windows.WindowSize(bytes=self.window_bytes))()

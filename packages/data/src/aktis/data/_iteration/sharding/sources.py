@@ -22,6 +22,7 @@ from aktis.data._iteration.sharding.position import Start
 if TYPE_CHECKING:
     from aktis.data._blocks import Block
     from aktis.data._execution.handle import BlockHandle
+    from aktis.data._execution.stream import BlockStream
     from aktis.data.dataset import MaterializedDataset
 
 
@@ -177,17 +178,23 @@ class OwnStream(Source):
 
 
 class _Executed(Part):
-    """An execution of our own. ``close`` only says that it is over: whoever is in ``next`` ends the execution."""
+    """An execution of our own. Whoever is in ``next`` when it is closed comes back, and ends it."""
 
     def __init__(self, plan: EpochPlan, start: Start) -> None:
         self.chunk = start.chunk or WHOLE_CHUNK
         self.layout = plan.layout()
         start.check_layout(self.layout)
-        self._handles = plan.handles(start.seed, start.epoch)
+        self._stream: BlockStream | None = None
+        self._handles = plan.handles(start.seed, start.epoch, self._opened)
         rest = remaining(cuts(self._handles), start.before)
         self._pieces = skipped(rest, start.skip)
         self._over = False
         self._inside = False
+
+    def _opened(self, stream: BlockStream) -> None:
+        self._stream = stream
+        if self._over:
+            stream.close()
 
     def __next__(self) -> BlockHandle:
         self._inside = True
@@ -203,6 +210,9 @@ class _Executed(Part):
 
     def close(self) -> None:
         self._over = True
+        stream = self._stream
+        if stream is not None:
+            stream.close()
         if not self._inside:
             self._end()
 
