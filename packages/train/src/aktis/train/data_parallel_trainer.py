@@ -65,6 +65,7 @@ class DataParallelTrainer(BaseTrainer):
         ValueError, TypeError: an argument makes no sense.
     """
 
+    _has_workers: ClassVar[bool] = True
     _scaling_config_allowed_keys: ClassVar[tuple[str, ...]] = (
         "num_workers", "use_gpu", "resources_per_worker", "trainer_resources", "placement_strategy", "_max_cpu_fraction_per_node",
         "elastic_resize_monitor_interval_s",
