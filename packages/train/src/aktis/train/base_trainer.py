@@ -62,6 +62,7 @@ class BaseTrainer(abc.ABC):
     _scaling_config_allowed_keys: ClassVar[tuple[str, ...]] = ("trainer_resources", "_max_cpu_fraction_per_node")
     _handles_checkpoint_freq: ClassVar[bool] = False
     _handles_checkpoint_at_end: ClassVar[bool] = False
+    _has_workers: ClassVar[bool] = False  # whether it runs, and records, a group of workers
     _arguments: dict[str, Any]
     _restored: _Restored | None = None
 
@@ -115,6 +116,12 @@ class BaseTrainer(abc.ABC):
     @abc.abstractmethod
     def training_loop(self) -> None:
         """The training. Called in the run's process after :meth:`preprocess_datasets`; reports with ``session.report``."""
+
+    def _run(self) -> None:
+        """All of the above, in the run's process."""
+        self.setup()
+        self.preprocess_datasets()
+        self.training_loop()
 
     def _dataset_configs(self) -> Any:
         from aktis.air.dataset_config import DatasetConfig
@@ -327,14 +334,17 @@ class _TrialFunction:
 
     def __call__(self, config: dict[str, Any]) -> None:
         from aktis.air import session
+        from aktis.train._report.recorder import recorded
 
         trainer = self._trainer._with(config)
         checkpoint = session.get_checkpoint()
         if checkpoint is not None:
             trainer.resume_from_checkpoint = checkpoint
-        trainer.setup()
-        trainer.preprocess_datasets()
-        trainer.training_loop()
+        if trainer._has_workers:
+            trainer._run()
+        else:
+            with recorded(trainer, session.get_trial_dir()):
+                trainer._run()
 
 
 class _Resources:

@@ -237,7 +237,7 @@ class Trainer:
 
         The workers wait between two reports, until the next one is asked for.
         """
-        from aktis.train._execution.executor import takes_config
+        from aktis.train._execution.loops import takes_config
         from aktis.train._legacy.session import TrainFunction
 
         executor = self._started()
@@ -326,7 +326,7 @@ class Trainer:
             dataset: See :meth:`run`.
         """
         from aktis import tune
-        from aktis.train._execution.executor import takes_config
+        from aktis.train._execution.loops import takes_config
         from aktis.train._legacy.trial import TrialFunction
 
         takes_config(train_func)

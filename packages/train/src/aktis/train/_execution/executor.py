@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import time
@@ -27,6 +26,7 @@ from aktis.air.worker_group import WorkerGroup, WorkerMetadata, gather
 from aktis.train._execution import trouble
 from aktis.train._execution.allocation import Allocation, TrialBundles, allocate, resources_per_worker
 from aktis.train._execution.blame import kind_of
+from aktis.train._execution.loops import takes_config
 from aktis.train._execution.merging import merge_checkpoints
 from aktis.train._execution.messages import Ended, LoopFacts, LoopSetup, RankFacts, Report
 from aktis.train._execution.observer import Observer
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
     from aktis.train.backend import Backend, BackendConfig
 
-__all__ = ["Round", "TrainExecutor", "takes_config"]
+__all__ = ["Round", "TrainExecutor"]
 
 logger = logging.getLogger(__name__)
 
@@ -317,37 +317,6 @@ class _Watch:
         self._samples[rank] = sample
         if not self._beats:  # all have answered
             self._observer.on_sample([self._samples[rank] for rank in sorted(self._samples)])
-
-
-def takes_config(function: Callable[..., Any]) -> bool:
-    """Whether a training loop takes a configuration.
-
-    Raises:
-        ValueError: it takes something else than one argument, or none.
-    """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a built-in function, which does not say
-        return True
-    options: list[tuple[Any, ...]] = [(), ({},)]
-    for arguments in options:
-        try:
-            signature.bind(*arguments)
-        except TypeError:
-            continue
-        if arguments or not _may_take_one(signature):
-            return bool(arguments)
-        return True
-    name = getattr(function, "__name__", repr(function))
-    raise ValueError(f"{name}{signature} cannot be run as a training loop: it takes one argument, the config, or none")
-
-
-def _may_take_one(signature: inspect.Signature) -> bool:
-    try:
-        signature.bind({})
-    except TypeError:
-        return False
-    return True
 
 
 def _rank_facts(workers: Sequence[WorkerMetadata], directory: str | None) -> list[RankFacts]:

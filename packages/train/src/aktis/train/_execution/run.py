@@ -166,7 +166,7 @@ class TrainingRun:
 
     def _announce_restart(self, reason: str) -> None:
         size = len(self._executor.worker_group)
-        logger.warning(
+        logger.info(
             "%s with %d workers is started anew from its latest checkpoint: %s", self._trainer.name, size, reason
         )
         self._observer.on_restart(reason)

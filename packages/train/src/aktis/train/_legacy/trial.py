@@ -84,7 +84,8 @@ class TrialFunction:
 
     def __call__(self, config: dict[str, Any], dataset: Any = None) -> None:
         from aktis.air import session_host
-        from aktis.train._execution.executor import TrainExecutor, takes_config
+        from aktis.train._execution.executor import TrainExecutor
+        from aktis.train._execution.loops import takes_config
         from aktis.tune.trainable.session import TuneSession
 
         host = session_host.current()

@@ -92,7 +92,7 @@ class TrainingRun:
     @property
     def state(self) -> str:
         """finished, failed, running, or broken off."""
-        said, newest = self.record.state, self.record.end or float(self.last.get("timestamp") or 0.0)
+        said, newest = self.record.state, max(self.record.end or 0.0, float(self.last.get("timestamp") or 0.0))
         if self.last.get("done") is True or said == "ended":
             return "finished"
         if said == "failed" or (self.error and self.error_time >= newest):  # an older one was overcome by a restart

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any
 
 from aktis.air.display import format_duration, format_value
+from aktis.train._report import frames
 from aktis.train._report.gather import AUTO_KEYS, flat, is_throughput
 from aktis.train._report.record import RunRecord
 
@@ -91,7 +92,7 @@ def take_state(trial: Any, record: RunRecord, elapsed: float, done: bool = False
     restarts = record.restarts
     state.restarts = len(restarts)
     if restarts:
-        state.last_restart = restarts[-1].text.strip().partition("\n")[0]
+        state.last_restart = frames.error_line(restarts[-1].text)
     _add_outcome(state, trial)
     return state
 
@@ -106,9 +107,10 @@ def _state(trial: Any, record: RunRecord, done: bool) -> str:
         return "stopped"
     if status != "RUNNING":
         return "waiting for resources"
-    return {"": "starting", "starting": "starting", "restarting": "restarting", "failed": "restarting"}.get(
-        record.state, "running"
-    )
+    if record.state in ("restarting", "failed"):
+        return "restarting"
+    has_begun = record.state == "running" or (trial.last_result and not record.rounds)  # trainers without workers
+    return "running" if has_begun or record.state == "ended" else "starting"
 
 
 def _metrics(result: Mapping[str, Any]) -> dict[str, str]:
