@@ -253,10 +253,10 @@ class BaseTrainer(abc.ABC):
         result: Result = results[0]
         if result.error is not None:
             place = None if result.log_dir is None else os.path.dirname(result.log_dir)
+            start = "begin again" if result.checkpoint is None else "go on from the latest checkpoint"
             raise TrainingFailedError(
-                f"{in_short(result.error)}\nWhen what caused it is mended, go on from the latest "
-                f"checkpoint with {type(self).__name__}.restore({str(place)!r}).fit(); FailureConfig(max_failures=...) does so by "
-                "itself"
+                f"{in_short(result.error)}\nWhen what caused it is mended, {start} with "
+                f"{type(self).__name__}.restore({str(place)!r}).fit(); FailureConfig(max_failures=...) does so by itself"
             ) from result.error.with_traceback(None)  # where it arose is in its text
         return result
 
