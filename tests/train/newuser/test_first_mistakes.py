@@ -130,3 +130,11 @@ def holds_by_value() -> Callable[[], None]:
             train.report({"rank": 0})
 
     return inner
+
+
+def test_a_model_of_one_column_is_not_given_another_one() -> None:
+    from aktis.train._gbdt.features import FeatureError, select
+
+    with pytest.raises(FeatureError, match="lacks the columns 'x', .* has 'z'"):
+        select(["z"], None, ["x"])
+    assert select(["tensor"], None, ["x", "y"]) == ["tensor"]  # which may hold both

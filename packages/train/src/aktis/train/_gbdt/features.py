@@ -65,7 +65,7 @@ def select(names: list[Any] | None, wanted: Sequence[Any] | None, trained: Seque
     if names is None:
         return None if wanted is None else list(wanted)
     if wanted is None:
-        if not trained or (len(names) == 1 and names[0] not in trained):
+        if not trained or (len(names) == 1 < len(trained) and names[0] not in trained):
             return names  # one column that has another name may be all features in one tensor
         wanted = trained
     else:
