@@ -332,7 +332,7 @@ class _Watch:
             self.rounds.failed(rank, kind_of(error), time.monotonic())
             return
         if isinstance(answer, Ended):
-            self.rounds.ended(rank)
+            self.rounds.ended(rank, time.monotonic())
         else:
             self.rounds.reported(rank, time.monotonic())
 

@@ -60,7 +60,7 @@ class TrainingRun:
             self._scaling,
             name=trainer.name,
             directory=directory,
-            trial=None if self._scaling.is_elastic else _trial_bundles(host),
+            trial=_trial_bundles(host),
             settings=trainer._settings,
             observer=self._observer,
         )
