@@ -161,6 +161,7 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "pause"), [(1, 0.01), (2, 1000.0)], ids=["once", "twice, in the middle of a step"])
 def test_ctrl_c_ends_a_run_that_can_be_taken_up_again(times: int, pause: float, tmp_path: Path) -> None:
     mark = f"{os.getpid()}-{times}"
