@@ -28,7 +28,7 @@ def greedy(config: dict[str, Any]) -> None:
     train.report({"step": 1})
 
 
-@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("always", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_worker_that_takes_too_much_memory(
     always: bool, run_config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +61,7 @@ def hoards(config: dict[str, Any]) -> None:
     train.report({"step": 1})
 
 
+@pytest.mark.slow
 def test_a_full_store_spills(run_config: RunConfig) -> None:
     pytest.importorskip("numpy")
     with aktis.init(num_cpus=4, object_store_memory=80 * MIB, log_to_driver=False):
