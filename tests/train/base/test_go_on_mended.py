@@ -68,3 +68,11 @@ def test_a_mistake_in_a_call_of_ours_is_shown_where_the_user_made_it(run_config:
 
     with pytest.raises(TrainingFailedError, match=r"not 3 \(.*test_go_on_mended.py:\d+, in loop\)"):
         DataParallelTrainer(loop, run_config=run_config).fit()
+
+
+def test_a_checkpoint_may_be_the_second_argument_of_report(run_config: RunConfig) -> None:
+    def loop() -> None:
+        train.report({"step": 1}, Checkpoint.from_dict({"step": 1}))
+
+    result = DataParallelTrainer(loop, run_config=run_config).fit()
+    assert result.checkpoint is not None and result.checkpoint.to_dict()["step"] == 1

@@ -230,10 +230,12 @@ class BaseTrainer(abc.ABC):
 
         Raises:
             TrainingFailedError: it failed, more often than ``FailureConfig.max_failures``. ``__cause__`` is the error of the loop.
+            ValueError: an argument is one to search for: a Tuner does that.
         """
         from aktis.tune.error import TuneError
         from aktis.tune.tuner import Tuner
 
+        self._check_nothing_to_search()
         if self._restored is None:
             tuner = Tuner(self, run_config=self._shown_run_config())
         else:
@@ -248,6 +250,16 @@ class BaseTrainer(abc.ABC):
                 result.error.with_traceback(None)  # where it arose is in its text
             )
         return result
+
+    def _check_nothing_to_search(self) -> None:
+        for name, value in self._arguments.items():
+            path = _path_to_search(value) if name not in ("datasets", "run_config") else None
+            if path is not None:
+                argument = name + "".join(f"[{key!r}]" for key in path)
+                raise ValueError(
+                    f"{argument} is something to search for, and fit() trains once: give a value, or search with "
+                    f"Tuner(trainer, param_space={{{name!r}: ...}}).fit()"
+                )
 
     def _how_to_go_on(self, result: Result) -> str:
         """How a failed run is taken up again, if it left something to take up."""
@@ -450,6 +462,20 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) for key in value)  # what is in a configuration is the user's business
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
+
+
+def _path_to_search(value: Any) -> tuple[str, ...] | None:
+    """Where in an argument a value is that a search picks; None: nowhere."""
+    if is_search_value(value) and (isinstance(value, Mapping) or type(value).__module__.startswith("aktis.tune")):
+        return ()
+    if isinstance(value, ScalingConfig):
+        value = _as_dict(value)
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            path = _path_to_search(inner)
+            if path is not None:
+                return (str(key), *path)
+    return None
 
 
 def _is_earlier(stored: type, cls: type) -> bool:
