@@ -237,10 +237,12 @@ class BaseTrainer(abc.ABC):
 
         Raises:
             TrainingFailedError: it failed, more often than ``FailureConfig.max_failures``. ``__cause__`` is the error of the loop.
+            ValueError: an argument is one to search for: a Tuner does that.
         """
         from aktis.tune.error import TuneError
         from aktis.tune.tuner import Tuner
 
+        self._check_nothing_to_search()
         if self._restored is None:
             tuner = Tuner(self, run_config=self._shown_run_config())
         else:
@@ -251,13 +253,33 @@ class BaseTrainer(abc.ABC):
             raise TrainingFailedError(str(error)) from error
         result: Result = results[0]
         if result.error is not None:
-            place = None if result.log_dir is None else os.path.dirname(result.log_dir)
-            raise TrainingFailedError(
-                f"{_in_short(result.error)}\nWhen what caused it is mended, go on from the latest "
-                f"checkpoint with {type(self).__name__}.restore({str(place)!r}).fit(); FailureConfig(max_failures=...) does so by "
-                "itself"
-            ) from result.error.with_traceback(None)  # where it arose is in its text
+            raise TrainingFailedError(f"{_in_short(result.error)}{self._how_to_go_on(result)}") from (
+                result.error.with_traceback(None)  # where it arose is in its text
+            )
         return result
+
+    def _check_nothing_to_search(self) -> None:
+        for name, value in self._arguments.items():
+            path = _path_to_search(value) if name not in ("datasets", "run_config") else None
+            if path is not None:
+                argument = name + "".join(f"[{key!r}]" for key in path)
+                raise ValueError(
+                    f"{argument} is something to search for, and fit() trains once: give a value, or search with "
+                    f"Tuner(trainer, param_space={{{name!r}: ...}}).fit()"
+                )
+
+    def _how_to_go_on(self, result: Result) -> str:
+        """How a failed run is taken up again, if it left something to take up."""
+        if result.checkpoint is None or result.log_dir is None:
+            return ""
+        arguments = [repr(os.path.dirname(result.log_dir))]
+        for name, value in self._arguments.items():
+            if inspect.isfunction(value):  # what was stored is the function as it was, with its mistake
+                arguments.append(f"{name}={value.__name__ if value.__name__.isidentifier() else '...'}")
+        return (
+            f"\nWhen what caused it is mended, go on from the latest checkpoint with {type(self).__name__}."
+            f"restore({', '.join(arguments)}).fit(); FailureConfig(max_failures=...) does so by itself"
+        )
 
     def _shown_run_config(self) -> RunConfig:
         """The run's, with the display of a single run."""
@@ -306,6 +328,8 @@ class BaseTrainer(abc.ABC):
         path = _experiment_of(path)
         tuner = Tuner.restore(path, resume_unfinished=True, resume_errored=True)
         trainer = tuner.trainable
+        if not isinstance(trainer, cls) and _is_earlier(type(trainer), cls):
+            trainer = cls(**trainer._arguments)
         if not isinstance(trainer, cls):
             raise TypeError(f"{path} is a run of {type(trainer).__name__}, not of {cls.__name__}")
         changed = trainer._with(arguments) if arguments else copy.copy(trainer)
@@ -450,6 +474,25 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
 
 
+def _path_to_search(value: Any) -> tuple[str, ...] | None:
+    """Where in an argument a value is that a search picks; None: nowhere."""
+    if is_search_value(value) and (isinstance(value, Mapping) or type(value).__module__.startswith("aktis.tune")):
+        return ()
+    if isinstance(value, ScalingConfig):
+        value = _as_dict(value)
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            path = _path_to_search(inner)
+            if path is not None:
+                return (str(key), *path)
+    return None
+
+
+def _is_earlier(stored: type, cls: type) -> bool:
+    """Whether a class came out of a pickle and is the same one in an earlier version: those of scripts are pickled by value."""
+    return stored.__qualname__ == cls.__qualname__ and stored.__module__ == cls.__module__
+
+
 def _is_dataset(value: Any) -> bool:
     return any(cls.__name__ == "Dataset" and cls.__module__.startswith("aktis.data") for cls in type(value).__mro__)
 
@@ -469,5 +512,17 @@ def _in_short(error: BaseException) -> str:
     text = getattr(error, "traceback_str", "")
     ranks = re.findall(r"repr=(.+? rank=\d+)\)", text)
     frames = re.findall(r'^  File "(.+)", line (\d+), in (.+)$', text, re.MULTILINE)
-    where = f" ({frames[-1][0]}:{frames[-1][1]}, in {frames[-1][2]})" if ranks and frames else ""
+    users = [frame for frame in frames if _is_users(frame[0])] or (frames if ranks else [])
+    where = f" ({users[-1][0]}:{users[-1][1]}, in {users[-1][2]})" if users else ""
     return f"{ranks[-1] if ranks else 'the training run'} failed: {what}{where}"
+
+
+def _is_users(path: str) -> bool:
+    """Whether a file is the user's own, and none of a library."""
+    import sysconfig
+
+    import aktis
+
+    paths = sysconfig.get_paths()
+    libraries = (*aktis.__path__, *(paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")))
+    return not path.startswith(("<", *(os.path.join(library, "") for library in libraries)))
