@@ -362,7 +362,7 @@ def test_workers_hold_their_cpus_until_shutdown(tmp_path: Path) -> None:
     next(iterator)
     trainer.shutdown()
     trainer.shutdown()
-    assert not list(trainer.logdir.glob(".writing*"))
+    assert not list(trainer.logdir.rglob(".writing*"))
     assert iterator.is_finished() and iterator.get_final_results(force=True) is None
     with pytest.raises(RuntimeError, match="call start\\(\\) first"):
         trainer.run(lambda: 1)
