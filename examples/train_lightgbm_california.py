@@ -72,7 +72,8 @@ def main() -> None:
         assert model.num_trees() == 40
         predictor = LightGBMPredictor.from_checkpoint(second.checkpoint)
         some = check[:4]
-        table = some[["income", "place", "price"]].assign(predicted=predictor.predict(some)["predictions"].to_numpy())
+        found: Any = predictor.predict(some)  # a DataFrame, as it was given one
+        table = some[["income", "place", "price"]].assign(predicted=found["predictions"].to_numpy())
         print(table.round(2).to_string(index=False))
 
 

@@ -180,6 +180,36 @@ def test_a_loop_without_a_report_is_warned_about(run_config: RunConfig, tmp_path
     assert (folder / "rank_1.log").read_text() == "nothing but this, of 1\n"
 
 
+def unpickled_at(path: str) -> str:
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    return path
+
+
+class Noticed:
+    """Something that a loop needs, and that notes where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return unpickled_at, (self.path,)
+
+
+def test_the_loop_is_unpickled_in_the_workers_only(run_config: RunConfig, tmp_path: Path) -> None:
+    """The trial would import what it needs, for nothing."""
+    needed = Noticed(str(tmp_path / "pids"))
+
+    def loop() -> None:
+        air_session.report({"needs": str(needed), "worker": os.getpid()})
+
+    result = DataParallelTrainer(loop, scaling_config=TWO, run_config=run_config).fit()
+    assert result.metrics is not None
+    pids = {int(line) for line in (tmp_path / "pids").read_text().split()}
+    assert result.metrics["worker"] in pids and len(pids) == 2
+    assert result.metrics["pid"] not in pids
+
+
 # -- Tune --------------------------------------------------------------------------------------------------------------
 
 

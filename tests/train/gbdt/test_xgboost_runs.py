@@ -249,3 +249,24 @@ def test_data_that_cannot_be_trained_on_is_refused_with_names(
         XGBoostTrainer(
             datasets={"train": blocks_of(text)}, label_column="y", params=PARAMS, run_config=run_config()
         ).fit()
+
+
+def test_data_sets_are_executed_once(frame: pd.DataFrame, blocks_of: Callable[..., Any], tmp_path: Any) -> None:
+    marks = str(tmp_path / "executed")
+
+    def mark(batch: pd.DataFrame) -> pd.DataFrame:
+        with open(marks, "a", encoding="ascii") as file:
+            file.write("x")
+        return batch.assign(c=(batch["c"] * 4).astype(int).astype("category"))
+
+    lazy = blocks_of(frame, 3).map_batches(mark, batch_format="pandas", batch_size=None)
+    result = XGBoostTrainer(
+        datasets={"train": lazy}, label_column="y", params=PARAMS, num_boost_round=1, run_config=run_config()
+    ).fit()
+    assert XGBoostTrainer.get_model(result.checkpoint).feature_types == ["float", "float", "c", "float", "float"]
+    assert (tmp_path / "executed").read_text() == "xxx"
+    rows = mark(frame)
+    matrix = xgboost.DMatrix(rows.drop(columns="y"), rows["y"], enable_categorical=True)
+    model = xgboost.train({"nthread": 1, **PARAMS}, matrix, 1)
+    found = XGBoostPredictor.from_checkpoint(result.checkpoint).predict(rows)["predictions"]
+    assert np.array_equal(found, model.predict(matrix))

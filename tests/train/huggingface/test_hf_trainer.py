@@ -15,9 +15,10 @@ transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
 import aktis.data  # noqa: E402
-from aktis import air  # noqa: E402
+from aktis import air, train  # noqa: E402
 from aktis.air.config import DatasetConfig, FailureConfig, ScalingConfig  # noqa: E402
 from aktis.train.huggingface import HuggingFaceCheckpoint, HuggingFaceTrainer, TransformersTrainer  # noqa: E402
+from aktis.train.torch import TorchTrainer  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("session"), pytest.mark.timeout(240)]
 
@@ -29,7 +30,7 @@ def encoded(texts: list[str] = tiny.TEXTS) -> pd.DataFrame:
     return pd.DataFrame({**columns, "labels": labels})
 
 
-def make(folder: str, batch_size: int, train: Any, evaluation: Any, on_step: Callable[..., None] | None = None) -> Any:
+def make(folder: str, batch_size: int, rows: Any, evaluation: Any, on_step: Callable[..., None] | None = None) -> Any:
     """All rows in each step, so that it does not matter who has which."""
 
     class Watch(transformers.TrainerCallback):  # type: ignore[misc]
@@ -44,18 +45,18 @@ def make(folder: str, batch_size: int, train: Any, evaluation: Any, on_step: Cal
         average_tokens_across_devices=False,  # with it, Transformers 5 counts the loss of this model once per worker
     )  # fmt: skip
     return transformers.Trainer(
-        tiny.classifier(), args, train_dataset=train, eval_dataset=evaluation, callbacks=[Watch()],
+        tiny.classifier(), args, train_dataset=rows, eval_dataset=evaluation, callbacks=[Watch()],
         compute_metrics=lambda found: {"rows": float(len(found.predictions))},
     )  # fmt: skip
 
 
-def init_per_worker(train: Any, evaluation: Any, folder: str, marker: str) -> Any:
+def init_per_worker(rows: Any, evaluation: Any, folder: str, marker: str) -> Any:
     def fail_once(args: Any, state: Any) -> None:
         if state.global_step == 5 and args.process_index == 1 and not Path(marker).exists():
             Path(marker).touch()
             raise RuntimeError("the machine is on fire")
 
-    return make(folder, len(tiny.TEXTS) // 2, train, evaluation, fail_once)
+    return make(folder, len(tiny.TEXTS) // 2, rows, evaluation, fail_once)
 
 
 def test_two_workers_that_fail_learn_what_one_process_does(tmp_path: Path, run_config: air.RunConfig) -> None:
@@ -66,7 +67,7 @@ def test_two_workers_that_fail_learn_what_one_process_does(tmp_path: Path, run_c
     data = aktis.data.from_pandas(frame)
     trainer = HuggingFaceTrainer(
         init_per_worker,
-        trainer_init_config={"folder": str(tmp_path / "output"), "marker": str(tmp_path / "failed")},
+        trainer_init_config={"folder": "output", "marker": str(tmp_path / "failed")},
         datasets={"train": data, "evaluation": data},
         dataset_config={"evaluation": DatasetConfig(split=True)},
         scaling_config=ScalingConfig(num_workers=2),
@@ -86,6 +87,8 @@ def test_two_workers_that_fail_learn_what_one_process_does(tmp_path: Path, run_c
     assert set(seen["eval_rows"].dropna()) == {8.0}
     assert result.metrics["epoch"] == 6.0 and "train_loss" in result.metrics
 
+    assert result.log_dir is not None and (Path(result.log_dir) / "output" / "checkpoint-6").is_dir()
+    assert not Path("output").exists()
     checkpoint = result.checkpoint
     assert type(checkpoint) is HuggingFaceCheckpoint
     names = {path.name for path in Path(checkpoint.path).iterdir()}
@@ -111,11 +114,46 @@ def test_every_worker_has_all_of_the_evaluation_by_default(tmp_path: Path, run_c
     assert result.metrics["step"] == 6  # 4 rows each: one is left out
 
 
-def returns_a_number(train: Any, evaluation: Any) -> int:
+def loop(config: dict[str, Any]) -> None:
+    from aktis.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
+
+    batches = train.get_dataset_shard("train").iter_torch_batches(batch_size=4)
+    args = transformers.TrainingArguments(
+        config["folder"], max_steps=4, save_strategy="steps", save_steps=2, logging_steps=1, report_to=[],
+        disable_tqdm=True, learning_rate=1e-2,
+    )  # fmt: skip
+    trainer = prepare_trainer(transformers.Trainer(tiny.classifier(), args, train_dataset=batches))
+    trainer.add_callback(RayTrainReportCallback())
+    checkpoint = train.get_checkpoint()
+    if checkpoint is None:
+        trainer.train()
+        return
+    with checkpoint.as_directory() as path:
+        trainer.train(resume_from_checkpoint=f"{path}/{RayTrainReportCallback.CHECKPOINT_NAME}")
+
+
+@pytest.mark.slow
+def test_a_loop_of_ones_own(tmp_path: Path, run_config: air.RunConfig) -> None:
+    arguments: dict[str, Any] = {
+        "datasets": {"train": aktis.data.from_pandas(encoded())},
+        "scaling_config": ScalingConfig(num_workers=2),
+        "run_config": run_config,
+    }
+    config = {"folder": str(tmp_path / "output")}
+    result = TorchTrainer(loop, train_loop_config=config, **arguments).fit()
+    assert result.metrics_dataframe["step"].tolist() == [2, 4]
+    assert (Path(result.checkpoint.path) / "checkpoint" / "rng_state_1.pth").exists()
+    model = HuggingFaceCheckpoint.from_checkpoint(result.checkpoint).get_model(
+        transformers.AutoModelForSequenceClassification
+    )
+    assert not torch.equal(model.classifier.weight, tiny.classifier().classifier.weight)
+
+
+def returns_a_number(rows: Any, evaluation: Any) -> int:
     return 3
 
 
-def pushes(train: Any, evaluation: Any) -> Any:
+def pushes(rows: Any, evaluation: Any) -> Any:
     args = transformers.TrainingArguments("output", push_to_hub=True, report_to=[], hub_token="none")
     trainer = object.__new__(transformers.Trainer)
     trainer.args = args

@@ -221,6 +221,16 @@ def test_the_builder_puts_all_parts_together(name: str) -> None:
     assert "_module_class" not in LightningConfigBuilder().module(lr=1).build()  # for a param_space
 
 
+def test_a_search_varies_parts_of_the_configuration() -> None:
+    cls = modules.module_class(modules.NAMES[0])
+    config = LightningConfigBuilder().module(cls, lr=0.5).trainer(max_epochs=3).strategy(name="fsdp").build()
+    space = {"lightning_config": LightningConfigBuilder().module(lr=0.25).trainer(precision=16).build()}
+    varied = LightningTrainer(config)._with(space)._train_loop_config["lightning_config"]
+    assert varied["_module_class"] is cls and varied["_module_init_config"] == {"lr": 0.25}
+    assert varied["_trainer_init_config"] == {"max_epochs": 3, "precision": 16}
+    assert varied["_strategy_config"] == {"_strategy_name": "fsdp"}
+
+
 def test_what_makes_no_sense_is_said_at_once() -> None:
     builder = LightningConfigBuilder()
     with pytest.raises(TypeError, match="must be a subclass of LightningModule, not"):

@@ -10,10 +10,10 @@ Traceback (most recent call last):
   File "/site-packages/aktis/train/_execution/worker.py", line 98, in next
     raise without_our_frames(error)
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  File "/home/me/train.py", line 12, in loop
+  File "/data/train.py", line 12, in loop
     step(batch)
     ^^^^^^^^^^^
-  File "/home/me/aktis_tools.py", line 6, in step
+  File "/data/aktis_tools.py", line 6, in step
     raise ValueError("boom")
 ValueError: boom
 with more to it
@@ -24,7 +24,7 @@ def test_frames_of_the_library_are_left_out() -> None:
     text = user_frames(TEXT)
     assert "worker.py" not in text and "without_our_frames" not in text
     assert text.splitlines()[2:5] == [
-        '  File "/home/me/train.py", line 12, in loop',
+        '  File "/data/train.py", line 12, in loop',
         "    step(batch)",
         "    ^^^^^^^^^^^",
     ]

@@ -119,3 +119,28 @@ def test_a_restart_is_told_and_recorded(run_config: air.RunConfig, capfd: pytest
 def test_silent_is_silent(run_config: air.RunConfig, capfd: pytest.CaptureFixture[str]) -> None:
     train.DataParallelTrainer(loop, train_loop_config={"steps": 2}, scaling_config=TWO, run_config=run_config).fit()
     assert capfd.readouterr() == ("", "")
+
+
+class Alone(train.BaseTrainer):
+    """A trainer without workers, which fails once."""
+
+    def training_loop(self) -> None:
+        from aktis.air import session
+
+        checkpoint = self.resume_from_checkpoint
+        session.report({"x": 1.0}, checkpoint=air.Checkpoint.from_dict({"x": 1}))
+        if checkpoint is None:
+            raise ValueError("once")
+
+
+def test_a_trainer_without_workers_is_recorded(run_config: air.RunConfig, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = dataclasses.replace(run_config, verbose=1, failure_config=air.FailureConfig(max_failures=1))
+    result = Alone(run_config=shown).fit()
+    record = record_of(result.log_dir)
+    assert record.state == "ended" and record.info["trainer"] == "Alone" and not record.workers
+    assert len(record.restarts) == 1
+    output, _ = capfd.readouterr()
+    lines = [line.partition("] ")[2] for line in output.splitlines() if line.startswith("[")]
+    assert lines == ["Alone run: restart 1: ValueError: once", "Alone run: finished, iteration 2, x 1"]
+    text = write_report(str(result.log_dir)).read_text()
+    assert "<h1>Alone · run</h1>" in text and "ValueError: once" in text

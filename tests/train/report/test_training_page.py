@@ -74,7 +74,7 @@ def test_a_run_that_failed_begins_with_the_error(tmp_path: Path) -> None:
     message = (
         "next() failed (pid=101, repr=TorchTrainer rank=1)\nTraceback (most recent call last):\n"
         '  File "/x/aktis/train/_execution/worker.py", line 98, in next\n    raise error\n'
-        '  File "/home/me/train.py", line 12, in loop\n    loss.backward()\nValueError: boom <here>'
+        '  File "/data/train.py", line 12, in loop\n    loss.backward()\nValueError: boom <here>'
     )
     text = write_report(make_run(tmp_path / "x" / "run", 12, fails_with=message)).read_text()
     checked(text)

@@ -8,6 +8,7 @@ import pickle
 import random
 import subprocess
 import sys
+import types
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from torch.utils.data import (  # noqa: E402
 
 from aktis.train import torch as train_torch  # noqa: E402
 from aktis.train.torch import _amp, _data_loader, _world  # noqa: E402
+from aktis.train.torch._worker_modules import worker_modules  # noqa: E402
 from aktis.train.torch._world import World  # noqa: E402
 
 TWO = [World(2, 0, 0), World(2, 1, 1)]
@@ -340,8 +342,23 @@ def test_traces_of_the_profiler(tmp_path: Any) -> None:
     assert profiler.get_and_clear_profile_traces()[profiler.KEY] == []
 
 
-def test_preloading_starts_no_threads() -> None:
-    """Else the process that workers are forked from would not take it: see the zygote."""
-    code = "import os, aktis.train.torch._preload; assert len(os.listdir('/proc/self/task')) == 1"
+def test_preloading_starts_no_threads_and_touches_no_gpu() -> None:
+    """Else the process that workers are forked from would not take it (see the zygote), or forks could not use the GPU."""
+    code = (
+        "import os, torch\n"
+        "def refuse(*_): raise AssertionError('the GPU is asked for')\n"
+        "torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = refuse\n"
+        "import aktis.train.torch._preload\n"
+        "assert len(os.listdir('/proc/self/task')) == 1\n"
+    )
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=55, env={**os.environ, **single})
+
+
+def test_workers_get_the_libraries_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("transformers", "transformers.models", "transformers.models.bert", "transformers._private"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    found = worker_modules()
+    assert found[0] == "aktis.train.torch._preload"
+    assert {"transformers", "transformers.models"} <= set(found)
+    assert not {"transformers.models.bert", "transformers._private", "json"} & set(found)

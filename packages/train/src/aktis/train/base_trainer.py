@@ -8,13 +8,13 @@ import dataclasses
 import inspect
 import logging
 import os
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aktis.air.config import RunConfig, ScalingConfig, is_search_value
 from aktis.air.placement import PlacementGroupFactory
 from aktis.train._execution.settings import Settings
+from aktis.train._execution.summary import check_installed, in_short
 from aktis.train.error import TrainingFailedError
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class BaseTrainer(abc.ABC):
     _scaling_config_allowed_keys: ClassVar[tuple[str, ...]] = ("trainer_resources", "_max_cpu_fraction_per_node")
     _handles_checkpoint_freq: ClassVar[bool] = False
     _handles_checkpoint_at_end: ClassVar[bool] = False
+    _has_workers: ClassVar[bool] = False  # whether it runs, and records, a group of workers
+    _library: ClassVar[tuple[tuple[str, ...], str] | None] = None  # modules, one of which is needed; what installs it
     _arguments: dict[str, Any]
     _restored: _Restored | None = None
 
@@ -115,6 +117,12 @@ class BaseTrainer(abc.ABC):
     @abc.abstractmethod
     def training_loop(self) -> None:
         """The training. Called in the run's process after :meth:`preprocess_datasets`; reports with ``session.report``."""
+
+    def _run(self) -> None:
+        """All of the above, in the run's process."""
+        self.setup()
+        self.preprocess_datasets()
+        self.training_loop()
 
     def _dataset_configs(self) -> Any:
         from aktis.air.dataset_config import DatasetConfig
@@ -246,7 +254,7 @@ class BaseTrainer(abc.ABC):
             raise TrainingFailedError(str(error)) from error
         result: Result = results[0]
         if result.error is not None:
-            raise TrainingFailedError(f"{_in_short(result.error)}{self._how_to_go_on(result)}") from (
+            raise TrainingFailedError(f"{in_short(result.error)}{self._how_to_go_on(result)}") from (
                 result.error.with_traceback(None)  # where it arose is in its text
             )
         return result
@@ -287,6 +295,8 @@ class BaseTrainer(abc.ABC):
         from aktis.tune.trainable import with_resources
         from aktis.tune.trainable.function_trainable import wrap_function
 
+        if self._library is not None:
+            check_installed(type(self).__name__, *self._library)
         function = with_resources(_TrialFunction(self), _Resources(self))
         return wrap_function(function, type(self).__name__)
 
@@ -351,14 +361,17 @@ class _TrialFunction:
 
     def __call__(self, config: dict[str, Any]) -> None:
         from aktis.air import session
+        from aktis.train._report.recorder import recorded
 
         trainer = self._trainer._with(config)
         checkpoint = session.get_checkpoint()
         if checkpoint is not None:
             trainer.resume_from_checkpoint = checkpoint
-        trainer.setup()
-        trainer.preprocess_datasets()
-        trainer.training_loop()
+        if trainer._has_workers:
+            trainer._run()
+        else:
+            with recorded(trainer, session.get_trial_dir()):
+                trainer._run()
 
 
 class _Resources:
@@ -492,27 +505,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _in_short(error: BaseException) -> str:
-    """Who failed where with what."""
-    cause = getattr(error, "cause", None) or error
-    lines = str(cause).strip().splitlines()
-    what = f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
-    text = getattr(error, "traceback_str", "")
-    ranks = re.findall(r"repr=(.+? rank=\d+)\)", text)
-    frames = re.findall(r'^  File "(.+)", line (\d+), in (.+)$', text, re.MULTILINE)
-    users = [frame for frame in frames if _is_users(frame[0])] or (frames if ranks else [])
-    where = f" ({users[-1][0]}:{users[-1][1]}, in {users[-1][2]})" if users else ""
-    return f"{ranks[-1] if ranks else 'the training run'} failed: {what}{where}"
-
-
-def _is_users(path: str) -> bool:
-    """Whether a file is the user's own, and none of a library."""
-    import sysconfig
-
-    import aktis
-
-    paths = sysconfig.get_paths()
-    libraries = (*aktis.__path__, *(paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")))
-    return not path.startswith(("<", *(os.path.join(library, "") for library in libraries)))

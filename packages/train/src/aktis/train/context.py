@@ -73,12 +73,15 @@ def report(metrics: dict[str, Any] | None = None, checkpoint: Checkpoint | None 
 
 
 def save_checkpoint(**values: Any) -> None:
-    """Keep values as a checkpoint, which goes with the next report, or with the end of the loop. Only rank 0's counts."""
+    """Keep values as a checkpoint, which goes with the next report, or with the end of the loop. Only rank 0's counts.
+
+    Raises:
+        SessionError: this is no training loop of a trainer.
+    """
     from aktis.air.checkpoint import Checkpoint
-    from aktis.train._execution.session import WorkerSession
 
     host = session_host.current()
-    if not isinstance(host, WorkerSession):
+    if host is None:
         raise SessionMisuseError("train.save_checkpoint is for training loops that a trainer runs")
     host.save_checkpoint(Checkpoint.from_dict(values))
 

@@ -65,6 +65,7 @@ class DataParallelTrainer(BaseTrainer):
         ValueError, TypeError: an argument makes no sense.
     """
 
+    _has_workers: ClassVar[bool] = True
     _scaling_config_allowed_keys: ClassVar[tuple[str, ...]] = (
         "num_workers", "use_gpu", "resources_per_worker", "trainer_resources", "placement_strategy", "_max_cpu_fraction_per_node",
         "elastic_resize_monitor_interval_s",
@@ -102,8 +103,17 @@ class DataParallelTrainer(BaseTrainer):
             metadata=metadata,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: with the loop as it is to reach the workers, since the trial on its way has no use for it."""
+        from aktis.train._execution.loops import TravellingLoop
+
+        loop = self._train_loop_per_worker
+        travelling = loop if isinstance(loop, TravellingLoop) else TravellingLoop(loop)
+        arguments = {name: travelling if value is loop else value for name, value in self._arguments.items()}
+        return {**self.__dict__, "_train_loop_per_worker": travelling, "_arguments": arguments}
+
     def _check_arguments(self) -> None:
-        from aktis.train._execution.executor import takes_config
+        from aktis.train._execution.loops import takes_config
 
         if not callable(self._train_loop_per_worker):
             raise TypeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -196,10 +197,13 @@ class GBDTTrainer(DataParallelTrainer):
     # -- the run ----------------------------------------------------------------------------------------
 
     def with_run_config(self: T, run_config: RunConfig) -> T:
-        """This trainer with another ``run_config``. A Tuner calls it: how often there are checkpoints is the trainer's business."""
+        """This trainer as part of a run of that configuration, of which it takes how often there are checkpoints.
+
+        A Tuner calls it, and does not count iterations itself then.
+        """
         trainer = copy.copy(self)
-        trainer._arguments = {**self._arguments, "run_config": run_config}
-        trainer.run_config = run_config
+        trainer.run_config = dataclasses.replace(self.run_config, checkpoint_config=run_config.checkpoint_config)
+        trainer._arguments = {**self._arguments, "run_config": trainer.run_config}
         return trainer
 
     def preprocess_datasets(self) -> None:

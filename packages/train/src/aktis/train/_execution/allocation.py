@@ -10,14 +10,31 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import aktis
 from aktis.air.config import ScalingConfig
 from aktis.air.exceptions import WorkerStartError
 from aktis.air.worker_group import Placement
-from aktis.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from aktis.util.placement_group import (
+    PlacementGroup,
+    get_current_placement_group,
+    placement_group,
+    remove_placement_group,
+)
 
-__all__ = ["Allocation", "TrialBundles", "allocate", "room_for"]
+if TYPE_CHECKING:
+    from aktis.air.session_host import SessionHost
+
+__all__ = [
+    "Allocation",
+    "TrialBundles",
+    "allocate",
+    "resources_per_worker",
+    "room_for",
+    "trial_bundles",
+    "worker_range",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +47,14 @@ class TrialBundles:
 
     group: PlacementGroup
     first: int
+
+
+def trial_bundles(host: SessionHost) -> TrialBundles | None:
+    """The bundles for workers of the trial that this runs in; None: it has none of its own."""
+    group, request = get_current_placement_group(), host.get_trial_resources()
+    if group is None or request is None:
+        return None
+    return TrialBundles(group, 0 if request.head_bundle_is_empty else 1)
 
 
 @dataclass

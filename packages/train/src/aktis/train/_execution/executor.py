@@ -2,9 +2,9 @@
 
 ::
 
-    executor = TrainExecutor(TorchConfig(), ScalingConfig(num_workers=2), name="TorchTrainer", directory=folder)
+    executor = TrainExecutor(TorchConfig(), ScalingConfig(num_workers=2), name="TorchTrainer")
     executor.start()                                        # the workers are there, the backend is set up
-    executor.begin(train_func, config)
+    executor.begin(train_func, config, directory=folder)
     for round in executor.rounds():                         # each report of all ranks
         ...                                                 # the workers go on when the next round is asked for
     executor.values                                         # what the loop returned, by rank
@@ -13,9 +13,7 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,8 @@ from aktis.air.worker_group import WorkerGroup, WorkerMetadata, gather
 from aktis.train._execution import trouble
 from aktis.train._execution.allocation import Allocation, TrialBundles, allocate, resources_per_worker
 from aktis.train._execution.blame import kind_of
+from aktis.train._execution.gpu import share_gpus
+from aktis.train._execution.loops import takes_config
 from aktis.train._execution.merging import merge_checkpoints
 from aktis.train._execution.messages import Ended, LoopFacts, LoopSetup, RankFacts, Report
 from aktis.train._execution.observer import Observer
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
     from aktis.train.backend import Backend, BackendConfig
 
-__all__ = ["Round", "TrainExecutor", "takes_config"]
+__all__ = ["Round", "TrainExecutor"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Round:
     Attributes:
         index: From 1, since the last start.
         metrics: What each rank has reported.
-        checkpoint: The folder of the checkpoint, under a temporary name in the executor's directory; None: there is none.
+        checkpoint: The folder of the checkpoint, under a temporary name in the run's directory; None: there is none.
         persisted: Where the checkpoint went from there: to be filled in before the next round, so that the workers know.
     """
 
@@ -70,7 +70,6 @@ class TrainExecutor:
         backend_config: How they find each other.
         scaling: How many there are, and what each takes.
         name: In front of their output.
-        directory: Where checkpoints are put; it must be there on all machines of this node's kind. None: none can be reported.
         trial: Where the bundles of the workers are already.
         settings: Time limits.
         observer: Is told how it goes.
@@ -82,7 +81,6 @@ class TrainExecutor:
         scaling: ScalingConfig,
         *,
         name: str,
-        directory: str | None = None,
         trial: TrialBundles | None = None,
         settings: Settings | None = None,
         observer: Observer | None = None,
@@ -91,7 +89,7 @@ class TrainExecutor:
         self._backend: Backend = backend_config.backend_cls()
         self._scaling = scaling
         self._name = name
-        self._directory = directory
+        self._directory: str | None = None
         self._trial = trial
         self._settings = settings or Settings.from_environment()
         self._observer = observer or Observer()
@@ -124,24 +122,27 @@ class TrainExecutor:
 
         Raises:
             WorkerStartError: they are not there in time.
+            WorkerLostError: one died at its start.
             RendezvousError: they do not find each other in time.
+            What the hook raises.
         """
         self._allocation = allocate(self._scaling, self._trial, self._settings.start_timeout_s)
         try:
-            self._group = group = WorkerGroup(
-                self._allocation.size,
-                resources_per_worker(self._scaling),
-                placements=self._allocation.placements,
-                actor_cls=TrainWorker,
-                actor_args=(self._name, trouble.stack_file_template()),
-                concurrency_groups={CONTROL: 1},
-                start_timeout_s=self._settings.start_timeout_s,
-            )
-            if initialization_hook is not None:
-                group.execute(initialization_hook)
-            if self._backend.share_cuda_visible_devices:
-                _share_gpus(group)
-            self._backend.on_start(group, self._backend_config)
+            with trouble.deaths_named(lambda: self._group):
+                self._group = group = WorkerGroup(
+                    self._allocation.size,
+                    resources_per_worker(self._scaling),
+                    placements=self._allocation.placements,
+                    actor_cls=TrainWorker,
+                    actor_args=(self._name, trouble.stack_file_template()),
+                    concurrency_groups={CONTROL: 1},
+                    start_timeout_s=self._settings.start_timeout_s,
+                )
+                if initialization_hook is not None:
+                    group.execute(initialization_hook)
+                if self._backend.share_cuda_visible_devices:
+                    share_gpus(group)
+                self._backend.on_start(group, self._backend_config)
         except BaseException:
             self._broken = True
             self.shutdown()
@@ -154,6 +155,7 @@ class TrainExecutor:
         train_func: Callable[..., Any],
         config: dict[str, Any] | None = None,
         *,
+        directory: str | None = None,
         shards: Shards | None = None,
         checkpoint: Checkpoint | None = None,
         facts: LoopFacts | None = None,
@@ -164,10 +166,15 @@ class TrainExecutor:
         Args:
             train_func: The training loop, with one parameter, the configuration, or none.
             config: The configuration.
+            directory: Where checkpoints are put, on this machine. None: none can be reported.
             shards: Gives the parts of the data sets, by name, for each rank, from where the workers are.
             checkpoint: What the loop goes on from.
             facts: What it is part of.
             preprocessor: What reported checkpoints get.
+
+        Raises:
+            WorkerLostError: a worker died.
+            ValueError: the loop takes other arguments.
         """
         group = self.worker_group
         setup = LoopSetup(
@@ -176,13 +183,18 @@ class TrainExecutor:
         metadata = [worker.metadata for worker in group.workers]
         parts = shards(metadata) if shards is not None else [{} for _ in metadata]
         shared = aktis.put(setup)
-        ranks = _rank_facts(metadata, self._directory)
-        gather(
-            [worker.actor.begin.remote(shared, rank, part) for worker, rank, part in zip(group.workers, ranks, parts)]
-        )
+        ranks = _rank_facts(metadata, directory)
+        self._directory = directory
         self.values = []
         self.last_checkpoint = None
-        self._backend.on_training_start(group, self._backend_config)
+        with trouble.deaths_named(lambda: group):
+            gather(
+                [
+                    worker.actor.begin.remote(shared, rank, part)
+                    for worker, rank, part in zip(group.workers, ranks, parts)
+                ]
+            )
+            self._backend.on_training_start(group, self._backend_config)
 
     def shutdown(self) -> None:
         """Stop the workers, and give back what they had. Does nothing when there are none."""
@@ -319,37 +331,6 @@ class _Watch:
             self._observer.on_sample([self._samples[rank] for rank in sorted(self._samples)])
 
 
-def takes_config(function: Callable[..., Any]) -> bool:
-    """Whether a training loop takes a configuration.
-
-    Raises:
-        ValueError: it takes something else than one argument, or none.
-    """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a built-in function, which does not say
-        return True
-    options: list[tuple[Any, ...]] = [(), ({},)]
-    for arguments in options:
-        try:
-            signature.bind(*arguments)
-        except TypeError:
-            continue
-        if arguments or not _may_take_one(signature):
-            return bool(arguments)
-        return True
-    name = getattr(function, "__name__", repr(function))
-    raise ValueError(f"{name}{signature} cannot be run as a training loop: it takes one argument, the config, or none")
-
-
-def _may_take_one(signature: inspect.Signature) -> bool:
-    try:
-        signature.bind({})
-    except TypeError:
-        return False
-    return True
-
-
 def _rank_facts(workers: Sequence[WorkerMetadata], directory: str | None) -> list[RankFacts]:
     here = aktis.get_runtime_context().get_node_id()
     nodes = list(dict.fromkeys(worker.node_id for worker in workers))
@@ -367,22 +348,3 @@ def _rank_facts(workers: Sequence[WorkerMetadata], directory: str | None) -> lis
             )
         )
     return facts
-
-
-def _share_gpus(group: WorkerGroup) -> None:
-    """Let each worker see the GPUs of all workers of its machine."""
-    by_node: dict[str, list[str]] = {}
-    for worker in group.workers:
-        known = by_node.setdefault(worker.metadata.node_id, [])
-        known += [gpu for gpu in worker.metadata.gpu_ids if gpu not in known]
-    gather(
-        [
-            worker.actor.execute.remote(_set_variable, "CUDA_VISIBLE_DEVICES", ",".join(sorted(gpus)))
-            for worker in group.workers
-            if (gpus := by_node[worker.metadata.node_id])
-        ]
-    )
-
-
-def _set_variable(name: str, value: str) -> None:
-    os.environ[name] = value

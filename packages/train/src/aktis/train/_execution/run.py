@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aktis.train._execution.allocation import TrialBundles, resources_per_worker, room_for, worker_range
+from aktis.train._execution.allocation import resources_per_worker, room_for, trial_bundles, worker_range
 from aktis.train._execution.executor import Round, TrainExecutor
 from aktis.train._execution.messages import LoopFacts
 from aktis.train._execution.observer import Observer
@@ -56,8 +56,7 @@ class TrainingRun:
             trainer._backend_config,
             self._scaling,
             name=trainer.name,
-            directory=directory,
-            trial=None if self._scaling.is_elastic else _trial_bundles(host),
+            trial=None if self._scaling.is_elastic else trial_bundles(host),
             settings=trainer._settings,
             observer=self._observer,
         )
@@ -121,6 +120,7 @@ class TrainingRun:
         self._executor.begin(
             self._function,
             self._config,
+            directory=self._directory,
             shards=None if trainer._ingest is None else trainer._ingest.shards,
             checkpoint=self._latest,
             facts=facts,
@@ -166,17 +166,7 @@ class TrainingRun:
 
     def _announce_restart(self, reason: str) -> None:
         size = len(self._executor.worker_group)
-        logger.warning(
+        logger.info(
             "%s with %d workers is started anew from its latest checkpoint: %s", self._trainer.name, size, reason
         )
         self._observer.on_restart(reason)
-
-
-def _trial_bundles(host: TuneSession) -> TrialBundles | None:
-    """The bundles of the trial that are for workers."""
-    from aktis.util.placement_group import get_current_placement_group
-
-    group, request = get_current_placement_group(), host.get_trial_resources()
-    if group is None or request is None:
-        return None
-    return TrialBundles(group, 0 if request.head_bundle_is_empty else 1)

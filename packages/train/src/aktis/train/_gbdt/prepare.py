@@ -100,7 +100,7 @@ def describe(
     features: tuple[str, ...] | None = None
     categories: dict[str, list[Any]] = {}
     for name in sorted(datasets, key=lambda name: name != TRAIN):  # the others have the features of "train"
-        dataset = datasets[name]
+        dataset = datasets[name].materialize()  # what is asked of it below executes nothing any more
         blocks = Blocks.of(dataset)
         if not blocks.total:
             raise ValueError(f"the data set {name!r} has no rows")

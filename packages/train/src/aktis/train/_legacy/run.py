@@ -23,11 +23,7 @@ _FILLED_IN = BASIC_AUTOFILLED_KEYS | DETAILED_AUTOFILLED_KEYS
 
 def is_retried(error: BaseException) -> bool:
     """Whether it is nobody's fault, so that the workers are made anew: they died, or hang."""
-    from aktis.exceptions import AktisActorError, AktisTaskError
-
-    if isinstance(error, (WorkerLostError, WorkerHungError)):
-        return True
-    return isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError)  # died outside of a round
+    return isinstance(error, (WorkerLostError, WorkerHungError))
 
 
 class Attempts:

@@ -121,10 +121,11 @@ class TrainReporter(ProgressReporter):
         return self._tail.record
 
     def _tell_restarts(self, state: State, record: RunRecord) -> None:
+        from aktis.train._report.frames import error_line
         from aktis.train._report.views import restart_line
 
         for number, event in enumerate(record.restarts[self._restarts :], self._restarts + 1):
-            self._open().line(restart_line(state, number, event.text.strip().partition("\n")[0]))
+            self._open().line(restart_line(state, number, error_line(event.text)))
         self._restarts = max(self._restarts, state.restarts)
 
     def _paint(self, state: State, done: bool) -> None:

@@ -17,13 +17,15 @@ training.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerMetadata
     from aktis.train.base_trainer import BaseTrainer
 
-__all__ = ["RunRecorder", "describe"]
+__all__ = ["RunRecorder", "describe", "recorded"]
 
 logger = logging.getLogger(__name__)
 
@@ -212,6 +214,25 @@ class RunRecorder(Observer):
         self._descriptor = None
         self._open()
         self._span = max(self._span, longest)
+
+
+@contextlib.contextmanager
+def recorded(trainer: BaseTrainer, directory: str | None) -> Iterator[None]:
+    """Records beginning and end of a run that has no workers."""
+    if directory is None:
+        yield
+        return
+    recorder = RunRecorder(os.path.abspath(directory), describe(trainer))
+    recorder.on_start([])
+    try:
+        yield
+    except Exception as error:
+        recorder.on_failure("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        raise
+    else:
+        recorder.on_end()
+    finally:
+        recorder.close()
 
 
 class _Rounds:

@@ -20,6 +20,7 @@ from aktis.air.html import (
     stacked_bars,
     table,
 )
+from aktis.train._report.frames import error_line
 from aktis.train._report.gather import TrainingRun
 from aktis.train._report.record import RunRecord
 from aktis.train._report.time_axis import TimeAxis, format_bytes
@@ -351,7 +352,7 @@ def add_restarts(page: Page, run: TrainingRun, axis: TimeAxis) -> None:
         rows.append(
             [
                 number + 1, format_duration(event.time - axis.begin), after, sizes[number], sizes[number + 1],
-                event.text.strip().partition("\n")[0] or "not known",
+                error_line(event.text) or "not known",
             ]
         )  # fmt: skip
     section = page.section("Restarts and resizes")

@@ -9,7 +9,9 @@ from numbers import Real
 from typing import Any
 
 from aktis.air.display import format_duration, format_value
-from aktis.train._report.gather import AUTO_KEYS, flat, is_throughput
+from aktis.air.nested import flatten
+from aktis.train._report import frames
+from aktis.train._report.gather import AUTO_KEYS, is_throughput
 from aktis.train._report.record import RunRecord
 
 __all__ = ["RankState", "State", "take_state"]
@@ -91,7 +93,7 @@ def take_state(trial: Any, record: RunRecord, elapsed: float, done: bool = False
     restarts = record.restarts
     state.restarts = len(restarts)
     if restarts:
-        state.last_restart = restarts[-1].text.strip().partition("\n")[0]
+        state.last_restart = frames.error_line(restarts[-1].text)
     _add_outcome(state, trial)
     return state
 
@@ -106,14 +108,15 @@ def _state(trial: Any, record: RunRecord, done: bool) -> str:
         return "stopped"
     if status != "RUNNING":
         return "waiting for resources"
-    return {"": "starting", "starting": "starting", "restarting": "restarting", "failed": "restarting"}.get(
-        record.state, "running"
-    )
+    if record.state in ("restarting", "failed"):
+        return "restarting"
+    has_begun = record.state == "running" or (trial.last_result and not record.rounds)  # trainers without workers
+    return "running" if has_begun or record.state == "ended" else "starting"
 
 
 def _metrics(result: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in flat({key: value for key, value in result.items() if key not in AUTO_KEYS}).items():
+    for name, value in flatten({key: value for key, value in result.items() if key not in AUTO_KEYS}).items():
         if (isinstance(value, Real) and not isinstance(value, bool)) and len(found) < _MOST_METRICS:
             found[name] = format_value(value, 20)
     return dict(sorted(found.items(), key=lambda item: is_throughput(item[0])))  # how good it is comes before how fast
@@ -189,7 +192,7 @@ def _add_outcome(state: State, trial: Any) -> None:
     if manager is not None and best is not None and best.path:
         name = os.path.basename(str(best.path).rstrip("/"))
         attribute = manager.config.checkpoint_score_attribute
-        score = flat(best.metrics).get(attribute) if attribute else None
+        score = flatten(best.metrics).get(attribute) if attribute else None
         state.checkpoint = name if score is None else f"{name} ({attribute} {format_value(score)})"
         state.checkpoint_is_best = score is not None
     error = getattr(trial, "error", None)

@@ -74,10 +74,9 @@ def status_line(state: State, detailed: bool = False) -> str:
 
 def restart_line(state: State, number: int, reason: str) -> str:
     """The line about a restart."""
-    return (
-        f"[{format_duration(state.elapsed)}] {state.trainer} {state.name}: restart {number} with {_workers(state)}"
-        + (f": {reason}" if reason else "")
-    )
+    group = f" with {_workers(state)}" if state.workers else ""
+    why = f": {reason}" if reason else ""
+    return f"[{format_duration(state.elapsed)}] {state.trainer} {state.name}: restart {number}{group}{why}"
 
 
 def closing_lines(state: State) -> list[tuple[str, str]]:

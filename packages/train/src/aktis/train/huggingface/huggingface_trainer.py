@@ -52,6 +52,7 @@ class HuggingFaceTrainer(TorchTrainer):
     - What Transformers logs at one step, evaluation included, is one report, with ``step`` and ``epoch``. When it saves at that
       step, the checkpoint goes with it, whatever the strategies of logging, evaluating and saving are. It is a
       :class:`HuggingFaceCheckpoint` with the state of optimizer, schedule and random numbers.
+    - A relative ``output_dir`` is in the trial's directory.
     - A run that is started again, after a failure or with ``resume_from_checkpoint``, goes on at the very step.
 
     Args:
@@ -74,6 +75,8 @@ class HuggingFaceTrainer(TorchTrainer):
         TRAIN: DatasetConfig(fit=True, split=True),
         EVALUATION: DatasetConfig(split=False),
     }
+
+    _library = (("transformers",), 'pip install "aktis-train[huggingface]"')
 
     def __init__(
         self,
@@ -117,12 +120,9 @@ def _train(trainer_init_per_worker: Callable[..., Any], config: dict[str, Any]) 
     transformers = _libraries.transformers()
     from aktis.train.huggingface._reporting import RoundCallback
     from aktis.train.huggingface._sharding import prepare_trainer
-    from aktis.train.torch import get_device
 
     if session.get_world_rank() > 0:
         _be_quiet(transformers)
-    if get_device().type == "cpu":  # else Accelerate sees a process group without GPUs, and takes itself to be alone
-        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
     trainer = trainer_init_per_worker(_rows(TRAIN), _rows(EVALUATION), **config)
     if not isinstance(trainer, transformers.Trainer):
         raise TypeError(f"trainer_init_per_worker must return a transformers.Trainer, not {trainer!r}")
@@ -130,6 +130,7 @@ def _train(trainer_init_per_worker: Callable[..., Any], config: dict[str, Any]) 
         raise ValueError(
             "push_to_hub=True is not for workers: push the model of result.checkpoint when the run is over"
         )
+    _write_into_trial(trainer.args)
     trainer = prepare_trainer(trainer)
     trainer.add_callback(RoundCallback())
     checkpoint = session.get_checkpoint()
@@ -138,6 +139,16 @@ def _train(trainer_init_per_worker: Callable[..., Any], config: dict[str, Any]) 
         return
     with HuggingFaceCheckpoint.from_checkpoint(checkpoint)._files() as path:
         trainer.train(resume_from_checkpoint=path)
+
+
+def _write_into_trial(args: Any) -> None:
+    """A relative ``output_dir`` is one in the trial's directory, so that trials that run side by side keep apart."""
+    folder = session.get_trial_dir()
+    if folder is None or os.path.isabs(args.output_dir):
+        return
+    made, args.output_dir = args.output_dir, os.path.join(folder, args.output_dir)
+    with contextlib.suppress(OSError):  # made by the Trainer a moment ago, and empty
+        os.rmdir(made)
 
 
 def _rows(name: str) -> Any:

@@ -107,7 +107,7 @@ def _matrix(shard: Shard, data: DataSpec, threads: int, quantized: Mapping[str, 
     if shard.categories:
         options.setdefault("enable_categorical", True)
     table: Any = shard.features
-    if int(xgb.__version__.partition(".")[0]) < 3:  # which cannot read all of Arrow
+    if shard.categories or int(xgb.__version__.partition(".")[0]) < 3:  # XGBoost cannot read all of Arrow
         table = table.to_pandas()
     if quantized is None:
         return xgb.DMatrix(table, shard.label, **roles, **options)
