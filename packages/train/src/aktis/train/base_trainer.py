@@ -169,7 +169,7 @@ class BaseTrainer(abc.ABC):
         if not isinstance(self.datasets, Mapping):
             raise ValueError(f"datasets must be a dict of Datasets by name, not {_shown(self.datasets)}")
         for name, dataset in self.datasets.items():
-            if is_search_value(dataset) or _is_dataset(dataset):
+            if _is_to_search(dataset) or _is_dataset(dataset):
                 continue
             if type(dataset).__name__ == "DatasetPipeline":
                 raise ValueError(
@@ -179,7 +179,11 @@ class BaseTrainer(abc.ABC):
             if not callable(dataset):
                 raise ValueError(
                     f"datasets[{name!r}] must be a Dataset, or a function that makes one, not {_shown(dataset)}: "
-                    "aktis.data.from_pandas and others make Datasets"
+                    + (
+                        "read torch's in the loop, with train.torch.prepare_data_loader"
+                        if type(dataset).__module__.startswith("torch.")
+                        else "aktis.data.from_pandas and others make Datasets"
+                    )
                 )
 
     def _check_preprocessor(self) -> None:
@@ -418,13 +422,38 @@ _NOT_IN_CONFIG = frozenset(
     {"run_config", "datasets", "preprocessor", "resume_from_checkpoint", "dataset_config", "scaling_config", "metadata"}
 )
 
+_SAID_ELSEWHERE = {
+    "config": "train_loop_config",
+    "train_func": "train_loop_per_worker",
+    "train_loop": "train_loop_per_worker",
+    "dataset": "datasets={'train': ...}",
+    "resume_from": "resume_from_checkpoint",
+    "num_workers": "scaling_config=ScalingConfig(num_workers=...)",
+    "use_gpu": "scaling_config=ScalingConfig(use_gpu=...)",
+    "resources_per_worker": "scaling_config=ScalingConfig(resources_per_worker=...)",
+    "max_failures": "run_config=RunConfig(failure_config=FailureConfig(max_failures=...))",
+    "callbacks": "run_config=RunConfig(callbacks=[...])",
+    "storage_path": "run_config=RunConfig(storage_path=...)",
+}
+"""What people call arguments by mistake, or from other versions."""
+
 
 def _by_name(cls: type, trainer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the constructor; if they do not fit, none, since the constructor says so in a moment."""
+    """The arguments of the constructor; if they do not fit, none, since the constructor says so in a moment.
+
+    Raises:
+        TypeError: an argument goes by another name; the message has it.
+    """
     signature = inspect.signature(cls.__init__)  # type: ignore[misc]
     try:
         bound = signature.bind(trainer, *args, **kwargs)
     except TypeError:
+        for name in kwargs:
+            instead = _SAID_ELSEWHERE.get(name, "")
+            if name not in signature.parameters and instead.partition("=")[0] in signature.parameters:
+                raise TypeError(
+                    f"{cls.__name__}() got an unexpected keyword argument {name!r}: say {instead}"
+                ) from None
         return {}
     found: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
@@ -477,9 +506,14 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
 
 
+def _is_to_search(value: Any) -> bool:
+    """Whether a search picks the value; data frames and distributions can be sampled from, too, and are meant as they are."""
+    return is_search_value(value) and (isinstance(value, Mapping) or type(value).__module__.startswith("aktis.tune"))
+
+
 def _path_to_search(value: Any) -> tuple[str, ...] | None:
     """Where in an argument a value is that a search picks; None: nowhere."""
-    if is_search_value(value) and (isinstance(value, Mapping) or type(value).__module__.startswith("aktis.tune")):
+    if _is_to_search(value):
         return ()
     if isinstance(value, ScalingConfig):
         value = _as_dict(value)
@@ -504,4 +538,6 @@ def _shown(value: Any) -> str:
     text = repr(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if "\n" in text:
+        return f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
