@@ -33,12 +33,17 @@ def test_fit_does_not_search(arguments: dict[str, Any], place: str, run_config: 
         trainer.fit()
 
 
+@pytest.mark.usefixtures("session")
 def test_what_only_looks_like_something_to_search_is_passed(run_config: RunConfig) -> None:
     class Buffer:
         def sample(self) -> int:
             return 1
 
-    DataParallelTrainer(loop, train_loop_config={"buffer": Buffer()})._check_nothing_to_search()
+    def is_passed(config: dict[str, Any]) -> None:
+        train.report({"type": type(config["buffer"]).__name__})
+
+    result = DataParallelTrainer(is_passed, train_loop_config={"buffer": Buffer()}, run_config=run_config).fit()
+    assert result.metrics is not None and result.metrics["type"] == "Buffer"
 
 
 async def coroutine() -> None: ...

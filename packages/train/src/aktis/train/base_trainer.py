@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aktis.air.config import RunConfig, ScalingConfig, is_search_value
 from aktis.air.placement import PlacementGroupFactory
+from aktis.train._execution.mistakes import check_names, check_nothing_to_search, is_to_search
 from aktis.train._execution.settings import Settings
 from aktis.train._execution.summary import check_installed, in_short
 from aktis.train.error import TrainingFailedError
@@ -169,7 +170,7 @@ class BaseTrainer(abc.ABC):
         if not isinstance(self.datasets, Mapping):
             raise ValueError(f"datasets must be a dict of Datasets by name, not {_shown(self.datasets)}")
         for name, dataset in self.datasets.items():
-            if _is_to_search(dataset) or _is_dataset(dataset):
+            if is_to_search(dataset) or _is_dataset(dataset):
                 continue
             if type(dataset).__name__ == "DatasetPipeline":
                 raise ValueError(
@@ -247,7 +248,7 @@ class BaseTrainer(abc.ABC):
         from aktis.tune.error import TuneError
         from aktis.tune.tuner import Tuner
 
-        self._check_nothing_to_search()
+        check_nothing_to_search(self._arguments)
         if self._restored is None:
             tuner = Tuner(self, run_config=self._shown_run_config())
         else:
@@ -262,16 +263,6 @@ class BaseTrainer(abc.ABC):
                 result.error.with_traceback(None)  # where it arose is in its text
             )
         return result
-
-    def _check_nothing_to_search(self) -> None:
-        for name, value in self._arguments.items():
-            path = _path_to_search(value) if name not in ("datasets", "run_config") else None
-            if path is not None:
-                argument = name + "".join(f"[{key!r}]" for key in path)
-                raise ValueError(
-                    f"{argument} is something to search for, and fit() trains once: give a value, or search with "
-                    f"Tuner(trainer, param_space={{{name!r}: ...}}).fit()"
-                )
 
     def _how_to_go_on(self, result: Result) -> str:
         """How a failed run is taken up again, if it left something to take up."""
@@ -422,21 +413,6 @@ _NOT_IN_CONFIG = frozenset(
     {"run_config", "datasets", "preprocessor", "resume_from_checkpoint", "dataset_config", "scaling_config", "metadata"}
 )
 
-_SAID_ELSEWHERE = {
-    "config": "train_loop_config",
-    "train_func": "train_loop_per_worker",
-    "train_loop": "train_loop_per_worker",
-    "dataset": "datasets={'train': ...}",
-    "resume_from": "resume_from_checkpoint",
-    "num_workers": "scaling_config=ScalingConfig(num_workers=...)",
-    "use_gpu": "scaling_config=ScalingConfig(use_gpu=...)",
-    "resources_per_worker": "scaling_config=ScalingConfig(resources_per_worker=...)",
-    "max_failures": "run_config=RunConfig(failure_config=FailureConfig(max_failures=...))",
-    "callbacks": "run_config=RunConfig(callbacks=[...])",
-    "storage_path": "run_config=RunConfig(storage_path=...)",
-}
-"""What people call arguments by mistake, or from other versions."""
-
 
 def _by_name(cls: type, trainer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the constructor; if they do not fit, none, since the constructor says so in a moment.
@@ -448,12 +424,7 @@ def _by_name(cls: type, trainer: Any, args: tuple[Any, ...], kwargs: Mapping[str
     try:
         bound = signature.bind(trainer, *args, **kwargs)
     except TypeError:
-        for name in kwargs:
-            instead = _SAID_ELSEWHERE.get(name, "")
-            if name not in signature.parameters and instead.partition("=")[0] in signature.parameters:
-                raise TypeError(
-                    f"{cls.__name__}() got an unexpected keyword argument {name!r}: say {instead}"
-                ) from None
+        check_names(cls.__name__, kwargs, signature.parameters)
         return {}
     found: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
@@ -504,25 +475,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) for key in value)  # what is in a configuration is the user's business
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
-
-
-def _is_to_search(value: Any) -> bool:
-    """Whether a search picks the value; data frames and distributions can be sampled from, too, and are meant as they are."""
-    return is_search_value(value) and (isinstance(value, Mapping) or type(value).__module__.startswith("aktis.tune"))
-
-
-def _path_to_search(value: Any) -> tuple[str, ...] | None:
-    """Where in an argument a value is that a search picks; None: nowhere."""
-    if _is_to_search(value):
-        return ()
-    if isinstance(value, ScalingConfig):
-        value = _as_dict(value)
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            path = _path_to_search(inner)
-            if path is not None:
-                return (str(key), *path)
-    return None
 
 
 def _is_earlier(stored: type, cls: type) -> bool:
