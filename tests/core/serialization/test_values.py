@@ -221,3 +221,8 @@ def test_cloudpickle_is_imported_only_when_needed():
         "pack(lambda: 1); assert 'cloudpickle' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_a_thread_may_pickle_while_another_one_imports_cloudpickle(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cloudpickle", type(sys)("cloudpickle"))  # with nothing in it yet
+    assert unpack(pack([1, 2]).data) == [1, 2]

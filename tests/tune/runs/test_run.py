@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,16 @@ def test_experiments_run_together() -> None:
     assert sorted(trial.experiment_name for trial in trials) == ["one", "one", "two"]
     assert {trial.status for trial in trials} == {"TERMINATED"}
     assert {os.path.basename(os.path.dirname(trial.logdir)) for trial in trials} == {"one", "two"}
+
+
+def test_runs_without_a_name_that_begin_in_the_same_second_have_directories_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aktis.tune._execution.naming.stamp", lambda now: "then")
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(tune.run, linear, config={"x": x}, verbose=0) for x in range(3)]
+    assert sorted(run.result().results_df["score"].item() for run in runs) == [0, 3, 6]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["linear_then", "linear_then-2", "linear_then-3"]
 
 
 def test_the_same_name_again_is_another_run(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ class _Search:
     max_found: int
     found: list[Culprit] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
+    explained: set[int] = field(default_factory=set)  # of those that were seen: what is to blame in them was found
     trials: int = 0
     until: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
 
@@ -125,7 +126,7 @@ class _Search:
         if depth < self.max_depth:
             for child_path, child in _parts(path, value):
                 if id(child) in self.seen:
-                    blamed = blamed or self._is_pending(child)
+                    blamed = blamed or id(child) in self.explained
                     continue
                 child_error = self.trial(child)
                 if child_error is not None:
@@ -135,10 +136,7 @@ class _Search:
                         return
         if not blamed:
             self.found.append(Culprit(path, value, parent, error))
-
-    def _is_pending(self, child: Any) -> bool:
-        """A part seen before that failed then: it was reported there, or is an ancestor in a cycle."""
-        return any(culprit.value is child for culprit in self.found)
+        self.explained.add(id(value))
 
 
 def _forget(buffer: pickle.PickleBuffer) -> None:

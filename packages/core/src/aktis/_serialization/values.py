@@ -131,13 +131,14 @@ class collecting_references:
 def _by_value_modules() -> bool:
     """Whether the user has asked cloudpickle to send whole modules by value."""
     cloudpickle = _modules.get("cloudpickle")
-    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
+    registered = getattr(cloudpickle, "list_registry_pickle_by_value", None)  # not there yet while a thread imports it
+    return registered is not None and bool(registered())
 
 
 def _dump_slowly(value: Any, name: str, buffers: list[pickle.PickleBuffer]) -> bytes:
     try:
         return dump_by_value(value, buffers.append)
-    except MemoryError:
+    except (MemoryError, SerializationError):  # the latter says already what is to blame
         raise
     except Exception as error:
         from aktis._serialization.diagnose import explain_failure

@@ -8,13 +8,13 @@ import dataclasses
 import inspect
 import logging
 import os
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aktis.air.config import RunConfig, ScalingConfig, is_search_value
 from aktis.air.placement import PlacementGroupFactory
 from aktis.train._execution.settings import Settings
+from aktis.train._execution.summary import check_installed, in_short
 from aktis.train.error import TrainingFailedError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class BaseTrainer(abc.ABC):
     _handles_checkpoint_freq: ClassVar[bool] = False
     _handles_checkpoint_at_end: ClassVar[bool] = False
     _has_workers: ClassVar[bool] = False  # whether it runs, and records, a group of workers
+    _library: ClassVar[tuple[tuple[str, ...], str] | None] = None  # modules, one of which is needed; what installs it
     _arguments: dict[str, Any]
     _restored: _Restored | None = None
 
@@ -237,10 +238,12 @@ class BaseTrainer(abc.ABC):
 
         Raises:
             TrainingFailedError: it failed, more often than ``FailureConfig.max_failures``. ``__cause__`` is the error of the loop.
+            ValueError: an argument is one to search for: a Tuner does that.
         """
         from aktis.tune.error import TuneError
         from aktis.tune.tuner import Tuner
 
+        self._check_nothing_to_search()
         if self._restored is None:
             tuner = Tuner(self, run_config=self._shown_run_config())
         else:
@@ -251,13 +254,33 @@ class BaseTrainer(abc.ABC):
             raise TrainingFailedError(str(error)) from error
         result: Result = results[0]
         if result.error is not None:
-            place = None if result.log_dir is None else os.path.dirname(result.log_dir)
-            raise TrainingFailedError(
-                f"{_in_short(result.error)}\nWhen what caused it is mended, go on from the latest "
-                f"checkpoint with {type(self).__name__}.restore({str(place)!r}).fit(); FailureConfig(max_failures=...) does so by "
-                "itself"
-            ) from result.error.with_traceback(None)  # where it arose is in its text
+            raise TrainingFailedError(f"{in_short(result.error)}{self._how_to_go_on(result)}") from (
+                result.error.with_traceback(None)  # where it arose is in its text
+            )
         return result
+
+    def _check_nothing_to_search(self) -> None:
+        for name, value in self._arguments.items():
+            path = _path_to_search(value) if name not in ("datasets", "run_config") else None
+            if path is not None:
+                argument = name + "".join(f"[{key!r}]" for key in path)
+                raise ValueError(
+                    f"{argument} is something to search for, and fit() trains once: give a value, or search with "
+                    f"Tuner(trainer, param_space={{{name!r}: ...}}).fit()"
+                )
+
+    def _how_to_go_on(self, result: Result) -> str:
+        """How a failed run is taken up again, if it left something to take up."""
+        if result.checkpoint is None or result.log_dir is None:
+            return ""
+        arguments = [repr(os.path.dirname(result.log_dir))]
+        for name, value in self._arguments.items():
+            if inspect.isfunction(value):  # what was stored is the function as it was, with its mistake
+                arguments.append(f"{name}={value.__name__ if value.__name__.isidentifier() else '...'}")
+        return (
+            f"\nWhen what caused it is mended, go on from the latest checkpoint with {type(self).__name__}."
+            f"restore({', '.join(arguments)}).fit(); FailureConfig(max_failures=...) does so by itself"
+        )
 
     def _shown_run_config(self) -> RunConfig:
         """The run's, with the display of a single run."""
@@ -272,6 +295,8 @@ class BaseTrainer(abc.ABC):
         from aktis.tune.trainable import with_resources
         from aktis.tune.trainable.function_trainable import wrap_function
 
+        if self._library is not None:
+            check_installed(type(self).__name__, *self._library)
         function = with_resources(_TrialFunction(self), _Resources(self))
         return wrap_function(function, type(self).__name__)
 
@@ -306,6 +331,8 @@ class BaseTrainer(abc.ABC):
         path = _experiment_of(path)
         tuner = Tuner.restore(path, resume_unfinished=True, resume_errored=True)
         trainer = tuner.trainable
+        if not isinstance(trainer, cls) and _is_earlier(type(trainer), cls):
+            trainer = cls(**trainer._arguments)
         if not isinstance(trainer, cls):
             raise TypeError(f"{path} is a run of {type(trainer).__name__}, not of {cls.__name__}")
         changed = trainer._with(arguments) if arguments else copy.copy(trainer)
@@ -450,6 +477,25 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
 
 
+def _path_to_search(value: Any) -> tuple[str, ...] | None:
+    """Where in an argument a value is that a search picks; None: nowhere."""
+    if is_search_value(value) and (isinstance(value, Mapping) or type(value).__module__.startswith("aktis.tune")):
+        return ()
+    if isinstance(value, ScalingConfig):
+        value = _as_dict(value)
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            path = _path_to_search(inner)
+            if path is not None:
+                return (str(key), *path)
+    return None
+
+
+def _is_earlier(stored: type, cls: type) -> bool:
+    """Whether a class came out of a pickle and is the same one in an earlier version: those of scripts are pickled by value."""
+    return stored.__qualname__ == cls.__qualname__ and stored.__module__ == cls.__module__
+
+
 def _is_dataset(value: Any) -> bool:
     return any(cls.__name__ == "Dataset" and cls.__module__.startswith("aktis.data") for cls in type(value).__mro__)
 
@@ -459,15 +505,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _in_short(error: BaseException) -> str:
-    """Who failed where with what."""
-    cause = getattr(error, "cause", None) or error
-    lines = str(cause).strip().splitlines()
-    what = f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
-    text = getattr(error, "traceback_str", "")
-    ranks = re.findall(r"repr=(.+? rank=\d+)\)", text)
-    frames = re.findall(r'^  File "(.+)", line (\d+), in (.+)$', text, re.MULTILINE)
-    where = f" ({frames[-1][0]}:{frames[-1][1]}, in {frames[-1][2]})" if ranks and frames else ""
-    return f"{ranks[-1] if ranks else 'the training run'} failed: {what}{where}"

@@ -36,7 +36,18 @@ __all__ = [
 ]
 
 
-def report(metrics: dict[str, Any] | None = None, *, checkpoint: Checkpoint | None = None, **values: Any) -> None:
+_NOT_HERE = frozenset(
+    {
+        "checkpoint_dir_name",
+        "checkpoint_upload_fn",
+        "checkpoint_upload_mode",
+        "delete_local_checkpoint_after_upload",
+        "validation",
+    }
+)
+
+
+def report(metrics: dict[str, Any] | None = None, checkpoint: Checkpoint | None = None, **values: Any) -> None:
     """Report results of this rank, and a checkpoint to go with them. Returns when the reports of all ranks are safe.
 
     Args:
@@ -46,8 +57,14 @@ def report(metrics: dict[str, Any] | None = None, *, checkpoint: Checkpoint | No
 
     Raises:
         ValueError: both styles at once.
-        TypeError: what is no dict or no checkpoint.
+        TypeError: what is no dict or no checkpoint, or an argument that only newer versions of Ray have.
     """
+    newer = sorted(_NOT_HERE.intersection(values)) if metrics is not None else []
+    if newer:
+        raise TypeError(
+            f"train.report takes no {', '.join(newer)} here: leave it out. A checkpoint is in the run's directory, numbered, when "
+            "report returns"
+        )
     if metrics is not None and values:
         raise ValueError(
             f"train.report got a dict of metrics and {', '.join(sorted(values))} beside it: put all metrics into the dict"

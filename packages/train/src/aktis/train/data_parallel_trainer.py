@@ -130,6 +130,10 @@ class DataParallelTrainer(BaseTrainer):
     def _check_dataset_config(self) -> None:
         given = self._given_dataset_config
         if given is not None and not isinstance(given, Mapping):
+            if not callable(getattr(given, "configure", None)) or isinstance(given, type):
+                raise TypeError(
+                    f"dataset_config must be a dict such as {{'train': DatasetConfig(...)}}, or a DataConfig, not {_shown(given)}"
+                )
             return  # newer DataConfigs check themselves
         names = {name: None for name, dataset in self.datasets.items() if not is_search_value(dataset)}
         DatasetConfig.validated(DatasetConfig.merge(self._dataset_config, given), names)

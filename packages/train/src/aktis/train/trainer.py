@@ -446,7 +446,11 @@ class TrainingIterator:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("BaseTrainer", "GenDataset"):  # where some programs of later versions look for them
+    if name in (
+        "BaseTrainer",
+        "GenDataset",
+        "TrainingFailedError",
+    ):  # where some programs of later versions look for them
         from aktis.train import base_trainer
 
         return getattr(base_trainer, name)

@@ -40,7 +40,7 @@ class TravellingLoop:
     def __getstate__(self) -> dict[str, Any]:
         from aktis.util.serialization import dumps_by_value
 
-        pickled = dumps_by_value(self._function) if self._pickled is None else self._pickled
+        pickled = dumps_by_value(self._function, self.__name__) if self._pickled is None else self._pickled
         return {**self.__dict__, "_function": None, "_pickled": pickled}
 
     def __repr__(self) -> str:

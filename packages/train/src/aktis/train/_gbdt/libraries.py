@@ -20,6 +20,7 @@ def import_library(name: str) -> Any:
         library = name.partition(".")[0]
         if error.name != library:
             raise  # it is there, and misses something itself
+        without_gpu = ", or xgboost-cpu where there is no GPU" if library == "xgboost" else ""
         raise ImportError(
-            f'this needs {library}, which is not installed: pip install "aktis-train[{library}]"'
+            f'this needs {library}, which is not installed: pip install "aktis-train[{library}]"{without_gpu}'
         ) from error

@@ -76,6 +76,8 @@ class HuggingFaceTrainer(TorchTrainer):
         EVALUATION: DatasetConfig(split=False),
     }
 
+    _library = (("transformers",), 'pip install "aktis-train[huggingface]"')
+
     def __init__(
         self,
         trainer_init_per_worker: Callable[..., Any],

@@ -74,6 +74,7 @@ class LightGBMTrainer(GBDTTrainer):
         ValueError, TypeError: another argument makes no sense.
     """
 
+    _library = (("lightgbm",), 'pip install "aktis-train[lightgbm]"')
     _rules: ClassVar[DataRules] = DataRules(
         roles={
             "weight": "weight", "group": "group", "qid": "group", "init_score": "init_score", "base_margin": "init_score",

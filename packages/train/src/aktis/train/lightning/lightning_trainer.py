@@ -67,6 +67,8 @@ class LightningTrainer(TorchTrainer):
         VALIDATION: DatasetConfig(split=False),
     }
 
+    _library = (("lightning", "pytorch_lightning"), 'pip install "aktis-train[lightning]"')
+
     def __init__(
         self,
         lightning_config: Mapping[str, Any] | None = None,

@@ -54,6 +54,8 @@ class TensorflowTrainer(DataParallelTrainer):
         ValueError: an argument that makes no sense, with its name.
     """
 
+    _library = (("tensorflow",), 'pip install "aktis-train[tensorflow]"')
+
     def __init__(
         self,
         train_loop_per_worker: Callable[[], Any] | Callable[[dict[str, Any]], Any],

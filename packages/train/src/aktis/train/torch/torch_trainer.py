@@ -57,6 +57,8 @@ class TorchTrainer(DataParallelTrainer):
         ValueError: the other arguments; the message names it.
     """
 
+    _library = (("torch",), 'pip install "aktis-train[torch]"')
+
     def __init__(
         self,
         train_loop_per_worker: Callable[[], Any] | Callable[[dict[str, Any]], Any],

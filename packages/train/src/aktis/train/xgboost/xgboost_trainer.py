@@ -67,6 +67,7 @@ class XGBoostTrainer(GBDTTrainer):
         ValueError, TypeError: another argument makes no sense.
     """
 
+    _library = (("xgboost",), 'pip install "aktis-train[xgboost]", or xgboost-cpu where there is no GPU')
     _multiple_labels: ClassVar[bool] = True
     _rules: ClassVar[DataRules] = DataRules(
         roles={

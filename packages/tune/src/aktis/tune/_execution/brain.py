@@ -334,7 +334,7 @@ class Brain(Revival):
             self._abort(
                 TuneError(
                     f"trial {trial} needs {trial.placement_group_factory.required_resources}, but the session has only "
-                    f"{has} in all: ask for less (tune.with_resources) or give aktis.init() more"
+                    f"{has} in all: ask for less (tune.with_resources, or the ScalingConfig of a trainer) or give aktis.init() more"
                 )
             )
             return

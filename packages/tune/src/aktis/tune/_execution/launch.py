@@ -65,9 +65,9 @@ def execute(request: Request) -> Outcome:
     scheduler = resolve_scheduler(request)
     algorithms = resolve_search(request, scheduler)
     with _server(request.server_port) as serve:
-        path = request.experiments[0].path
         for experiment in request.experiments:
-            _make_directory(experiment.path)
+            _make_directory(experiment)
+        path = request.experiments[0].path
         with RunLock(path):
             _ensure_session()
             run = _Run(request, scheduler, algorithms, path, serve)
@@ -100,16 +100,16 @@ def _ensure_session() -> None:
     aktis.init()
 
 
-def _make_directory(path: str) -> None:
+def _make_directory(experiment: Experiment) -> None:
     try:
-        os.makedirs(path, exist_ok=True)
+        experiment.make_directory()
     except OSError as error:
         raise TuneError(
-            f"the directory {path} of the experiment cannot be made ({error.strerror}): give a local_dir (or "
+            f"the directory {experiment.path} of the experiment cannot be made ({error.strerror}): give a local_dir (or "
             "storage_path) that can be written to"
         ) from error
-    if not os.access(path, os.W_OK):
-        raise TuneError(f"the directory {path} of the experiment cannot be written to: it is read-only")
+    if not os.access(experiment.path, os.W_OK):
+        raise TuneError(f"the directory {experiment.path} of the experiment cannot be written to: it is read-only")
 
 
 class RunLock:

@@ -32,6 +32,11 @@ def experiment_dirname(name: str | None, trainable_name: str, now: float) -> str
     return trainable_name if not _settings.dated_subdir() else f"{trainable_name}_{stamp(now)}"
 
 
+def is_dated(name: str | None) -> bool:
+    """Whether :func:`experiment_dirname` tells experiments apart by nothing but the time."""
+    return not name and _settings.dated_subdir()
+
+
 def trial_dirname(trial: Trial, now: float) -> str:
     """``<trial>_<tag>`` cut to a length that file systems take, and the time."""
     if trial.custom_dirname:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -63,7 +64,7 @@ class Experiment:
         trial_dirname_creator: Callable[[Trial], str] | None = None,
         dirname: str | None = None,
     ) -> None:
-        from aktis.tune._execution.naming import default_results_dir, experiment_dirname
+        from aktis.tune._execution.naming import default_results_dir, experiment_dirname, is_dated
         from aktis.tune.experiment import _checks as check
 
         self.trainable = check.trainable(run)
@@ -86,6 +87,7 @@ class Experiment:
         dated = None if not isinstance(run, str) else run  # a registered name is a name like one that was given
         self.dirname = dirname or experiment_dirname(check.name(name) or dated, self.trainable_name, time.time())
         self.name = name or self.dirname
+        self._may_be_renamed = dirname is None and is_dated(check.name(name) or dated)
 
     @classmethod
     def from_json(cls, name: str, spec: Mapping[str, Any]) -> Experiment:
@@ -102,6 +104,25 @@ class Experiment:
     def path(self) -> str:
         """The experiment's directory."""
         return os.path.join(self.local_dir, self.dirname)
+
+    def make_directory(self) -> None:
+        """Make the experiment's directory. One that only the time names gets a number, if there is one of the same second.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        if not self._may_be_renamed:
+            os.makedirs(self.path, exist_ok=True)
+            return
+        os.makedirs(self.local_dir, exist_ok=True)
+        first = self.dirname
+        for number in itertools.count(2):
+            try:
+                os.mkdir(self.path)
+                break
+            except FileExistsError:
+                self.dirname = f"{first}-{number}"
+        self._may_be_renamed = False
 
     checkpoint_dir = property(lambda self: self.path)
     run_identifier = property(lambda self: self.trainable_name)
