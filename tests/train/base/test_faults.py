@@ -17,6 +17,7 @@ from aktis import train
 from aktis.air import Checkpoint
 from aktis.air.config import FailureConfig, RunConfig, ScalingConfig
 from aktis.train import DataParallelTrainer, TrainingFailedError
+from aktis.train.backend import Backend, BackendConfig
 from aktis.train.error import UnequalReportsError, WorkerHungError, WorkerLostError
 from aktis.util.placement_group import placement_group, remove_placement_group
 
@@ -124,6 +125,35 @@ def test_a_killed_worker_is_named(tmp_path: Path, run_config: RunConfig) -> None
     assert "signal 9" in text
     assert "rank 0 (pid=" in text and "waiting in report" in text, "how the others are"
     assert "rank 1: dead" in text
+
+
+class KillsRank1(Backend):
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        if backend_config.early:
+            worker_group.execute_single(1, os._exit, 1)
+
+    def on_training_start(self, worker_group: Any, backend_config: Any) -> None:
+        worker_group.execute_single(1, os._exit, 1)
+
+
+@dataclasses.dataclass
+class KillsRank1Config(BackendConfig):
+    early: bool
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return KillsRank1
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_worker_that_dies_before_the_loop_is_named(early: bool, run_config: RunConfig) -> None:
+    trainer = DataParallelTrainer(
+        lambda: None, backend_config=KillsRank1Config(early), scaling_config=TWO, run_config=run_config
+    )
+    with pytest.raises(TrainingFailedError) as caught:
+        trainer.fit()
+    assert isinstance(caught.value.__cause__, WorkerLostError)
+    assert "1 of 2 workers died before the training loop began: rank 1 (pid=" in str(caught.value.__cause__)
 
 
 def test_an_exit_is_an_error(tmp_path: Path, run_config: RunConfig) -> None:

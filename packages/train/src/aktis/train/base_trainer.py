@@ -60,7 +60,7 @@ class BaseTrainer(abc.ABC):
     """
 
     _scaling_config_allowed_keys: ClassVar[tuple[str, ...]] = ("trainer_resources", "_max_cpu_fraction_per_node")
-    _handles_checkpoint_freq: ClassVar[bool] = False
+    _handles_checkpoint_freq: ClassVar[bool] = False  # whether it makes checkpoints by itself, as CheckpointConfig says
     _handles_checkpoint_at_end: ClassVar[bool] = False
     _has_workers: ClassVar[bool] = False  # whether it runs, and records, a group of workers
     _library: ClassVar[tuple[tuple[str, ...], str] | None] = None  # modules, one of which is needed; what installs it
@@ -136,6 +136,7 @@ class BaseTrainer(abc.ABC):
             raise ValueError(f"scaling_config must be a ScalingConfig, not {_shown(self.scaling_config)}")
         if not isinstance(self.run_config, RunConfig):
             raise ValueError(f"run_config must be a RunConfig, not {_shown(self.run_config)}")
+        self._check_checkpoint_config()
         self._check_scaling(self.scaling_config)
         self._check_datasets()
         self._check_preprocessor()
@@ -149,6 +150,22 @@ class BaseTrainer(abc.ABC):
                 )
         if not isinstance(self.metadata, Mapping):
             raise ValueError(f"metadata must be a dict, not {_shown(self.metadata)}")
+
+    def _check_checkpoint_config(self) -> None:
+        config = self.run_config.checkpoint_config
+        if config is None:
+            return
+        given = {
+            f"checkpoint_frequency={config.checkpoint_frequency}": config.checkpoint_frequency
+            and not self._handles_checkpoint_freq,
+            "checkpoint_at_end=True": config.checkpoint_at_end and not self._handles_checkpoint_at_end,
+        }
+        unused = [text for text, is_unused in given.items() if is_unused]
+        if unused:
+            raise ValueError(
+                f"{type(self).__name__} does not use {' and '.join(unused)} of the CheckpointConfig: its checkpoints are those that "
+                "the training reports, with session.report(metrics, checkpoint=...)"
+            )
 
     def _check_scaling(self, scaling: ScalingConfig) -> None:
         """Whether this trainer can do with that."""
