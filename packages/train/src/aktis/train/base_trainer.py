@@ -163,8 +163,8 @@ class BaseTrainer(abc.ABC):
         unused = [text for text, is_unused in given.items() if is_unused]
         if unused:
             raise ValueError(
-                f"{type(self).__name__} does not use {' and '.join(unused)} of the CheckpointConfig: its checkpoints are those that "
-                "the training reports, with session.report(metrics, checkpoint=...)"
+                f"{type(self).__name__} does not use {' and '.join(unused)} of the CheckpointConfig: its checkpoints are those "
+                "that the training reports, with session.report(metrics, checkpoint=...)"
             )
 
     def _check_scaling(self, scaling: ScalingConfig) -> None:

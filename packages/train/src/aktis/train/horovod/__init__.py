@@ -9,7 +9,7 @@ def __getattr__(name: str) -> Any:
     if name in ("HorovodTrainer", "HorovodConfig"):
         raise ImportError(
             f"{name} is not in aktis: Horovod has had no release since 2023. TorchTrainer (aktis.train.torch) and "
-            "TensorflowTrainer (aktis.train.tensorflow) average gradients over the workers, too: take the calls of hvd out of the loop, and wrap the "
-            "model with prepare_model"
+            "TensorflowTrainer (aktis.train.tensorflow) average gradients over the workers, too: take the calls of hvd out of "
+            "the loop, and wrap the model with prepare_model"
         )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
