@@ -38,11 +38,11 @@ def in_a_helper(step: int) -> None:
 
 
 def loop(config: dict[str, Any]) -> None:
-    """Six steps with a checkpoint each; in step 3 rank 1 does what ``config["what"]`` says, once."""
+    """Steps, six by default, with a checkpoint each; in step 3 rank 1 does what ``config["what"]`` says, once."""
     checkpoint = train.get_checkpoint()
     start = checkpoint.to_dict()["step"] + 1 if checkpoint else 0
     rank = train.world_rank()
-    for step in range(start, 6):
+    for step in range(start, config.get("steps", 6)):
         if step == 3 and rank == config.get("rank", 1) and not os.path.exists(config["flag"]):
             Path(config["flag"]).touch()
             misbehave(config["what"], step)
@@ -107,6 +107,15 @@ def test_a_failed_run_goes_on_from_its_latest_checkpoint(tmp_path: Path, run_con
     assert result.metrics is not None and (result.metrics["start"], result.metrics["step"]) == (3, 5)
     frame = result.metrics_dataframe
     assert frame is not None and list(frame["step"]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_run_goes_on_with_other_arguments(tmp_path: Path, run_config: RunConfig) -> None:
+    with pytest.raises(TrainingFailedError):
+        trainer("raise", tmp_path, run_config).fit()
+    one = ScalingConfig(num_workers=1)
+    again = DataParallelTrainer.restore(tmp_path / "run", train_loop_config={"steps": 5}, scaling_config=one)
+    metrics = again.fit().metrics
+    assert metrics is not None and (metrics["start"], metrics["step"], metrics["size"]) == (3, 4, 1)
 
 
 @pytest.mark.parametrize("what", ["raise", "kill", "exit"])

@@ -66,6 +66,7 @@ class BaseTrainer(abc.ABC):
     _library: ClassVar[tuple[tuple[str, ...], str] | None] = None  # modules, one of which is needed; what installs it
     _arguments: dict[str, Any]
     _restored: _Restored | None = None
+    _given_anew: frozenset[str] = frozenset()  # names of arguments that restore() was given
 
     def __new__(cls: type[T], *args: Any, **kwargs: Any) -> T:
         trainer = super().__new__(cls)
@@ -236,6 +237,10 @@ class BaseTrainer(abc.ABC):
                 )
             )
 
+    def _varied(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a trial's configuration says about the arguments; what :meth:`restore` was given is newer than that."""
+        return {name: value for name, value in config.items() if name not in self._given_anew}
+
     def _with(self: T, config: Mapping[str, Any]) -> T:
         """The trainer of a trial: the arguments, with what its configuration says."""
         arguments = dict(self._arguments)
@@ -355,6 +360,7 @@ class BaseTrainer(abc.ABC):
         changed = trainer._with(arguments) if arguments else copy.copy(trainer)
         changed.run_config = trainer.run_config
         changed._restored = _Restored(path)
+        changed._given_anew = frozenset(arguments)
         return changed
 
     def __repr__(self) -> str:
@@ -380,7 +386,7 @@ class _TrialFunction:
         from aktis.air import session
         from aktis.train._report.recorder import recorded
 
-        trainer = self._trainer._with(config)
+        trainer = self._trainer._with(self._trainer._varied(config))
         checkpoint = session.get_checkpoint()
         if checkpoint is not None:
             trainer.resume_from_checkpoint = checkpoint
@@ -398,7 +404,8 @@ class _Resources:
         self._trainer = trainer
 
     def __call__(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        scaling = _merged("scaling_config", self._trainer.scaling_config, config.get("scaling_config", {}))
+        varied = self._trainer._varied(config)
+        scaling = _merged("scaling_config", self._trainer.scaling_config, varied.get("scaling_config", {}))
         self._trainer._check_scaling(scaling)
         trainer = copy.copy(self._trainer)
         trainer.scaling_config = scaling
