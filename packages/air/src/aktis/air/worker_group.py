@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.air.exceptions import WorkerStartError
+from aktis.exceptions import AktisActorError
 
 if TYPE_CHECKING:
     from aktis import ObjectRef
@@ -178,6 +179,11 @@ class WorkerGroup:
         except TimeoutError:
             _kill(handles)
             raise WorkerStartError(self._not_started(num_workers)) from None
+        except AktisActorError as error:
+            _kill(handles)
+            if error.actor_init_failed:  # which is no accident
+                raise
+            raise WorkerStartError(f"one of {num_workers} workers died at its start: {error}") from error
         except BaseException:
             _kill(handles)
             raise

@@ -1,7 +1,7 @@
 """Where workers go: bundles of the trial's placement group, or of groups made for them.
 
-Elastic runs keep the least number of workers in one group (all or nothing, so that two runs never hold half of what each needs),
-and every further worker in a group of its own, taken only if it is there at once.
+The least number of workers of an elastic run is in the trial's group, like all workers of any other run: all or nothing, so that
+two trials never hold half of what each needs. Every further worker is in a group of its own, taken only if it is there at once.
 """
 
 from __future__ import annotations
@@ -91,12 +91,13 @@ def allocate(scaling: ScalingConfig, trial: TrialBundles | None, timeout_s: floa
     bundle = {name: amount for name, amount in resources_per_worker(scaling).items() if amount}
     if not bundle:
         return Allocation(most, None)
-    if trial is not None and least == most:
-        return Allocation(least, [Placement(trial.group, trial.first + index) for index in range(least)])
-    base = placement_group([bundle] * least, scaling.placement_strategy)
-    allocation = Allocation(least, [Placement(base, index) for index in range(least)], [base])
+    if trial is not None:
+        allocation = Allocation(least, [Placement(trial.group, trial.first + index) for index in range(least)])
+    else:
+        base = placement_group([bundle] * least, scaling.placement_strategy)
+        allocation = Allocation(least, [Placement(base, index) for index in range(least)], [base])
     try:
-        if not base.wait(timeout_s):
+        if trial is None and not allocation.owned[0].wait(timeout_s):
             raise WorkerStartError(_too_little(least, bundle, timeout_s))
         if most > least:
             _add_extras(allocation, most - least, bundle)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.air.config import ScalingConfig
-from aktis.air.worker_group import WorkerGroup, WorkerMetadata, gather
+from aktis.air.worker_group import WorkerGroup, WorkerMetadata
 from aktis.train._execution import trouble
 from aktis.train._execution.allocation import Allocation, TrialBundles, allocate, resources_per_worker
 from aktis.train._execution.blame import kind_of
@@ -30,9 +30,10 @@ from aktis.train._execution.loops import takes_config
 from aktis.train._execution.merging import merge_checkpoints
 from aktis.train._execution.messages import Ended, LoopFacts, LoopSetup, RankFacts, Report
 from aktis.train._execution.observer import Observer
-from aktis.train._execution.rounds import AllEnded, Broken, Complete, Rounds
+from aktis.train._execution.rounds import AllEnded, Broken, Complete, Kind, Rounds
 from aktis.train._execution.settings import Settings
 from aktis.train._execution.worker import CONTROL, TrainWorker
+from aktis.train.error import WorkerLostError
 
 if TYPE_CHECKING:
     from aktis import ObjectRef
@@ -96,6 +97,7 @@ class TrainExecutor:
         self._allocation: Allocation | None = None
         self._group: WorkerGroup | None = None
         self._broken = False
+        self._size = 0
         self.values: list[Any] = []
         """What the training loop returned, by rank, once it has ended."""
         self.last_checkpoint: str | None = None
@@ -114,6 +116,11 @@ class TrainExecutor:
             raise RuntimeError("there are no workers: call start() first")
         return self._group
 
+    @property
+    def size(self) -> int:
+        """How many workers the group has, or had that was there last."""
+        return self._size
+
     def start(self, initialization_hook: Callable[[], None] | None = None) -> None:
         """Make the workers, and connect them.
 
@@ -121,34 +128,42 @@ class TrainExecutor:
             initialization_hook: Run in each worker before the backend is set up.
 
         Raises:
-            WorkerStartError: they are not there in time.
-            WorkerLostError: one died at its start.
+            WorkerStartError: they are not there in time, or die at their start.
+            WorkerLostError: one of them dies before they are connected.
             RendezvousError: they do not find each other in time.
             What the hook raises.
         """
         self._allocation = allocate(self._scaling, self._trial, self._settings.start_timeout_s)
+        self._size = self._allocation.size
         try:
-            with trouble.deaths_named(lambda: self._group):
-                self._group = group = WorkerGroup(
-                    self._allocation.size,
-                    resources_per_worker(self._scaling),
-                    placements=self._allocation.placements,
-                    actor_cls=TrainWorker,
-                    actor_args=(self._name, trouble.stack_file_template()),
-                    concurrency_groups={CONTROL: 1},
-                    start_timeout_s=self._settings.start_timeout_s,
-                )
-                if initialization_hook is not None:
-                    group.execute(initialization_hook)
-                if self._backend.share_cuda_visible_devices:
-                    share_gpus(group)
-                self._backend.on_start(group, self._backend_config)
+            self._group = group = WorkerGroup(
+                self._allocation.size,
+                resources_per_worker(self._scaling),
+                placements=self._allocation.placements,
+                actor_cls=TrainWorker,
+                actor_args=(self._name, trouble.stack_file_template()),
+                concurrency_groups={CONTROL: 1},
+                start_timeout_s=self._settings.start_timeout_s,
+            )
+            self._connect(group, initialization_hook)
         except BaseException:
             self._broken = True
             self.shutdown()
             raise
         self._broken = False
         self._observer.on_start([worker.metadata for worker in group.workers])
+
+    def _connect(self, group: WorkerGroup, initialization_hook: Callable[[], None] | None) -> None:
+        try:
+            if initialization_hook is not None:
+                group.execute(initialization_hook)
+            if self._backend.share_cuda_visible_devices:
+                share_gpus(group)
+            self._backend.on_start(group, self._backend_config)
+        except Exception as error:
+            if kind_of(error) is not Kind.LOST:
+                raise
+            raise WorkerLostError(f"a worker died before the workers were connected: {error}") from error
 
     def begin(
         self,
@@ -173,7 +188,7 @@ class TrainExecutor:
             preprocessor: What reported checkpoints get.
 
         Raises:
-            WorkerLostError: a worker died.
+            What went wrong in the first rank, as in :meth:`rounds`.
             ValueError: the loop takes other arguments.
         """
         group = self.worker_group
@@ -185,15 +200,13 @@ class TrainExecutor:
         shared = aktis.put(setup)
         ranks = _rank_facts(metadata, directory)
         self._directory = directory
+        calls = [
+            worker.actor.begin.remote(shared, rank, part) for worker, rank, part in zip(group.workers, ranks, parts)
+        ]
+        self._watch().answers({ref: rank for rank, ref in enumerate(calls)})
         self.values = []
         self.last_checkpoint = None
         with trouble.deaths_named(lambda: group):
-            gather(
-                [
-                    worker.actor.begin.remote(shared, rank, part)
-                    for worker, rank, part in zip(group.workers, ranks, parts)
-                ]
-            )
             self._backend.on_training_start(group, self._backend_config)
 
     def shutdown(self) -> None:
@@ -220,24 +233,25 @@ class TrainExecutor:
             WorkerHungError: a worker does not answer, or does not report while others do.
             UnequalReportsError: some ranks reported more often than others.
         """
-        group = self.worker_group
-        rounds = Rounds(len(group), self._settings.report_timeout_s, self._settings.heartbeat_timeout_s)
-        watch = _Watch(group, rounds, self._settings, self._observer)
+        watch = self._watch()
         persisted: str | None = None
-        self._broken = (
-            True  # until the end is reached: whoever leaves earlier stops the workers in the middle of something
-        )
+        self._broken = True  # until the end: whoever leaves earlier stops the workers in the middle of something
         while True:
             answers = watch.next_round(persisted)
             if isinstance(answers[0], Ended):
                 break
-            current = self._round(rounds.index, answers)
+            current = self._round(watch.rounds.index, answers)
             yield current
             persisted = current.persisted
         self.values = [answer.value for answer in answers]
         self.last_checkpoint = self._merged([answer.checkpoint for answer in answers])
         self._broken = False
         self._observer.on_end()
+
+    def _watch(self) -> _Watch:
+        group, settings = self.worker_group, self._settings
+        rounds = Rounds(len(group), settings.report_timeout_s, settings.heartbeat_timeout_s)
+        return _Watch(group, rounds, settings, self._observer)
 
     def _round(self, index: int, reports: Sequence[Report]) -> Round:
         checkpoint = self._merged([report.checkpoint for report in reports])
@@ -261,7 +275,7 @@ class _Watch:
 
     def __init__(self, group: WorkerGroup, rounds: Rounds, settings: Settings, observer: Observer) -> None:
         self._group = group
-        self._rounds = rounds
+        self.rounds = rounds
         self._settings = settings
         self._observer = observer
         self._beats: dict[ObjectRef[Any], int] = {}
@@ -274,9 +288,21 @@ class _Watch:
         Args:
             persisted: Where the checkpoint of the round before lies.
         """
-        rounds = self._rounds
+        return self.answers(
+            {worker.actor.next.remote(persisted): rank for rank, worker in enumerate(self._group.workers)}
+        )
+
+    def answers(self, calls: dict[ObjectRef[Any], int]) -> list[Any]:
+        """What a call to each rank returns.
+
+        Args:
+            calls: The rank of each.
+
+        Raises:
+            What went wrong first, as in :meth:`TrainExecutor.rounds`.
+        """
+        rounds = self.rounds
         rounds.begin(time.monotonic())
-        calls = {worker.actor.next.remote(persisted): rank for rank, worker in enumerate(self._group.workers)}
         answers: dict[int, Any] = {}
         errors: dict[int, BaseException] = {}
         while True:
@@ -305,12 +331,12 @@ class _Watch:
             answers[rank] = answer = aktis.get(ref)
         except Exception as error:
             errors[rank] = error
-            self._rounds.failed(rank, kind_of(error), time.monotonic())
+            self.rounds.failed(rank, kind_of(error), time.monotonic())
             return
         if isinstance(answer, Ended):
-            self._rounds.ended(rank)
+            self.rounds.ended(rank, time.monotonic())
         else:
-            self._rounds.reported(rank, time.monotonic())
+            self.rounds.reported(rank, time.monotonic())
 
     def _beat(self, now: float) -> None:
         """Ask all that have not answered the last time how they are."""
@@ -325,7 +351,7 @@ class _Watch:
             sample = aktis.get(ref)
         except Exception:  # its death comes with its call
             return
-        self._rounds.heard(rank, time.monotonic())
+        self.rounds.heard(rank, time.monotonic())
         self._samples[rank] = sample
         if not self._beats:  # all have answered
             self._observer.on_sample([self._samples[rank] for rank in sorted(self._samples)])

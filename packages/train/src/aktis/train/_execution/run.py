@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aktis.air.exceptions import WorkerStartError
 from aktis.train._execution.allocation import resources_per_worker, room_for, trial_bundles, worker_range
 from aktis.train._execution.executor import Round, TrainExecutor
 from aktis.train._execution.messages import LoopFacts
@@ -24,7 +25,8 @@ __all__ = ["TrainingRun"]
 
 logger = logging.getLogger(__name__)
 
-_SURVIVED = (WorkerLostError, WorkerHungError, RendezvousError)  # by elastic runs
+_SURVIVED = (WorkerLostError, WorkerHungError, RendezvousError, WorkerStartError)  # by elastic runs
+MOST_IN_VAIN = 3  # groups one after the other that are lost before their first round: the next would be, too
 
 
 class TrainingRun:
@@ -51,12 +53,13 @@ class TrainingRun:
         self._observer = trainer._make_observer(directory) or Observer()
         self._latest: Checkpoint | None = trainer.resume_from_checkpoint
         self._last_metrics: dict[str, Any] | None = None
+        self._in_vain = 0
         self._checked = time.monotonic()
         self._executor = TrainExecutor(
             trainer._backend_config,
             self._scaling,
             name=trainer.name,
-            trial=None if self._scaling.is_elastic else trial_bundles(host),
+            trial=trial_bundles(host),
             settings=trainer._settings,
             observer=self._observer,
         )
@@ -96,7 +99,7 @@ class TrainingRun:
                     self._announce_restart("there is room for more workers")
                     return False
         except _SURVIVED as error:
-            if not self._scaling.is_elastic or not rounds:  # a group that dies at once would do so again
+            if not self._is_survived(error, rounds):
                 raise
             self._announce_restart(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             return False
@@ -104,6 +107,13 @@ class TrainingRun:
             executor.shutdown()
         self._deliver_last(executor.last_checkpoint)
         return True
+
+    def _is_survived(self, error: BaseException, rounds: int) -> bool:
+        """Whether an elastic run goes on with another group: not after several that came to nothing one after the other."""
+        if not self._scaling.is_elastic or (isinstance(error, WorkerStartError) and error.__cause__ is None):
+            return False
+        self._in_vain = 0 if rounds else self._in_vain + 1
+        return self._in_vain < MOST_IN_VAIN
 
     def _begin(self) -> None:
         trainer, host = self._trainer, self._host
@@ -165,8 +175,8 @@ class TrainingRun:
         return room_for(resources_per_worker(self._scaling)) >= 1
 
     def _announce_restart(self, reason: str) -> None:
-        size = len(self._executor.worker_group)
         logger.info(
-            "%s with %d workers is started anew from its latest checkpoint: %s", self._trainer.name, size, reason
-        )
+            "%s with %d workers is started anew from its latest checkpoint: %s",
+            self._trainer.name, self._executor.size, reason,
+        )  # fmt: skip
         self._observer.on_restart(reason)

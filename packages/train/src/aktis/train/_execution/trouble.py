@@ -50,8 +50,8 @@ def error_of(
         return error
     what = {
         "silent": f"{_ranks(broken.ranks)} did not answer for {rounds.heartbeat_timeout_s:g} s (TRAIN_HEARTBEAT_TIMEOUT_S)",
-        "late": f"{_ranks(broken.ranks)} did not report within {rounds.report_timeout_s:g} s after another rank had "
-        "(TRAIN_REPORT_TIMEOUT_S)",
+        "late": f"{_ranks(broken.ranks)} did not report within {rounds.report_timeout_s:g} s after another rank had"
+        f"{' returned' if rounds.any_ended() else ''} (TRAIN_REPORT_TIMEOUT_S)",
     }[broken.why]
     return WorkerHungError(f"{what}.\n{_states(group, samples)}\n{_stacks(group)}", broken.ranks)
 

@@ -57,7 +57,7 @@ class TorchTrainer(DataParallelTrainer):
         ValueError: the other arguments; the message names it.
     """
 
-    _library: ClassVar[tuple[tuple[str, ...], str]] = (("torch",), 'pip install "aktis-train[torch]"')
+    _library: ClassVar[tuple[tuple[str, ...], str] | None] = (("torch",), 'pip install "aktis-train[torch]"')
 
     def __init__(
         self,
