@@ -54,7 +54,9 @@ def reported(folder: Path) -> list[int]:
     """The steps in result.json; whole lines only."""
     found: list[int] = []
     for path in folder.glob("run/*/result.json"):
-        found += [json.loads(line)["step"] for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        found += [
+            json.loads(line)["step"] for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")
+        ]
     return found
 
 
