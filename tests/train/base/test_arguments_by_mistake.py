@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -31,12 +33,69 @@ def test_fit_does_not_search(arguments: dict[str, Any], place: str, run_config: 
         trainer.fit()
 
 
+@pytest.mark.usefixtures("session")
 def test_what_only_looks_like_something_to_search_is_passed(run_config: RunConfig) -> None:
     class Buffer:
         def sample(self) -> int:
             return 1
 
-    DataParallelTrainer(loop, train_loop_config={"buffer": Buffer()})._check_nothing_to_search()
+    def is_passed(config: dict[str, Any]) -> None:
+        train.report({"type": type(config["buffer"]).__name__})
+
+    result = DataParallelTrainer(is_passed, train_loop_config={"buffer": Buffer()}, run_config=run_config).fit()
+    assert result.metrics is not None and result.metrics["type"] == "Buffer"
+
+
+async def coroutine() -> None: ...
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def both() -> AsyncIterator[int]:
+    yield 1
+
+
+class AsyncLoop:
+    async def __call__(self, config: dict[str, Any]) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", [coroutine, generator, both, AsyncLoop()])
+def test_loops_that_a_call_does_not_run_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="cannot be run as a training loop: write a plain function"):
+        DataParallelTrainer(wrong)
+
+
+@pytest.mark.usefixtures("session")
+def test_a_loop_may_return_what_cannot_be_sent(run_config: RunConfig) -> None:
+    def returns_a_lock() -> Any:
+        train.report({"step": 1})
+        return threading.Lock()
+
+    result = DataParallelTrainer(returns_a_lock, run_config=run_config).fit()
+    assert result.metrics is not None and result.metrics["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("config", "train_loop_config"),
+        ("num_workers", r"scaling_config=ScalingConfig\(num_workers=...\)"),
+        ("dataset", r"datasets=\{'train': ...\}"),
+    ],
+)
+def test_arguments_by_another_name(name: str, instead: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}': say {instead}$"):
+        DataParallelTrainer(loop, **{name: 1})
+
+
+def test_data_that_are_no_dataset() -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(
+        ValueError, match=r"datasets\['train'\] must be a Dataset, .* not a DataFrame: aktis.data.from_pandas"
+    ):
+        DataParallelTrainer(loop, datasets={"train": pandas.DataFrame({"x": [1, 2]})})
 
 
 @pytest.mark.parametrize("wrong", [DatasetConfig(split=True), DataConfig, "train"])

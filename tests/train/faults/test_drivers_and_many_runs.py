@@ -88,7 +88,7 @@ def await_that(condition: Any, seconds: float = 30.0) -> bool:
     return True
 
 
-@pytest.mark.parametrize("pause_after", [0, 7])
+@pytest.mark.parametrize("pause_after", [pytest.param(0, marks=pytest.mark.slow), 7])
 def test_a_run_whose_driver_is_killed_loses_nothing_that_was_reported(pause_after: int, tmp_path: Path) -> None:
     before = {path.name for path in Path("/dev/shm").iterdir()}
     mark = f"{os.getpid()}-{pause_after}"

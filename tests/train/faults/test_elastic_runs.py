@@ -12,7 +12,7 @@ import pytest
 
 import aktis
 from aktis import train, tune
-from aktis.air import Checkpoint
+from aktis.air import Checkpoint, session
 from aktis.air.config import RunConfig, ScalingConfig
 from aktis.train import DataParallelTrainer
 from aktis.util import placement_group_table
@@ -53,6 +53,29 @@ def test_an_elastic_run_survives_one_kill_after_the_other(run_config: RunConfig)
     assert list(frame["step"]) == list(range(12)), "no step is lost or done twice"
     assert set(frame["size"]) <= {2, 3}, "never fewer than the fewest"
     assert all_is_given_back()
+
+
+def test_half_a_checkpoint_is_not_left(tmp_path: Path, run_config: RunConfig) -> None:
+    def loop(config: dict[str, Any]) -> None:
+        checkpoint = train.get_checkpoint()
+        for step in range(checkpoint.to_dict()["step"] + 1 if checkpoint else 0, 4):
+            if step == 2 and train.world_rank() == 1 and not os.path.exists(config["flag"]):
+                Path(config["flag"]).touch()
+                for name in (".writing_rank1.0", "..writing_rank1.0.1"):  # as it is when a checkpoint is written
+                    os.mkdir(os.path.join(session.get_trial_dir(), name))
+                os.kill(os.getpid(), signal.SIGKILL)
+            train.report({"step": step}, checkpoint=Checkpoint.from_dict({"step": step}))
+
+    result = DataParallelTrainer(
+        loop,
+        train_loop_config={"flag": str(tmp_path / "flag")},
+        scaling_config=ScalingConfig(num_workers=(2, 3)),
+        run_config=run_config,
+    ).fit()
+    frame = result.metrics_dataframe
+    assert (tmp_path / "flag").exists() and frame is not None and list(frame["step"]) == [0, 1, 2, 3]
+    (trial,) = (tmp_path / "run").glob("Data*")
+    assert not list(trial.glob("*writing*")) + list(trial.glob(".*writing*"))
 
 
 def steps(config: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aktis.air.config import RunConfig, ScalingConfig, is_search_value
 from aktis.air.placement import PlacementGroupFactory
+from aktis.train._execution.mistakes import check_names, check_nothing_to_search, is_to_search
 from aktis.train._execution.settings import Settings
 from aktis.train._execution.summary import check_installed, in_short
 from aktis.train.error import TrainingFailedError
@@ -187,7 +188,7 @@ class BaseTrainer(abc.ABC):
         if not isinstance(self.datasets, Mapping):
             raise ValueError(f"datasets must be a dict of Datasets by name, not {_shown(self.datasets)}")
         for name, dataset in self.datasets.items():
-            if is_search_value(dataset) or _is_dataset(dataset):
+            if is_to_search(dataset) or _is_dataset(dataset):
                 continue
             if type(dataset).__name__ == "DatasetPipeline":
                 raise ValueError(
@@ -197,7 +198,11 @@ class BaseTrainer(abc.ABC):
             if not callable(dataset):
                 raise ValueError(
                     f"datasets[{name!r}] must be a Dataset, or a function that makes one, not {_shown(dataset)}: "
-                    "aktis.data.from_pandas and others make Datasets"
+                    + (
+                        "read torch's in the loop, with train.torch.prepare_data_loader"
+                        if type(dataset).__module__.startswith("torch.")
+                        else "aktis.data.from_pandas and others make Datasets"
+                    )
                 )
 
     def _check_preprocessor(self) -> None:
@@ -265,7 +270,7 @@ class BaseTrainer(abc.ABC):
         from aktis.tune.error import TuneError
         from aktis.tune.tuner import Tuner
 
-        self._check_nothing_to_search()
+        check_nothing_to_search(self._arguments)
         if self._restored is None:
             tuner = Tuner(self, run_config=self._shown_run_config())
         else:
@@ -280,16 +285,6 @@ class BaseTrainer(abc.ABC):
                 result.error.with_traceback(None)  # where it arose is in its text
             )
         return result
-
-    def _check_nothing_to_search(self) -> None:
-        for name, value in self._arguments.items():
-            path = _path_to_search(value) if name not in ("datasets", "run_config") else None
-            if path is not None:
-                argument = name + "".join(f"[{key!r}]" for key in path)
-                raise ValueError(
-                    f"{argument} is something to search for, and fit() trains once: give a value, or search with "
-                    f"Tuner(trainer, param_space={{{name!r}: ...}}).fit()"
-                )
 
     def _how_to_go_on(self, result: Result) -> str:
         """How a failed run is taken up again, if it left something to take up."""
@@ -444,11 +439,16 @@ _NOT_IN_CONFIG = frozenset(
 
 
 def _by_name(cls: type, trainer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the constructor; if they do not fit, none, since the constructor says so in a moment."""
+    """The arguments of the constructor; if they do not fit, none, since the constructor says so in a moment.
+
+    Raises:
+        TypeError: an argument goes by another name; the message has it.
+    """
     signature = inspect.signature(cls.__init__)  # type: ignore[misc]
     try:
         bound = signature.bind(trainer, *args, **kwargs)
     except TypeError:
+        check_names(cls.__name__, kwargs, signature.parameters)
         return {}
     found: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
@@ -501,20 +501,6 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
 
 
-def _path_to_search(value: Any) -> tuple[str, ...] | None:
-    """Where in an argument a value is that a search picks; None: nowhere."""
-    if is_search_value(value) and (isinstance(value, Mapping) or type(value).__module__.startswith("aktis.tune")):
-        return ()
-    if isinstance(value, ScalingConfig):
-        value = _as_dict(value)
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            path = _path_to_search(inner)
-            if path is not None:
-                return (str(key), *path)
-    return None
-
-
 def _is_earlier(stored: type, cls: type) -> bool:
     """Whether a class came out of a pickle and is the same one in an earlier version: those of scripts are pickled by value."""
     return stored.__qualname__ == cls.__qualname__ and stored.__module__ == cls.__module__
@@ -528,4 +514,6 @@ def _shown(value: Any) -> str:
     text = repr(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if "\n" in text:
+        return f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.air.exceptions import WorkerStartError
 from aktis.train._execution.allocation import resources_per_worker, room_for, trial_bundles, worker_range
 from aktis.train._execution.executor import Round, TrainExecutor
+from aktis.train._execution.merging import remove_unfinished
 from aktis.train._execution.messages import LoopFacts
 from aktis.train._execution.observer import Observer
 from aktis.train.error import NothingReportedWarning, RendezvousError, WorkerHungError, WorkerLostError
@@ -91,6 +92,7 @@ class TrainingRun:
         rounds = 0
         try:
             executor.start()
+            remove_unfinished(self._directory)  # of the group before
             self._begin()
             for current in executor.rounds():
                 self._deliver(current)
