@@ -271,6 +271,15 @@ def test_a_scheduler_stops_a_trainer(tmp_path: Path) -> None:
         ),
         ({"resume_from_checkpoint": "path"}, ValueError, "resume_from_checkpoint must be a Checkpoint"),
         ({"metadata": 3}, ValueError, "metadata must be a dict"),
+        (
+            {
+                "run_config": RunConfig(
+                    checkpoint_config=CheckpointConfig(checkpoint_frequency=2, checkpoint_at_end=True)
+                )
+            },
+            ValueError,
+            "does not use checkpoint_frequency=2 and checkpoint_at_end=True of the CheckpointConfig",
+        ),
         ({"dataset_config": {"train": 3}}, ValueError, "must be a DatasetConfig"),
     ],
 )

@@ -97,8 +97,7 @@ class WorkerGroup:
         start_timeout_s: Seconds that the workers may take to be there.
 
     Raises:
-        WorkerStartError: they were not there in time.
-        AktisActorError: one died at its start.
+        WorkerStartError: they were not there in time, or one died at its start.
         ValueError: fewer than one worker, or another number of placements.
         What the constructor of ``actor_cls`` raises.
     """

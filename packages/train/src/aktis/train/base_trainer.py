@@ -61,12 +61,13 @@ class BaseTrainer(abc.ABC):
     """
 
     _scaling_config_allowed_keys: ClassVar[tuple[str, ...]] = ("trainer_resources", "_max_cpu_fraction_per_node")
-    _handles_checkpoint_freq: ClassVar[bool] = False
+    _handles_checkpoint_freq: ClassVar[bool] = False  # whether it makes checkpoints by itself, as CheckpointConfig says
     _handles_checkpoint_at_end: ClassVar[bool] = False
     _has_workers: ClassVar[bool] = False  # whether it runs, and records, a group of workers
     _library: ClassVar[tuple[tuple[str, ...], str] | None] = None  # modules, one of which is needed; what installs it
     _arguments: dict[str, Any]
     _restored: _Restored | None = None
+    _given_anew: frozenset[str] = frozenset()  # names of arguments that restore() was given
 
     def __new__(cls: type[T], *args: Any, **kwargs: Any) -> T:
         trainer = super().__new__(cls)
@@ -137,6 +138,7 @@ class BaseTrainer(abc.ABC):
             raise ValueError(f"scaling_config must be a ScalingConfig, not {_shown(self.scaling_config)}")
         if not isinstance(self.run_config, RunConfig):
             raise ValueError(f"run_config must be a RunConfig, not {_shown(self.run_config)}")
+        self._check_checkpoint_config()
         self._check_scaling(self.scaling_config)
         self._check_datasets()
         self._check_preprocessor()
@@ -150,6 +152,22 @@ class BaseTrainer(abc.ABC):
                 )
         if not isinstance(self.metadata, Mapping):
             raise ValueError(f"metadata must be a dict, not {_shown(self.metadata)}")
+
+    def _check_checkpoint_config(self) -> None:
+        config = self.run_config.checkpoint_config
+        if config is None:
+            return
+        given = {
+            f"checkpoint_frequency={config.checkpoint_frequency}": config.checkpoint_frequency
+            and not self._handles_checkpoint_freq,
+            "checkpoint_at_end=True": config.checkpoint_at_end and not self._handles_checkpoint_at_end,
+        }
+        unused = [text for text, is_unused in given.items() if is_unused]
+        if unused:
+            raise ValueError(
+                f"{type(self).__name__} does not use {' and '.join(unused)} of the CheckpointConfig: its checkpoints are those "
+                "that the training reports, with session.report(metrics, checkpoint=...)"
+            )
 
     def _check_scaling(self, scaling: ScalingConfig) -> None:
         """Whether this trainer can do with that."""
@@ -223,6 +241,10 @@ class BaseTrainer(abc.ABC):
                     else ""
                 )
             )
+
+    def _varied(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a trial's configuration says about the arguments; what :meth:`restore` was given is newer than that."""
+        return {name: value for name, value in config.items() if name not in self._given_anew}
 
     def _with(self: T, config: Mapping[str, Any]) -> T:
         """The trainer of a trial: the arguments, with what its configuration says."""
@@ -333,6 +355,7 @@ class BaseTrainer(abc.ABC):
         changed = trainer._with(arguments) if arguments else copy.copy(trainer)
         changed.run_config = trainer.run_config
         changed._restored = _Restored(path)
+        changed._given_anew = frozenset(arguments)
         return changed
 
     def __repr__(self) -> str:
@@ -358,7 +381,7 @@ class _TrialFunction:
         from aktis.air import session
         from aktis.train._report.recorder import recorded
 
-        trainer = self._trainer._with(config)
+        trainer = self._trainer._with(self._trainer._varied(config))
         checkpoint = session.get_checkpoint()
         if checkpoint is not None:
             trainer.resume_from_checkpoint = checkpoint
@@ -376,7 +399,8 @@ class _Resources:
         self._trainer = trainer
 
     def __call__(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        scaling = _merged("scaling_config", self._trainer.scaling_config, config.get("scaling_config", {}))
+        varied = self._trainer._varied(config)
+        scaling = _merged("scaling_config", self._trainer.scaling_config, varied.get("scaling_config", {}))
         self._trainer._check_scaling(scaling)
         trainer = copy.copy(self._trainer)
         trainer.scaling_config = scaling

@@ -30,10 +30,10 @@ from aktis.train._execution.loops import takes_config
 from aktis.train._execution.merging import merge_checkpoints
 from aktis.train._execution.messages import Ended, LoopFacts, LoopSetup, RankFacts, Report
 from aktis.train._execution.observer import Observer
-from aktis.train._execution.rounds import AllEnded, Broken, Complete, Kind, Rounds
+from aktis.train._execution.rounds import AllEnded, Broken, Complete, Rounds
 from aktis.train._execution.settings import Settings
 from aktis.train._execution.worker import CONTROL, TrainWorker
-from aktis.train.error import TrainError, WorkerLostError
+from aktis.train.error import TrainError
 
 if TYPE_CHECKING:
     from aktis import ObjectRef
@@ -147,25 +147,18 @@ class TrainExecutor:
             )
             if self._backend.needs_processes:
                 _check_processes(group, self._name)
-            self._connect(group, initialization_hook)
+            with trouble.deaths_named(group):
+                if initialization_hook is not None:
+                    group.execute(initialization_hook)
+                if self._backend.share_cuda_visible_devices:
+                    share_gpus(group)
+                self._backend.on_start(group, self._backend_config)
         except BaseException:
             self._broken = True
             self.shutdown()
             raise
         self._broken = False
         self._observer.on_start([worker.metadata for worker in group.workers])
-
-    def _connect(self, group: WorkerGroup, initialization_hook: Callable[[], None] | None) -> None:
-        try:
-            if initialization_hook is not None:
-                group.execute(initialization_hook)
-            if self._backend.share_cuda_visible_devices:
-                share_gpus(group)
-            self._backend.on_start(group, self._backend_config)
-        except Exception as error:
-            if kind_of(error) is not Kind.LOST:
-                raise
-            raise WorkerLostError(f"a worker died before the workers were connected: {error}") from error
 
     def begin(
         self,
@@ -208,7 +201,7 @@ class TrainExecutor:
         self._watch().answers({ref: rank for rank, ref in enumerate(calls)})
         self.values = []
         self.last_checkpoint = None
-        with trouble.deaths_named(lambda: group):
+        with trouble.deaths_named(group):
             self._backend.on_training_start(group, self._backend_config)
 
     def shutdown(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import aktis
@@ -57,26 +57,19 @@ def error_of(
 
 
 @contextlib.contextmanager
-def deaths_named(group: Callable[[], WorkerGroup | None]) -> Iterator[None]:
-    """Have the death of a worker outside of a round raised as it is in one: as a WorkerLostError.
-
-    Args:
-        group: Gives the workers; None: they are not all there yet.
-    """
+def deaths_named(group: WorkerGroup) -> Iterator[None]:
+    """Have the death of a worker outside of a round raised as it is in one: as a WorkerLostError."""
     try:
         yield
     except Exception as error:
         if kind_of(error) is not Kind.LOST:
             raise
-        workers = group()
-        if workers is None:
-            raise WorkerLostError(f"a worker died at its start: {error}") from error
-        dead = _dead(workers)
+        dead = _dead(group)
         if not dead:  # another actor died, of a hook's
             raise
-        names = ", ".join(f"rank {rank} ({_place(workers, rank)})" for rank in dead)
+        names = ", ".join(f"rank {rank} ({_place(group, rank)})" for rank in dead)
         raise WorkerLostError(
-            f"{len(dead)} of {len(workers)} workers died before the training loop began: {names}. {error}", dead
+            f"{len(dead)} of {len(group)} workers died before the training loop began: {names}. {error}", dead
         ) from error
 
 
