@@ -158,10 +158,11 @@ STEP = 50_000
 def main() -> None:
     import aktis
 
+    size = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     aktis.init(num_cpus=2, log_to_driver=False)
     for batch_size in (256, 1024):
         for train in (True, False):
-            sys.stdout.write(json.dumps({"train": train, **measure(batch_size, train=train)}) + "\n")
+            sys.stdout.write(json.dumps({"train": train, **measure(batch_size, count=size, train=train)}) + "\n")
             sys.stdout.flush()
     aktis.shutdown()
 

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import _train_prediction
 from core import number, table
 
 HERE = Path(__file__).resolve().parent
@@ -159,7 +160,42 @@ def restart(setting: Setting) -> list[Row]:
     ]
 
 
-PARTS: dict[str, Callable[[Setting], list[Row]]] = {"ddp": ddp, "whole": whole, "restart": restart}
+def data(setting: Setting) -> list[Row]:
+    """Training from shards of a Dataset, and from tensors in memory, in turns."""
+    command = [sys.executable, str(HERE / "_train_ingest.py"), *(["20000"] if setting.quick else [])]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=os.environ | ENVIRONMENT
+    )
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1][:300])
+    rows = []
+    for line in done.stdout.splitlines():
+        found = json.loads(line)
+        if found["train"]:
+            share = found["of_memory"]
+            beside = f"in memory {number(found['memory_rows_per_s'])} rows/s; by CPU time {number(found['of_memory_by_cpu_time'])}"
+            what = f"an MLP from iter_torch_batches of {found['batch_size']}, speed to that in memory"
+            rows.append(Row(what, number(share), "at least 0.9", share >= 0.9, beside))
+    return rows
+
+
+def prediction(setting: Setting) -> list[Row]:
+    """BatchPredictor, Ray Data and a plain loop."""
+    commands = {"aktis": [sys.executable], "plain": [sys.executable]}
+    if setting.ray_python:
+        commands["ray"] = [setting.ray_python]
+    rows = 60_000 if setting.quick else _train_prediction.ROWS
+    results = _train_prediction.measure(commands, rows=rows, repeat=min(setting.repeat, 3))
+    return [Row(**asdict(bar)) for bar in _train_prediction.bars(results, os.cpu_count() or 1)]
+
+
+PARTS: dict[str, Callable[[Setting], list[Row]]] = {
+    "ddp": ddp,
+    "whole": whole,
+    "restart": restart,
+    "data": data,
+    "prediction": prediction,
+}
 
 
 def report(rows: list[Row]) -> str:

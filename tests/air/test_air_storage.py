@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,22 @@ def test_what_was_deleted_there_is_copied_again(uri: str, directory: Path, copie
         syncer.sync_up(str(directory), uri)
         syncer.wait()
         assert sorted(copied) == names
+
+
+def test_in_doubt_it_looks_what_is_there(directory: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    syncer = FsspecSyncer()
+    syncer.sync_up(str(directory), f"file://{target}")
+    syncer.wait()
+    before = files(target)
+    shutil.rmtree(target)  # by somebody else
+    syncer.sync_up(str(directory), f"file://{target}")
+    syncer.wait()
+    assert not target.exists() or files(target) != before
+    syncer.doubt()
+    syncer.sync_up(str(directory), f"file://{target}")
+    syncer.wait()
+    assert files(target) == before
 
 
 def test_syncing_down(uri: str, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

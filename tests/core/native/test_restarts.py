@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from typing import Any
 
 import pytest
 
 import aktis
+from aktis import exceptions
+from aktis._native import actor_client, protocol
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -34,3 +38,35 @@ def test_calls_in_flight_are_answered_by_the_next_life() -> None:
         os.kill(aktis.get(refs[0], timeout=20), signal.SIGKILL)
         refs += [actor.pid.remote() for _ in range(50)]
         assert len(aktis.get(refs, timeout=20)) == 100
+
+
+def test_the_death_of_an_actor_is_asked_for_where_the_news_of_it_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor_client, "NO_NEWS", 0.2)
+    actor = aktis.remote(Sleeper).remote()
+    pid = aktis.get(actor.pid.remote(), timeout=20)
+    core = actor._hold.client.core
+    hear = core.handlers[protocol.ACTOR_STATE]
+    lost = []
+
+    def deaf(connection: Any, message: Any) -> None:
+        if message[2].state == "DEAD" and not lost:
+            lost.append(message)
+        else:
+            hear(connection, message)
+
+    monkeypatch.setitem(core.handlers, protocol.ACTOR_STATE, deaf)
+    ref = actor.sleep.remote()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(exceptions.AktisActorError):
+        aktis.get(ref, timeout=20)
+    assert lost
+    with pytest.raises(exceptions.ActorDiedError, match="signal 9"):
+        aktis.get(actor.pid.remote(), timeout=20)
+
+
+class Sleeper:
+    def pid(self) -> int:
+        return os.getpid()
+
+    def sleep(self) -> None:
+        time.sleep(1000)

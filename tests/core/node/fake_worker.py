@@ -27,6 +27,10 @@ def run(config: WorkerConfig) -> None:
     listener.listen()
     node = socket.socket(socket.AF_UNIX)
     node.connect(config.node_address.removeprefix("unix:"))
+    hold = f"{config.session_dir}/hold"
+    if os.path.exists(hold):  # a FIFO of the test, which lets us say HELLO by opening and closing it
+        with open(hold) as file:
+            file.read()
     info = {"worker_id": config.worker_id}
     hello = (op.HELLO, op.PROTOCOL_VERSION, "worker", config.process_id, os.getpid(), f"unix:{path}", info)
     node.sendall(encode([hello]))

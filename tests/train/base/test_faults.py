@@ -17,6 +17,7 @@ from aktis import train
 from aktis.air import Checkpoint
 from aktis.air.config import FailureConfig, RunConfig, ScalingConfig
 from aktis.train import DataParallelTrainer, TrainingFailedError
+from aktis.train.backend import Backend, BackendConfig
 from aktis.train.error import UnequalReportsError, WorkerHungError, WorkerLostError
 from aktis.util.placement_group import placement_group, remove_placement_group
 
@@ -37,11 +38,11 @@ def in_a_helper(step: int) -> None:
 
 
 def loop(config: dict[str, Any]) -> None:
-    """Six steps with a checkpoint each; in step 3 rank 1 does what ``config["what"]`` says, once."""
+    """Steps, six by default, with a checkpoint each; in step 3 rank 1 does what ``config["what"]`` says, once."""
     checkpoint = train.get_checkpoint()
     start = checkpoint.to_dict()["step"] + 1 if checkpoint else 0
     rank = train.world_rank()
-    for step in range(start, 6):
+    for step in range(start, config.get("steps", 6)):
         if step == 3 and rank == config.get("rank", 1) and not os.path.exists(config["flag"]):
             Path(config["flag"]).touch()
             misbehave(config["what"], step)
@@ -108,6 +109,15 @@ def test_a_failed_run_goes_on_from_its_latest_checkpoint(tmp_path: Path, run_con
     assert frame is not None and list(frame["step"]) == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_run_goes_on_with_other_arguments(tmp_path: Path, run_config: RunConfig) -> None:
+    with pytest.raises(TrainingFailedError):
+        trainer("raise", tmp_path, run_config).fit()
+    one = ScalingConfig(num_workers=1)
+    again = DataParallelTrainer.restore(tmp_path / "run", train_loop_config={"steps": 5}, scaling_config=one)
+    metrics = again.fit().metrics
+    assert metrics is not None and (metrics["start"], metrics["step"], metrics["size"]) == (3, 4, 1)
+
+
 @pytest.mark.parametrize("what", ["raise", "kill", "exit"])
 def test_failures_that_are_allowed_are_survived(what: str, tmp_path: Path, run_config: RunConfig) -> None:
     result = trainer(what, tmp_path, run_config, max_failures=1).fit()
@@ -124,6 +134,27 @@ def test_a_killed_worker_is_named(tmp_path: Path, run_config: RunConfig) -> None
     assert "signal 9" in text
     assert "rank 0 (pid=" in text and "waiting in report" in text, "how the others are"
     assert "rank 1: dead" in text
+
+
+class KillsRank1(Backend):
+    def on_training_start(self, worker_group: Any, backend_config: Any) -> None:
+        worker_group.execute_single(1, os._exit, 1)
+
+
+class KillsRank1Config(BackendConfig):
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return KillsRank1
+
+
+def test_a_worker_that_dies_right_before_the_loop_is_named(run_config: RunConfig) -> None:
+    trainer = DataParallelTrainer(
+        lambda: None, backend_config=KillsRank1Config(), scaling_config=TWO, run_config=run_config
+    )
+    with pytest.raises(TrainingFailedError) as caught:
+        trainer.fit()
+    assert isinstance(caught.value.__cause__, WorkerLostError)
+    assert "1 of 2 workers died before the training loop began: rank 1 (pid=" in str(caught.value.__cause__)
 
 
 def test_an_exit_is_an_error(tmp_path: Path, run_config: RunConfig) -> None:

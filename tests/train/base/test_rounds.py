@@ -31,15 +31,23 @@ def test_a_round_is_complete_when_all_have_reported() -> None:
 
 def test_it_is_over_when_all_have_returned() -> None:
     state = rounds()
-    state.ended(0)
+    state.ended(0, 0.5)
     assert isinstance(state.decide(1.0), Waiting)
-    state.ended(1)
+    state.ended(1, 1.0)
     assert state.decide(1.0) == AllEnded()
+
+
+def test_a_rank_that_goes_on_for_long_where_another_has_returned_is_late() -> None:
+    state = rounds(report_timeout=5.0)
+    state.ended(1, 2.0)
+    state.heard(0, 6.0)
+    assert state.decide(6.0) == Waiting(7.0)
+    assert state.decide(7.0) == Broken("late", (0,))
 
 
 def test_a_rank_that_returns_where_another_reports_is_named_at_once() -> None:
     state = rounds(3)
-    state.ended(2)
+    state.ended(2, 1.0)
     state.reported(0, 1.0)
     assert state.decide(1.0) == Broken("unequal", (2,))
 
@@ -114,7 +122,7 @@ def test_every_story_ends(events: list[tuple[str, int, float]]) -> None:
             state.reported(rank, now)
             left.add(rank)
         elif what == "ended":
-            state.ended(rank)
+            state.ended(rank, now)
             left.add(rank)
         elif what == "heard":
             state.heard(rank, now)

@@ -1,7 +1,8 @@
-"""A session for a module, and results in a temporary directory."""
+"""A session for all modules, and results in a temporary directory."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.helpers import shared_sessions
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[None]:
+def shared_session_with_gbdt() -> None:
     pytest.importorskip("xgboost")
     pytest.importorskip("lightgbm")
-    import aktis.data
-    import aktis.tune  # so that workers are forked with it
 
     heavy = ["pandas", "pyarrow", "xgboost", "lightgbm"]  # workers are forked with them, and do not import them each
     loops = ["aktis.train.xgboost.loop", "aktis.train.xgboost.report_callback", "aktis.train.lightgbm.loop"]
-    aktis.init(num_cpus=3, log_to_driver=False, preload=[*heavy, *loops, "aktis.train._execution.worker"])
+    preload = [*heavy, *loops, "aktis.train._execution.worker"]
+    shared_sessions.start("shared_session_with_gbdt", num_cpus=3, log_to_driver=False, preload=preload)
+
+
+@pytest.fixture(scope="module")
+def session(shared_session_with_gbdt: None) -> Iterator[None]:
     yield
-    aktis.shutdown()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

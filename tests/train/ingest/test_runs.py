@@ -16,7 +16,7 @@ import aktis.data
 from aktis import train
 from aktis.air import Checkpoint
 from aktis.air.config import DatasetConfig, FailureConfig, RunConfig, ScalingConfig
-from aktis.data.preprocessors import StandardScaler
+from aktis.data.preprocessors import BatchMapper, StandardScaler
 from aktis.train import DataParallelTrainer, TrainingFailedError
 from aktis.train.data_config import DataConfig
 from aktis.train.error import DatasetMissingError
@@ -113,7 +113,11 @@ def scaled(config: dict[str, Any]) -> None:
     shard, valid = train.get_dataset_shard("train"), train.get_dataset_shard("valid")
     total = sum(float(batch["value"].sum()) for batch in shard.iter_batches(batch_format="numpy"))
     rows = sum(len(batch["value"]) for batch in valid.iter_batches(batch_format="numpy"))
-    train.report({"rows": shard.count(), "valid": rows, "total": total})
+    metrics = {"rows": shard.count(), "valid": rows, "total": total}
+    own = Checkpoint.from_dict({"mean": 0})
+    own.set_preprocessor(BatchMapper(abs, batch_format="pandas"))
+    train.report(metrics, checkpoint=own)
+    train.report(metrics, checkpoint=Checkpoint.from_dict({"mean": 0}))
 
 
 @pytest.mark.parametrize("config", [None, DataConfig(["train"])], ids=["by default", "DataConfig"])
@@ -129,6 +133,9 @@ def test_a_preprocessor_is_fitted_for_the_run_and_kept_with_it(config: Any, run_
     ).fit()
     assert result.metrics is not None
     assert (result.metrics["rows"], result.metrics["valid"]) == (600, 10)
+    kept = [checkpoint.get_preprocessor() for checkpoint, _ in result.best_checkpoints]
+    assert [type(one) for one in kept] == [BatchMapper, StandardScaler], "one that the checkpoint has already stays"
+    assert kept[1].stats_["mean(value)"] == pytest.approx((ROWS - 1) / 2)
 
 
 def asking(config: dict[str, Any]) -> None:

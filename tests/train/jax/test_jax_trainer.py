@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import aktis
 from aktis.air import FailureConfig, RunConfig, ScalingConfig, session
 
-pytestmark = pytest.mark.torch  # jax is in the same environment
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("session")]  # jax is in the same environment
 pytest.importorskip("jax")
 pytest.importorskip("sklearn")
 
@@ -39,13 +38,6 @@ def example() -> Iterator[ModuleType]:
     yield module
     cloudpickle.unregister_pickle_by_value(module)
     del sys.modules[spec.name]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    aktis.init(num_cpus=2)
-    yield
-    aktis.shutdown()
 
 
 def curve_by_hand(config: dict[str, Any]) -> list[float]:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import aktis
 from aktis import train
 from aktis.train.backend import BackendConfig
 from aktis.train.callbacks import TorchTensorboardProfilerCallback, TrainingCallback
 from aktis.train.trainer import Trainer
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    aktis.init(num_cpus=2)
-    yield
-    aktis.shutdown()
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("session")]
 
 
 @pytest.fixture(autouse=True)

@@ -202,8 +202,7 @@ def test_each_checkpoint_that_is_saved_is_kept(trainer: Trainer) -> None:
     assert sorted(path.name for path in directory.iterdir()) == [f"checkpoint_00000{n}" for n in (1, 2, 3, 4)]
     assert trainer.best_checkpoint_path == directory / "checkpoint_000004"
     assert Trainer.load_checkpoint_from_path(directory / "checkpoint_000001")["epoch"] == 0
-    (staging,) = trainer.logdir.glob(".writing*")
-    assert list(staging.iterdir()) == []
+    assert list(trainer.logdir.rglob(".writing*")) == []
 
 
 def test_the_strategy_says_which_are_kept(trainer: Trainer) -> None:
@@ -363,7 +362,7 @@ def test_workers_hold_their_cpus_until_shutdown(tmp_path: Path) -> None:
     next(iterator)
     trainer.shutdown()
     trainer.shutdown()
-    assert not list(trainer.logdir.glob(".writing*"))
+    assert not list(trainer.logdir.rglob(".writing*"))
     assert iterator.is_finished() and iterator.get_final_results(force=True) is None
     with pytest.raises(RuntimeError, match="call start\\(\\) first"):
         trainer.run(lambda: 1)

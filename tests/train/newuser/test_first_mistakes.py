@@ -109,7 +109,7 @@ class TestRuns:
         ):
             DataParallelTrainer(reports_a_number, scaling_config=ONE, run_config=run_config).fit()
         with pytest.raises(
-            TrainingFailedError, match=r"called sys.exit\(3\) \(.*test_first_mistakes.py:\d+, in exits\)\n"
+            TrainingFailedError, match=r"called sys.exit\(3\) \(.*test_first_mistakes.py:\d+, in exits\)$"
         ):
             DataParallelTrainer(exits, scaling_config=ONE, run_config=run_config).fit()
 

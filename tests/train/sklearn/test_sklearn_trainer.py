@@ -25,7 +25,7 @@ from aktis.air import session_host
 from aktis.air.config import ScalingConfig
 from aktis.data.preprocessors import MinMaxScaler, StandardScaler
 from aktis.train import TrainingFailedError
-from aktis.train.error import CheckpointTypeError
+from aktis.train.error import CheckpointTypeError, DatasetMissingError
 from aktis.train.sklearn import SklearnCheckpoint, SklearnPredictor, SklearnTrainer
 
 pytestmark = pytest.mark.usefixtures("session")
@@ -249,7 +249,7 @@ def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
             ValueError,
             "label_column='nope' is no column of the data set 'train', which has: mean radius",
         ),
-        ({"datasets": {}}, ValueError, "datasets must have 'train', .* given are: none"),
+        ({"datasets": {}}, DatasetMissingError, "datasets must have 'train', .* given are: none"),
         ({"estimator": RandomForestClassifier}, CheckpointTypeError, "not the class RandomForestClassifier itself"),
         ({"estimator": "forest"}, CheckpointTypeError, r"but builtins\.str"),
         (

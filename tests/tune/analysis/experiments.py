@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from aktis.tune.analysis._values import flatten
+from aktis.air.nested import flatten
 from aktis.tune.analysis.state_format import write_experiment_state
 from aktis.tune.experiment.trial import Trial
 

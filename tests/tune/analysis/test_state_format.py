@@ -17,7 +17,7 @@ from tests.tune.analysis.experiments import make_experiment, make_trial
 from aktis.air.placement import PlacementGroupFactory
 from aktis.air.retention import CheckpointManager, TrackedCheckpoint
 from aktis.tune.analysis import state_format
-from aktis.tune.analysis._values import PickledValue, dump_json, flatten, nested_get
+from aktis.tune.analysis._values import PickledValue, dump_json
 from aktis.tune.analysis.state_format import (
     read_experiment_state,
     trial_from_json,
@@ -266,12 +266,3 @@ def test_any_plain_config_and_result_come_back(config: dict[str, Any], result: d
     again = trial_from_json(trial_to_json(trial), "/x")
     assert again.config == config
     assert again.last_result == result
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.text(alphabet="abc", min_size=1, max_size=3), json_values, max_size=4))
-def test_every_flat_path_finds_its_value(value: dict[str, Any]) -> None:
-    for path, item in flatten(value).items():
-        if path.count("/") == path.strip("/").count("/") and "//" not in path:
-            assert nested_get(value, path) == item
-    assert nested_get(value, "not/there", 7) == 7

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aktis.air._uri import is_uri
 from aktis.air.config import CheckpointConfig
+from aktis.air.nested import lookup
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
@@ -164,7 +165,7 @@ class CheckpointManager:
         attribute = self.config.checkpoint_score_attribute
         if attribute is None:
             return 0.0  # so the id decides
-        value = _lookup(metrics, attribute)
+        value = lookup(metrics, attribute)
         if value is None:
             if not self._told:
                 self._told = True
@@ -236,18 +237,6 @@ class CheckpointManager:
 
     def __repr__(self) -> str:
         return f"CheckpointManager({self.config!r}, kept={self._kept!r})"
-
-
-def _lookup(metrics: Mapping[str, Any], path: str) -> Any:
-    """The metric of a name, which may be a path (``"a/b"``) into nested ones."""
-    if path in metrics:
-        return metrics[path]
-    value: Any = metrics
-    for part in path.split("/"):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value
 
 
 def _number(value: Any) -> float | None:

@@ -44,6 +44,13 @@ class SessionHost(ABC):
         To end the function, raise ``SystemExit`` (or a subclass) from here.
         """
 
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, which goes with the next report, or with the end of the function."""
+        raise SessionError(
+            "train.save_checkpoint is for the training loop of a trainer; elsewhere a checkpoint goes with its metrics: "
+            "session.report(metrics, checkpoint=...)"
+        )
+
     @abstractmethod
     def get_checkpoint(self) -> Checkpoint | None:
         """The checkpoint to go on from."""

@@ -77,7 +77,7 @@ def upload(local_dir: str | os.PathLike[str], uri: str, exclude: Sequence[str] |
         FileNotFoundError: there is no such directory.
         StorageError: copying failed; names the file.
     """
-    _copy_up(os.fspath(local_dir), uri, exclude, {}, lambda: False)
+    _copy_up(os.fspath(local_dir), uri, exclude, {}, False, lambda: False)
 
 
 def download(uri: str, local_dir: str | os.PathLike[str], exclude: Sequence[str] | None = None) -> None:
@@ -235,10 +235,20 @@ class FsspecSyncer(Syncer):
         self._uploaded: dict[
             tuple[str, str], dict[str, tuple[int, int]]
         ] = {}  # what the files were when they were copied
+        self._doubted: set[tuple[str, str]] = set()  # of these it is to be seen whether they are still there
 
     def sync_up(self, local_dir: str, remote_dir: str, exclude: list[str] | None = None) -> bool:
-        known = self._uploaded.setdefault((os.path.abspath(local_dir), remote_dir), {})
-        return self._start(_copy_up, (local_dir, remote_dir, exclude, known), f"copying {local_dir} to {remote_dir}")
+        key = (os.path.abspath(local_dir), remote_dir)
+        known = self._uploaded.setdefault(key, {})
+        args = (local_dir, remote_dir, exclude, known, key in self._doubted)
+        started = self._start(_copy_up, args, f"copying {local_dir} to {remote_dir}")
+        if started:
+            self._doubted.discard(key)
+        return started
+
+    def doubt(self) -> None:
+        """Have the next :meth:`sync_up` see what is really there, and copy again what somebody has deleted."""
+        self._doubted |= self._uploaded.keys()
 
     def sync_down(self, remote_dir: str, local_dir: str, exclude: list[str] | None = None) -> bool:
         return self._start(_copy_down, (remote_dir, local_dir, exclude), f"copying {remote_dir} to {local_dir}")
@@ -289,6 +299,7 @@ class FsspecSyncer(Syncer):
                 "raise SyncConfig(sync_timeout=...) if it needs more"
             )
         if transfer.error is not None:
+            self.doubt()
             raise transfer.error
 
     def retry(self) -> None:
@@ -319,7 +330,7 @@ class FsspecSyncer(Syncer):
 
     def __getstate__(self) -> dict[str, Any]:
         # Transfers stay where they are; the copy starts afresh.
-        return {**self.__dict__, "_transfer": None, "_last": None, "_uploaded": {}}
+        return {**self.__dict__, "_transfer": None, "_last": None, "_uploaded": {}, "_doubted": set()}
 
     def __repr__(self) -> str:
         return f"FsspecSyncer(sync_period={self.sync_period}, sync_timeout={self.sync_timeout})"
@@ -358,15 +369,22 @@ def _copy_up(
     uri: str,
     exclude: Sequence[str] | None,
     known: dict[str, tuple[int, int]],
+    doubtful: bool,
     given_up: Callable[[], bool],
 ) -> None:
-    """Copy what is new or changed. ``known``: what was copied before, as (size, time of change)."""
+    """Copy what is new or changed.
+
+    ``known``: what was copied before, as (size, time of change). ``doubtful``: whether it may not be there any more.
+    """
     from aktis.air import _transfer
 
     if not os.path.isdir(local_dir):
         raise FileNotFoundError(f"there is no directory {local_dir} to copy to {uri}")
     files = _transfer.living_files(local_dir, [*(exclude or ()), *TEMPORARY_FILES])
-    there = {} if known else _transfer.list_times(uri)
+    there = {} if known and not doubtful else _transfer.list_times(uri)
+    if doubtful:
+        for name in [name for name, (size, _) in known.items() if there.get(name, (-1, 0.0))[0] != size]:
+            del known[name]
     changed = [
         name for name, status in files.items() if known.get(name) != status and not _is_there(status, there.get(name))
     ]

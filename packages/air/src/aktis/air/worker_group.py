@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.air.exceptions import WorkerStartError
+from aktis.exceptions import AktisActorError
 
 if TYPE_CHECKING:
     from aktis import ObjectRef
@@ -96,7 +97,9 @@ class WorkerGroup:
         start_timeout_s: Seconds that the workers may take to be there.
 
     Raises:
-        WorkerStartError: they were not there in time, or died at their start.
+        WorkerStartError: they were not there in time, or one died at its start.
+        ValueError: fewer than one worker, or another number of placements.
+        What the constructor of ``actor_cls`` raises.
     """
 
     def __init__(
@@ -175,6 +178,11 @@ class WorkerGroup:
         except TimeoutError:
             _kill(handles)
             raise WorkerStartError(self._not_started(num_workers)) from None
+        except AktisActorError as error:
+            _kill(handles)
+            if error.actor_init_failed:  # which is no accident
+                raise
+            raise WorkerStartError(f"one of {num_workers} workers died at its start: {error}") from error
         except BaseException:
             _kill(handles)
             raise

@@ -278,6 +278,10 @@ class ActorClient:
                 return
             self.lost_epoch = -1
         self.update(view)
+        if self.connection is None:  # it is gone, and no news of that has come: ask
+            node = self.core.node
+            if node is not None and not node.closed:
+                node.post((op.ACTOR_SUBSCRIBE, self.actor_id))
 
     def killed(self) -> None:
         """This process asked for the actor's end: calls from now on wait for what comes after it."""

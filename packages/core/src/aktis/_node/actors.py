@@ -10,7 +10,7 @@ from aktis._brain.actors import Actor
 from aktis._brain.strategies import check
 from aktis._native import protocol as op
 from aktis._native.protocol import ActorSpec, DeathCause
-from aktis._node.connections import Message, Peer
+from aktis._node.connections import Message, Peer, complain
 
 if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
@@ -97,7 +97,12 @@ class ActorShell:
         """Do what the directory asks for. True when there was anything."""
         commands = self.directory.take()
         for command in commands:
-            self._carry_out(command)
+            try:
+                self._carry_out(command)
+            except (
+                Exception
+            ):  # those behind it are of other actors, or tell somebody of a death: they must not get lost
+                complain()
         return bool(commands)
 
     def _carry_out(self, command: actors.Command) -> None:
@@ -151,9 +156,10 @@ class ActorShell:
                 self._parked.append(actor)
 
     def _start(self, actor: Actor) -> None:
-        worker = self.daemon.pool.workers[actor.worker_id]
+        worker = self.daemon.pool.workers.get(actor.worker_id)
+        if worker is None or worker.lease is None or worker.peer is None:
+            return  # it died, or was killed, after it had come: what that means for the actor is decided there
         lease = worker.lease
-        assert lease is not None and worker.peer is not None
         spec = actor.spec
         self.daemon.scheduler.shrink(lease.lease_id, spec.held_resources)
         worker.peer.send(op.ACTOR_START, spec, actor.epoch, spec.held_resources, lease.allocation.device_ids())

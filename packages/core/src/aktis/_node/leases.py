@@ -11,7 +11,7 @@ from aktis._brain.resources import words
 from aktis._brain.strategies import check
 from aktis._native import protocol as op
 from aktis._native.protocol import DeathCause, LeaseSpec
-from aktis._node.connections import Message, Peer
+from aktis._node.connections import Message, Peer, complain
 
 if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
@@ -98,7 +98,10 @@ class Leases:
         """Have the scheduler decide, and do it."""
         now = monotonic()
         for command in self.scheduler.decide(now):
-            self._carry_out(command)
+            try:
+                self._carry_out(command)
+            except Exception:  # the other commands are of other claims
+                complain()
         wake = self.scheduler.wake_at(now)
         if wake is not None and self._wake is None:
             self._wake = self.daemon.loop.call_later(wake - now, self._turn_ended)

@@ -132,7 +132,10 @@ class WorkerPool:
             self.ask_to_leave(worker, "The worker has served its last call.", 5.0)
             return
         worker.phase = Phase.IDLE
-        self._next_lease(worker)
+        if worker.retiring or worker.peer is None:  # it is dead or about to be, only its exit status has not come yet
+            self._start_enough((worker.job_id, worker.env))
+        else:
+            self._next_lease(worker)
 
     def forget_lease(self, lease: Lease) -> None:
         """A lease that waits for its worker is not wanted any more."""
@@ -294,10 +297,18 @@ class WorkerPool:
             self.daemon.warn_all(message[2], message[1])
         elif kind == "closed":
             note(f"zygote {link.pid} is gone")
-            for worker in [worker for worker in self.workers.values() if worker.zygote is link]:
-                if worker.pid:
-                    _signal_group(worker.pid)
-                self._died(worker, None)
+            self._zygote_died(link)
+
+    def _zygote_died(self, link: ZygoteLink) -> None:
+        """Its workers die with it. For those that were being started it was one failure, not one for each."""
+        ours = [worker for worker in self.workers.values() if worker.zygote is link]
+        coming = {(one.job_id, one.env): one for one in ours if one.phase in (Phase.FORKING, Phase.STARTING)}
+        for worker in ours:
+            if worker.pid:
+                _signal_group(worker.pid)
+            self._died(worker, None, alone=False)
+        for key, worker in coming.items():
+            self._failed_at_start(key, self._cause_of_death(worker, None))
 
     def connection_lost(self, worker: Worker) -> None:
         """The worker's connection ended. Normally its exit status follows at once."""
@@ -354,7 +365,7 @@ class WorkerPool:
         for link in [*self._zygotes.values(), self.first]:
             link.close()
 
-    def _died(self, worker: Worker, status: int | None) -> None:
+    def _died(self, worker: Worker, status: int | None, alone: bool = True) -> None:
         if worker.phase is Phase.DEAD:
             return
         if worker.peer is not None:
@@ -374,16 +385,21 @@ class WorkerPool:
         key = (worker.job_id, worker.env)
         self.daemon.release_env(worker.env)
         if before in (Phase.FORKING, Phase.STARTING) and not worker.asked_to_leave:
-            self._failures[key] = failures = self._failures.get(key, 0) + 1
-            if failures >= START_ATTEMPTS:
-                text = f"{START_ATTEMPTS} workers in a row died while they started. {cause.text}"
-                self._start_failed(key, text, cause.log_tail)
-            else:
-                self.daemon.loop.call_later(START_PAUSE * failures, partial(self._start_enough, key))
+            if alone:
+                self._failed_at_start(key, cause)
         else:
             for other in list(self._waiting):
                 self._start_enough(other)
         self._close_unused_zygotes()
+
+    def _failed_at_start(self, key: Key, cause: DeathCause) -> None:
+        """Try again, unless that is what we have done several times."""
+        self._failures[key] = failures = self._failures.get(key, 0) + 1
+        if failures >= START_ATTEMPTS:
+            text = f"{START_ATTEMPTS} workers in a row died while they started. {cause.text}"
+            self._start_failed(key, text, cause.log_tail)
+        else:
+            self.daemon.loop.call_later(START_PAUSE * failures, partial(self._start_enough, key))
 
     def _close_unused_zygotes(self) -> None:
         """Zygotes of environments hold memory; those of jobs that are over go."""

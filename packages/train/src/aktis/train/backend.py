@@ -19,12 +19,15 @@ A backend prepares the workers before the training loop starts in them, and clea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
 
-__all__ = ["Backend", "BackendConfig"]
+__all__ = ["Backend", "BackendConfig", "EncodedData"]
+
+EncodedData = TypeVar("EncodedData")
+"""For annotations of backends that were written for older versions; their ``encode_data`` and ``decode_data`` are not called."""
 
 
 class Backend:

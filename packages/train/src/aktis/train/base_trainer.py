@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aktis.air.config import RunConfig, ScalingConfig, is_search_value
 from aktis.air.placement import PlacementGroupFactory
+from aktis.train._execution.mistakes import check_names, check_nothing_to_search, is_to_search
 from aktis.train._execution.settings import Settings
 from aktis.train._execution.summary import check_installed, in_short
 from aktis.train.error import TrainingFailedError
@@ -60,12 +61,13 @@ class BaseTrainer(abc.ABC):
     """
 
     _scaling_config_allowed_keys: ClassVar[tuple[str, ...]] = ("trainer_resources", "_max_cpu_fraction_per_node")
-    _handles_checkpoint_freq: ClassVar[bool] = False
+    _handles_checkpoint_freq: ClassVar[bool] = False  # whether it makes checkpoints by itself, as CheckpointConfig says
     _handles_checkpoint_at_end: ClassVar[bool] = False
     _has_workers: ClassVar[bool] = False  # whether it runs, and records, a group of workers
     _library: ClassVar[tuple[tuple[str, ...], str] | None] = None  # modules, one of which is needed; what installs it
     _arguments: dict[str, Any]
     _restored: _Restored | None = None
+    _given_anew: frozenset[str] = frozenset()  # names of arguments that restore() was given
 
     def __new__(cls: type[T], *args: Any, **kwargs: Any) -> T:
         trainer = super().__new__(cls)
@@ -136,6 +138,7 @@ class BaseTrainer(abc.ABC):
             raise ValueError(f"scaling_config must be a ScalingConfig, not {_shown(self.scaling_config)}")
         if not isinstance(self.run_config, RunConfig):
             raise ValueError(f"run_config must be a RunConfig, not {_shown(self.run_config)}")
+        self._check_checkpoint_config()
         self._check_scaling(self.scaling_config)
         self._check_datasets()
         self._check_preprocessor()
@@ -149,6 +152,22 @@ class BaseTrainer(abc.ABC):
                 )
         if not isinstance(self.metadata, Mapping):
             raise ValueError(f"metadata must be a dict, not {_shown(self.metadata)}")
+
+    def _check_checkpoint_config(self) -> None:
+        config = self.run_config.checkpoint_config
+        if config is None:
+            return
+        given = {
+            f"checkpoint_frequency={config.checkpoint_frequency}": config.checkpoint_frequency
+            and not self._handles_checkpoint_freq,
+            "checkpoint_at_end=True": config.checkpoint_at_end and not self._handles_checkpoint_at_end,
+        }
+        unused = [text for text, is_unused in given.items() if is_unused]
+        if unused:
+            raise ValueError(
+                f"{type(self).__name__} does not use {' and '.join(unused)} of the CheckpointConfig: its checkpoints are those "
+                "that the training reports, with session.report(metrics, checkpoint=...)"
+            )
 
     def _check_scaling(self, scaling: ScalingConfig) -> None:
         """Whether this trainer can do with that."""
@@ -169,7 +188,7 @@ class BaseTrainer(abc.ABC):
         if not isinstance(self.datasets, Mapping):
             raise ValueError(f"datasets must be a dict of Datasets by name, not {_shown(self.datasets)}")
         for name, dataset in self.datasets.items():
-            if is_search_value(dataset) or _is_dataset(dataset):
+            if is_to_search(dataset) or _is_dataset(dataset):
                 continue
             if type(dataset).__name__ == "DatasetPipeline":
                 raise ValueError(
@@ -179,7 +198,11 @@ class BaseTrainer(abc.ABC):
             if not callable(dataset):
                 raise ValueError(
                     f"datasets[{name!r}] must be a Dataset, or a function that makes one, not {_shown(dataset)}: "
-                    "aktis.data.from_pandas and others make Datasets"
+                    + (
+                        "read torch's in the loop, with train.torch.prepare_data_loader"
+                        if type(dataset).__module__.startswith("torch.")
+                        else "aktis.data.from_pandas and others make Datasets"
+                    )
                 )
 
     def _check_preprocessor(self) -> None:
@@ -219,6 +242,10 @@ class BaseTrainer(abc.ABC):
                 )
             )
 
+    def _varied(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a trial's configuration says about the arguments; what :meth:`restore` was given is newer than that."""
+        return {name: value for name, value in config.items() if name not in self._given_anew}
+
     def _with(self: T, config: Mapping[str, Any]) -> T:
         """The trainer of a trial: the arguments, with what its configuration says."""
         arguments = dict(self._arguments)
@@ -238,10 +265,12 @@ class BaseTrainer(abc.ABC):
 
         Raises:
             TrainingFailedError: it failed, more often than ``FailureConfig.max_failures``. ``__cause__`` is the error of the loop.
+            ValueError: an argument is one to search for: a Tuner does that.
         """
         from aktis.tune.error import TuneError
         from aktis.tune.tuner import Tuner
 
+        check_nothing_to_search(self._arguments)
         if self._restored is None:
             tuner = Tuner(self, run_config=self._shown_run_config())
         else:
@@ -252,13 +281,23 @@ class BaseTrainer(abc.ABC):
             raise TrainingFailedError(str(error)) from error
         result: Result = results[0]
         if result.error is not None:
-            place = None if result.log_dir is None else os.path.dirname(result.log_dir)
-            start = "begin again" if result.checkpoint is None else "go on from the latest checkpoint"
-            raise TrainingFailedError(
-                f"{in_short(result.error)}\nWhen what caused it is mended, {start} with "
-                f"{type(self).__name__}.restore({str(place)!r}).fit(); FailureConfig(max_failures=...) does so by itself"
-            ) from result.error.with_traceback(None)  # where it arose is in its text
+            raise TrainingFailedError(f"{in_short(result.error)}{self._how_to_go_on(result)}") from (
+                result.error.with_traceback(None)  # where it arose is in its text
+            )
         return result
+
+    def _how_to_go_on(self, result: Result) -> str:
+        """How a failed run is taken up again, if it left something to take up."""
+        if result.checkpoint is None or result.log_dir is None:
+            return ""
+        arguments = [repr(os.path.dirname(result.log_dir))]
+        for name, value in self._arguments.items():
+            if inspect.isfunction(value):  # what was stored is the function as it was, with its mistake
+                arguments.append(f"{name}={value.__name__ if value.__name__.isidentifier() else '...'}")
+        return (
+            f"\nWhen what caused it is mended, go on from the latest checkpoint with {type(self).__name__}."
+            f"restore({', '.join(arguments)}).fit(); FailureConfig(max_failures=...) does so by itself"
+        )
 
     def _shown_run_config(self) -> RunConfig:
         """The run's, with the display of a single run."""
@@ -309,11 +348,14 @@ class BaseTrainer(abc.ABC):
         path = _experiment_of(path)
         tuner = Tuner.restore(path, resume_unfinished=True, resume_errored=True)
         trainer = tuner.trainable
+        if not isinstance(trainer, cls) and _is_earlier(type(trainer), cls):
+            trainer = cls(**trainer._arguments)
         if not isinstance(trainer, cls):
             raise TypeError(f"{path} is a run of {type(trainer).__name__}, not of {cls.__name__}")
         changed = trainer._with(arguments) if arguments else copy.copy(trainer)
         changed.run_config = trainer.run_config
         changed._restored = _Restored(path)
+        changed._given_anew = frozenset(arguments)
         return changed
 
     def __repr__(self) -> str:
@@ -339,7 +381,7 @@ class _TrialFunction:
         from aktis.air import session
         from aktis.train._report.recorder import recorded
 
-        trainer = self._trainer._with(config)
+        trainer = self._trainer._with(self._trainer._varied(config))
         checkpoint = session.get_checkpoint()
         if checkpoint is not None:
             trainer.resume_from_checkpoint = checkpoint
@@ -357,7 +399,8 @@ class _Resources:
         self._trainer = trainer
 
     def __call__(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        scaling = _merged("scaling_config", self._trainer.scaling_config, config.get("scaling_config", {}))
+        varied = self._trainer._varied(config)
+        scaling = _merged("scaling_config", self._trainer.scaling_config, varied.get("scaling_config", {}))
         self._trainer._check_scaling(scaling)
         trainer = copy.copy(self._trainer)
         trainer.scaling_config = scaling
@@ -396,11 +439,16 @@ _NOT_IN_CONFIG = frozenset(
 
 
 def _by_name(cls: type, trainer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the constructor; if they do not fit, none, since the constructor says so in a moment."""
+    """The arguments of the constructor; if they do not fit, none, since the constructor says so in a moment.
+
+    Raises:
+        TypeError: an argument goes by another name; the message has it.
+    """
     signature = inspect.signature(cls.__init__)  # type: ignore[misc]
     try:
         bound = signature.bind(trainer, *args, **kwargs)
     except TypeError:
+        check_names(cls.__name__, kwargs, signature.parameters)
         return {}
     found: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
@@ -453,6 +501,11 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
 
 
+def _is_earlier(stored: type, cls: type) -> bool:
+    """Whether a class came out of a pickle and is the same one in an earlier version: those of scripts are pickled by value."""
+    return stored.__qualname__ == cls.__qualname__ and stored.__module__ == cls.__module__
+
+
 def _is_dataset(value: Any) -> bool:
     return any(cls.__name__ == "Dataset" and cls.__module__.startswith("aktis.data") for cls in type(value).__mro__)
 
@@ -461,4 +514,6 @@ def _shown(value: Any) -> str:
     text = repr(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if "\n" in text:
+        return f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."

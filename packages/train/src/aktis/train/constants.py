@@ -27,6 +27,7 @@ __all__ = [
     "TRAINING_ITERATION",
     "TRAIN_CHECKPOINT_SUBDIR",
     "TRAIN_DATASET_KEY",
+    "TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV",
     "WILDCARD_KEY",
     "default_results_dir",
 ]
@@ -52,6 +53,11 @@ PID: Final = "_pid"
 TIME_TOTAL_S: Final = "_time_total_s"
 """Seconds of all iterations so far."""
 DETAILED_AUTOFILLED_KEYS: Final = frozenset({DATE, HOSTNAME, NODE_IP, PID, TIME_TOTAL_S})
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV: Final = "TRAIN_PLACEMENT_GROUP_TIMEOUT_S"
+"""The environment variable that says how many seconds workers may take to be there."""
 
 # -- files -------------------------------------------------------------------------------------------------------------
 

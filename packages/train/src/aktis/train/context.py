@@ -36,7 +36,18 @@ __all__ = [
 ]
 
 
-def report(metrics: dict[str, Any] | None = None, *, checkpoint: Checkpoint | None = None, **values: Any) -> None:
+_NOT_HERE = frozenset(
+    {
+        "checkpoint_dir_name",
+        "checkpoint_upload_fn",
+        "checkpoint_upload_mode",
+        "delete_local_checkpoint_after_upload",
+        "validation",
+    }
+)
+
+
+def report(metrics: dict[str, Any] | None = None, checkpoint: Checkpoint | None = None, **values: Any) -> None:
     """Report results of this rank, and a checkpoint to go with them. Returns when the reports of all ranks are safe.
 
     Args:
@@ -46,8 +57,14 @@ def report(metrics: dict[str, Any] | None = None, *, checkpoint: Checkpoint | No
 
     Raises:
         ValueError: both styles at once.
-        TypeError: what is no dict or no checkpoint.
+        TypeError: what is no dict or no checkpoint, or an argument that only newer versions of Ray have.
     """
+    newer = sorted(_NOT_HERE.intersection(values)) if metrics is not None else []
+    if newer:
+        raise TypeError(
+            f"train.report takes no {', '.join(newer)} here: leave it out. A checkpoint is in the run's directory, numbered, when "
+            "report returns"
+        )
     if metrics is not None and values:
         raise ValueError(
             f"train.report got a dict of metrics and {', '.join(sorted(values))} beside it: put all metrics into the dict"
@@ -56,12 +73,15 @@ def report(metrics: dict[str, Any] | None = None, *, checkpoint: Checkpoint | No
 
 
 def save_checkpoint(**values: Any) -> None:
-    """Keep values as a checkpoint, which goes with the next report, or with the end of the loop. Only rank 0's counts."""
+    """Keep values as a checkpoint, which goes with the next report, or with the end of the loop. Only rank 0's counts.
+
+    Raises:
+        SessionError: this is no training loop of a trainer.
+    """
     from aktis.air.checkpoint import Checkpoint
-    from aktis.train._execution.session import WorkerSession
 
     host = session_host.current()
-    if not isinstance(host, WorkerSession):
+    if host is None:
         raise SessionMisuseError("train.save_checkpoint is for training loops that a trainer runs")
     host.save_checkpoint(Checkpoint.from_dict(values))
 

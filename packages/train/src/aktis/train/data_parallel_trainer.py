@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DataParallelTrainer"]
 
-_NEXT_TO_NOTHING = {
-    "node:__internal_head__": 0.0001
-}  # of a resource that only says where: a trial has to ask for something
-
 
 class DataParallelTrainer(BaseTrainer):
     """Runs a training loop on several workers at once, each with its part of the data.
@@ -130,6 +126,10 @@ class DataParallelTrainer(BaseTrainer):
     def _check_dataset_config(self) -> None:
         given = self._given_dataset_config
         if given is not None and not isinstance(given, Mapping):
+            if not callable(getattr(given, "configure", None)) or isinstance(given, type):
+                raise TypeError(
+                    f"dataset_config must be a dict such as {{'train': DatasetConfig(...)}}, or a DataConfig, not {_shown(given)}"
+                )
             return  # newer DataConfigs check themselves
         names = {name: None for name, dataset in self.datasets.items() if not is_search_value(dataset)}
         DatasetConfig.validated(DatasetConfig.merge(self._dataset_config, given), names)
@@ -154,11 +154,7 @@ class DataParallelTrainer(BaseTrainer):
         self.datasets = dict(self._ingest.datasets)
 
     def _resource_request(self) -> PlacementGroupFactory:
-        scaling = _that_fits(self._one_worker_at_least())
-        if scaling.is_elastic:  # its workers come and go, so the trial has the trainer's resources only
-            head = scaling.as_placement_group_factory().head_bundle
-            return PlacementGroupFactory([head if any(head.values()) else dict(_NEXT_TO_NOTHING)])
-        return scaling.as_placement_group_factory()
+        return _that_fits(self._one_worker_at_least()).as_placement_group_factory()
 
     def _one_worker_at_least(self) -> ScalingConfig:
         import dataclasses

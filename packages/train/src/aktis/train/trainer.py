@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +85,6 @@ class Trainer:
             self._scaling()  # says what is wrong
         self._directory = TrainerDirectory(logdir)
         self._executor: TrainExecutor | None = None
-        self._staging: str | None = None
         self._needs_restart = False
         self._hook: Callable[[], Any] | None = None
         self._attempts = Attempts(max_retries)
@@ -121,7 +119,6 @@ class Trainer:
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
-        self._remove_staging()
 
     def __enter__(self) -> Trainer:
         if self._executor is None:
@@ -134,9 +131,7 @@ class Trainer:
     def _new_executor(self) -> TrainExecutor:
         from aktis.train._execution.executor import TrainExecutor
 
-        # Checkpoints are written here, and renamed to where their run keeps them.
-        self._staging = tempfile.mkdtemp(prefix=".writing_", dir=self._directory.path)
-        return TrainExecutor(self._backend_config, self._scaling(), name=type(self).__name__, directory=self._staging)
+        return TrainExecutor(self._backend_config, self._scaling(), name=type(self).__name__)
 
     def _start_workers(self) -> None:
         """Start the workers, again and again if that is allowed."""
@@ -169,12 +164,6 @@ class Trainer:
         if self._executor is None:
             raise RuntimeError("this Trainer has no workers: call start() first")
         return self._executor
-
-    def _remove_staging(self) -> None:
-        """With what a worker was writing when it was stopped."""
-        staging, self._staging = self._staging, None
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -253,13 +242,15 @@ class Trainer:
             self._start_workers()
         self._run_directory = self._directory.new_run()
         checkpoints = RunCheckpoints(self._run_directory / constants.TRAIN_CHECKPOINT_SUBDIR, strategy)
+        writing = self._run_directory / ".writing"  # checkpoints, until they are whole
+        writing.mkdir()
 
         def begin(latest: Checkpoint | None) -> None:
-            executor.begin(function, config, shards=shards, checkpoint=latest)
+            executor.begin(function, config, directory=str(writing), shards=shards, checkpoint=latest)
 
         run = Run(executor, begin, self._restart_workers, self._attempts, checkpoints, initial)
         self._checkpoints = checkpoints
-        self._iterator = TrainingIterator(self, run, executor, checkpoints)
+        self._iterator = TrainingIterator(self, run, executor, checkpoints, writing)
         self._iterator._start()
         return self._iterator
 
@@ -354,18 +345,14 @@ class Trainer:
             RuntimeError: this Trainer has workers already.
         """
         from aktis.air.worker_group import WorkerGroup
-        from aktis.train._execution.executor import _share_gpus
+        from aktis.train._execution.allocation import resources_per_worker
+        from aktis.train._execution.gpu import share_gpus
 
         if self._executor is not None:
             raise RuntimeError("this Trainer has workers already: shutdown() comes before to_worker_group()")
         if not isinstance(train_cls, type):
             raise TypeError(f"to_worker_group needs a class, not {train_cls!r}")
-        scaling = self._scaling()
-        resources = {
-            "CPU": scaling.num_cpus_per_worker,
-            "GPU": scaling.num_gpus_per_worker,
-            **scaling.additional_resources_per_worker,
-        }
+        resources = resources_per_worker(self._scaling())
         group = WorkerGroup(self._num_workers, resources, actor_cls=train_cls, actor_args=args, actor_kwargs=kwargs)
         backend = self._backend_config.backend_cls()
 
@@ -379,7 +366,7 @@ class Trainer:
 
         try:
             if backend.share_cuda_visible_devices:
-                _share_gpus(group)
+                share_gpus(group)
             backend.on_start(group, self._backend_config)
         except BaseException:
             group.shutdown(0)
@@ -390,11 +377,14 @@ class Trainer:
 class TrainingIterator:
     """The results of :meth:`Trainer.run_iterator`: a list for each report, by rank."""
 
-    def __init__(self, trainer: Trainer, run: Run, executor: TrainExecutor, checkpoints: RunCheckpoints) -> None:
+    def __init__(
+        self, trainer: Trainer, run: Run, executor: TrainExecutor, checkpoints: RunCheckpoints, writing: Path
+    ) -> None:
         self._trainer = trainer
         self._run = run
         self._executor = executor
         self._checkpoints = checkpoints
+        self._writing = writing
         self._finished = False
         self._values: list[Any] | None = None
 
@@ -411,8 +401,7 @@ class TrainingIterator:
             raise
         if results is None:
             self._values = list(self._executor.values)
-            self._finished = True
-            self._checkpoints.close()
+            self._end()
             raise StopIteration
         return results
 
@@ -447,13 +436,21 @@ class TrainingIterator:
     def _close(self) -> None:
         """End the run wherever it is."""
         if not self._finished:
-            self._finished = True
             self._trainer._stop_workers()
-            self._checkpoints.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._finished = True
+        self._checkpoints.close()
+        shutil.rmtree(self._writing, ignore_errors=True)  # with what a worker was writing when it was stopped
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("BaseTrainer", "GenDataset"):  # where some programs of later versions look for them
+    if name in (
+        "BaseTrainer",
+        "GenDataset",
+        "TrainingFailedError",
+    ):  # where some programs of later versions look for them
         from aktis.train import base_trainer
 
         return getattr(base_trainer, name)

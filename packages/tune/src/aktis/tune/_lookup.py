@@ -1,28 +1,14 @@
-"""Finding metrics in results: ``"a/b"`` is ``result["a"]["b"]``."""
+"""Metrics that are not in a result, and what is there instead."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["MISSING", "flat_keys", "lookup", "what_there_is"]
+__all__ = ["MISSING", "flat_keys", "what_there_is"]
 
 MISSING: Final = object()
-"""What :func:`lookup` returns for a metric that is not there."""
-
-
-def lookup(result: Mapping[str, Any], key: str) -> Any:
-    """The value of a metric, or :data:`MISSING`. A key that is there as it is counts before a path."""
-    if key in result:
-        return result[key]
-    if "/" not in key:
-        return MISSING
-    node: Any = result
-    for piece in key.split("/"):
-        if not isinstance(node, Mapping) or piece not in node:
-            return MISSING
-        node = node[piece]
-    return node
+"""In the place of a metric that is not there."""
 
 
 def flat_keys(result: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

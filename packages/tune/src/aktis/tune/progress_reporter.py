@@ -402,11 +402,11 @@ class TrialProgressCallback(Callback):
 
     def _words(self, result: Mapping[str, Any]) -> str:
         from aktis.air.display import format_duration, format_value
+        from aktis.air.nested import flatten, lookup
         from aktis.tune._progress.columns import AUTO_KEYS
-        from aktis.tune.analysis._values import flatten, nested_get
 
         if self._metrics:
-            shown = {key: nested_get(result, key) for key in self._metrics}
+            shown = {key: lookup(result, key) for key in self._metrics}
         else:
             shown = flatten({key: value for key, value in result.items() if key not in AUTO_KEYS})
         if self._metric in shown:

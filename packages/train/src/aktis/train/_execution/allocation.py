@@ -1,7 +1,7 @@
 """Where workers go: bundles of the trial's placement group, or of groups made for them.
 
-Elastic runs keep the least number of workers in one group (all or nothing, so that two runs never hold half of what each needs),
-and every further worker in a group of its own, taken only if it is there at once.
+The least number of workers of an elastic run is in the trial's group, like all workers of any other run: all or nothing, so that
+two trials never hold half of what each needs. Every further worker is in a group of its own, taken only if it is there at once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,31 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import aktis
 from aktis.air.config import ScalingConfig
 from aktis.air.exceptions import WorkerStartError
 from aktis.air.worker_group import Placement
-from aktis.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from aktis.util.placement_group import (
+    PlacementGroup,
+    get_current_placement_group,
+    placement_group,
+    remove_placement_group,
+)
 
-__all__ = ["Allocation", "TrialBundles", "allocate", "room_for"]
+if TYPE_CHECKING:
+    from aktis.air.session_host import SessionHost
+
+__all__ = [
+    "Allocation",
+    "TrialBundles",
+    "allocate",
+    "resources_per_worker",
+    "room_for",
+    "trial_bundles",
+    "worker_range",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +47,14 @@ class TrialBundles:
 
     group: PlacementGroup
     first: int
+
+
+def trial_bundles(host: SessionHost) -> TrialBundles | None:
+    """The bundles for workers of the trial that this runs in; None: it has none of its own."""
+    group, request = get_current_placement_group(), host.get_trial_resources()
+    if group is None or request is None:
+        return None
+    return TrialBundles(group, 0 if request.head_bundle_is_empty else 1)
 
 
 @dataclass
@@ -66,12 +91,13 @@ def allocate(scaling: ScalingConfig, trial: TrialBundles | None, timeout_s: floa
     bundle = {name: amount for name, amount in resources_per_worker(scaling).items() if amount}
     if not bundle:
         return Allocation(most, None)
-    if trial is not None and least == most:
-        return Allocation(least, [Placement(trial.group, trial.first + index) for index in range(least)])
-    base = placement_group([bundle] * least, scaling.placement_strategy)
-    allocation = Allocation(least, [Placement(base, index) for index in range(least)], [base])
+    if trial is not None:
+        allocation = Allocation(least, [Placement(trial.group, trial.first + index) for index in range(least)])
+    else:
+        base = placement_group([bundle] * least, scaling.placement_strategy)
+        allocation = Allocation(least, [Placement(base, index) for index in range(least)], [base])
     try:
-        if not base.wait(timeout_s):
+        if trial is None and not allocation.owned[0].wait(timeout_s):
             raise WorkerStartError(_too_little(least, bundle, timeout_s))
         if most > least:
             _add_extras(allocation, most - least, bundle)

@@ -7,7 +7,9 @@ from aktis.train._execution.rounds import Kind
 
 __all__ = ["kind_of"]
 
-_DEAD = (exceptions.AktisActorError, exceptions.WorkerCrashedError, exceptions.NodeDiedError)
+_DEAD = (
+    exceptions.AktisActorError, exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError,
+)  # fmt: skip
 _TYPES = frozenset({"DistBackendError", "DistNetworkError", "DistStoreError", "UnavailableError", "BrokenBarrierError"})
 _PHRASES = (
     "connection closed by peer", "connection reset by peer", "connection refused", "broken pipe", "socket timeout",

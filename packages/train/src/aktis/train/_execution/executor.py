@@ -2,9 +2,9 @@
 
 ::
 
-    executor = TrainExecutor(TorchConfig(), ScalingConfig(num_workers=2), name="TorchTrainer", directory=folder)
+    executor = TrainExecutor(TorchConfig(), ScalingConfig(num_workers=2), name="TorchTrainer")
     executor.start()                                        # the workers are there, the backend is set up
-    executor.begin(train_func, config)
+    executor.begin(train_func, config, directory=folder)
     for round in executor.rounds():                         # each report of all ranks
         ...                                                 # the workers go on when the next round is asked for
     executor.values                                         # what the loop returned, by rank
@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.air.config import ScalingConfig
-from aktis.air.worker_group import WorkerGroup, WorkerMetadata, gather
+from aktis.air.worker_group import WorkerGroup, WorkerMetadata
 from aktis.train._execution import trouble
 from aktis.train._execution.allocation import Allocation, TrialBundles, allocate, resources_per_worker
 from aktis.train._execution.blame import kind_of
+from aktis.train._execution.gpu import share_gpus
 from aktis.train._execution.loops import takes_config
 from aktis.train._execution.merging import merge_checkpoints
 from aktis.train._execution.messages import Ended, LoopFacts, LoopSetup, RankFacts, Report
@@ -54,7 +54,7 @@ class Round:
     Attributes:
         index: From 1, since the last start.
         metrics: What each rank has reported.
-        checkpoint: The folder of the checkpoint, under a temporary name in the executor's directory; None: there is none.
+        checkpoint: The folder of the checkpoint, under a temporary name in the run's directory; None: there is none.
         persisted: Where the checkpoint went from there: to be filled in before the next round, so that the workers know.
     """
 
@@ -71,7 +71,6 @@ class TrainExecutor:
         backend_config: How they find each other.
         scaling: How many there are, and what each takes.
         name: In front of their output.
-        directory: Where checkpoints are put; it must be there on all machines of this node's kind. None: none can be reported.
         trial: Where the bundles of the workers are already.
         settings: Time limits.
         observer: Is told how it goes.
@@ -83,7 +82,6 @@ class TrainExecutor:
         scaling: ScalingConfig,
         *,
         name: str,
-        directory: str | None = None,
         trial: TrialBundles | None = None,
         settings: Settings | None = None,
         observer: Observer | None = None,
@@ -92,13 +90,14 @@ class TrainExecutor:
         self._backend: Backend = backend_config.backend_cls()
         self._scaling = scaling
         self._name = name
-        self._directory = directory
+        self._directory: str | None = None
         self._trial = trial
         self._settings = settings or Settings.from_environment()
         self._observer = observer or Observer()
         self._allocation: Allocation | None = None
         self._group: WorkerGroup | None = None
         self._broken = False
+        self._size = 0
         self.values: list[Any] = []
         """What the training loop returned, by rank, once it has ended."""
         self.last_checkpoint: str | None = None
@@ -117,6 +116,11 @@ class TrainExecutor:
             raise RuntimeError("there are no workers: call start() first")
         return self._group
 
+    @property
+    def size(self) -> int:
+        """How many workers the group has, or had that was there last."""
+        return self._size
+
     def start(self, initialization_hook: Callable[[], None] | None = None) -> None:
         """Make the workers, and connect them.
 
@@ -124,10 +128,13 @@ class TrainExecutor:
             initialization_hook: Run in each worker before the backend is set up.
 
         Raises:
-            WorkerStartError: they are not there in time.
+            WorkerStartError: they are not there in time, or die at their start.
+            WorkerLostError: one of them dies before they are connected.
             RendezvousError: they do not find each other in time.
+            What the hook raises.
         """
         self._allocation = allocate(self._scaling, self._trial, self._settings.start_timeout_s)
+        self._size = self._allocation.size
         try:
             self._group = group = WorkerGroup(
                 self._allocation.size,
@@ -140,11 +147,12 @@ class TrainExecutor:
             )
             if self._backend.needs_processes:
                 _check_processes(group, self._name)
-            if initialization_hook is not None:
-                group.execute(initialization_hook)
-            if self._backend.share_cuda_visible_devices:
-                _share_gpus(group)
-            self._backend.on_start(group, self._backend_config)
+            with trouble.deaths_named(group):
+                if initialization_hook is not None:
+                    group.execute(initialization_hook)
+                if self._backend.share_cuda_visible_devices:
+                    share_gpus(group)
+                self._backend.on_start(group, self._backend_config)
         except BaseException:
             self._broken = True
             self.shutdown()
@@ -157,6 +165,7 @@ class TrainExecutor:
         train_func: Callable[..., Any],
         config: dict[str, Any] | None = None,
         *,
+        directory: str | None = None,
         shards: Shards | None = None,
         checkpoint: Checkpoint | None = None,
         facts: LoopFacts | None = None,
@@ -167,10 +176,15 @@ class TrainExecutor:
         Args:
             train_func: The training loop, with one parameter, the configuration, or none.
             config: The configuration.
+            directory: Where checkpoints are put, on this machine. None: none can be reported.
             shards: Gives the parts of the data sets, by name, for each rank, from where the workers are.
             checkpoint: What the loop goes on from.
             facts: What it is part of.
             preprocessor: What reported checkpoints get.
+
+        Raises:
+            What went wrong in the first rank, as in :meth:`rounds`.
+            ValueError: the loop takes other arguments.
         """
         group = self.worker_group
         setup = LoopSetup(
@@ -179,13 +193,16 @@ class TrainExecutor:
         metadata = [worker.metadata for worker in group.workers]
         parts = shards(metadata) if shards is not None else [{} for _ in metadata]
         shared = aktis.put(setup)
-        ranks = _rank_facts(metadata, self._directory)
-        gather(
-            [worker.actor.begin.remote(shared, rank, part) for worker, rank, part in zip(group.workers, ranks, parts)]
-        )
+        ranks = _rank_facts(metadata, directory)
+        self._directory = directory
+        calls = [
+            worker.actor.begin.remote(shared, rank, part) for worker, rank, part in zip(group.workers, ranks, parts)
+        ]
+        self._watch().answers({ref: rank for rank, ref in enumerate(calls)})
         self.values = []
         self.last_checkpoint = None
-        self._backend.on_training_start(group, self._backend_config)
+        with trouble.deaths_named(group):
+            self._backend.on_training_start(group, self._backend_config)
 
     def shutdown(self) -> None:
         """Stop the workers, and give back what they had. Does nothing when there are none."""
@@ -211,24 +228,25 @@ class TrainExecutor:
             WorkerHungError: a worker does not answer, or does not report while others do.
             UnequalReportsError: some ranks reported more often than others.
         """
-        group = self.worker_group
-        rounds = Rounds(len(group), self._settings.report_timeout_s, self._settings.heartbeat_timeout_s)
-        watch = _Watch(group, rounds, self._settings, self._observer)
+        watch = self._watch()
         persisted: str | None = None
-        self._broken = (
-            True  # until the end is reached: whoever leaves earlier stops the workers in the middle of something
-        )
+        self._broken = True  # until the end: whoever leaves earlier stops the workers in the middle of something
         while True:
             answers = watch.next_round(persisted)
             if isinstance(answers[0], Ended):
                 break
-            current = self._round(rounds.index, answers)
+            current = self._round(watch.rounds.index, answers)
             yield current
             persisted = current.persisted
         self.values = [answer.value for answer in answers]
         self.last_checkpoint = self._merged([answer.checkpoint for answer in answers])
         self._broken = False
         self._observer.on_end()
+
+    def _watch(self) -> _Watch:
+        group, settings = self.worker_group, self._settings
+        rounds = Rounds(len(group), settings.report_timeout_s, settings.heartbeat_timeout_s)
+        return _Watch(group, rounds, settings, self._observer)
 
     def _round(self, index: int, reports: Sequence[Report]) -> Round:
         checkpoint = self._merged([report.checkpoint for report in reports])
@@ -252,7 +270,7 @@ class _Watch:
 
     def __init__(self, group: WorkerGroup, rounds: Rounds, settings: Settings, observer: Observer) -> None:
         self._group = group
-        self._rounds = rounds
+        self.rounds = rounds
         self._settings = settings
         self._observer = observer
         self._beats: dict[ObjectRef[Any], int] = {}
@@ -265,9 +283,21 @@ class _Watch:
         Args:
             persisted: Where the checkpoint of the round before lies.
         """
-        rounds = self._rounds
+        return self.answers(
+            {worker.actor.next.remote(persisted): rank for rank, worker in enumerate(self._group.workers)}
+        )
+
+    def answers(self, calls: dict[ObjectRef[Any], int]) -> list[Any]:
+        """What a call to each rank returns.
+
+        Args:
+            calls: The rank of each.
+
+        Raises:
+            What went wrong first, as in :meth:`TrainExecutor.rounds`.
+        """
+        rounds = self.rounds
         rounds.begin(time.monotonic())
-        calls = {worker.actor.next.remote(persisted): rank for rank, worker in enumerate(self._group.workers)}
         answers: dict[int, Any] = {}
         errors: dict[int, BaseException] = {}
         while True:
@@ -296,12 +326,12 @@ class _Watch:
             answers[rank] = answer = aktis.get(ref)
         except Exception as error:
             errors[rank] = error
-            self._rounds.failed(rank, kind_of(error), time.monotonic())
+            self.rounds.failed(rank, kind_of(error), time.monotonic())
             return
         if isinstance(answer, Ended):
-            self._rounds.ended(rank)
+            self.rounds.ended(rank, time.monotonic())
         else:
-            self._rounds.reported(rank, time.monotonic())
+            self.rounds.reported(rank, time.monotonic())
 
     def _beat(self, now: float) -> None:
         """Ask all that have not answered the last time how they are."""
@@ -316,7 +346,7 @@ class _Watch:
             sample = aktis.get(ref)
         except Exception:  # its death comes with its call
             return
-        self._rounds.heard(rank, time.monotonic())
+        self.rounds.heard(rank, time.monotonic())
         self._samples[rank] = sample
         if not self._beats:  # all have answered
             self._observer.on_sample([self._samples[rank] for rank in sorted(self._samples)])
@@ -348,22 +378,3 @@ def _check_processes(group: WorkerGroup, name: str) -> None:
             f"the {len(group)} workers of {name} have to be processes, which wait for each other; in inline mode all run in this "
             'one. Debug with ScalingConfig(num_workers=1), or leave mode="inline" (AKTIS_MODE) out'
         )
-
-
-def _share_gpus(group: WorkerGroup) -> None:
-    """Let each worker see the GPUs of all workers of its machine."""
-    by_node: dict[str, list[str]] = {}
-    for worker in group.workers:
-        known = by_node.setdefault(worker.metadata.node_id, [])
-        known += [gpu for gpu in worker.metadata.gpu_ids if gpu not in known]
-    gather(
-        [
-            worker.actor.execute.remote(_set_variable, "CUDA_VISIBLE_DEVICES", ",".join(sorted(gpus)))
-            for worker in group.workers
-            if (gpus := by_node[worker.metadata.node_id])
-        ]
-    )
-
-
-def _set_variable(name: str, value: str) -> None:
-    os.environ[name] = value

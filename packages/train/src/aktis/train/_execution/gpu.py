@@ -1,4 +1,7 @@
-"""What a worker uses of its GPUs: by NVIDIA's management library where ``nvidia-ml-py`` is installed, else what torch knows."""
+"""The GPUs of workers: which of them each sees, and what it uses of them.
+
+The latter by NVIDIA's management library where ``nvidia-ml-py`` is installed, else what torch knows.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["GpuMeter"]
+from aktis.air.worker_group import gather
+
+if TYPE_CHECKING:
+    from aktis.air.worker_group import WorkerGroup
+
+__all__ = ["GpuMeter", "share_gpus"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,3 +85,22 @@ def _by_torch() -> dict[str, float]:
         return {"gpu_memory_bytes": float(sum(map(torch.cuda.memory_reserved, range(torch.cuda.device_count()))))}
     except Exception:  # half imported
         return {}
+
+
+def share_gpus(group: WorkerGroup) -> None:
+    """Let each worker see the GPUs of all workers of its machine."""
+    by_node: dict[str, list[str]] = {}
+    for worker in group.workers:
+        known = by_node.setdefault(worker.metadata.node_id, [])
+        known += [gpu for gpu in worker.metadata.gpu_ids if gpu not in known]
+    gather(
+        [
+            worker.actor.execute.remote(_set_variable, "CUDA_VISIBLE_DEVICES", ",".join(sorted(gpus)))
+            for worker in group.workers
+            if (gpus := by_node[worker.metadata.node_id])
+        ]
+    )
+
+
+def _set_variable(name: str, value: str) -> None:
+    os.environ[name] = value

@@ -34,8 +34,8 @@ class TravellingLoop:
         assert self._function is not None
         return self._function
 
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
+    def __call__(self, *args: Any) -> None:
+        self.function(*args)  # what it returns is not used, and may be nothing that can be sent
 
     def __getstate__(self) -> dict[str, Any]:
         from aktis.util.serialization import dumps_by_value
@@ -51,10 +51,11 @@ def takes_config(function: Callable[..., Any]) -> bool:
     """Whether a training loop takes a configuration.
 
     Raises:
-        ValueError: it takes something else than one argument, or none.
+        ValueError: it takes something else than one argument, or none, or calling it would not run it.
     """
     if isinstance(function, TravellingLoop):
         return function.takes_config
+    _check_runs(function)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a built-in function, which does not say
@@ -65,6 +66,22 @@ def takes_config(function: Callable[..., Any]) -> bool:
         return False
     name = getattr(function, "__name__", repr(function))
     raise ValueError(f"{name}{signature} cannot be run as a training loop: it takes one argument, the config, or none")
+
+
+def _check_runs(function: Callable[..., Any]) -> None:
+    """Raise for what makes a coroutine or a generator when it is called, and does nothing else."""
+    for called in (function, getattr(function, "__call__", None)):  # noqa: B004 - of an object, its method
+        kind = (
+            "an async function" if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+            else "a generator" if inspect.isgeneratorfunction(called)
+            else None
+        )  # fmt: skip
+        if kind is not None:
+            name = getattr(function, "__name__", repr(function))
+            raise ValueError(
+                f"{name} is {kind}, and cannot be run as a training loop: write a plain function, which calls session.report(...) "
+                "for each result"
+            )
 
 
 def _takes(signature: inspect.Signature, *arguments: Any) -> bool:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
 
-__all__ = ["merge_checkpoints"]
+__all__ = ["UNFINISHED", "merge_checkpoints", "remove_unfinished"]
+
+UNFINISHED = ".writing_"  # begins the names of folders that are being written
 
 
 def merge_checkpoints(checkpoints: Sequence[str | Checkpoint | None], directory: str) -> str | None:
@@ -36,7 +38,7 @@ def merge_checkpoints(checkpoints: Sequence[str | Checkpoint | None], directory:
 def _as_folder(checkpoint: str | Checkpoint, directory: str) -> str:
     if isinstance(checkpoint, str):
         return checkpoint
-    folder = os.path.join(directory, f".writing_sent.{os.urandom(6).hex()}")
+    folder = os.path.join(directory, f"{UNFINISHED}sent.{os.urandom(6).hex()}")
     return checkpoint.to_directory(folder)
 
 
@@ -48,3 +50,17 @@ def _move_missing(source: str, target: str) -> None:
             path = os.path.join(place, name)
             if not os.path.lexists(path):
                 os.rename(os.path.join(folder, name), path)
+
+
+def remove_unfinished(directory: str) -> None:
+    """Remove what killed workers were writing. Only when nobody writes in the directory.
+
+    A second dot begins the names of what a Checkpoint makes while it writes one.
+    """
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:  # somebody deleted it
+        return
+    for name in names:
+        if name.startswith((UNFINISHED, f".{UNFINISHED}")):
+            shutil.rmtree(os.path.join(directory, name), ignore_errors=True)

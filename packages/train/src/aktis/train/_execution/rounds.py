@@ -72,7 +72,7 @@ class Rounds:
 
     Args:
         world_size: How many there are.
-        report_timeout_s: How long a rank may take after the first one of a round has reported.
+        report_timeout_s: How long a rank may take after the first one of a round has reported, or returned.
         heartbeat_timeout_s: How long a rank may not answer.
     """
 
@@ -81,7 +81,7 @@ class Rounds:
     heartbeat_timeout_s: float
     index: int = 0
     _ranks: list[_Rank] = field(default_factory=list)
-    _first_report: float | None = None
+    _first: float | None = None  # when the first rank of the round had done its part
 
     def __post_init__(self) -> None:
         self._ranks = [_Rank() for _ in range(self.world_size)]
@@ -91,7 +91,7 @@ class Rounds:
     def begin(self, now: float) -> None:
         """The workers go on: a new round."""
         self.index += 1
-        self._first_report = None
+        self._first = None
         for rank in self._ranks:
             rank.in_round = False
             rank.heard_at = now
@@ -102,12 +102,14 @@ class Rounds:
         state.in_round = True
         state.reports += 1
         state.heard_at = now
-        if self._first_report is None:
-            self._first_report = now
+        if self._first is None:
+            self._first = now
 
-    def ended(self, rank: int) -> None:
-        """The training loop of a rank has returned."""
+    def ended(self, rank: int, now: float) -> None:
+        """The training loop of a rank has returned. The others may be waiting for it, in the middle of something collective."""
         self._ranks[rank].ended = True
+        if self._first is None:
+            self._first = now
 
     def failed(self, rank: int, kind: Kind, now: float) -> None:
         """A rank has raised, or its process is gone."""
@@ -128,6 +130,10 @@ class Rounds:
     def reports(self) -> list[int]:
         """How many reports each rank has made."""
         return [state.reports for state in self._ranks]
+
+    def any_ended(self) -> bool:
+        """Whether the loop of some rank has returned."""
+        return any(state.ended for state in self._ranks)
 
     def decide(self, now: float) -> Waiting | Complete | AllEnded | Broken:
         """What has become of the round by now."""
@@ -159,8 +165,8 @@ class Rounds:
         if silent:
             return Broken("silent", tuple(silent))
         until = min(self._ranks[rank].heard_at for rank in missing) + self.heartbeat_timeout_s
-        if self._first_report is not None:
-            late = self._first_report + self.report_timeout_s
+        if self._first is not None:
+            late = self._first + self.report_timeout_s
             if now >= late:
                 return Broken("late", tuple(missing))
             until = min(until, late)

@@ -9,8 +9,10 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aktis.train._execution.allocation import TrialBundles, resources_per_worker, room_for, worker_range
+from aktis.air.exceptions import WorkerStartError
+from aktis.train._execution.allocation import resources_per_worker, room_for, trial_bundles, worker_range
 from aktis.train._execution.executor import Round, TrainExecutor
+from aktis.train._execution.merging import remove_unfinished
 from aktis.train._execution.messages import LoopFacts
 from aktis.train._execution.observer import Observer
 from aktis.train.error import NothingReportedWarning, RendezvousError, WorkerHungError, WorkerLostError
@@ -24,7 +26,8 @@ __all__ = ["TrainingRun"]
 
 logger = logging.getLogger(__name__)
 
-_SURVIVED = (WorkerLostError, WorkerHungError, RendezvousError)  # by elastic runs
+_SURVIVED = (WorkerLostError, WorkerHungError, RendezvousError, WorkerStartError)  # by elastic runs
+MOST_IN_VAIN = 3  # groups one after the other that are lost before their first round: the next would be, too
 
 
 class TrainingRun:
@@ -51,13 +54,13 @@ class TrainingRun:
         self._observer = trainer._make_observer(directory) or Observer()
         self._latest: Checkpoint | None = trainer.resume_from_checkpoint
         self._last_metrics: dict[str, Any] | None = None
+        self._in_vain = 0
         self._checked = time.monotonic()
         self._executor = TrainExecutor(
             trainer._backend_config,
             self._scaling,
             name=trainer.name,
-            directory=directory,
-            trial=None if self._scaling.is_elastic else _trial_bundles(host),
+            trial=trial_bundles(host),
             settings=trainer._settings,
             observer=self._observer,
         )
@@ -89,6 +92,7 @@ class TrainingRun:
         rounds = 0
         try:
             executor.start()
+            remove_unfinished(self._directory)  # of the group before
             self._begin()
             for current in executor.rounds():
                 self._deliver(current)
@@ -97,7 +101,7 @@ class TrainingRun:
                     self._announce_restart("there is room for more workers")
                     return False
         except _SURVIVED as error:
-            if not self._scaling.is_elastic or not rounds:  # a group that dies at once would do so again
+            if not self._is_survived(error, rounds):
                 raise
             self._announce_restart(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             return False
@@ -105,6 +109,13 @@ class TrainingRun:
             executor.shutdown()
         self._deliver_last(executor.last_checkpoint)
         return True
+
+    def _is_survived(self, error: BaseException, rounds: int) -> bool:
+        """Whether an elastic run goes on with another group: not after several that came to nothing one after the other."""
+        if not self._scaling.is_elastic or (isinstance(error, WorkerStartError) and error.__cause__ is None):
+            return False
+        self._in_vain = 0 if rounds else self._in_vain + 1
+        return self._in_vain < MOST_IN_VAIN
 
     def _begin(self) -> None:
         trainer, host = self._trainer, self._host
@@ -121,6 +132,7 @@ class TrainingRun:
         self._executor.begin(
             self._function,
             self._config,
+            directory=self._directory,
             shards=None if trainer._ingest is None else trainer._ingest.shards,
             checkpoint=self._latest,
             facts=facts,
@@ -165,18 +177,8 @@ class TrainingRun:
         return room_for(resources_per_worker(self._scaling)) >= 1
 
     def _announce_restart(self, reason: str) -> None:
-        size = len(self._executor.worker_group)
         logger.info(
-            "%s with %d workers is started anew from its latest checkpoint: %s", self._trainer.name, size, reason
-        )
+            "%s with %d workers is started anew from its latest checkpoint: %s",
+            self._trainer.name, self._executor.size, reason,
+        )  # fmt: skip
         self._observer.on_restart(reason)
-
-
-def _trial_bundles(host: TuneSession) -> TrialBundles | None:
-    """The bundles of the trial that are for workers."""
-    from aktis.util.placement_group import get_current_placement_group
-
-    group, request = get_current_placement_group(), host.get_trial_resources()
-    if group is None or request is None:
-        return None
-    return TrialBundles(group, 0 if request.head_bundle_is_empty else 1)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.air.session_host import SessionHost
+from aktis.train._execution.merging import UNFINISHED
 
 if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
@@ -100,7 +101,7 @@ class WorkerSession(SessionHost):
             checkpoint.set_preprocessor(preprocessor)
         if self._rank.directory is None:
             return checkpoint
-        folder = os.path.join(self._rank.directory, f".writing_rank{self._rank.rank}.{os.urandom(6).hex()}")
+        folder = os.path.join(self._rank.directory, f"{UNFINISHED}rank{self._rank.rank}.{os.urandom(6).hex()}")
         try:
             checkpoint.to_directory(folder)
         except BaseException as error:

@@ -23,14 +23,12 @@ def in_short(error: BaseException) -> str:
     what = f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
     text = getattr(error, "traceback_str", "")
     ranks = re.findall(r"repr=(.+? rank=\d+)\)", text)
-    if not ranks:
-        return f"the training run failed: {what}"
-    place = _place([frame.groups() for frame in _FRAME.finditer(text)])
-    return f"{ranks[-1]} failed: {what}{place}"
+    place = _place([frame.groups() for frame in _FRAME.finditer(text)], only_users=not ranks)
+    return f"{ranks[-1] if ranks else 'the training run'} failed: {what}{place}"
 
 
-def _place(frames: Sequence[Sequence[str | None]]) -> str:
-    """The last frame that is the user's; else the last one that is not ours; else nothing, since ours help nobody."""
+def _place(frames: Sequence[Sequence[str | None]], only_users: bool) -> str:
+    """The last frame that is the user's; else, of a rank, the last one that is not ours; else nothing, since ours help nobody."""
     ours = tuple(os.path.join(os.path.abspath(path), "") for path in aktis.__path__)
     libraries = os.path.join(sysconfig.get_path("stdlib"), "")
     others = [frame for frame in frames if not str(frame[0]).startswith(ours)]
@@ -39,7 +37,7 @@ def _place(frames: Sequence[Sequence[str | None]]) -> str:
         for frame in others
         if not re.search(r"[/\\](site|dist)-packages[/\\]", str(frame[0])) and not str(frame[0]).startswith(libraries)
     ]
-    for chosen in (users, others):
+    for chosen in (users, [] if only_users else others):
         if chosen:
             path, line, function = chosen[-1]
             return f" ({path}:{line}, in {function})"

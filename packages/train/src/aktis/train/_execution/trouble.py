@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import aktis
+from aktis.train._execution.blame import kind_of
+from aktis.train._execution.rounds import Kind
 from aktis.train._execution.worker import STACK_SIGNAL
 from aktis.train.error import TrainError, UnequalReportsError, WorkerHungError, WorkerLostError
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
     from aktis.train._execution.rounds import Broken, Rounds
 
-__all__ = ["error_of", "stack_file_template"]
+__all__ = ["deaths_named", "error_of", "stack_file_template"]
 
 ANSWER_S = 2.0  # how long workers may take to say how they are, once something is wrong
 
@@ -47,10 +50,42 @@ def error_of(
         return error
     what = {
         "silent": f"{_ranks(broken.ranks)} did not answer for {rounds.heartbeat_timeout_s:g} s (TRAIN_HEARTBEAT_TIMEOUT_S)",
-        "late": f"{_ranks(broken.ranks)} did not report within {rounds.report_timeout_s:g} s after another rank had "
-        "(TRAIN_REPORT_TIMEOUT_S)",
+        "late": f"{_ranks(broken.ranks)} did not report within {rounds.report_timeout_s:g} s after another rank had"
+        f"{' returned' if rounds.any_ended() else ''} (TRAIN_REPORT_TIMEOUT_S)",
     }[broken.why]
     return WorkerHungError(f"{what}.\n{_states(group, samples)}\n{_stacks(group)}", broken.ranks)
+
+
+@contextlib.contextmanager
+def deaths_named(group: WorkerGroup) -> Iterator[None]:
+    """Have the death of a worker outside of a round raised as it is in one: as a WorkerLostError."""
+    try:
+        yield
+    except Exception as error:
+        if kind_of(error) is not Kind.LOST:
+            raise
+        dead = _dead(group)
+        if not dead:  # another actor died, of a hook's
+            raise
+        names = ", ".join(f"rank {rank} ({_place(group, rank)})" for rank in dead)
+        raise WorkerLostError(
+            f"{len(dead)} of {len(group)} workers died before the training loop began: {names}. {error}", dead
+        ) from error
+
+
+def _dead(group: WorkerGroup) -> list[int]:
+    """The ranks whose processes are gone."""
+    refs = [worker.actor.status.remote() for worker in group.workers]
+    ready, _ = aktis.wait(refs, num_returns=len(refs), timeout=ANSWER_S)
+    dead = []
+    for rank, ref in enumerate(refs):
+        if ref in ready:
+            try:
+                aktis.get(ref)
+            except Exception as error:
+                if kind_of(error) is Kind.LOST:
+                    dead.append(rank)
+    return dead
 
 
 def _ranks(ranks: Sequence[int]) -> str:

@@ -6,10 +6,16 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aktis.train.error import CheckpointTypeError
 
-__all__ = ["find_model", "new_directory"]
+if TYPE_CHECKING:
+    from aktis.air.checkpoint import Checkpoint
+
+__all__ = ["find_model", "new_directory", "with_preprocessor"]
+
+C = TypeVar("C", bound="Checkpoint")
 
 
 @contextlib.contextmanager
@@ -30,6 +36,15 @@ def new_directory(path: str | os.PathLike[str] | None) -> Iterator[str]:
         if is_new:
             shutil.rmtree(directory, ignore_errors=True)
         raise
+
+
+def with_preprocessor(checkpoint: C, preprocessor: Any) -> C:
+    """A checkpoint that is a directory, with a preprocessor in that directory, too; None: as it is."""
+    if preprocessor is None:
+        return checkpoint
+    checkpoint.set_preprocessor(preprocessor)
+    assert checkpoint.path is not None
+    return type(checkpoint).from_directory(checkpoint.to_directory(checkpoint.path))
 
 
 def find_model(directory: str, names: Sequence[str], what: str) -> str:

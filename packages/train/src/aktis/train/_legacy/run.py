@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aktis.air.exceptions import WorkerStartError
 from aktis.train._legacy.session import SAVED
 from aktis.train.constants import BASIC_AUTOFILLED_KEYS, DETAILED_AUTOFILLED_KEYS
 from aktis.train.error import TrainingFailedError, UnequalReportsError, WorkerHungError, WorkerLostError
@@ -23,11 +24,10 @@ _FILLED_IN = BASIC_AUTOFILLED_KEYS | DETAILED_AUTOFILLED_KEYS
 
 def is_retried(error: BaseException) -> bool:
     """Whether it is nobody's fault, so that the workers are made anew: they died, or hang."""
-    from aktis.exceptions import AktisActorError, AktisTaskError
-
-    if isinstance(error, (WorkerLostError, WorkerHungError)):
-        return True
-    return isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError)  # died outside of a round
+    died_at_its_start = (
+        isinstance(error, WorkerStartError) and error.__cause__ is not None
+    )  # else it did not come in time
+    return died_at_its_start or isinstance(error, (WorkerLostError, WorkerHungError))
 
 
 class Attempts:

@@ -17,7 +17,6 @@ from aktis.train._legacy.session import TrainFunction
 if TYPE_CHECKING:
     from aktis.air.config import ScalingConfig
     from aktis.air.placement import PlacementGroupFactory
-    from aktis.train._execution.allocation import TrialBundles
     from aktis.train.backend import BackendConfig
     from aktis.tune.trainable.session import TuneSession
 
@@ -84,6 +83,7 @@ class TrialFunction:
 
     def __call__(self, config: dict[str, Any], dataset: Any = None) -> None:
         from aktis.air import session_host
+        from aktis.train._execution.allocation import trial_bundles
         from aktis.train._execution.executor import TrainExecutor
         from aktis.train._execution.loops import takes_config
         from aktis.tune.trainable.session import TuneSession
@@ -92,14 +92,12 @@ class TrialFunction:
         if not isinstance(host, TuneSession):
             raise RuntimeError("what to_tune_trainable() made is run by tune.run, or by a Tuner")
         directory = os.path.abspath(host.get_trial_dir() or ".")
-        executor = TrainExecutor(
-            self.backend_config, self._scaling(), name="Trainer", directory=directory, trial=_bundles(host)
-        )
+        executor = TrainExecutor(self.backend_config, self._scaling(), name="Trainer", trial=trial_bundles(host))
         function = TrainFunction(self.function, takes_config(self.function), self.detailed)
         shards = make_shards(dataset, self.num_workers)
 
         def begin(checkpoint: Checkpoint | None) -> None:
-            executor.begin(function, config, shards=shards, checkpoint=checkpoint)
+            executor.begin(function, config, directory=directory, shards=shards, checkpoint=checkpoint)
 
         def restart() -> None:
             executor.shutdown()
@@ -156,15 +154,3 @@ class _TrialCheckpoints:
         persisted = self._host.report_directory(metrics, waiting)
         if persisted is not None:
             self._latest = persisted
-
-
-def _bundles(host: TuneSession) -> TrialBundles | None:
-    """The bundles of the trial, which are all for workers."""
-    from aktis.train._execution.allocation import TrialBundles
-    from aktis.util.placement_group import get_current_placement_group
-
-    group = get_current_placement_group()
-    request = host.get_trial_resources()
-    if group is None or request is None:
-        return None
-    return TrialBundles(group, 0 if request.head_bundle_is_empty else 1)

@@ -7,15 +7,16 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from aktis.air.nested import flatten
 from aktis.train._report.record import FILE_NAME, RunRecord, read_record
 
-__all__ = ["AUTO_KEYS", "Curve", "KeptCheckpoint", "TrainingRun", "find_run", "flat", "gather", "metric_groups"]
+__all__ = ["AUTO_KEYS", "Curve", "KeptCheckpoint", "TrainingRun", "find_run", "gather", "metric_groups"]
 
 # What every result has without the user's doing.
 AUTO_KEYS = frozenset({
@@ -197,7 +198,7 @@ def gather(path: str | os.PathLike[str]) -> TrainingRun:
         x = float(row.get("training_iteration") or run.reports)
         if isinstance(row.get("timestamp"), Real):
             run.times.append((float(row["timestamp"]), x))
-        for name, value in flat({key: value for key, value in row.items() if key not in AUTO_KEYS}).items():
+        for name, value in flatten({key: value for key, value in row.items() if key not in AUTO_KEYS}).items():
             if isinstance(value, Real) and not isinstance(value, bool):
                 run.curves.setdefault(name, Curve(name)).add(x, float(value))
     run.config = _json(directory / "params.json") or run.last.get("config") or {}
@@ -205,17 +206,6 @@ def gather(path: str | os.PathLike[str]) -> TrainingRun:
     run.error = _text(directory / "error.txt").strip()
     run.error_time = _modified(directory / "error.txt")
     return run
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with "/" between the names."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found.update(flat(value, f"{prefix}{key}/"))
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _rows(path: Path) -> Iterable[dict[str, Any]]:
@@ -270,7 +260,7 @@ def _checkpoints(directory: Path) -> list[KeptCheckpoint]:
         if not isinstance(number, int):
             digits = re.search(r"(\d+)$", place.name)
             number = int(digits[1]) if digits else None
-        found.append(KeptCheckpoint(place.name, number, flat(metrics), _size(place)))
+        found.append(KeptCheckpoint(place.name, number, flatten(metrics), _size(place)))
     return found
 
 

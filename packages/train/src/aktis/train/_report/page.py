@@ -13,8 +13,9 @@ from typing import Any
 
 from aktis.air.display import format_duration, format_value
 from aktis.air.html import Fact, Mark, Page, Series, colour_legend, escape, figure, line_chart, table
+from aktis.air.nested import flatten
 from aktis.train._report.frames import error_line, failed_rank, user_frames
-from aktis.train._report.gather import Curve, TrainingRun, flat, gather, metric_groups
+from aktis.train._report.gather import Curve, TrainingRun, gather, metric_groups
 from aktis.train._report.sections import (
     add_resources,
     add_restarts,
@@ -291,11 +292,11 @@ def _add_checkpoints(page: Page, run: TrainingRun) -> None:
 
 
 def _add_configuration(page: Page, run: TrainingRun) -> None:
-    rows = [[key, _word(value)] for key, value in flat(run.config).items()]
+    rows = [[key, _word(value)] for key, value in flatten(run.config).items()]
     known = {key for key, _ in rows}
     rows += [
         [key, _word(value)]
-        for key, value in flat(run.record.info).items()
+        for key, value in flatten(run.record.info).items()
         if key not in known and key not in ("pid",) and value not in (None, {}, [])
     ]
     if rows:

@@ -9,8 +9,9 @@ from numbers import Real
 from typing import Any
 
 from aktis.air.display import format_duration, format_value
+from aktis.air.nested import flatten
 from aktis.train._report import frames
-from aktis.train._report.gather import AUTO_KEYS, flat, is_throughput
+from aktis.train._report.gather import AUTO_KEYS, is_throughput
 from aktis.train._report.record import RunRecord
 
 __all__ = ["RankState", "State", "take_state"]
@@ -115,7 +116,7 @@ def _state(trial: Any, record: RunRecord, done: bool) -> str:
 
 def _metrics(result: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in flat({key: value for key, value in result.items() if key not in AUTO_KEYS}).items():
+    for name, value in flatten({key: value for key, value in result.items() if key not in AUTO_KEYS}).items():
         if (isinstance(value, Real) and not isinstance(value, bool)) and len(found) < _MOST_METRICS:
             found[name] = format_value(value, 20)
     return dict(sorted(found.items(), key=lambda item: is_throughput(item[0])))  # how good it is comes before how fast
@@ -191,7 +192,7 @@ def _add_outcome(state: State, trial: Any) -> None:
     if manager is not None and best is not None and best.path:
         name = os.path.basename(str(best.path).rstrip("/"))
         attribute = manager.config.checkpoint_score_attribute
-        score = flat(best.metrics).get(attribute) if attribute else None
+        score = flatten(best.metrics).get(attribute) if attribute else None
         state.checkpoint = name if score is None else f"{name} ({attribute} {format_value(score)})"
         state.checkpoint_is_best = score is not None
     error = getattr(trial, "error", None)

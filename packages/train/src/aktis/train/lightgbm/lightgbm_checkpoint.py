@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis.air.checkpoint import Checkpoint
 from aktis.train._gbdt.libraries import import_library
-from aktis.train._gbdt.model_files import find_model, new_directory
+from aktis.train._gbdt.model_files import find_model, new_directory, with_preprocessor
 from aktis.train.error import CheckpointTypeError
 
 if TYPE_CHECKING:
@@ -41,12 +41,7 @@ class LightGBMCheckpoint(Checkpoint):
             raise TypeError(f"LightGBMCheckpoint.from_model needs a lightgbm.Booster, not {type(booster).__name__}")
         with new_directory(path) as directory:
             booster.save_model(os.path.join(directory, cls.MODEL_FILENAME))
-        checkpoint = cls.from_directory(directory)
-        if preprocessor is not None:
-            checkpoint.set_preprocessor(preprocessor)
-            checkpoint.to_directory(directory)
-            checkpoint = cls.from_directory(directory)
-        return checkpoint
+        return with_preprocessor(cls.from_directory(directory), preprocessor)
 
     def get_model(self) -> lightgbm.Booster:
         """The model.

@@ -14,7 +14,7 @@ from aktis.air import session
 from aktis.air.config import is_search_value
 from aktis.air.constants import TRAIN_DATASET_KEY
 from aktis.train.base_trainer import BaseTrainer
-from aktis.train.error import CheckpointTypeError
+from aktis.train.error import CheckpointTypeError, DatasetMissingError
 from aktis.train.sklearn import _parallel
 from aktis.train.sklearn._features import as_features, is_array
 from aktis.train.sklearn._scoring import as_scorers, check_names, cross_validated, scores
@@ -84,6 +84,7 @@ class SklearnTrainer(BaseTrainer):
 
     Raises:
         ValueError: an argument that makes no sense, with its name.
+        DatasetMissingError: there is no data set "train".
         CheckpointTypeError: ``estimator`` is none.
     """
 
@@ -130,7 +131,7 @@ class SklearnTrainer(BaseTrainer):
         super()._check_arguments()
         if TRAIN_DATASET_KEY not in self.datasets:
             given = ", ".join(map(repr, self.datasets)) or "none"
-            raise ValueError(
+            raise DatasetMissingError(
                 f"datasets must have {TRAIN_DATASET_KEY!r}, which the estimator is fitted on; given are: {given}"
             )
         self._check_estimator()

@@ -109,6 +109,10 @@ class TorchPredictor(Predictor):
         return {PREDICTIONS: _array(outputs, "the output of the model")}
 
     def _inputs(self, data: Any, dtype: Any) -> Any:
+        if isinstance(data, dict) and len(data) == 1:  # as BatchPredictor has it, with one column chosen
+            ((name, data),) = data.items()
+            if isinstance(dtype, dict) and name not in dtype:
+                raise ValueError(f"dtype is for {', '.join(dtype)}, but the column is {name}")
         if not isinstance(data, dict):
             if isinstance(dtype, dict):
                 if len(dtype) != 1:

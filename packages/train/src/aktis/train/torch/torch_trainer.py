@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aktis.train.data_parallel_trainer import DataParallelTrainer
 from aktis.train.torch.config import TorchConfig
@@ -57,7 +57,7 @@ class TorchTrainer(DataParallelTrainer):
         ValueError: the other arguments; the message names it.
     """
 
-    _library = (("torch",), 'pip install "aktis-train[torch]"')
+    _library: ClassVar[tuple[tuple[str, ...], str] | None] = (("torch",), 'pip install "aktis-train[torch]"')
 
     def __init__(
         self,

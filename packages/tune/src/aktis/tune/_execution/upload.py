@@ -161,6 +161,8 @@ class Uploader:
         try:
             while self._wait():
                 self._attempt()
+            if isinstance(self._syncer, storage.FsspecSyncer):
+                self._syncer.doubt()  # the end is worth a look at whether all is there
             for attempt in range(LAST_TRIES):
                 if self._abandoned or self._attempt(last=attempt + 1 == LAST_TRIES):
                     break

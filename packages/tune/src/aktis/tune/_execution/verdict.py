@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from aktis.air.nested import flatten
 from aktis.tune.stopper import should_stop_by_criterion
 
 if TYPE_CHECKING:
@@ -71,14 +72,4 @@ def flat_result(metrics: dict[str, Any]) -> dict[str, Any]:
     """A result with nested values under ``"a/b"``; the same object when nothing is nested."""
     if not any(type(value) is dict for value in metrics.values()):
         return metrics
-    flat: dict[str, Any] = {}
-    _flatten(metrics, "", flat)
-    return flat
-
-
-def _flatten(values: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> None:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            _flatten(value, f"{prefix}{key}/", into)
-        else:
-            into[f"{prefix}{key}"] = value
+    return flatten(metrics)

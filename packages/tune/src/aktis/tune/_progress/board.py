@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from aktis.air.nested import lookup
 from aktis.tune.analysis._best import is_usable
-from aktis.tune.analysis._values import nested_get
 
 __all__ = ["STATUSES", "Board"]
 
@@ -93,7 +93,7 @@ class Board:
         """The trial's latest value of the metric, signed so that more is better; None when it has none."""
         if self.metric is None:
             return None
-        value = nested_get(trial.last_result, self.metric)
+        value = lookup(trial.last_result, self.metric)
         if not is_usable(value):
             return None
         return -float(value) if self.mode == "min" else float(value)

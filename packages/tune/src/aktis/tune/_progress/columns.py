@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 from aktis.air.display import format_duration, format_value
-from aktis.tune.analysis._values import flatten, nested_get
+from aktis.air.nested import flatten, lookup
 
 __all__ = ["AUTO_KEYS", "Column", "metric_columns", "parameter_columns", "short_labels", "user_metrics"]
 
@@ -31,8 +31,8 @@ _LABELS = {
 
 def current_value(trial: Any, key: str) -> Any:
     """A parameter as it is now: population based training changes configurations, and not what a trial began with."""
-    found = nested_get(trial.config, key)
-    return nested_get(trial.evaluated_params, key) if found is None else found
+    found = lookup(trial.config, key)
+    return lookup(trial.evaluated_params, key) if found is None else found
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Column:
     def value(self, trial: Any) -> Any:
         """The trial's value, None when it has none."""
         if self.kind == "metric":
-            return nested_get(trial.last_result, self.key)
+            return lookup(trial.last_result, self.key)
         return current_value(trial, self.key)
 
     def cell(self, trial: Any, longest: int) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aktis.air.display import format_value
+from aktis.air.nested import flatten, lookup
 from aktis.tune._progress.board import Board
 from aktis.tune._progress.columns import Column, current_value, metric_columns, parameter_columns
 from aktis.tune.analysis._errors import error_line
-from aktis.tune.analysis._values import flatten, nested_get
 
 __all__ = ["Failure", "Options", "Row", "Snapshot", "describe_failure", "describe_params", "take_snapshot"]
 
@@ -168,7 +168,7 @@ def _remaining(board: Board, elapsed: float, expected: int | None) -> float | No
 
 
 def _describe_best(trial: Any, metric: str, mode: str | None) -> tuple[str, str]:
-    value = nested_get(trial.last_result, metric)
+    value = lookup(trial.last_result, metric)
     iteration = trial.last_result.get("training_iteration")
     text = f"{metric} {format_value(value)}"
     text += f" ({mode})" if mode else ""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
+from aktis.air.nested import flatten, lookup
 from aktis.tune._progress.columns import user_metrics
 from aktis.tune.analysis._best import check_mode, check_scope, is_usable, score_of
 from aktis.tune.analysis._results import read_results
-from aktis.tune.analysis._values import flatten, nested_get
 from aktis.tune.analysis.experiment_analysis import ExperimentAnalysis
 from aktis.tune.experiment.trial import Trial
 
@@ -94,7 +94,7 @@ class Gathered:
             for metric in metrics:
                 xs, ys = [], []
                 for number, result in enumerate(results, 1):
-                    value = nested_get(result, metric)
+                    value = lookup(result, metric)
                     if isinstance(value, Real) and not isinstance(value, bool):
                         xs.append(float(result.get("training_iteration") or number))
                         ys.append(float(value))
@@ -132,7 +132,7 @@ def gather(
         for trial in trials:
             score = score_of(trial, objective.metric, objective.mode, scope)
             if score is None and scope == "last":
-                score = nested_get(trial.last_result, objective.metric)
+                score = lookup(trial.last_result, objective.metric)
             scores.append(float(score) if is_usable(score) else None)
         found.scores[objective.metric] = scores
     names = [objective.metric for objective in objectives]
@@ -188,7 +188,7 @@ def _parameters(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     for key in keys:
         values = [
-            _plain(config.get(key, nested_get(trial.evaluated_params, key)))
+            _plain(config.get(key, lookup(trial.evaluated_params, key)))
             for trial, config in zip(trials, configs, strict=True)
         ]
         if len(Counter(map(repr, values))) > 1 or (len(trials) == 1 and trials[0].evaluated_params):

@@ -340,11 +340,11 @@ def _add_trials(page: Page, found: Gathered) -> None:
 
 
 def _score_or_last(found: Gathered, index: int, metric: str) -> Any:
-    from aktis.tune.analysis._values import nested_get
+    from aktis.air.nested import lookup
 
     if metric in found.scores:
         return found.scores[metric][index]
-    value = nested_get(found.trials[index].last_result, metric)
+    value = lookup(found.trials[index].last_result, metric)
     return value if isinstance(value, (int, float)) else None
 
 

@@ -7,7 +7,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from aktis.tune.analysis._values import flatten
+from aktis.air.nested import flatten
 
 if TYPE_CHECKING:
     import pandas

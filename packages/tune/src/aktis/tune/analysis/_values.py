@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["PickledValue", "decoder_hook", "dump_json", "flatten", "nested_get"]
+__all__ = ["PickledValue", "decoder_hook", "dump_json"]
 
 MARK = "CLOUDPICKLE_FALLBACK"
 _LARGEST_PICKLE = 1 << 20  # of one value; a state file is rewritten often, and is there to be looked at
@@ -139,36 +139,3 @@ def _short_repr(value: Any) -> str:
     except Exception:
         text = f"{type(value).__module__}.{type(value).__qualname__}"
     return text if len(text) <= _LONGEST_REPR else text[: _LONGEST_REPR - 3] + "..."
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` becomes ``{"a/b": 1}``. Empty mappings stay."""
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        path = f"{prefix}{key}"
-        kind = type(item)  # asking an abstract class takes longer than all the rest
-        if (kind is dict or (kind not in _SCALARS and isinstance(item, Mapping))) and item:
-            flat.update(flatten(item, path + "/"))
-        else:
-            flat[path] = item
-    return flat
-
-
-def nested_get(value: Mapping[str, Any], path: str, default: Any = None) -> Any:
-    """The value at a path: ``"a/b"`` finds ``value["a/b"]`` or ``value["a"]["b"]``."""
-    if path in value:
-        return value[path]
-    head, _, rest = path.partition("/")
-    while rest:
-        inner = value.get(head)
-        if isinstance(inner, Mapping):
-            found = nested_get(inner, rest, _NOTHING)
-            if found is not _NOTHING:
-                return found
-        part, _, rest = rest.partition("/")
-        head = f"{head}/{part}"
-    return default
-
-
-_NOTHING: Any = object()
-_SCALARS = frozenset({int, float, str, bool, type(None)})

@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from aktis.air.nested import flatten, lookup
 from aktis.tune.analysis._best import best_of, check_mode, check_scope, is_usable
 from aktis.tune.analysis._checkpoints import checkpoints_in, checkpoints_of
 from aktis.tune.analysis._directory import list_some, load_states, local_path
 from aktis.tune.analysis._results import last_result, read_config, read_frame, read_results
-from aktis.tune.analysis._values import flatten, nested_get
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -331,7 +331,7 @@ class ExperimentAnalysis:
         chosen, best, sign = results[-1], None, 1 if mode == "max" else -1
         reported = False
         for result in results:
-            value = nested_get(result, metric)
+            value = lookup(result, metric)
             reported = reported or value is not None
             if is_usable(value) and (best is None or sign * value > best):
                 chosen, best = result, sign * value
@@ -361,7 +361,7 @@ class ExperimentAnalysis:
         if metric is None:
             default = self.default_metric
             metric = default if isinstance(default, str) else "training_iteration"
-        return [(str(kept.path), nested_get(kept.metrics, metric)) for kept in self._checkpoints(trial)]
+        return [(str(kept.path), lookup(kept.metrics, metric)) for kept in self._checkpoints(trial)]
 
     def _checkpoints(self, trial: Trial | str) -> list[TrackedCheckpoint]:
         if not isinstance(trial, str):
@@ -386,7 +386,7 @@ class ExperimentAnalysis:
         metric, mode = self._metric(metric), self._mode(mode)
         kept = self._checkpoints(trial)
         sign = 1 if mode == "max" else -1
-        usable = [(sign * value, one) for one in kept if is_usable(value := nested_get(one.metrics, metric))]
+        usable = [(sign * value, one) for one in kept if is_usable(value := lookup(one.metrics, metric))]
         if not usable:
             reason = f"none of its {len(kept)} checkpoints has a usable {metric!r}" if kept else "it has no checkpoints"
             warnings.warn(f"trial {trial} has no best checkpoint: {reason}", UserWarning, stacklevel=2)

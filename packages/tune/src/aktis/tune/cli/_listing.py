@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from aktis.air.display import environment, format_duration, format_value
+from aktis.air.nested import flatten
 from aktis.tune._progress.columns import user_metrics
 from aktis.tune.analysis._directory import experiment_dirs, load_states, local_path
 from aktis.tune.analysis._results import last_result
-from aktis.tune.analysis._values import flatten
 from aktis.tune.cli import CommandError
 from aktis.tune.error import ExperimentDirectoryError
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aktis.tune.schedulers._objective import lookup
+from aktis.air.nested import lookup
 from aktis.tune.schedulers._ranking import Ranking
 
 if TYPE_CHECKING:

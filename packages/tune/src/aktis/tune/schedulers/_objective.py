@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from aktis.air.nested import lookup
 from aktis.tune.schedulers.trial_scheduler import TrialScheduler
 
-__all__ = ["DEFAULT_METRIC", "ObjectiveScheduler", "lookup"]
+__all__ = ["DEFAULT_METRIC", "ObjectiveScheduler"]
 
 DEFAULT_METRIC = "_metric"
 """The metric when only a mode is given: what a function gets that reports a bare number."""
@@ -73,15 +74,3 @@ class ObjectiveScheduler(TrialScheduler):
                 f"{type(self).__name__} needs a number in {key!r}, but a trial reported {value!r} "
                 f"({type(value).__name__})"
             ) from None
-
-
-def lookup(result: dict[str, Any], key: str) -> Any:
-    """The entry of a result, flat (``"a/b"``) or nested; None when there is none."""
-    if key in result:
-        return result[key]
-    value: Any = result
-    for part in key.split("/"):
-        if not isinstance(value, dict) or part not in value:
-            return None
-        value = value[part]
-    return value

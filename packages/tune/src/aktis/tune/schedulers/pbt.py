@@ -13,9 +13,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from aktis.air.nested import lookup
 from aktis.tune.error import TuneError
 from aktis.tune.schedulers._explore import call_custom, check_mutations, explore, fill_in, flat_values, perturbed_tag
-from aktis.tune.schedulers._objective import ObjectiveScheduler, lookup
+from aktis.tune.schedulers._objective import ObjectiveScheduler
 from aktis.tune.schedulers._ranking import Ranking
 from aktis.tune.schedulers._waiting import TurnQueue
 from aktis.tune.schedulers.pbt_replay import PopulationBasedTrainingReplay

@@ -6,8 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from aktis.air.nested import lookup
 from aktis.tune.schedulers._explore import perturbed_tag
-from aktis.tune.schedulers._objective import lookup
 from aktis.tune.schedulers.trial_scheduler import TrialScheduler
 
 if TYPE_CHECKING:

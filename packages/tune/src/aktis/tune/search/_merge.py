@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aktis.air.nested import flatten
 from aktis.tune.search._points import is_marked
 from aktis.tune.search._template import Path, Template, assign, at, copied, finish, show
 
@@ -13,9 +14,7 @@ __all__ = ["flat_result", "merge_suggestion"]
 
 def flat_result(result: Mapping[str, Any]) -> dict[str, Any]:
     """The result with paths (``"a/b"``) in the place of nested dicts, which is how searchers name their metrics."""
-    if not any(isinstance(value, dict) for value in result.values()):
-        return dict(result)
-    return {"/".join(map(str, path)): value for path, value in _leaves(result)}
+    return flatten(result)
 
 
 def merge_suggestion(space: Template, suggestion: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Path, Any]]:

@@ -9,7 +9,8 @@ import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
-from aktis.tune._lookup import MISSING, lookup
+from aktis.air.nested import lookup
+from aktis.tune._lookup import MISSING
 from aktis.tune.search._files import write_whole
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _listed_trials(source: Any) -> Iterable[Trial]:
 def _objective(result: Mapping[str, Any], metric: Names) -> Any:
     """The value of the metric in a result, a list for several; None when it is missing or not a number."""
     if isinstance(metric, str):
-        value = lookup(result, metric)
+        value = lookup(result, metric, MISSING)
         return None if value is MISSING or (isinstance(value, float) and math.isnan(value)) else value
     values = [_objective(result, name) for name in _as_list(metric)]
     return None if any(value is None for value in values) else values

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aktis.tune._lookup import MISSING, lookup, what_there_is
+from aktis.air.nested import lookup
+from aktis.tune._lookup import MISSING, what_there_is
 from aktis.tune.error import TuneError
 from aktis.tune.stopper.function_stopper import FunctionStopper
 from aktis.tune.stopper.stopper import CombinedStopper, NoopStopper, Stopper
@@ -80,7 +81,7 @@ def should_stop_by_criterion(criterion: Mapping[str, Any], result: Mapping[str, 
     TuneError when a metric is not in the result (``"a/b"`` is nested), and when it cannot be compared.
     """
     for key, limit in criterion.items():
-        value = lookup(result, key)
+        value = lookup(result, key, MISSING)
         if value is MISSING:
             raise TuneError(f"stop names the metric {key!r}, which is not in the result: {what_there_is(result, key)}")
         try:

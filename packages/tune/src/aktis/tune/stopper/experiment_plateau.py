@@ -6,7 +6,8 @@ import math
 from bisect import insort
 from typing import Any
 
-from aktis.tune._lookup import MISSING, lookup, what_there_is
+from aktis.air.nested import lookup
+from aktis.tune._lookup import MISSING, what_there_is
 from aktis.tune.error import TuneError
 from aktis.tune.stopper._spread import standard_deviation
 from aktis.tune.stopper.stopper import Stopper
@@ -45,7 +46,7 @@ class ExperimentPlateauStopper(Stopper):
         self._flat_results = 0
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        value = lookup(result, self._metric)
+        value = lookup(result, self._metric, MISSING)
         if value is MISSING:
             raise TuneError(
                 f"ExperimentPlateauStopper: the metric {self._metric!r} is not in the result of trial {trial_id}: "

@@ -6,7 +6,8 @@ import math
 from collections import deque
 from typing import Any
 
-from aktis.tune._lookup import MISSING, lookup
+from aktis.air.nested import lookup
+from aktis.tune._lookup import MISSING
 from aktis.tune.stopper._spread import standard_deviation
 from aktis.tune.stopper.stopper import Stopper
 
@@ -48,7 +49,7 @@ class TrialPlateauStopper(Stopper):
         self._latest: dict[str, deque[float]] = {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        value = _number(lookup(result, self._metric))
+        value = _number(lookup(result, self._metric, MISSING))
         count = self._counts[trial_id] = self._counts.get(trial_id, 0) + 1
         latest = self._latest.setdefault(trial_id, deque(maxlen=self._num_results))
         latest.append(value)

@@ -12,10 +12,11 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from aktis.air.nested import flatten
 from aktis.tune.search._library.axis import Axis, Capabilities, Conditions, make_axis, only_value
 from aktis.tune.search.sample import Categorical, Domain, Float, Integer
 
-__all__ = ["NamedSpace", "Space", "TuneSpace", "flatten", "has_domains", "plain", "unflatten"]
+__all__ = ["NamedSpace", "Space", "TuneSpace", "has_domains", "plain", "unflatten"]
 
 Point = dict[str, Any]  # a place on each axis, by name
 
@@ -232,18 +233,6 @@ def plain(value: Any) -> Any:
         return str(value)
     item = getattr(value, "item", None)
     return item() if item is not None and getattr(value, "ndim", None) == 0 else value
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one with paths for keys."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = _join(prefix, key)
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, name))
-        else:
-            flat[name] = value
-    return flat
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aktis.air.nested import flatten
 from aktis.tune.search._library.axis import Capabilities
 from aktis.tune.search._library.quiet import quiet
 from aktis.tune.search._library.searcher import LibrarySearcher, require
-from aktis.tune.search._library.space import Point, Space, TuneSpace, flatten, unflatten
+from aktis.tune.search._library.space import Point, Space, TuneSpace, unflatten
 from aktis.tune.search.sample import uniform
 
 __all__ = ["BayesOptSearch"]

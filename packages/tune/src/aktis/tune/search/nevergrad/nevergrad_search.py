@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aktis.air.nested import flatten
 from aktis.tune.search._library.axis import Axis, Capabilities
 from aktis.tune.search._library.quiet import quiet
 from aktis.tune.search._library.randomness import PrivateRandom
 from aktis.tune.search._library.searcher import LibrarySearcher, require
-from aktis.tune.search._library.space import NamedSpace, Point, Space, TuneSpace, flatten, plain
+from aktis.tune.search._library.space import NamedSpace, Point, Space, TuneSpace, plain
 
 __all__ = ["NevergradSearch"]
 

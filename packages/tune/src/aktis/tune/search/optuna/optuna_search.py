@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
+from aktis.air.nested import flatten
 from aktis.tune.search._library.quiet import quiet
 from aktis.tune.search._library.searcher import LibrarySearcher, Live, _merged, require, value_at
-from aktis.tune.search._library.space import NamedSpace, Point, Space, TuneSpace, flatten, has_domains
+from aktis.tune.search._library.space import NamedSpace, Point, Space, TuneSpace, has_domains
 from aktis.tune.search.optuna.params import CAPABILITIES, suggest, to_param
 from aktis.tune.search.searcher import Names
 

@@ -1,0 +1,42 @@
+"""Sessions that modules of tests share when they follow each other.
+
+To start one takes seconds of CPU time where its workers are to be forked with torch, xgboost and the like. A fixture named
+``shared_session_...`` (of a module's scope) says with :func:`start` what it needs; :func:`end_unless_used` runs after each test::
+
+    test_a[session A]  test_b[session A]  test_c[none]  test_d[session A]  test_e[its own]
+    start ────────────────────────────────────────────────────────► end
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import aktis
+
+PREFIX = "shared_session_"
+OWN = {"cluster", "session"}  # what fixtures are named that start one for their module only
+
+_running: str | None = None
+
+
+def start(name: str, **options: Any) -> None:
+    """Start the session of the fixture ``name``, unless it is there."""
+    global _running
+    if _running != name:
+        aktis.init(**options)
+        _running = name
+
+
+def end_unless_used(nextitem: pytest.Item | None) -> None:
+    """End the shared session that is there, when the next test needs another one, or none will follow."""
+    global _running
+    if _running is None:
+        return
+    fixtures = set() if nextitem is None else set(getattr(nextitem, "fixturenames", ()))
+    shared = {name for name in fixtures if name.startswith(PREFIX)}
+    if nextitem is not None and (shared == {_running} or not (shared or fixtures & OWN)):
+        return
+    _running = None
+    aktis.shutdown()
