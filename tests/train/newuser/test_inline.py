@@ -12,6 +12,9 @@ from aktis import air, train
 from aktis.train import Backend, BackendConfig, DataParallelTrainer, TrainingFailedError
 
 
+pytestmark = pytest.mark.usefixtures("session")
+
+
 class Waits(Backend):
     needs_processes = True
 
@@ -23,8 +26,8 @@ class WaitsConfig(BackendConfig):
         return Waits
 
 
-@pytest.fixture(scope="module", autouse=True)
-def inline() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def session() -> Iterator[None]:
     with aktis.init(mode="inline", num_cpus=4):
         yield
 

@@ -46,8 +46,17 @@ def test_an_error_says_whether_there_is_a_checkpoint_to_go_on_from(tmp_path: Pat
     def fails() -> None:
         raise ValueError("at once")
 
-    with pytest.raises(TrainingFailedError, match="is mended, begin again with DataParallelTrainer.restore"):
+    def fails_later() -> None:
+        train.report({}, checkpoint=Checkpoint.from_dict({"step": 0}))
+        fails()
+
+    with pytest.raises(TrainingFailedError) as first:
         DataParallelTrainer(fails, scaling_config=ONE, run_config=run_config).fit()
+    assert "restore" not in str(first.value)
+    with pytest.raises(
+        TrainingFailedError, match=r"go on from the latest checkpoint with DataParallelTrainer.restore\("
+    ):
+        DataParallelTrainer(fails_later, scaling_config=ONE, run_config=run_config).fit()
 
 
 def test_a_score_that_nobody_reports_is_said_once(
