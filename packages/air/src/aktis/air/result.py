@@ -238,5 +238,15 @@ def _read_checkpoints(directory: Path, rows: list[dict[str, Any]]) -> list[tuple
         except CheckpointError as error:
             logger.warning("%s is left out: %s", directory / name, error)
             continue
-        kept.append((checkpoint, by_name.get(name) or by_iteration.get(number) or {}))
+        iteration = _iteration_of(directory / name)  # numbers of directories count checkpoints, not results
+        kept.append(
+            (checkpoint, by_name.get(name) or by_iteration.get(number if iteration is None else iteration) or {})
+        )
     return kept
+
+
+def _iteration_of(checkpoint: Path) -> int | None:
+    """The number of the result that a checkpoint was reported with, where Tune has noted it."""
+    noted = _read_json(checkpoint / ".tune_metadata.json")
+    iteration = noted.get("iteration") if isinstance(noted, dict) else None
+    return iteration if isinstance(iteration, int) else None

@@ -97,6 +97,7 @@ class CheckpointManager:
         self._kept: list[TrackedCheckpoint] = []  # by id
         self._latest: TrackedCheckpoint | None = None
         self._next_id = 0
+        self._told = False  # that the score is not among the metrics
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -166,12 +167,13 @@ class CheckpointManager:
             return 0.0  # so the id decides
         value = lookup(metrics, attribute)
         if value is None:
-            known = ", ".join(sorted(map(str, metrics))) or "none"
-            logger.error(
-                "the checkpoint_score_attribute %r is not among the metrics, so this checkpoint counts as the worst; there are: %s",
-                attribute,
-                known,
-            )
+            if not self._told:
+                self._told = True
+                logger.error(
+                    "the checkpoint_score_attribute %r is not among the metrics; such checkpoints count as the worst. There are %s",
+                    attribute,
+                    ", ".join(sorted(map(str, metrics))) or "none",
+                )
             return -math.inf
         number = _number(value)
         if number is None:

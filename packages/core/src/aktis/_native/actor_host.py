@@ -123,7 +123,7 @@ class ActorHost:
 
     def _announce(self) -> None:
         assert self.core.node is not None
-        self.core.node.send_now((op.ACTOR_READY, self.actor_id, self.epoch))
+        self.core.node.send_now((op.ACTOR_READY, self.actor_id, self.epoch, self.own_repr or ""))
 
     # methods --------------------------------------------------------------------------------
     def method(self, name: str) -> Callable[..., Any]:

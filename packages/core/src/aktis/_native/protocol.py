@@ -20,7 +20,7 @@ ACTOR_CREATE          request, ActorSpec                                     REP
 ACTOR_SUBSCRIBE       actor_id                                               ACTOR_STATE now, and at every change
 ACTOR_KILL            actor_id, no_restart
 ACTOR_RELEASE         actor_id  (the owner's last strong handle is gone)
-ACTOR_READY           actor_id, epoch          (from the actor's worker)
+ACTOR_READY           actor_id, epoch, repr    (from the actor's worker)
 ACTOR_FAILED          actor_id, epoch, error payload  (``__init__`` raised)
 ACTOR_EXITING         actor_id, epoch, text    (exit_actor or graceful end)
 WORKER_EXITING        text                     (planned exit, not a crash)

@@ -72,7 +72,7 @@ class ActorShell:
         """ACTOR_READY actor_id, epoch[, label]."""
         if peer.worker is not None:
             label = message[3] if len(message) > 3 else ""
-            peer.worker.name = label or peer.worker.name
+            peer.worker.name = label or peer.worker.name.rpartition(".")[2]  # what C code prints has no other name
             self.directory.ready(message[1], message[2], peer.worker.worker_id, monotonic(), label)
 
     def on_failed(self, peer: Peer, message: Message) -> None:

@@ -36,9 +36,12 @@ class Backend:
     Attributes:
         share_cuda_visible_devices: Whether each worker sees the GPUs of all workers of its machine (CUDA_VISIBLE_DEVICES), as NCCL
             needs it.
+        needs_processes: Whether several workers must be several processes, which they are not in inline mode: then an error says
+            so at once, instead of workers that wait for each other.
     """
 
     share_cuda_visible_devices: bool = False
+    needs_processes: bool = False
 
     def on_start(self, worker_group: WorkerGroup, backend_config: Any) -> None:
         """The workers are there, in the order of their ranks; the training loop has not started."""

@@ -33,6 +33,7 @@ from aktis.train._execution.observer import Observer
 from aktis.train._execution.rounds import AllEnded, Broken, Complete, Rounds
 from aktis.train._execution.settings import Settings
 from aktis.train._execution.worker import CONTROL, TrainWorker
+from aktis.train.error import TrainError
 
 if TYPE_CHECKING:
     from aktis import ObjectRef
@@ -144,6 +145,8 @@ class TrainExecutor:
                 concurrency_groups={CONTROL: 1},
                 start_timeout_s=self._settings.start_timeout_s,
             )
+            if self._backend.needs_processes:
+                _check_processes(group, self._name)
             with trouble.deaths_named(group):
                 if initialization_hook is not None:
                     group.execute(initialization_hook)
@@ -366,3 +369,12 @@ def _rank_facts(workers: Sequence[WorkerMetadata], directory: str | None) -> lis
             )
         )
     return facts
+
+
+def _check_processes(group: WorkerGroup, name: str) -> None:
+    """Raise if workers that have to wait for each other share a process, where they come one after the other."""
+    if len({(worker.metadata.node_id, worker.metadata.pid) for worker in group.workers}) < len(group):
+        raise TrainError(
+            f"the {len(group)} workers of {name} have to be processes, which wait for each other; in inline mode all run in this "
+            'one. Debug with ScalingConfig(num_workers=1), or leave mode="inline" (AKTIS_MODE) out'
+        )

@@ -153,7 +153,14 @@ def _group_facts(run: TrainingRun) -> list[Fact]:
         )
     if record.restarts:
         failures = len(record.of_kind("failure"))
-        facts.append(Fact("restarts", str(len(record.restarts)), f"{failures} failures" if failures else "", "bad"))
+        facts.append(
+            Fact(
+                "restarts",
+                str(len(record.restarts)),
+                f"{failures} failure{'s' if failures > 1 else ''}" if failures else "",
+                "bad",
+            )
+        )
     return facts
 
 

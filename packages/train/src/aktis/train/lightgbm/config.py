@@ -77,6 +77,8 @@ class LightGBMConfig(BackendConfig):
 
 
 class _LightGBMBackend(Backend):
+    needs_processes = True
+
     def on_start(self, worker_group: WorkerGroup, backend_config: LightGBMConfig) -> None:
         if len(worker_group) == 1:
             worker_group.execute(_join, None)

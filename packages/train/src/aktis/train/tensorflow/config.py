@@ -32,6 +32,8 @@ class TensorflowConfig(BackendConfig):
 class TensorflowBackend(Backend):
     """Sets TF_CONFIG in each worker: the addresses of all, and which one it is."""
 
+    needs_processes = True
+
     def on_start(self, worker_group: WorkerGroup, backend_config: TensorflowConfig) -> None:
         hosts = worker_hosts(worker_group)
         addresses = [f"{host}:{port}" for host, port in zip(hosts, _free_ports(worker_group, hosts))]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aktis.train.error import RendezvousError
+from aktis.train.torch._need import need_torch
 
 _HERE = "aktis/here/"
 
@@ -72,6 +73,7 @@ def open_store(host: str, one_machine: bool, timeout_s: float) -> Address:
     global _store
     from datetime import timedelta
 
+    need_torch("the torch backend")
     from torch.distributed import TCPStore
 
     if one_machine:

@@ -62,6 +62,7 @@ class TorchConfig(BackendConfig):
 
 class _TorchBackend(Backend):
     share_cuda_visible_devices = True
+    needs_processes = True
 
     def on_start(self, worker_group: WorkerGroup, backend_config: TorchConfig) -> None:
         from aktis.train.torch import _rendezvous

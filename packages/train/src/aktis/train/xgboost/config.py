@@ -65,6 +65,8 @@ class XGBoostConfig(BackendConfig):
 
 
 class _XGBoostBackend(Backend):
+    needs_processes = True
+
     def __init__(self) -> None:
         self._tracker: Any = None
 
