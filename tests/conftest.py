@@ -12,6 +12,14 @@ from pathlib import Path
 
 import pytest
 
+try:
+    import hypothesis
+except ImportError:  # where Ray itself is tested
+    pass
+else:  # a busy machine is no failure
+    hypothesis.settings.register_profile("without deadlines", hypothesis.settings.default, deadline=None)
+    hypothesis.settings.load_profile("without deadlines")
+
 SHARED_MEMORY = Path("/dev/shm")
 
 
