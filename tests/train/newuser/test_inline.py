@@ -11,7 +11,6 @@ import aktis
 from aktis import air, train
 from aktis.train import Backend, BackendConfig, DataParallelTrainer, TrainingFailedError
 
-
 pytestmark = pytest.mark.usefixtures("session")
 
 
