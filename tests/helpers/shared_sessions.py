@@ -16,7 +16,12 @@ import pytest
 import aktis
 
 PREFIX = "shared_session_"
-OWN = {"cluster", "session"}  # what fixtures are named that start one for their module only
+OWN = {
+    "cluster",
+    "inline",
+    "own_session",
+    "session",
+}  # what fixtures are named of tests with one for their module, or for themselves
 
 _running: str | None = None
 

@@ -34,6 +34,11 @@ def session(shared_session_of_four_cpus: None) -> Iterator[None]:
     gc.collect()
 
 
+@pytest.fixture
+def own_session() -> None:
+    """For tests that start a session themselves: the shared one has ended."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
     result = yield

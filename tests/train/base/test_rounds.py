@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aktis import exceptions
@@ -108,6 +108,7 @@ EVENTS = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS)
 def test_every_story_ends(events: list[tuple[str, int, float]]) -> None:
     """Whatever happens, there is a time at which it is decided, and who is blamed has to do with it."""

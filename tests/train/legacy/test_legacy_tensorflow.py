@@ -14,7 +14,7 @@ import aktis
 from aktis import train
 from aktis.train.trainer import Trainer
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(280), pytest.mark.usefixtures("own_session")]
 if importlib.util.find_spec("tensorflow") is None:  # the driver needs not import it
     pytest.skip("needs tensorflow", allow_module_level=True)
 

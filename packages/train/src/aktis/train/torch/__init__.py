@@ -43,6 +43,12 @@ _NAMES = {
 }
 
 __all__ = [
+    "TorchCheckpoint",
+    "TorchConfig",
+    "TorchDetectionPredictor",
+    "TorchPredictor",
+    "TorchTrainer",
+    "TorchWorkerProfiler",
     "accelerate",
     "backward",
     "enable_reproducibility",
@@ -51,12 +57,6 @@ __all__ = [
     "prepare_data_loader",
     "prepare_model",
     "prepare_optimizer",
-    "TorchCheckpoint",
-    "TorchConfig",
-    "TorchDetectionPredictor",
-    "TorchPredictor",
-    "TorchTrainer",
-    "TorchWorkerProfiler",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 LIBRARIES = ("sklearn", "scipy", "torchvision", "transformers", "accelerate", "lightning")
@@ -12,7 +13,9 @@ Of these, workers get what the driver has imported by then: the training loop wa
 
 
 def worker_modules() -> tuple[str, ...]:
-    """Our own modules, and the libraries in use."""
+    """Our own modules, and the libraries in use; none where there is no torch, and so no loop of it."""
+    if importlib.util.find_spec("torch") is None:
+        return ()
     used = [
         name
         for name in tuple(sys.modules)
