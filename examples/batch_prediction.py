@@ -1,4 +1,7 @@
-"""Predict on 300,000 rows with a model of XGBoost: in a pool of actors, streaming, straight into Parquet files."""
+"""Predict on 300,000 rows with a model of XGBoost: in a pool of actors, streaming, straight into Parquet files.
+
+Needs: pip install "aktis-train[xgboost,sklearn]"
+"""
 
 from __future__ import annotations
 

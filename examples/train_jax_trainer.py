@@ -2,6 +2,8 @@
 
 A backend says how the workers find each other (here: ``jax.distributed``), a subclass of ``DataParallelTrainer`` gives it to them.
 The loop then sees the devices of all workers, and JAX adds up gradients between them itself: with gloo on CPUs, NCCL on GPUs.
+
+Needs: pip install aktis-train jax
 """
 
 from __future__ import annotations

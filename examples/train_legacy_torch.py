@@ -1,6 +1,8 @@
 """The older Trainer: PyTorch on four workers that stay, a run with callbacks and checkpoints, and a run that goes on from it.
 
 With fewer than four CPUs the workers share those that there are.
+
+Needs: pip install "aktis-train[torch,sklearn]"
 """
 
 from __future__ import annotations

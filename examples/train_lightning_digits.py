@@ -1,6 +1,8 @@
 """Lightning on two workers: a network learns to read handwritten digits, and what it has learnt is used afterwards.
 
 The digits are part of scikit-learn.
+
+Needs: pip install "aktis-train[lightning,sklearn]"
 """
 
 from __future__ import annotations

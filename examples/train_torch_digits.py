@@ -1,6 +1,8 @@
 """A network that reads digits, trained by two workers, then asked for what it has not seen.
 
 The loop is that of one process, but for three lines (marked). scikit-learn's digits are real, small, and come with the library.
+
+Needs: pip install "aktis-train[torch,sklearn]"
 """
 
 from __future__ import annotations

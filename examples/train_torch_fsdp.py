@@ -1,6 +1,8 @@
 """A model that no worker has a whole copy of: sharded over two workers, saved in parts, and gone on with on three.
 
 On CPUs this is ``fully_shard`` over gloo, on GPUs FullyShardedDataParallel over NCCL; the loop is the same.
+
+Needs: pip install "aktis-train[torch]"
 """
 
 from __future__ import annotations

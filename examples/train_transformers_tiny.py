@@ -1,6 +1,8 @@
 """Transformers on two workers: a tiny GPT that is made here learns sums, and is then asked some.
 
 Nothing is downloaded: the model comes from a configuration, the tokens are characters, and the data are all sums of two digits.
+
+Needs: pip install "aktis-train[huggingface]"
 """
 
 from __future__ import annotations
