@@ -41,7 +41,7 @@ class Digits(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, torch.Tensor], index: int) -> None:
         right = self(batch["image"]).argmax(dim=1) == batch["digit"]
-        self.log("accuracy", right.float().mean())
+        self.log("accuracy", right.float().mean(), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"])

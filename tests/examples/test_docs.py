@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.frameworks import marks_of
+from tests.helpers.frameworks import LIMIT_S, marks_of, warnings_for
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -43,11 +43,11 @@ def run_program(program: str, mode: str, tmp_path: Path) -> list[str]:
     path.write_text(program)
     environment = os.environ | {
         "AKTIS_MODE": mode,
-        "PYTHONWARNINGS": "error",
+        "PYTHONWARNINGS": warnings_for(program),
         "TUNE_RESULT_DIR": str(tmp_path / "results"),
     }
     done = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, env=environment, timeout=55, check=False
+        [sys.executable, str(path)], capture_output=True, text=True, env=environment, timeout=LIMIT_S, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

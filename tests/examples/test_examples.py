@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers.frameworks import marks_of
+from tests.helpers.frameworks import LIMIT_S, marks_of, warnings_for
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -28,11 +28,12 @@ def run_example(name: str, mode: str, tmp_path: Path) -> str:
     command = [sys.executable, str(ROOT / "examples" / name), *ARGUMENTS.get(name, [])]
     temporary, results = tmp_path / "tmp", tmp_path / "results"
     temporary.mkdir()
-    environment = os.environ | {"AKTIS_MODE": mode, "PYTHONWARNINGS": "error"}
+    warnings = warnings_for((ROOT / "examples" / name).read_text())
+    environment = os.environ | {"AKTIS_MODE": mode, "PYTHONWARNINGS": warnings}
     environment |= {"TUNE_RESULT_DIR": str(results)}
     if name.startswith("tune_"):
         environment |= {"TMPDIR": str(temporary)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=55, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [*temporary.iterdir(), *tmp_path.glob("results/*")] == []
     return done.stdout

@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 
+LIMIT_S = 140  # for a program
 WITH_TORCH = ("accelerate", "jax", "lightning", "pytorch_lightning", "torch", "transformers")
 
 
 def marks_of(program: str) -> list[Any]:
-    """The marks of a program: ``torch``, ``tensorflow``, or none."""
+    """The marks of a program: ``torch`` or ``tensorflow`` with more time, since their imports take seconds; or none."""
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", program, re.MULTILINE))
     ours = set(re.findall(r"aktis\.train\.(\w+)", program))
     if imported & {"tensorflow", "keras"} or "tensorflow" in ours:
-        return [pytest.mark.tensorflow]
-    return [pytest.mark.torch] if (imported | ours) & {*WITH_TORCH, "huggingface"} else []
+        return [pytest.mark.tensorflow, pytest.mark.timeout(LIMIT_S + 5)]
+    if (imported | ours) & {*WITH_TORCH, "huggingface"}:
+        return [pytest.mark.torch, pytest.mark.timeout(LIMIT_S + 5)]
+    return []
+
+
+def warnings_for(program: str) -> str:
+    """What PYTHONWARNINGS is to be: warnings are errors, except where frameworks have their own at every release."""
+    return "default" if marks_of(program) else "error"
