@@ -190,7 +190,7 @@ def ray(model: str, path: str, rows: int, variant: str) -> Measured:
     batch_format, _, size = variant.partition("-")
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
-    ray.get(ray.remote(os.getpid).remote())  # until then the session is still starting
+    ray.get(ray.remote(lambda: None).remote())  # until then the session is still starting
     data = dataset(ray.data, model, rows)
     clock = Clock()
     made = data.map_batches(

@@ -119,3 +119,17 @@ def test_importing_it_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_much_data_has_all_workers_from_the_start(session: None) -> None:
+    import numpy as np
+
+    import aktis.data
+    from aktis.train._predict.data import PLENTY_BYTES, is_plenty
+
+    block = np.zeros(PLENTY_BYTES // 8)
+    much = aktis.data.from_numpy([block] * 4).materialize()
+    assert is_plenty(much, 2)
+    assert not is_plenty(much, 3), "one worker would have a single block"
+    assert not is_plenty(aktis.data.from_numpy([block[:10]] * 4).materialize(), 2)
+    assert not is_plenty(aktis.data.from_numpy([block] * 4).map(lambda row: row), 2), "nobody knows yet"

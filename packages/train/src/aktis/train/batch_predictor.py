@@ -197,6 +197,7 @@ class BatchPredictor:
         features = columns.checked_names("feature_columns", options.feature_columns)
         kept = columns.checked_names("keep_columns", options.keep_columns) or ()
         remote_args = workers.remote_args(options.num_cpus, options.num_gpus, options.remote_args)
+        source = data
         preprocessor = self.get_preprocessor()
         stage = preprocessor is not None and (options.separate_gpu_stage or not remote_args.get("num_gpus"))
         if stage:
@@ -204,6 +205,8 @@ class BatchPredictor:
         if preprocessor is None or stage:
             data = inputs.needed(data, features, kept, known=not stage)
         least, most = workers.pool_size(options.min_workers, options.max_workers, remote_args)
+        if inputs.is_plenty(source, most):
+            least = most  # all are needed: growing one by one would only take time
         scoring = Scoring(
             predictor_cls=self._predictor_cls,
             predictor_kwargs=self._arguments(remote_args),

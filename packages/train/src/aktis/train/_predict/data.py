@@ -65,3 +65,15 @@ def needed(data: Any, features: Sequence[str] | None, kept: Sequence[str], *, kn
             wanted = [*features, *(name for name in kept if name not in features)]
             return data if wanted == have else data.select_columns(wanted)
     return data
+
+
+PLENTY_BYTES = 32 * 2**20
+
+
+def is_plenty(data: Any, workers: int) -> bool:
+    """Whether the data are known, without looking at files, to keep so many workers busy for a while."""
+    from aktis.data.dataset import MaterializedDataset
+
+    if not isinstance(data, MaterializedDataset):
+        return False
+    return data.num_blocks() >= 2 * workers and data.size_bytes() >= PLENTY_BYTES
