@@ -85,6 +85,8 @@ def in_turns(setting: Setting, size: int, libraries: list[str]) -> dict[str, lis
     found: dict[str, list[dict[str, Any]]] = {library: [] for library in libraries}
     for _ in range(setting.repeat):
         for library in libraries:
+            if library == "ray" and found["ray"]:
+                continue  # once, for orientation: it takes minutes
             python = setting.ray_python if library == "ray" else sys.executable
             assert python is not None
             found[library].append(run("ddp", library, python, size))
