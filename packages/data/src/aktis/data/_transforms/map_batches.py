@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Literal, Union
 
-from aktis.data._blocks import concat, frame_rows, size_bytes, slice_rows, to_batch
+from aktis.data._blocks import concat, frame_rows, kept_apart, size_bytes, slice_rows, to_batch
 from aktis.data._blocks.types import Block
 from aktis.data._transforms._base import TaskContext, Transform
 from aktis.data._transforms.asynchronous import AsyncCalls, Several
@@ -50,7 +50,7 @@ class MapBatches(Transform):
         call = self.function.call
         for batch in batches:
             with calling(task, self.name, self.function.name, batch):
-                result = call(batch)
+                result = kept_apart(call(batch))  # at once: nothing else of what was computed may stay
             if inspect.isgenerator(result) or (hasattr(result, "__next__") and hasattr(result, "__iter__")):
                 yield from self._generated(result, batch, task)
             else:
@@ -60,7 +60,7 @@ class MapBatches(Transform):
         while True:
             with calling(task, self.name, self.function.name, batch):
                 try:
-                    result = next(results)
+                    result = kept_apart(next(results))
                 except StopIteration:
                     return
             yield batch_block(result, task, self.name, self.function.name)
@@ -73,7 +73,7 @@ class MapBatches(Transform):
             if made is None:
                 return
             for result in made[1] if isinstance(made[1], Several) else (made[1],):
-                yield batch_block(result, task, self.name, self.function.name)
+                yield batch_block(kept_apart(result), task, self.name, self.function.name)
 
     def _batches(self, blocks: Iterator[Block], task: TaskContext) -> Iterator[Any]:
         whole = isinstance(self.batch_size, int)
