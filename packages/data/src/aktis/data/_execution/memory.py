@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 
-KEPT_BYTES = 256 << 20  # at most, of freed memory at the end of the heap
+KEPT_BYTES = 64 << 20  # at most, of freed memory at the end of the heap
 MMAP_BYTES = 32 << 20  # larger pieces go back to the system at once: the most that glibc takes here
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _OF_THE_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")

@@ -10,6 +10,7 @@ from aktis.data._blocks import concat, frame_rows, kept_apart, size_bytes, slice
 from aktis.data._blocks.types import Block
 from aktis.data._transforms._base import TaskContext, Transform
 from aktis.data._transforms.asynchronous import AsyncCalls, Several
+from aktis.data._transforms.gathering import Gatherer
 from aktis.data._transforms.user_code import UserFunction, batch_block, calling
 
 RUN_BYTES = (
@@ -48,13 +49,24 @@ class MapBatches(Transform):
             yield from self._asynchronously(batches, task)
             return
         call = self.function.call
+        gatherer = Gatherer()
         for batch in batches:
             with calling(task, self.name, self.function.name, batch):
-                result = kept_apart(call(batch))  # at once: nothing else of what was computed may stay
+                result = call(batch)
+            if task.last is self and gatherer.add(result):
+                result = None
+                if gatherer.is_full:
+                    yield batch_block(gatherer.take(), task, self.name, self.function.name)
+                continue
+            if gatherer.rows:
+                yield batch_block(gatherer.take(), task, self.name, self.function.name)
+            result = kept_apart(result)
             if inspect.isgenerator(result) or (hasattr(result, "__next__") and hasattr(result, "__iter__")):
                 yield from self._generated(result, batch, task)
             else:
                 yield batch_block(result, task, self.name, self.function.name)
+        if gatherer.rows:
+            yield batch_block(gatherer.take(), task, self.name, self.function.name)
 
     def _generated(self, results: Iterator[Any], batch: Any, task: TaskContext) -> Iterator[Block]:
         while True:
