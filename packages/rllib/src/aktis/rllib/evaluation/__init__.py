@@ -1,0 +1,1 @@
+"""Rollout workers, episodes and metrics."""
