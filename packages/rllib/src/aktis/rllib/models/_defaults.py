@@ -39,17 +39,37 @@ MODEL_KEYS: tuple[ModelKey, ...] = (
         '"nature" is the network of Mnih et al. (2015).',
     ),
     ModelKey("conv_activation", "relu", "Activation after each convolution."),
-    ModelKey("conv_kernel_initializer", None, "How kernels begin: as fcnet_weights_initializer; None is Xavier uniform."),
+    ModelKey(
+        "conv_kernel_initializer", None, "How kernels begin: as fcnet_weights_initializer; None is Xavier uniform."
+    ),
     ModelKey("conv_kernel_initializer_config", {}, "Keyword arguments for that initializer."),
     # --- After the network
-    ModelKey("post_fcnet_hiddens", [], "Width of further layers, behind convolutions or behind the concatenation of parts."),
+    ModelKey(
+        "post_fcnet_hiddens", [], "Width of further layers, behind convolutions or behind the concatenation of parts."
+    ),
     ModelKey("post_fcnet_activation", "relu", "Activation after each of those."),
-    ModelKey("free_log_std", False, "Standard deviations of a Gaussian policy are parameters that do not depend on the state."),
-    ModelKey("no_final_linear", False, "The last hidden layer has as many outputs as are needed; there is no linear layer behind it."),
-    ModelKey("vf_share_layers", True, "The value function has the policy's layers, and a head of its own; else its own network."),
+    ModelKey(
+        "free_log_std",
+        False,
+        "Standard deviations of a Gaussian policy are parameters that do not depend on the state.",
+    ),
+    ModelKey(
+        "no_final_linear",
+        False,
+        "The last hidden layer has as many outputs as are needed; there is no linear layer behind it.",
+    ),
+    ModelKey(
+        "vf_share_layers",
+        True,
+        "The value function has the policy's layers, and a head of its own; else its own network.",
+    ),
     # --- Memory
     ModelKey("use_lstm", False, "An LSTM behind the network."),
-    ModelKey("max_seq_len", 20, "Trajectories are cut into sequences of at most this many steps for training a model with memory."),
+    ModelKey(
+        "max_seq_len",
+        20,
+        "Trajectories are cut into sequences of at most this many steps for training a model with memory.",
+    ),
     ModelKey("lstm_cell_size", 256, "Size of the LSTM's state."),
     ModelKey("lstm_use_prev_action", False, "The LSTM sees the previous action, too."),
     ModelKey("lstm_use_prev_reward", False, "The LSTM sees the previous reward, too."),
@@ -61,8 +81,14 @@ MODEL_KEYS: tuple[ModelKey, ...] = (
     ModelKey("attention_head_dim", 32, "Width of each head."),
     ModelKey("attention_memory_inference", 50, "Steps of the past that are attended to while acting."),
     ModelKey("attention_memory_training", 50, "Steps of the past that are attended to while training."),
-    ModelKey("attention_position_wise_mlp_dim", 32, "Width of the layer inside of the position-wise network of each unit."),
-    ModelKey("attention_init_gru_gate_bias", 2.0, "Bias of the gates at the beginning; above zero it begins near the identity."),
+    ModelKey(
+        "attention_position_wise_mlp_dim", 32, "Width of the layer inside of the position-wise network of each unit."
+    ),
+    ModelKey(
+        "attention_init_gru_gate_bias",
+        2.0,
+        "Bias of the gates at the beginning; above zero it begins near the identity.",
+    ),
     ModelKey("attention_use_n_prev_actions", 0, "How many previous actions are seen beside the observation."),
     ModelKey("attention_use_n_prev_rewards", 0, "How many previous rewards are seen beside the observation."),
     # --- Images of Atari
@@ -77,7 +103,9 @@ MODEL_KEYS: tuple[ModelKey, ...] = (
     ModelKey("custom_preprocessor", None, "A preprocessor of one's own: its class or its name."),
     # --- How observations and actions travel
     ModelKey("_disable_preprocessor_api", False, "Observations reach the model as the environment made them."),
-    ModelKey("_disable_action_flattening", False, "Actions that are dicts or tuples are not flattened for prev_actions."),
+    ModelKey(
+        "_disable_action_flattening", False, "Actions that are dicts or tuples are not flattened for prev_actions."
+    ),
     # --- Accepted for old configurations
     ModelKey("lstm_use_prev_action_reward", -1, "Old: lstm_use_prev_action and lstm_use_prev_reward in one."),
     ModelKey("_use_default_native_models", -1, "Old: without effect."),
@@ -118,6 +146,8 @@ def _fresh(value: Any) -> Any:
 
 
 def _unknown(key: str) -> str:
-    nearest = _INVENTED_LATER.get(key) or next(iter(difflib.get_close_matches(key, MODEL_DEFAULTS, n=1, cutoff=0.5)), None)
+    nearest = _INVENTED_LATER.get(key) or next(
+        iter(difflib.get_close_matches(key, MODEL_DEFAULTS, n=1, cutoff=0.5)), None
+    )
     hint = f"did you mean {nearest!r}?" if nearest else "keys of a model of your own belong into custom_model_config."
     return f"Unknown key {key!r} in the model configuration: {hint}"

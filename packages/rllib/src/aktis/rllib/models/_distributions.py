@@ -459,9 +459,7 @@ class MultiActionDistribution(ActionDistribution):
             return tree.flatten(x)
         sizes = [int(np.prod(space.shape or (), dtype=np.int64)) for space in self.leaf_spaces]
         parts = self.ops.split(x, sizes, -1)
-        return [
-            self.ops.reshape(part, (-1, *(space.shape or ()))) for part, space in zip(parts, self.leaf_spaces)
-        ]
+        return [self.ops.reshape(part, (-1, *(space.shape or ()))) for part, space in zip(parts, self.leaf_spaces)]
 
     def _typed(self, leaf: Tensor, space: spaces.Space[Any]) -> Tensor:
         discrete = not np.issubdtype(space.dtype, np.floating)

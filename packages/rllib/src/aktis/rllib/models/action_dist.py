@@ -44,7 +44,9 @@ class ActionDistribution:
             ValueError: nothing was drawn yet.
         """
         if self.last_sample is None:
-            raise ValueError("sampled_action_logp() is about the last sample: call sample() or deterministic_sample() first.")
+            raise ValueError(
+                "sampled_action_logp() is about the last sample: call sample() or deterministic_sample() first."
+            )
         return self.logp(self.last_sample)
 
     def logp(self, x: Tensor) -> Tensor:
@@ -70,4 +72,6 @@ class ActionDistribution:
     @staticmethod
     def required_model_output_shape(action_space: spaces.Space[Any], model_config: dict[str, Any]) -> int:
         """How many outputs of the model the distribution needs."""
-        raise NotImplementedError("An action distribution defines required_model_output_shape(action_space, model_config).")
+        raise NotImplementedError(
+            "An action distribution defines required_model_output_shape(action_space, model_config)."
+        )

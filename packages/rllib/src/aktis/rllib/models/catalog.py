@@ -78,7 +78,9 @@ class ModelCatalog:
         )
 
     @staticmethod
-    def get_action_shape(action_space: spaces.Space[Any], framework: str = "torch") -> tuple[Any, tuple[int | None, ...]]:
+    def get_action_shape(
+        action_space: spaces.Space[Any], framework: str = "torch"
+    ) -> tuple[Any, tuple[int | None, ...]]:
         """Type and shape of a batch of actions, as they stand in a SampleBatch: parts of a Dict or Tuple are side by side.
 
         Raises:
@@ -278,7 +280,9 @@ def _registered(value: Any, known: dict[str, Any], kind: str, function: str) -> 
             raise ValueError(f"There is no {kind} at {value!r}: {e}") from e
     near = difflib.get_close_matches(value, known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known are {sorted(known)}." if known else "None is registered."
-    raise ValueError(f"No {kind} is registered as {value!r}. {hint} Register it with ModelCatalog.{function}(name, class), in every process.")
+    raise ValueError(
+        f"No {kind} is registered as {value!r}. {hint} Register it with ModelCatalog.{function}(name, class), in every process."
+    )
 
 
 def _with_interface(cls: type[Any], interface: type[Any] | None) -> type[Any]:

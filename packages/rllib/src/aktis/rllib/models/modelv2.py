@@ -139,7 +139,9 @@ class ModelV2:
             )
         outputs, new_state = result
         if not isinstance(new_state, list | tuple):
-            raise ValueError(f"The state that {type(self).__name__}.forward() returns is a list, not {new_state!r:.200}")
+            raise ValueError(
+                f"The state that {type(self).__name__}.forward() returns is a list, not {new_state!r:.200}"
+            )
         self._last_output = outputs
         return outputs, list(new_state)
 

@@ -14,7 +14,9 @@ from aktis.rllib.utils.spaces.simplex import Simplex
 
 ATARI_OBS_SHAPE = (210, 160, 3)
 ATARI_RAM_OBS_SHAPE = (128,)
-OBS_VALIDATION_INTERVAL = 100  # only every so many observations are checked against the space: it costs more than the transformation
+OBS_VALIDATION_INTERVAL = (
+    100  # only every so many observations are checked against the space: it costs more than the transformation
+)
 
 
 class Preprocessor:
@@ -288,7 +290,9 @@ def get_preprocessor(space: spaces.Space[Any]) -> type[Preprocessor]:
     if isinstance(space, spaces.Box | spaces.MultiBinary | Simplex):
         return NoPreprocessor
     if not isinstance(space, spaces.Space):
-        raise TypeError(f"An observation space is a gymnasium space, not {type(space).__module__}.{type(space).__name__}: {space!r}")
+        raise TypeError(
+            f"An observation space is a gymnasium space, not {type(space).__module__}.{type(space).__name__}: {space!r}"
+        )
     raise UnsupportedSpaceException(_unsupported(space))
 
 
@@ -300,7 +304,9 @@ def _unsupported(space: spaces.Space[Any]) -> str:
         "Graph": "give nodes and edges as Box spaces of fixed size, or as Repeated",
         "OneOf": "give a Dict with one key for each alternative, and a Discrete that says which counts",
     }
-    fix = fixes.get(kind, "wrap the environment so that it observes a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple")
+    fix = fixes.get(
+        kind, "wrap the environment so that it observes a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
+    )
     return (
         f"No network can be given observations of the space {space}: {fix}, or register a preprocessor of your own "
         "(ModelCatalog.register_custom_preprocessor) and name it in the model configuration as custom_preprocessor."

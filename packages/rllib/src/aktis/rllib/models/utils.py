@@ -23,7 +23,11 @@ _FILTERS: dict[tuple[int, int], Filters] = {
     (10, 10): [[16, [5, 5], 2], [32, [5, 5], 2]],
 }
 
-NATURE_FILTERS: Filters = [[32, [8, 8], 4], [64, [4, 4], 2], [64, [3, 3], 1]]  # Mnih et al. (2015), Methods, "Model architecture"
+NATURE_FILTERS: Filters = [
+    [32, [8, 8], 4],
+    [64, [4, 4], 2],
+    [64, [3, 3], 1],
+]  # Mnih et al. (2015), Methods, "Model architecture"
 
 
 def activation_name(name: Any) -> str:
@@ -74,7 +78,9 @@ def get_filter_config(shape: Sequence[int]) -> Filters:
         ValueError: the shape is not that of an image.
     """
     if len(shape) not in (2, 3):
-        raise ValueError(f"conv_filters are chosen for images (height, width, channels), not for the shape {tuple(shape)}.")
+        raise ValueError(
+            f"conv_filters are chosen for images (height, width, channels), not for the shape {tuple(shape)}."
+        )
     height, width = int(shape[0]), int(shape[1])
     if (height, width) in _FILTERS:
         return _FILTERS[(height, width)]

@@ -14,7 +14,16 @@ from aktis.rllib.models.utils import activation_name, pair, same_padding
 
 Tensor = Any
 
-__all__ = ["AppendBiasLayer", "Reshape", "SlimConv2d", "SlimFC", "activation", "initializer", "normc_initializer", "same_padding"]
+__all__ = [
+    "AppendBiasLayer",
+    "Reshape",
+    "SlimConv2d",
+    "SlimFC",
+    "activation",
+    "initializer",
+    "normc_initializer",
+    "same_padding",
+]
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,

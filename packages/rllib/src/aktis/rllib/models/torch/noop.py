@@ -18,6 +18,8 @@ class TorchNoopModel(TorchModelV2, nn.Module):  # type: ignore[misc]
         TorchModelV2.__init__(self, *args, **kwargs)
         nn.Module.__init__(self)
 
-    def forward(self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
         """The flattened observation."""
         return input_dict["obs_flat"].float(), state

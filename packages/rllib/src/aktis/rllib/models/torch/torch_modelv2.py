@@ -54,6 +54,13 @@ class TorchModelV2(ModelV2):
             )
         ModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name, framework="torch")
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What the last forward pass left (features for the value function) hangs on its graph: it cannot be copied, and nobody needs it.
+        return {
+            name: None if isinstance(value, torch.Tensor) and not value.is_leaf else value
+            for name, value in self.__dict__.items()
+        }
+
     def variables(self, as_dict: bool = False) -> list[Tensor] | dict[str, Tensor]:
         named = self.state_dict(keep_vars=True)  # type: ignore[attr-defined]
         return dict(named) if as_dict else list(named.values())
@@ -68,5 +75,7 @@ class TorchModelV2(ModelV2):
                 if name not in arrays:
                     raise ValueError(f"The file has no {name!r}; it has {sorted(arrays)}.")
                 if tuple(arrays[name].shape) != tuple(tensor.shape):
-                    raise ValueError(f"{name!r} has the shape {arrays[name].shape}, and the model's is {tuple(tensor.shape)}.")
+                    raise ValueError(
+                        f"{name!r} has the shape {arrays[name].shape}, and the model's is {tuple(tensor.shape)}."
+                    )
                 tensor.copy_(torch.from_numpy(np.array(arrays[name])))

@@ -71,7 +71,9 @@ def _explain_box(space: spaces.Box, value: Any, at: str) -> str | None:
     try:
         array = np.asarray(value)
     except ValueError:
-        return f"{at}an array of shape {space.shape} is needed, and it is {_kind(value)} with parts of different lengths."
+        return (
+            f"{at}an array of shape {space.shape} is needed, and it is {_kind(value)} with parts of different lengths."
+        )
     if array.dtype.kind not in "fiub":
         return f"{at}an array of numbers is needed, and it is {_kind(value)} of type {array.dtype}."
     if array.shape != space.shape:

@@ -198,7 +198,9 @@ def convert_element_to_space_type(element: Any, sampled_element: Any) -> Any:
             return type(sample)(value)
         return value
 
-    return tree.map_structure_up_to(sampled_element, lambda sample, value: convert(value, sample), sampled_element, element)
+    return tree.map_structure_up_to(
+        sampled_element, lambda sample, value: convert(value, sample), sampled_element, element
+    )
 
 
 def contains(space: spaces.Space[Any], value: Any) -> bool:
