@@ -148,6 +148,9 @@ class Ops(Protocol):
     def seed_everything(self, seed: int) -> None:
         """Seeds the framework's own generators: weights are drawn from them."""
 
+    def seeded(self, seed: int | None) -> Any:
+        """A context in which the framework's own generators (of which weights are drawn) are seeded; afterwards they are as before. None: nothing happens."""
+
     # ---- parameters, gradients and optimizers
     def parameters(self, model: Any) -> list[Any]:
         """What is trained in a model, in a fixed order."""
