@@ -246,6 +246,10 @@ def stop_gradient(x: Tensor) -> Tensor:
     return x.detach()
 
 
+def no_grad() -> Any:
+    return torch.no_grad()
+
+
 def huber(x: Tensor, delta: float = 1.0) -> Tensor:
     return F.huber_loss(x, torch.zeros_like(x), reduction="none", delta=delta)
 

@@ -73,7 +73,7 @@ class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
         return self.ops.mean(losses)
 
     def stats_fn(self, batch: Any) -> dict[str, Any]:
-        """What the last loss was made of. `td_error` [B] is moved beside the statistics by `after_learn`."""
+        """What the last loss was made of."""
         ops = self.ops
         q, errors = (ops.stop_gradient(x) for x in self._seen)
         return {
@@ -82,20 +82,21 @@ class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
             "min_q": ops.min(q),
             "max_q": ops.max(q),
             "mean_td_error": ops.mean(errors),
-            "td_error": errors,
         }
 
-    def after_learn(self, info: dict[str, Any]) -> dict[str, Any]:
-        """TD errors of all rows are no statistics."""
-        td_error = info["learner_stats"].pop("td_error", None)
-        if td_error is not None:
-            info["td_error"] = np.asarray(td_error)
-        return info
+    def extra_compute_grad_fetches(self) -> dict[str, Any]:
+        """The TD error of each row [B]: priorities of the replay buffer."""
+        return {"learner_stats": {}, "td_error": self.ops.stop_gradient(self._seen[1])}
+
+    def optimizer_groups(self) -> list[Any]:
+        """One Adam, with `adam_epsilon`."""
+        groups: list[Any] = super().optimizer_groups()  # type: ignore[misc]
+        for group in groups:
+            group.eps = float(self.config["adam_epsilon"])
+        return groups
 
     def compute_td_error(self, batch: SampleBatch) -> NDArray[np.float32]:
-        """|Q(s, a) - y| of each row, from NumPy to NumPy. [B]"""
-        ops = self.ops
+        """|TD error| of each row, from NumPy to NumPy. [B]"""
         with self.no_grad():
-            tensors = self.to_tensors(batch)
-            self.loss(self.model, self.dist_class, tensors)
-            return np.abs(np.asarray(ops.as_numpy(self._seen[1]), np.float32))
+            self.loss(self.model, self.dist_class, self._train_data(batch).whole())  # type: ignore[attr-defined]
+        return np.abs(np.asarray(self.ops.as_numpy(self._seen[1]), np.float32))
