@@ -48,7 +48,7 @@ def ma_timeslices(batches: Mapping[str, Mapping[str, Any]], size: int) -> list[t
         agents = np.asarray(batches[policy_id].get("agent_index", np.zeros(len(pairs))))
         order = np.lexsort((agents, pairs[:, 1], pairs[:, 0]))
         sorted_parts = part_of[order]
-        bounds: np.ndarray = np.searchsorted(sorted_parts, np.arange(count + 1))
+        bounds: Any = np.searchsorted(sorted_parts, np.arange(count + 1))
         for index in range(count):
             if bounds[index + 1] > bounds[index]:
                 parts[index][policy_id] = order[bounds[index] : bounds[index + 1]]

@@ -377,7 +377,7 @@ class SampleBatch(dict[str, Any]):
         """See `concat_samples`."""
         return concat_samples(samples)
 
-    def copy(self, shallow: bool = False) -> SampleBatch:  # type: ignore[override]
+    def copy(self, shallow: bool = False) -> SampleBatch:
         """A batch with the same attributes; the arrays are copied unless `shallow`."""
         columns = ((key, column if shallow else _columns.copied(column)) for key, column in self.items())
         out = SampleBatch._of(columns, self)
