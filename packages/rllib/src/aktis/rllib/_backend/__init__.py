@@ -77,6 +77,9 @@ class Ops(Protocol):
     def logical_or(self, x: Tensor, y: Tensor) -> Tensor: ...
     def logical_not(self, x: Tensor) -> Tensor: ...
     def stop_gradient(self, x: Tensor) -> Tensor: ...
+    def no_grad(self) -> Any:
+        """A context in which nothing is kept for gradients (where the framework is faster for it)."""
+
     def huber(self, x: Tensor, delta: float = 1.0) -> Tensor:
         """x^2 / 2 within delta, linear outside."""
 
@@ -147,6 +150,9 @@ class Ops(Protocol):
 
     def seed_everything(self, seed: int) -> None:
         """Seeds the framework's own generators: weights are drawn from them."""
+
+    def seeded(self, seed: int | None) -> Any:
+        """A context in which the framework's own generators (of which weights are drawn) are seeded; afterwards they are as before. None: nothing happens."""
 
     # ---- parameters, gradients and optimizers
     def parameters(self, model: Any) -> list[Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,11 @@ def from_numpy(x: Any, device: Any = None, dtype: str | None = None) -> Tensor:
         if array.dtype.kind not in "biuf":
             raise TypeError(f"An array of type {array.dtype} does not become a tensor.")
         if not (array.flags.writeable and array.flags.c_contiguous):
-            array = (
-                array.copy()
-            )  # a tensor shares the memory, and must not be able to change a read-only array (from the object store)
+            array = array.copy()  # a tensor shares the memory, and must not change a read-only array
         x = torch.from_numpy(array)
     if dtype is not None:
         x = x.to(_DTYPES[dtype])
-    return x if device is None else x.to(device, non_blocking=True)
+    return x if device is None or x.device == device else x.to(device, non_blocking=True)
 
 
 def as_numpy(x: Any) -> Any:
@@ -245,6 +244,10 @@ def logical_not(x: Tensor) -> Tensor:
 
 def stop_gradient(x: Tensor) -> Tensor:
     return x.detach()
+
+
+def no_grad() -> Any:
+    return torch.no_grad()
 
 
 def huber(x: Tensor, delta: float = 1.0) -> Tensor:
@@ -441,6 +444,16 @@ def gamma(concentration: Tensor, generator: Any) -> Tensor:
 
 def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 # ---- parameters, gradients and optimizers

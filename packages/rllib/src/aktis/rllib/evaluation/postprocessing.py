@@ -98,7 +98,9 @@ def compute_advantages(
     if use_gae and not use_critic:
         raise ValueError("use_gae needs a critic: set use_critic=True, or use_gae=False for plain returns")
     if use_critic and SampleBatch.VF_PREDS not in rollout:
-        raise ValueError("a critic needs the column 'vf_preds': have the policy's extra_action_out() return it, or use_critic=False")
+        raise ValueError(
+            "a critic needs the column 'vf_preds': have the policy's extra_action_out() return it, or use_critic=False"
+        )
     rewards = np.asarray(rollout[SampleBatch.REWARDS], np.float64)
     if use_critic:
         values = np.asarray(rollout[SampleBatch.VF_PREDS], np.float64)
@@ -146,7 +148,12 @@ def compute_gae_for_sample_batch(
     use_gae, use_critic = config.get("use_gae", True), config.get("use_critic", True)
     last_r = value_of_what_follows(policy, sample_batch) if use_critic or use_gae else 0.0
     return compute_advantages(
-        sample_batch, last_r, gamma=config["gamma"], lambda_=config.get("lambda_", 1.0), use_gae=use_gae, use_critic=use_critic
+        sample_batch,
+        last_r,
+        gamma=config["gamma"],
+        lambda_=config.get("lambda_", 1.0),
+        use_gae=use_gae,
+        use_critic=use_critic,
     )
 
 
@@ -168,7 +175,9 @@ def adjust_nstep(n_step: int, gamma: float, batch: SampleBatch) -> None:
         raise ValueError(f"n_step must be at least 1, not {n_step}")
     columns = [name for name in (SampleBatch.TERMINATEDS, SampleBatch.TRUNCATEDS) if name in batch]
     if any(np.any(batch[name][:-1]) for name in columns):
-        raise ValueError("adjust_nstep() takes one trajectory, but an episode ends in the middle of this batch: split_by_episode() first")
+        raise ValueError(
+            "adjust_nstep() takes one trajectory, but an episode ends in the middle of this batch: split_by_episode() first"
+        )
     rows = len(batch[SampleBatch.REWARDS])
     last = np.minimum(np.arange(rows) + n_step - 1, rows - 1)  # [T] the last of the steps from t on
     rewards = np.asarray(batch[SampleBatch.REWARDS], np.float64)
@@ -253,7 +262,12 @@ def discounted_returns(
 
 
 def add_advantages(
-    rollout: Rollout, cut_values: NDArray[Any] | Sequence[float], gamma: float, lambda_: float, use_gae: bool, use_critic: bool
+    rollout: Rollout,
+    cut_values: NDArray[Any] | Sequence[float],
+    gamma: float,
+    lambda_: float,
+    use_gae: bool,
+    use_critic: bool,
 ) -> None:
     """``compute_advantages`` of all trajectories of a rollout: columns ``advantages`` and ``value_targets``.
 

@@ -1,9 +1,9 @@
 """A2C: advantage actor-critic (Mnih et al. 2016), synchronous: all workers with the same weights, one update with what they sampled.
 
-    repeat
-        run the policy in all environments                         synchronous_parallel_sample
-        advantages of the fragments                                postprocess_rollout
-        one step of Adam with the gradients of the batch           train_one_step; with microbatch_size: of several samples, added up
+repeat
+    run the policy in all environments                         synchronous_parallel_sample
+    advantages of the fragments                                postprocess_rollout
+    one step of Adam with the gradients of the batch           train_one_step; with microbatch_size: of several samples, added up
 """
 
 from __future__ import annotations

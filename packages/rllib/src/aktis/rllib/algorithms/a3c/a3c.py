@@ -30,6 +30,8 @@ from aktis.rllib.utils.metrics.learner_info import LearnerInfoBuilder
 
 __all__ = ["A3C", "A3CConfig"]
 
+_WAIT_S = 0.1  # for gradients; then the iteration looks whether its time is over
+
 
 class A3CConfig(AlgorithmConfig):
     """Configuration of A3C.
@@ -108,3 +110,51 @@ def sample_and_compute_grads(worker: Any) -> tuple[Any, dict[str, Any], int, int
     batch = worker.sample()
     grads, info = worker.compute_gradients(batch)
     return grads, info, batch.env_steps(), batch.agent_steps()
+
+
+class A3C(Algorithm):
+    """Asynchronous advantage actor-critic."""
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        return A3CConfig()
+
+    @classmethod
+    def get_default_policy_class(cls, config: AlgorithmConfig) -> Any:
+        if config["framework"] == "torch":
+            from aktis.rllib.algorithms.a3c.a3c_torch_policy import A3CTorchPolicy
+
+            return A3CTorchPolicy
+        from aktis.rllib.algorithms.a3c.a3c_tf_policy import A3CTF2Policy
+
+        return A3CTF2Policy
+
+    def training_step(self) -> dict[str, Any]:
+        """Apply the gradients that have come in, and send each worker that delivered the newest weights."""
+        local = self.workers.local_worker()
+        learned = LearnerInfoBuilder()
+        with self._timers[GRAD_WAIT_TIMER]:
+            delivered = self._gradients()
+        for worker_id, (grads, info, env_steps, agent_steps) in delivered:
+            learned.add_learn_on_batch_results_multi_agent(info)
+            with self._timers[APPLY_GRADS_TIMER]:
+                local.apply_gradients(grads)
+            self._counters[NUM_ENV_STEPS_SAMPLED] += env_steps
+            self._counters[NUM_AGENT_STEPS_SAMPLED] += agent_steps
+            self._counters[NUM_ENV_STEPS_TRAINED] += env_steps
+            self._counters[NUM_AGENT_STEPS_TRAINED] += agent_steps
+            global_vars = {"timestep": self._counters[NUM_AGENT_STEPS_SAMPLED]}
+            local.set_global_vars(global_vars)
+            if worker_id:
+                with self._timers[SYNCH_WORKER_WEIGHTS_TIMER]:
+                    self.workers.sync_weights(
+                        policies=list(grads), to_worker_indices=[worker_id], global_vars=global_vars
+                    )
+        return learned.finalize()
+
+    def _gradients(self) -> list[tuple[int, tuple[Any, dict[str, Any], int, int]]]:
+        """(number of the worker, what ``sample_and_compute_grads`` gave): without remote workers, the local one's."""
+        if not self.workers.num_healthy_remote_workers():
+            return [(0, sample_and_compute_grads(self.workers.local_worker()))]
+        self.workers.foreach_worker_async(sample_and_compute_grads, healthy_only=True)
+        return list(self.workers.fetch_ready_async_reqs(timeout_seconds=_WAIT_S))

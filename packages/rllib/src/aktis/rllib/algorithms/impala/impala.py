@@ -19,13 +19,28 @@ Without remote workers there is nothing to overlap: batches are sampled and lear
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from aktis.rllib.algorithms.algorithm import Algorithm
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
+from aktis.rllib.algorithms.impala._batches import Aggregators, Replay, take_batches
+from aktis.rllib.execution.learner_thread import LearnerThread
 from aktis.rllib.utils.from_config import NotProvided
+from aktis.rllib.utils.metrics import (
+    NUM_AGENT_STEPS_SAMPLED,
+    NUM_AGENT_STEPS_TRAINED,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_TRAINED,
+    SAMPLE_TIMER,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+)
+from aktis.rllib.utils.metrics.learner_info import LearnerInfoBuilder
 
 __all__ = ["Impala", "ImpalaConfig"]
+
+_WAIT_S = 0.02  # for fragments; then results of the learner are looked at
 
 
 class ImpalaConfig(AlgorithmConfig):
@@ -189,3 +204,149 @@ class ImpalaConfig(AlgorithmConfig):
                 raise ValueError(
                     "vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more"
                 )
+
+
+def _sample(worker: Any) -> Any:
+    return worker.sample()
+
+
+class Impala(Algorithm):
+    """Importance weighted actor-learner architectures."""
+
+    _learner: LearnerThread | None = None
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        return ImpalaConfig()
+
+    @classmethod
+    def get_default_policy_class(cls, config: AlgorithmConfig) -> Any:
+        if not config["vtrace"]:
+            from aktis.rllib.algorithms.a3c.a3c import A3C
+
+            return A3C.get_default_policy_class(config)
+        if config["framework"] == "torch":
+            from aktis.rllib.algorithms.impala.impala_torch_policy import ImpalaTorchPolicy
+
+            return ImpalaTorchPolicy
+        from aktis.rllib.algorithms.impala.impala_tf_policy import ImpalaTF2Policy
+
+        return ImpalaTF2Policy
+
+    def setup(self, config: Any) -> None:
+        super().setup(config)
+        settings: Any = self.config
+        self._fragments: list[Any] = []  # not yet a batch
+        self._replay = Replay(settings.replay_proportion, settings.replay_buffer_num_slots, seed=settings.seed)
+        self._aggregators: Aggregators | None = None
+        self._updates_since_broadcast = 0
+        self._updates_since_target = 0
+        self._delivered: set[int] = set()  # workers that wait for new weights
+        if self.workers.num_remote_workers():
+            self._learner = LearnerThread(
+                self.workers.local_worker(),
+                minibatch_buffer_size=settings.minibatch_buffer_size,
+                num_sgd_iter=settings.num_sgd_iter,
+                learner_queue_size=settings.learner_queue_size,
+                learner_queue_timeout=settings.learner_queue_timeout,
+            )
+            self._learner.start()
+            if settings.num_aggregation_workers:
+                self._aggregators = Aggregators(
+                    settings.num_aggregation_workers,
+                    settings.train_batch_size,
+                    settings.max_requests_in_flight_per_aggregator_worker,
+                )
+
+    def training_step(self) -> dict[str, Any]:
+        """Fragments in, batches to the learner, results out, weights back."""
+        with self._timers[SAMPLE_TIMER]:
+            batches = self._batches(self._collect())
+        learned = LearnerInfoBuilder()
+        updates = 0
+        for batch, info in self._learn(batches):
+            updates += 1
+            self._counters[NUM_ENV_STEPS_TRAINED] += batch.env_steps()
+            self._counters[NUM_AGENT_STEPS_TRAINED] += batch.agent_steps()
+            learned.add_learn_on_batch_results_multi_agent(info)
+        results = learned.finalize()
+        if updates:
+            self._counters["num_weight_updates"] += updates
+            with self._held():
+                self._after_updates(results, updates)
+            self._updates_since_broadcast += updates
+        with self._timers[SYNCH_WORKER_WEIGHTS_TIMER]:
+            self._broadcast()
+        after: Callable[[dict[str, Any]], None] | None = self.config.after_train_step  # type: ignore[union-attr]
+        if after is not None:
+            after(results)
+        return results
+
+    # -- the steps of it
+
+    def _collect(self) -> list[Any]:
+        """What workers have sampled since the last time; without remote ones, a fragment of the local worker."""
+        if not self.workers.num_remote_workers():
+            return [self.workers.local_worker().sample()]
+        self.workers.foreach_worker_async(_sample, healthy_only=True)
+        wait_s = max(self.config.timeout_s_sampler_manager, _WAIT_S)  # type: ignore[union-attr]
+        found = self.workers.fetch_ready_async_reqs(
+            timeout_seconds=wait_s, return_obj_refs=self._aggregators is not None
+        )
+        self._delivered.update(worker_id for worker_id, _ in found)
+        return [fragment for _, fragment in found]
+
+    def _batches(self, fragments: list[Any]) -> list[Any]:
+        """Train batches of these fragments, with those of the replay mixed in."""
+        config: Any = self.config
+        if self._aggregators is not None:
+            complete = sampled = self._aggregators.process(fragments, config.timeout_s_aggregator_manager)
+        else:
+            sampled = fragments
+            self._fragments += fragments
+            complete = take_batches(self._fragments, config.train_batch_size)
+        for batch in sampled:
+            self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
+            self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
+        if sampled:
+            with self._held():
+                global_vars = {"timestep": self._counters[NUM_AGENT_STEPS_SAMPLED]}
+                self.workers.local_worker().set_global_vars(global_vars)
+        return [batch for new in complete for batch in self._replay.mix(new)]
+
+    def _learn(self, batches: list[Any]) -> list[tuple[Any, dict[str, Any]]]:
+        """(batch, what learning from it gave) of the updates that have been made."""
+        if self._learner is not None:
+            for batch in batches:
+                self._learner.put(batch)
+            return self._learner.results()
+        learn = self.workers.local_worker().learn_on_batch
+        times = self.config.num_sgd_iter  # type: ignore[union-attr]
+        return [(batch, learn(batch)) for batch in batches for _ in range(times)]
+
+    def _broadcast(self) -> None:
+        """New weights to those workers that have delivered since the last time."""
+        if self._updates_since_broadcast < self.config.broadcast_interval:  # type: ignore[union-attr]
+            return
+        self._updates_since_broadcast = 0
+        global_vars = {"timestep": self._counters[NUM_AGENT_STEPS_SAMPLED]}
+        remote = sorted(self._delivered - {0})
+        self._delivered.clear()
+        if remote:
+            self._counters["num_broadcasts"] += 1
+            with self._held():
+                self.workers.sync_weights(to_worker_indices=remote, global_vars=global_vars)
+
+    def _after_updates(self, results: dict[str, Any], updates: int) -> None:
+        """What belongs to updates beside the weights; APPO has target networks."""
+
+    def _held(self) -> Any:
+        """The policy, not changing."""
+        return contextlib.nullcontext() if self._learner is None else self._learner.lock
+
+    def cleanup(self) -> None:
+        if self._learner is not None:
+            self._learner.stop()
+        if self._aggregators is not None:
+            self._aggregators.stop()
+        super().cleanup()

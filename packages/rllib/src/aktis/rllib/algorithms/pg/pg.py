@@ -1,9 +1,9 @@
 """PG: the policy gradient of REINFORCE (Williams 1992; Sutton & Barto, section 13.3).
 
-    repeat
-        generate episodes following pi                             synchronous_parallel_sample
-        G_t <- the discounted rewards from t on                    PGPolicy.postprocess_rollout
-        theta <- theta + alpha G_t grad log pi(a_t | s_t)          train_one_step: one step of Adam with the mean over the batch
+repeat
+    generate episodes following pi                             synchronous_parallel_sample
+    G_t <- the discounted rewards from t on                    PGPolicy.postprocess_rollout
+    theta <- theta + alpha G_t grad log pi(a_t | s_t)          train_one_step: one step of Adam with the mean over the batch
 """
 
 from __future__ import annotations

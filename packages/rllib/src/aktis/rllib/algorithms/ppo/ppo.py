@@ -185,7 +185,9 @@ class PPOConfig(AlgorithmConfig):
         if self.clip_param <= 0:
             raise ValueError(f"clip_param must be positive, not {self.clip_param}: the policy could not change")
         if self.kl_coeff < 0 or self.kl_target <= 0:
-            raise ValueError(f"kl_coeff must not be negative ({self.kl_coeff}), and kl_target positive ({self.kl_target})")
+            raise ValueError(
+                f"kl_coeff must not be negative ({self.kl_coeff}), and kl_target positive ({self.kl_target})"
+            )
 
 
 class PPO(Algorithm):

@@ -112,5 +112,7 @@ class PPOPolicy(ActorCriticPolicy):
     def update_kl(self, sampled_kl: float) -> float:
         """Adapt the coefficient of the penalty to the divergence that it led to; the new one is returned."""
         if self.config.kl_coeff > 0.0:
-            self.set_scalar("kl_coeff", next_kl_coeff(float(self.scalars["kl_coeff"]), sampled_kl, self.config.kl_target))
+            self.set_scalar(
+                "kl_coeff", next_kl_coeff(float(self.scalars["kl_coeff"]), sampled_kl, self.config.kl_target)
+            )
         return float(self.scalars["kl_coeff"])
