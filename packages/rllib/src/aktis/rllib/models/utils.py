@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "elu", "gelu", "silu", "softplus", "leaky_relu")
 
@@ -119,3 +119,57 @@ def get_initializer(name: Any, framework: str = "torch") -> Callable[..., Any]:
     from aktis.rllib.models.tf.misc import initializer as tf_initializer
 
     return tf_initializer(name)
+
+
+class Convolution(NamedTuple):
+    """One convolution of a network for images."""
+
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int] | None  # left, right, top, bottom; None is none
+    out: tuple[int, int]  # height and width of what comes out
+
+
+class Convolutions(NamedTuple):
+    """The convolutions of a network for images, the size of their output, and dense layers that belong to them."""
+
+    layers: list[Convolution]
+    flat_size: int
+    dense: tuple[int, ...]
+
+
+def convolutions(shape: Sequence[int], config: Mapping[str, Any]) -> Convolutions:
+    """Work out the convolutions of ``conv_filters`` for images of ``shape`` (height, width, channels).
+
+    All but the last pad, so that they give ``ceil(size / stride)`` pixels; the last does not. "nature" pads nowhere.
+
+    Raises:
+        ValueError: a filter is not [channels, kernel, stride], or a kernel is larger than what it is laid over.
+    """
+    filters = config.get("conv_filters")
+    nature = filters == "nature"
+    if nature:
+        filters = NATURE_FILTERS
+    elif not filters:
+        filters = get_filter_config(shape)
+    size = (int(shape[0]), int(shape[1]))
+    layers: list[Convolution] = []
+    for index, one in enumerate(filters):
+        if not isinstance(one, Sequence) or len(one) != 3:
+            raise ValueError(f"Each of conv_filters is [channels, kernel, stride], not {one!r}")
+        channels, kernel, stride = int(one[0]), pair(one[1]), pair(one[2])
+        if nature or index == len(filters) - 1:
+            if kernel[0] > size[0] or kernel[1] > size[1]:
+                raise ValueError(
+                    f"The kernel {kernel} of conv_filters[{index}] is larger than the {size[0]} x {size[1]} pixels that reach it "
+                    f"(images are {tuple(shape)}): choose a smaller kernel, or smaller strides before it."
+                )
+            padding = None
+            size = ((size[0] - kernel[0]) // stride[0] + 1, (size[1] - kernel[1]) // stride[1] + 1)
+        else:
+            padding, size = same_padding(size, kernel, stride)
+        layers.append(Convolution(channels, kernel, stride, padding, size))
+    flat = layers[-1].channels * size[0] * size[1]
+    dense = (512,) if nature and not config.get("post_fcnet_hiddens") else ()
+    return Convolutions(layers, flat, dense)

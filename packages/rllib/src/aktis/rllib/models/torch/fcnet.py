@@ -37,25 +37,24 @@ class FullyConnectedNetwork(TorchModelV2, nn.Module):  # type: ignore[misc]
         TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
         nn.Module.__init__(self)
         in_size = int(np.prod(obs_space.shape, dtype=np.int64))
-        widths, act = hidden_layers(model_config)
-        free_log_std = bool(model_config.get("free_log_std")) and num_outputs is not None
-        means = means_of(num_outputs, free_log_std)
-
-        no_final_linear = bool(model_config.get("no_final_linear")) and means is not None
-        if no_final_linear and not widths:
-            raise ValueError("no_final_linear needs hidden layers: fcnet_hiddens is empty.")
-        policy_widths = [*widths[:-1], means] if no_final_linear else widths
-        make = _Layers(model_config)
-        self.hidden = make.stack(in_size, policy_widths, act)
-        features = policy_widths[-1] if policy_widths else in_size
-        self.logits = make.head(features, means, policy=True) if means is not None and not no_final_linear else None
+        widths, acts = hidden_layers(model_config)
+        make = Layers(model_config)
+        no_head = num_outputs is None or bool(model_config.get("no_final_linear"))
+        policy_widths = widths
+        if num_outputs is not None and no_head:
+            if not widths:
+                raise ValueError("no_final_linear needs hidden layers, the last of which gives the outputs: fcnet_hiddens is empty.")
+            policy_widths = [*widths[:-1], means_of(num_outputs, bool(model_config.get("free_log_std")))]
+        features = policy_widths[-1] if widths else in_size
+        self.hidden = make.stack(in_size, policy_widths, acts)
+        self.logits, self.log_std = make.output(features, num_outputs, model_config)
+        if no_head:
+            self.logits = None
         self.vf_share_layers = bool(model_config.get("vf_share_layers"))
-        self.value_hidden = None if self.vf_share_layers else make.stack(in_size, widths, act)
-        value_in = features if self.vf_share_layers else (widths[-1] if widths else in_size)
+        self.value_hidden = None if self.vf_share_layers else make.stack(in_size, widths, acts)
+        value_in = features if self.vf_share_layers or not widths else widths[-1]
         self.value = make.head(value_in, 1, policy=False)
-        self.log_std = nn.Parameter(torch.zeros(means)) if free_log_std else None  # type: ignore[arg-type, unused-ignore]
-        if num_outputs is None:
-            self.num_outputs = features
+        self.num_outputs = features if num_outputs is None else num_outputs
 
         self._policy_calls = _calls(self.hidden)
         self._value_calls = _calls(self.value_hidden or ())
@@ -110,13 +109,13 @@ def hidden_layers(config: dict[str, Any]) -> tuple[list[int], list[Any]]:
     return [int(n) for n in first + then], activations
 
 
-def means_of(num_outputs: int | None, free_log_std: bool) -> int | None:
+def means_of(num_outputs: int, free_log_std: bool) -> int:
     """Outputs that the network computes: half of them where standard deviations are parameters.
 
     Raises:
         ValueError: the number of outputs is odd then.
     """
-    if not free_log_std or num_outputs is None:
+    if not free_log_std:
         return num_outputs
     if num_outputs % 2:
         raise ValueError(
@@ -125,8 +124,8 @@ def means_of(num_outputs: int | None, free_log_std: bool) -> int | None:
     return num_outputs // 2
 
 
-class _Layers:
-    """Makes layers as the model configuration says."""
+class Layers:
+    """Makes dense layers as the model configuration says."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._name = config.get("fcnet_weights_initializer")
@@ -148,6 +147,14 @@ class _Layers:
         else:
             fill = initializer(self._name, **self._kwargs)
         return SlimFC(in_size, out_size, fill)
+
+    def output(self, in_size: int, num_outputs: int | None, config: dict[str, Any]) -> tuple[SlimFC | None, Any]:
+        """The policy's head, and the log standard deviations that are appended to what it gives; None where there is none."""
+        if num_outputs is None:
+            return None, None
+        free = bool(config.get("free_log_std"))
+        means = means_of(num_outputs, free)
+        return self.head(in_size, means, policy=True), nn.Parameter(torch.zeros(means)) if free else None
 
 
 def _calls(layers: Any) -> list[tuple[Any, Any, Any]]:
