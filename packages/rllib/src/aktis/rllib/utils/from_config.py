@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NotProvided", "from_config"]
+__all__ = ["NotProvided", "class_of", "from_config"]
 
 
 class _NotProvided:
@@ -87,3 +87,21 @@ def _class_of(cls: Any, kind: Any) -> Any:
             if found is not None:
                 return found
     raise ValueError(f"there is no class {kind!r} beside {getattr(cls, '__name__', cls)}: give its dotted path")
+
+
+def class_of(name: str, module: str | None = None) -> Any:
+    """The class of a name.
+
+    Args:
+        name: A dotted path, or the name of a class in ``module``.
+        module: Where names without dots are.
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    path = name if "." in name or module is None else f"{module}.{name}"
+    home, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(home), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"there is no class {path!r}: {error}") from error

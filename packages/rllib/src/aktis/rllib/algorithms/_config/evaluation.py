@@ -122,6 +122,8 @@ class EvaluationSection(ConfigBase):
         made.evaluation_config = None
         made.num_rollout_workers = self.evaluation_num_workers
         made.create_env_on_local_worker = self.evaluation_num_workers == 0
+        if self.enable_async_evaluation and not made.recreate_failed_workers:
+            made.ignore_worker_failures = True
         if self.evaluation_duration_unit == "episodes":
             made.batch_mode = "complete_episodes"
             made.rollout_fragment_length = 1
