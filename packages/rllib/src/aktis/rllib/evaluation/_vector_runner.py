@@ -13,7 +13,7 @@ from aktis.rllib.evaluation._action_transform import ActionTransform, flatten_ac
 from aktis.rllib.evaluation._block import Block
 from aktis.rllib.evaluation._episode_book import EpisodeBook
 from aktis.rllib.evaluation._views import Views
-from aktis.rllib.evaluation._rollout_metrics import RolloutMetrics
+from aktis.rllib.evaluation.metrics import RolloutMetrics
 
 if TYPE_CHECKING:
     from aktis.rllib.evaluation._episode_tracker import EpisodeTracker

@@ -24,7 +24,7 @@ from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, 
 if TYPE_CHECKING:
     import gymnasium
 
-    from aktis.rllib.evaluation._rollout_metrics import RolloutMetrics
+    from aktis.rllib.evaluation.metrics import RolloutMetrics
     from aktis.rllib.policy.policy import Policy
 
 __all__ = ["RolloutWorker"]
