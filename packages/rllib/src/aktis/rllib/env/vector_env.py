@@ -129,7 +129,9 @@ class _VectorizedGymEnv(VectorEnv):
         self.restart_failed_sub_environments = restart_failed_sub_environments
         while len(self.envs) < num_envs:
             if make_env is None:
-                raise ValueError(f"vectorize_gym_envs() has {len(self.envs)} of {num_envs} environments, and no make_env= for the others")
+                raise ValueError(
+                    f"vectorize_gym_envs() has {len(self.envs)} of {num_envs} environments, and no make_env= for the others"
+                )
             self.envs.append(make_env(len(self.envs)))
         first = self.envs[0]
         super().__init__(observation_space or first.observation_space, action_space or first.action_space, num_envs)
@@ -169,7 +171,9 @@ class _VectorizedGymEnv(VectorEnv):
         with contextlib.suppress(Exception):
             self.envs[index].close()
         if self.make_env is None:
-            raise ValueError(f"sub-environment {index} cannot be made anew: vectorize_gym_envs() was given no make_env=")
+            raise ValueError(
+                f"sub-environment {index} cannot be made anew: vectorize_gym_envs() was given no make_env="
+            )
         self.envs[index] = self.make_env(index)
 
     def vector_step(

@@ -114,7 +114,9 @@ class VectorSampler:
             end += episode.length
             if episode.cut is not None:
                 cuts[end - 1] = episode.cut
-        columns = {name: np.concatenate([episode.columns[name] for episode in chosen])[None] for name in chosen[0].columns}
+        columns = {
+            name: np.concatenate([episode.columns[name] for episode in chosen])[None] for name in chosen[0].columns
+        }
         return _rollout(columns, cuts), None
 
 

@@ -247,7 +247,7 @@ class FrameStack(Wrapper):
     def __init__(self, env: Env, k: int) -> None:
         super().__init__(env)
         self.k = k
-        self.frames: deque[Array] = deque([], maxlen=k)
+        self.frames: deque[Array] = deque(maxlen=k)
         space = env.observation_space
         assert isinstance(space, gymnasium.spaces.Box)
         low, high = (np.concatenate([bound] * k, axis=-1) for bound in (space.low, space.high))

@@ -70,7 +70,11 @@ def check_gym_environments(env: Any) -> None:
 def check_multiagent_environments(env: Any) -> None:
     """Check a MultiAgentEnv: which agents appear where, and what each of them gets."""
     if not hasattr(env, "_agent_ids") and not hasattr(env, "get_agent_ids"):
-        _broken(env, "__init__()", "get_agent_ids() must say which agents there are (call super().__init__() and set self._agent_ids)")
+        _broken(
+            env,
+            "__init__()",
+            "get_agent_ids() must say which agents there are (call super().__init__() and set self._agent_ids)",
+        )
     obs, infos = _reset_result(env, env.reset())
     _check_agents(env, "reset()", "observations", obs)
     _check_agent_obs(env, "reset()", obs)
@@ -80,14 +84,23 @@ def check_multiagent_environments(env: Any) -> None:
         return  # the environment does not say what its agents can do: nothing more can be tried
     result = _step_result(env, env.step(actions), actions)
     obs, rewards, terminateds, truncateds, infos = result
-    for what, part in (("observations", obs), ("rewards", rewards), ("terminateds", terminateds), ("truncateds", truncateds)):
+    for what, part in (
+        ("observations", obs),
+        ("rewards", rewards),
+        ("terminateds", terminateds),
+        ("truncateds", truncateds),
+    ):
         _check_agents(env, "step()", what, part, allow_all=what in ("terminateds", "truncateds"))
     _check_agent_obs(env, "step()", obs)
     for agent, reward in rewards.items():
         _check_number(env, f"reward of agent {agent!r}", reward)
     for what, part in (("terminateds", terminateds), ("truncateds", truncateds)):
         if "__all__" not in part:
-            _broken(env, "step()", f"{what} must have the key '__all__' (whether the episode of all agents is over); it has {sorted(map(str, part))}")
+            _broken(
+                env,
+                "step()",
+                f"{what} must have the key '__all__' (whether the episode of all agents is over); it has {sorted(map(str, part))}",
+            )
         for agent, value in part.items():
             _check_bool(env, f"{what}[{agent!r}]", value)
     _check_infos(env, "step()", infos, obs)
@@ -111,7 +124,11 @@ def check_vector_env(env: Any) -> None:
         _broken(env, "reset_at(0)", f"it must return (observation, info); it returned {_short(single)}")
     result = env.vector_step([env.action_space.sample() for _ in range(count)])
     if not (isinstance(result, tuple) and len(result) == 5):
-        _broken(env, "vector_step()", f"it must return five lists (observations, rewards, terminateds, truncateds, infos), not {_short(result)}")
+        _broken(
+            env,
+            "vector_step()",
+            f"it must return five lists (observations, rewards, terminateds, truncateds, infos), not {_short(result)}",
+        )
     names = ("observations", "rewards", "terminateds", "truncateds", "infos")
     for what, part in zip(names, result, strict=True):
         _check_list(env, "vector_step()", what, part, count)
@@ -128,12 +145,20 @@ def check_base_env(env: Any) -> None:
     if result is None or result == (None, None):
         return
     if not (isinstance(result, tuple) and len(result) == 2):
-        _broken(env, "try_reset()", f"it must return (observations, infos), dictionaries by environment and agent; it returned {_short(result)}")
+        _broken(
+            env,
+            "try_reset()",
+            f"it must return (observations, infos), dictionaries by environment and agent; it returned {_short(result)}",
+        )
     for env_id, agents in result[0].items():
         if isinstance(agents, Exception):
             raise agents
         if not isinstance(agents, dict):
-            _broken(env, "try_reset()", f"observations of environment {env_id!r} must be a dictionary by agent, not {_short(agents)}")
+            _broken(
+                env,
+                "try_reset()",
+                f"observations of environment {env_id!r} must be a dictionary by agent, not {_short(agents)}",
+            )
 
 
 # Parts -----------------------------------------------------------------------------------------------------------------
@@ -145,14 +170,22 @@ def _check_spaces(env: Any) -> None:
         if space is None:
             _broken(env, "__init__()", f"it must have an attribute {name}")
         if not isinstance(space, gymnasium.Space):
-            _broken(env, "__init__()", f"{name} must be a gymnasium.Space, and is a {type(space).__module__}.{type(space).__name__}")
+            _broken(
+                env,
+                "__init__()",
+                f"{name} must be a gymnasium.Space, and is a {type(space).__module__}.{type(space).__name__}",
+            )
 
 
 def _reset_result(env: Any, result: Any) -> tuple[Any, Any]:
     if not (isinstance(result, tuple) and len(result) == 2):
         _broken(env, "reset()", f"it must return a tuple of two, (observation, info); it returned {_short(result)}")
     if not isinstance(result[1], dict):
-        _broken(env, "reset()", f"it must return (observation, info) with info a dictionary; the second value is {_short(result[1])}")
+        _broken(
+            env,
+            "reset()",
+            f"it must return (observation, info) with info a dictionary; the second value is {_short(result[1])}",
+        )
     return result[0], result[1]
 
 
@@ -175,7 +208,9 @@ def _check_inside(env: Any, where: str, value: Any, space: Any) -> None:
 
 
 def _check_number(env: Any, what: str, value: Any) -> None:
-    number = isinstance(value, (int, float, np.number)) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiu")
+    number = isinstance(value, (int, float, np.number)) or (
+        isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiu"
+    )
     if not number:
         _broken(env, "step()", f"the {what} must be a number, not {_short(value)}")
     if np.isnan(np.asarray(value, np.float64)).any():
@@ -189,7 +224,11 @@ def _check_bool(env: Any, what: str, value: Any) -> None:
 
 def _check_list(env: Any, where: str, what: str, part: Any, count: int) -> None:
     if not hasattr(part, "__len__") or isinstance(part, dict) or len(part) != count:
-        _broken(env, where, f"{what} must be a list with one entry for each of the {count} sub-environments, not {_short(part)}")
+        _broken(
+            env,
+            where,
+            f"{what} must be a list with one entry for each of the {count} sub-environments, not {_short(part)}",
+        )
 
 
 def _check_agents(env: Any, where: str, what: str, part: Any, *, allow_all: bool = False) -> None:
@@ -198,7 +237,11 @@ def _check_agents(env: Any, where: str, what: str, part: Any, *, allow_all: bool
     known = set(env.get_agent_ids())
     strange = [agent for agent in part if agent not in known and not (allow_all and agent == "__all__")]
     if known and strange:
-        _broken(env, where, f"{what} has the agent {strange[0]!r}, which is not among get_agent_ids(): {sorted(map(str, known))}")
+        _broken(
+            env,
+            where,
+            f"{what} has the agent {strange[0]!r}, which is not among get_agent_ids(): {sorted(map(str, known))}",
+        )
 
 
 def _check_infos(env: Any, where: str, infos: Any, obs: Any) -> None:
@@ -206,7 +249,11 @@ def _check_infos(env: Any, where: str, infos: Any, obs: Any) -> None:
         _broken(env, where, f"infos must be a dictionary by agent, not {_short(infos)}")
     strange = [agent for agent in infos if agent not in obs and agent != "__common__"]
     if strange:
-        _broken(env, where, f"infos has the agent {strange[0]!r}, which observes nothing in this step: infos' keys are those of the observations (and '__common__')")
+        _broken(
+            env,
+            where,
+            f"infos has the agent {strange[0]!r}, which observes nothing in this step: infos' keys are those of the observations (and '__common__')",
+        )
 
 
 def _check_agent_obs(env: Any, where: str, obs: dict[Any, Any]) -> None:
@@ -214,7 +261,9 @@ def _check_agent_obs(env: Any, where: str, obs: dict[Any, Any]) -> None:
         space = _agent_space(env, "observation_space", agent)
         reason = explain_mismatch(space, value) if space is not None else None
         if reason:
-            _broken(env, where, f"the observation of agent {agent!r} must be in its observation space; it is not: {reason}")
+            _broken(
+                env, where, f"the observation of agent {agent!r} must be in its observation space; it is not: {reason}"
+            )
 
 
 def _agent_space(env: Any, name: str, agent: Any) -> Any:
