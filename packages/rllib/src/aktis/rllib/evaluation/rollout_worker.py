@@ -349,6 +349,10 @@ class RolloutWorker:
             for index, env in enumerate(self._sub_environments())
         ]
 
+    def make_sub_environment(self, index: int) -> Any:
+        """A new environment, as the one of that index was made."""
+        return self._envs.make(index)
+
     def _sub_environments(self) -> list[Any]:
         if self.async_env is None:
             return [] if self.env is None else [self.env]
