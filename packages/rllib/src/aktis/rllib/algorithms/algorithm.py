@@ -12,6 +12,7 @@ from aktis.rllib.algorithms._algorithm.actions import ActionsPart
 from aktis.rllib.algorithms._algorithm.checkpoints import CheckpointsPart
 from aktis.rllib.algorithms._algorithm.evaluation import EvaluationPart
 from aktis.rllib.algorithms._algorithm.iteration import Iteration
+from aktis.rllib.algorithms._algorithm.names import EnvCreator
 from aktis.rllib.algorithms._algorithm.policies import PoliciesPart
 from aktis.rllib.algorithms._algorithm.resources import bundles_of, wants_evaluation_workers
 from aktis.rllib.algorithms._algorithm.results import ResultsPart
@@ -166,7 +167,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         self.evaluation_metrics = {}
         self._usage = Usage() if self.config.log_sys_usage else None
         self.callbacks = self.config.callbacks_class()
-        self.env_creator = self._env_creator()
+        self.env_creator = self._env_creator(self.config.env)
         self.workers = self._make_workers(self.config, self.config.num_rollout_workers)
         self.local_replay_buffer = self._create_local_replay_buffer_if_necessary(self.config)
         if wants_evaluation_workers(self.config):
@@ -178,20 +179,20 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         if not isinstance(config, AlgorithmConfig):  # an algorithm of a user, whose own __init__ calls Trainable's
             config = self._as_config(config)
             config.validate()
-        config.freeze()
-        self._config_dict = config.to_dict()
-        return config
+        made: AlgorithmConfig = config
+        made.freeze()
+        self._config_dict = made.to_dict()
+        return made
 
-    def _env_creator(self) -> Callable[[Any], Any]:
+    def _env_creator(self, env: Any) -> Callable[[Any], Any]:
         from aktis.rllib.env.utils import get_env_creator
 
-        return get_env_creator(self.config.env)
+        return EnvCreator(get_env_creator(env))
 
     def _make_workers(self, config: AlgorithmConfig, num_workers: int) -> WorkerSet:
-        from aktis.rllib.env.utils import get_env_creator
         from aktis.rllib.evaluation.worker_set import WorkerSet
 
-        creator = self.env_creator if config.env == self.config.env else get_env_creator(config.env)
+        creator = self.env_creator if config.env == self.config.env else self._env_creator(config.env)
         return WorkerSet(
             env_creator=creator,
             validate_env=self.validate_env,
@@ -381,6 +382,6 @@ def _logger_of(described: Mapping[str, Any] | None) -> Callable[[Any], Any] | No
     arguments = dict(described)
 
     def create(config: Any) -> Any:
-        return from_config(None, arguments, config=dict(config.items()))
+        return from_config(None, {**arguments, "config": dict(config.items())})
 
     return create

@@ -41,7 +41,7 @@ def write_algorithm(directory: str, state: Mapping[str, Any], config: Any, cls: 
         policy_files.write_policy(folder / "policies" / policy_id, policy_state)
     arrays: dict[str, Any] = {}
     plain = {key: policy_files.encode(state[key], arrays, key) for key in _PLAIN}
-    filters = {policy_id: _filter_state(value) for policy_id, value in (state.get("filters") or {}).items()}
+    filters = {policy_id: value.to_state() for policy_id, value in (state.get("filters") or {}).items()}
     plain["filters"] = policy_files.encode(filters, arrays, "filters")
     policy_files.write_arrays(folder / ARRAYS, arrays)
     policy_files.write_json(folder / STATE, plain)
@@ -71,14 +71,9 @@ def _write_config(folder: Path, config: Any, cls: type[Any], policy_mapping_fn: 
             "policy_mapping_fn": policy_mapping_fn,
         }
         cloudpickle.dump(content, out)
-    readable = {key: value for key, value in config.to_dict().items()}
+    readable = config.to_dict()
     with policy_files.whole_file(folder / CONFIG_FOR_PEOPLE) as out:
         out.write(json.dumps(readable, indent=1, sort_keys=True, default=repr, skipkeys=True).encode())
-
-
-def _filter_state(value: Any) -> Any:
-    to_state = getattr(value, "to_state", None) or getattr(value, "get_state", None)
-    return value if to_state is None else to_state()
 
 
 def find(path: str) -> str:
@@ -117,8 +112,8 @@ def read_info(path: str) -> dict[str, Any]:
     version = str(info.get("checkpoint_version", "0"))
     if _numbers(version) > _numbers(VERSION):
         raise ValueError(
-            f"the checkpoint {directory!r} was written by a later version of aktis-rllib (format {version}; this one reads up to {VERSION}): "
-            "pip install -U aktis-rllib"
+            f"the checkpoint {directory!r} was written by a later version of aktis-rllib (format {version}; this one "
+            f"reads up to {VERSION}): pip install -U aktis-rllib"
         )
     return dict(info)
 
@@ -127,12 +122,14 @@ def check_algorithm(info: Mapping[str, Any], cls: type[Any], path: str) -> None:
     """Raise a ValueError if a checkpoint is of another algorithm."""
     if info.get("type") != "Algorithm":
         raise ValueError(
-            f"the checkpoint {path!r} is one of a {str(info.get('type')).lower()}, not of an algorithm: Policy.from_checkpoint() reads it"
+            f"the checkpoint {path!r} is one of a {str(info.get('type')).lower()}, not of an algorithm: "
+            "Policy.from_checkpoint() reads it"
         )
     saved = info.get("algorithm")
     if saved not in {base.__name__ for base in cls.__mro__}:
         raise ValueError(
-            f"the checkpoint {path!r} is one of {saved}, not of {cls.__name__}: Algorithm.from_checkpoint() makes the algorithm that it is of"
+            f"the checkpoint {path!r} is one of {saved}, not of {cls.__name__}: "
+            "Algorithm.from_checkpoint() makes the algorithm that it is of"
         )
 
 
@@ -146,6 +143,8 @@ def read_algorithm(path: str, policy_ids: Container[str] | None = None) -> dict[
     Raises:
         ValueError: it is no checkpoint of an algorithm, one of a later version, or damaged.
     """
+    from aktis.rllib.utils.filter import Filter
+
     directory = find(os.fspath(path))
     info = read_info(directory)
     if info.get("type") != "Algorithm":
@@ -159,6 +158,7 @@ def read_algorithm(path: str, policy_ids: Container[str] | None = None) -> dict[
         state.update(cloudpickle.loads((folder / CONFIG).read_bytes()))
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"the checkpoint {directory!r} is damaged ({type(error).__name__}: {error})") from error
+    state["filters"] = {policy_id: Filter.from_state(value) for policy_id, value in state["filters"].items()}
     state["policies"] = policy_files.read_policies(folder, policy_ids)
     if (folder / f"{BUFFER}.json").exists():
         buffered = policy_files.read_arrays(folder / f"{BUFFER}.npz")

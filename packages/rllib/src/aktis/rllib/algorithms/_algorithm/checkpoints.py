@@ -28,7 +28,7 @@ class CheckpointsPart(AlgorithmParts):
     # -- state ---------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that training goes on from, policies and workers included. Without the replay buffer, unless the configuration has
+        """Everything that training goes on from. Without the replay buffer, unless the configuration has
         ``store_buffer_in_checkpoints``."""
         local = self.workers.local_worker()
         state: dict[str, Any] = {
@@ -39,7 +39,6 @@ class CheckpointsPart(AlgorithmParts):
             "policies": {policy_id: local.get_policy(policy_id).get_state() for policy_id in self._policies_to_save()},
             "filters": local.get_filters(flush_after=False),
             "policy_mapping_fn": local.policy_mapping_fn,
-            "policies_to_train": getattr(local, "_is_policy_to_train", None) and self.config.policies_to_train,
             "training": self._training_state(),
         }
         if self.local_replay_buffer is not None and self.config.store_buffer_in_checkpoints:
@@ -70,7 +69,8 @@ class CheckpointsPart(AlgorithmParts):
         """Go on from what :meth:`get_state` gave.
 
         Args:
-            state: It. Policies that this algorithm does not have are left out, and those that the state does not have stay as they are.
+            state: It. Policies that this algorithm does not have are left out, and those that the state does not have
+                stay as they are.
         """
         from aktis.rllib.evaluation.metrics import RolloutMetrics
 
@@ -79,8 +79,7 @@ class CheckpointsPart(AlgorithmParts):
             if policy_id in local.policy_map:
                 local.get_policy(policy_id).set_state(policy_state)
         if state.get("filters"):
-            known = {policy_id: value for policy_id, value in state["filters"].items() if policy_id in local.filters}
-            local.sync_filters(known)
+            local.sync_filters({**local.get_filters(), **state["filters"]})
         self._counters.clear()
         self._counters.update(state["counters"])
         self._episode_history = [RolloutMetrics(*episode) for episode in state.get("episode_history", ())]
