@@ -179,9 +179,10 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         if not isinstance(config, AlgorithmConfig):  # an algorithm of a user, whose own __init__ calls Trainable's
             config = self._as_config(config)
             config.validate()
-        config.freeze()
-        self._config_dict = config.to_dict()
-        return config
+        made: AlgorithmConfig = config
+        made.freeze()
+        self._config_dict = made.to_dict()
+        return made
 
     def _env_creator(self, env: Any) -> Callable[[Any], Any]:
         from aktis.rllib.env.utils import get_env_creator
@@ -381,6 +382,6 @@ def _logger_of(described: Mapping[str, Any] | None) -> Callable[[Any], Any] | No
     arguments = dict(described)
 
     def create(config: Any) -> Any:
-        return from_config(None, arguments, config=dict(config.items()))
+        return from_config(None, {**arguments, "config": dict(config.items())})
 
     return create

@@ -44,8 +44,9 @@ def from_config(cls: Any, config: Any = None, **kwargs: Any) -> Any:
 
     Args:
         cls: The class; or None, where ``config`` says which.
-        config: An object that is ready (returned as it is); a class; the dotted path of one (``"my.module.MyClass"``); or a dict with
-            the arguments, in which ``"type"`` may be a class, a dotted path, or the name of a class in ``cls``'s module.
+        config: An object that is ready (returned as it is); a class; the dotted path of one (``"my.module.MyClass"``);
+            or a dict with the arguments, in which ``"type"`` may be a class, a dotted path, or the name of a class in
+            ``cls``'s module.
         kwargs: Further arguments.
 
     Raises:

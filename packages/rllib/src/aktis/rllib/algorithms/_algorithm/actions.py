@@ -41,7 +41,8 @@ class ActionsPart(AlgorithmParts):
             prev_action: The action before, for models that look at it.
             prev_reward: The reward before.
             info: What the environment said beside the observation.
-            input_dict: Instead of ``observation`` and what goes with it: the columns of a batch with one row, ready for the policy.
+            input_dict: Instead of ``observation`` and what goes with it: the columns of a batch with one row, ready for
+                the policy.
             policy_id: Which policy.
             full_fetch: Return everything.
             explore: Whether to explore; ``config.explore`` by default.
@@ -215,7 +216,7 @@ def _rows(values: list[Any]) -> Any:
     if isinstance(values[0], Mapping) and not all(
         isinstance(value, Mapping) and value.keys() == values[0].keys() for value in values
     ):
-        made = np.empty(len(values), object)  # infos, each with keys of its own
+        made: Any = np.empty(len(values), object)  # infos, each with keys of its own
         made[:] = values
         return made
     return tree.map_structure(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *values)

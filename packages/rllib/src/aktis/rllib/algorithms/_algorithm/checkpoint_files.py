@@ -71,7 +71,7 @@ def _write_config(folder: Path, config: Any, cls: type[Any], policy_mapping_fn: 
             "policy_mapping_fn": policy_mapping_fn,
         }
         cloudpickle.dump(content, out)
-    readable = {key: value for key, value in config.to_dict().items()}
+    readable = config.to_dict()
     with policy_files.whole_file(folder / CONFIG_FOR_PEOPLE) as out:
         out.write(json.dumps(readable, indent=1, sort_keys=True, default=repr, skipkeys=True).encode())
 
@@ -112,8 +112,8 @@ def read_info(path: str) -> dict[str, Any]:
     version = str(info.get("checkpoint_version", "0"))
     if _numbers(version) > _numbers(VERSION):
         raise ValueError(
-            f"the checkpoint {directory!r} was written by a later version of aktis-rllib (format {version}; this one reads up to {VERSION}): "
-            "pip install -U aktis-rllib"
+            f"the checkpoint {directory!r} was written by a later version of aktis-rllib (format {version}; this one "
+            f"reads up to {VERSION}): pip install -U aktis-rllib"
         )
     return dict(info)
 
@@ -122,12 +122,14 @@ def check_algorithm(info: Mapping[str, Any], cls: type[Any], path: str) -> None:
     """Raise a ValueError if a checkpoint is of another algorithm."""
     if info.get("type") != "Algorithm":
         raise ValueError(
-            f"the checkpoint {path!r} is one of a {str(info.get('type')).lower()}, not of an algorithm: Policy.from_checkpoint() reads it"
+            f"the checkpoint {path!r} is one of a {str(info.get('type')).lower()}, not of an algorithm: "
+            "Policy.from_checkpoint() reads it"
         )
     saved = info.get("algorithm")
     if saved not in {base.__name__ for base in cls.__mro__}:
         raise ValueError(
-            f"the checkpoint {path!r} is one of {saved}, not of {cls.__name__}: Algorithm.from_checkpoint() makes the algorithm that it is of"
+            f"the checkpoint {path!r} is one of {saved}, not of {cls.__name__}: "
+            "Algorithm.from_checkpoint() makes the algorithm that it is of"
         )
 
 

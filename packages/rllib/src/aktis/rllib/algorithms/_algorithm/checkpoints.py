@@ -28,7 +28,7 @@ class CheckpointsPart(AlgorithmParts):
     # -- state ---------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that training goes on from, policies and workers included. Without the replay buffer, unless the configuration has
+        """Everything that training goes on from. Without the replay buffer, unless the configuration has
         ``store_buffer_in_checkpoints``."""
         local = self.workers.local_worker()
         state: dict[str, Any] = {
@@ -69,7 +69,8 @@ class CheckpointsPart(AlgorithmParts):
         """Go on from what :meth:`get_state` gave.
 
         Args:
-            state: It. Policies that this algorithm does not have are left out, and those that the state does not have stay as they are.
+            state: It. Policies that this algorithm does not have are left out, and those that the state does not have
+                stay as they are.
         """
         from aktis.rllib.evaluation.metrics import RolloutMetrics
 

@@ -20,8 +20,8 @@ __all__ = ["EvaluationPart"]
 class EvaluationPart(AlgorithmParts):
     """Measures how good the policy is.
 
-    Beside training, the iteration stays in the thread that called ``train()``, and the evaluation is in a thread of its own, which only asks
-    the evaluation's workers and waits for them. They have the weights from before the iteration.
+    Beside training, the iteration stays in the thread that called ``train()``, and the evaluation is in a thread of its
+    own, which only asks the evaluation's workers and waits for them. They have the weights from before the iteration.
     """
 
     if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class EvaluationPart(AlgorithmParts):
         """Evaluate the policy now.
 
         Args:
-            duration_fn: ``f(done)`` returns how many more episodes (or steps) are to be run, when so many are done; 0 ends it. By
-                default ``evaluation_duration``.
+            duration_fn: ``f(done)`` returns how many more episodes (or steps) are to be run, when so many are done; 0
+                ends it. By default ``evaluation_duration``.
 
         Returns:
             ``{"evaluation": {...}}``, the metrics of the episodes.

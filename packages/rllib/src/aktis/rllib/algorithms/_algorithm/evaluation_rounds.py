@@ -1,7 +1,7 @@
 """Rounds of an evaluation: who samples how much, until it is enough.
 
-``duration_fn(done)`` says how much more is wanted. Where that is a fixed number, each worker gets its share in one request, and no
-worker waits for another; what a worker that died leaves open goes to the others in the next round.
+``duration_fn(done)`` says how much more is wanted. Where that is a fixed number, each worker gets its share in one
+request, and no worker waits for another; what a worker that died leaves open goes to the others in the next round.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ __all__ = ["EnvCreator"]
 class EnvCreator:
     """Makes environments; and where it is unpickled, names are known that are known where it was pickled.
 
-    It is the first thing that a worker gets. The environment's constructor may make others by name, and policies look up custom models.
+    It is the first thing that a worker gets. The environment's constructor may make others by name, and policies look
+    up custom models.
 
     Args:
         make: ``f(env_context)``.

@@ -24,6 +24,7 @@ class Learning(Acting):
     scalars: dict[str, Any]
     _groups: list[OptimizerGroup]
     _loaded: dict[int, TrainData]
+    _dense: Any = None
 
     # ---- what a class derived from this may define
 
@@ -48,6 +49,8 @@ class Learning(Acting):
 
     def learn_on_batch(self, samples: SampleBatch) -> dict[str, Any]:
         """See Policy."""
+        if self._in_numpy(samples):
+            return self.sgd(samples)
         data = self._train_data(samples)
         with self._threads():
             self._training_mode(True)
@@ -76,6 +79,11 @@ class Learning(Acting):
         Returns:
             As `learn_on_batch`; statistics are means over all updates.
         """
+        if self._in_numpy(batch):
+            stats, updates = self._dense.sgd(batch, num_sgd_iter, minibatch_size, shuffle, tuple(standardize))
+            averages = Averages()
+            averages.add(stats)
+            return self._learned(averages, {}, batch, updates, steps=batch.count)
         data = self._train_data(batch)
         data.standardize(tuple(standardize))
         units = data.units if minibatch_size is None else max(1, minibatch_size // data.steps)
@@ -90,6 +98,16 @@ class Learning(Acting):
                     averages.add(stats)
                     updates += 1
         return self._learned(averages, {}, batch, updates, steps=data.count)
+
+    def _in_numpy(self, batch: SampleBatch) -> bool:
+        """Whether to learn from a batch without the framework."""
+        return (
+            self._dense is not None
+            and self._dense.ready()
+            and isinstance(dict.get(batch, "obs"), np.ndarray)
+            and "seq_lens" not in batch
+            and batch.count > 0
+        )
 
     def _learned(
         self, averages: Averages, fetches: dict[str, Any], batch: SampleBatch, updates: int, steps: int

@@ -277,9 +277,11 @@ class NeuralPolicy(Learning):
     def _after_init(self) -> None:
         if not self._loss_initialized:
             self._initialize_loss_from_dummy_batch()
+        from aktis.rllib.policy._neural.dense_training import make_trainer
         from aktis.rllib.policy._neural.fast_inference import make_fast
 
         self._fast = make_fast(self)
+        self._dense = make_trainer(self, self._fast)
 
     def _initialize_loss_from_dummy_batch(
         self, auto_remove_unneeded_view_reqs: bool = True, stats_fn: Any = None
@@ -362,6 +364,19 @@ class NeuralPolicy(Learning):
         self.ops.set_generator_state(self.generator, theirs)
 
     # ---- of the framework
+
+    def _overrides_acting(self) -> bool:
+        """Whether a class derived from this acts in another way."""
+        return any(self._overrides(name) for name in ("_act", "_dist_inputs", "_make_dist"))
+
+    def _default_updates(self) -> bool:
+        """Whether gradients are clipped and applied as it is done here."""
+        names = ("_step", "_grads", "_update", "_losses", "extra_compute_grad_fetches", "optimizer_groups")
+        return not self._has_custom_loss and not any(self._overrides(name) for name in names)
+
+    def _share_memory(self, net: Any) -> bool:
+        """Put the parameters into the vector of a DenseNet, so that both see the same numbers. Returns whether they do."""
+        return False
 
     def _choose_device(self) -> Any:
         """Where the model is."""
