@@ -74,7 +74,7 @@ class ModelCatalog:
             made = dist_type
         else:
             return _default_dist(action_space, config, dist_type, Names(framework).dist, framework, kwargs)
-        needed = made.func if isinstance(made, partial) else made
+        needed: Any = made.func if isinstance(made, partial) else made
         return partial(made, **kwargs) if kwargs else made, int(
             np.prod(needed.required_model_output_shape(action_space, config), dtype=np.int64)
         )
@@ -250,7 +250,8 @@ def _dist_key(space: spaces.Space[Any], dist_type: Any) -> tuple[str, dict[str, 
 
 def _no_dist(space: spaces.Space[Any]) -> str:
     return (
-        f"No action can be chosen from the space {space}: wrap the environment so that it takes Discrete, MultiDiscrete, MultiBinary, Box, "
+        f"No action can be chosen from the space {space}: wrap the environment so that it takes Discrete, "
+        f"MultiDiscrete, MultiBinary, Box, "
         "Simplex, or a Dict or Tuple of these, or name a distribution of your own in the model configuration as custom_action_dist."
     )
 
