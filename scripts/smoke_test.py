@@ -159,6 +159,24 @@ def check_train() -> None:
             raise AssertionError("there is a torch here")
 
 
+def check_rllib() -> None:
+    """An environment of one's own, sampled by a worker with random actions, and what is said where a framework is missing."""
+    import json
+
+    from aktis.rllib.algorithms.ppo import PPOConfig
+
+    try:
+        PPOConfig().environment("CartPole-v1").build()
+    except ImportError as error:
+        assert 'pip install "aktis-rllib[torch]"' in str(error), error
+    else:
+        raise AssertionError("there is a torch here")
+    command = [str(Path(sys.executable).with_name("rllib")), "example", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "cartpole-ppo" in done.stdout, done.stdout + done.stderr
+    assert json.loads(json.dumps(PPOConfig().to_dict()["lr"])) == 5e-5
+
+
 def check_command_line() -> None:
     command = Path(sys.executable).with_name("aktis")
     done = subprocess.run([str(command), "--help"], capture_output=True, text=True, timeout=60, check=False)
@@ -185,6 +203,9 @@ def main() -> None:
     if module == "aktis.train":
         check_train()
         print("two workers trained on their parts of a data set")
+    if module == "aktis.rllib":
+        check_rllib()
+        print("examples are listed, and what is missing is named")
 
 
 if __name__ == "__main__":

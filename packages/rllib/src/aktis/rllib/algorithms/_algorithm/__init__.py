@@ -1,0 +1,1 @@
+"""The parts of Algorithm: what is not the loop of training itself."""

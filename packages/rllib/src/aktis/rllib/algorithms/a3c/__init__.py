@@ -1,0 +1,28 @@
+"""Asynchronous advantage actor-critic (Mnih et al. 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {
+    "A3C": "aktis.rllib.algorithms.a3c.a3c",
+    "A3CConfig": "aktis.rllib.algorithms.a3c.a3c",
+    "A3CTF2Policy": "aktis.rllib.algorithms.a3c.a3c_tf_policy",
+    "A3CTorchPolicy": "aktis.rllib.algorithms.a3c.a3c_torch_policy",
+}
+
+__all__ = ["A3C", "A3CConfig", "A3CTF2Policy", "A3CTorchPolicy"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

@@ -1,0 +1,28 @@
+"""APPO: the surrogate of PPO on IMPALA's asynchronous samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {
+    "APPO": "aktis.rllib.algorithms.appo.appo",
+    "APPOConfig": "aktis.rllib.algorithms.appo.appo",
+    "APPOTF2Policy": "aktis.rllib.algorithms.appo.appo_tf_policy",
+    "APPOTorchPolicy": "aktis.rllib.algorithms.appo.appo_torch_policy",
+}
+
+__all__ = ["APPO", "APPOConfig", "APPOTF2Policy", "APPOTorchPolicy"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

@@ -1,0 +1,28 @@
+"""IMPALA: importance weighted actor-learner architectures (Espeholt et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {
+    "Impala": "aktis.rllib.algorithms.impala.impala",
+    "ImpalaConfig": "aktis.rllib.algorithms.impala.impala",
+    "ImpalaTF2Policy": "aktis.rllib.algorithms.impala.impala_tf_policy",
+    "ImpalaTorchPolicy": "aktis.rllib.algorithms.impala.impala_torch_policy",
+}
+
+__all__ = ["Impala", "ImpalaConfig", "ImpalaTF2Policy", "ImpalaTorchPolicy"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

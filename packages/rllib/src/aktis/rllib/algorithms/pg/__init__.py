@@ -1,0 +1,28 @@
+"""Policy gradient: REINFORCE (Williams 1992)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {
+    "PG": "aktis.rllib.algorithms.pg.pg",
+    "PGConfig": "aktis.rllib.algorithms.pg.pg",
+    "PGTF2Policy": "aktis.rllib.algorithms.pg.pg_tf_policy",
+    "PGTorchPolicy": "aktis.rllib.algorithms.pg.pg_torch_policy",
+}
+
+__all__ = ["PG", "PGConfig", "PGTF2Policy", "PGTorchPolicy"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

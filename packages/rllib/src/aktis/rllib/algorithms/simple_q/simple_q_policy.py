@@ -1,0 +1,111 @@
+"""The mathematics of deep Q-learning (Mnih et al. 2015), over the tensors of either framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aktis.rllib.algorithms._fast_acting import FastActing, FastActingPolicy, FastQ, Stack, dense
+from aktis.rllib.algorithms._nstep import DISCOUNTS, NStepPolicy
+from aktis.rllib.algorithms._target_network import TargetNetworkPolicy
+from aktis.rllib.policy.sample_batch import SampleBatch
+
+__all__ = ["SimpleQPolicy", "q_targets", "td_loss"]
+
+Tensor = Any
+
+
+def q_targets(ops: Any, rewards: Tensor, discounts: Any, terminateds: Tensor, next_values: Tensor) -> Tensor:
+    """y = r + gamma^n max_a' Q^(s', a'), and r alone where the episode terminated (Mnih et al. 2015, algorithm 1). All [B].
+
+    A truncated episode goes on in principle: its value is bootstrapped.
+    """
+    return ops.stop_gradient(rewards + discounts * (1.0 - ops.cast(terminateds, "float32")) * next_values)
+
+
+def td_loss(ops: Any, kind: str, errors: Tensor) -> Tensor:
+    """The loss of each TD error: the clipped error of the paper ("huber"), or half its square ("mse"). [B] -> [B]"""
+    return ops.huber(errors) if kind == "huber" else 0.5 * ops.square(errors)
+
+
+class SimpleQPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
+    """To be mixed into the neural policy of a framework. The model's output is Q(s, .)."""
+
+    ops: Any
+    scalars: dict[str, Any]
+
+    # -- values
+
+    def q_values(self, model: Any, input_dict: Any) -> Tensor:
+        """Q(s, .) of a batch with `obs`. [B, A]"""
+        out, _ = model(input_dict)
+        return out
+
+    def next_batch(self, batch: Any) -> dict[str, Tensor]:
+        """What the model is given to value what was observed after each step."""
+        return {SampleBatch.OBS: batch[SampleBatch.NEXT_OBS]}
+
+    def discounts(self, batch: Any) -> Any:
+        """gamma^k of each row, or one number where all rows are of one step."""
+        if DISCOUNTS in batch:
+            return batch[DISCOUNTS]
+        return float(self.config["gamma"]) ** int(self.config.get("n_step", 1) or 1)
+
+    def make_quick(self) -> FastActing | None:
+        """Dense Q-networks are evaluated in NumPy."""
+        layers = dense(self.model.layers())  # type: ignore[attr-defined]
+        if layers is None or not hasattr(self.exploration, "choose"):
+            return None
+        width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
+        return FastQ(self, Stack(layers), None, None, None, width, 1.0)
+
+    # -- learning
+
+    def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor:
+        """The mean loss of the TD errors, each weighted by its importance where the buffer is prioritised."""
+        ops = self.ops
+        q = self.q_values(model, {SampleBatch.OBS: batch[SampleBatch.OBS]})  # [B, A]
+        taken = ops.gather_rows(q, batch[SampleBatch.ACTIONS])  # Q(s, a) [B]
+        with self.no_grad():
+            best = ops.max(self.q_values(self.target_model, self.next_batch(batch)), axis=-1)
+            targets = q_targets(ops, batch[SampleBatch.REWARDS], self.discounts(batch), batch[SampleBatch.TERMINATEDS], best)
+        errors = taken - targets
+        self._seen = (q, errors)
+        return self.weighted_mean(td_loss(ops, self.config["td_error_loss_fn"], errors), batch)
+
+    def weighted_mean(self, losses: Tensor, batch: Any) -> Tensor:
+        """The mean of [B], with importance weights if there are any (Schaul et al. 2016, section 3.4)."""
+        if "weights" in batch:
+            losses = batch["weights"] * losses
+        return self.ops.mean(losses)
+
+    def stats_fn(self, batch: Any) -> dict[str, Any]:
+        """What the last loss was made of."""
+        ops = self.ops
+        q, errors = (ops.stop_gradient(x) for x in self._seen)
+        return {
+            "cur_lr": self.scalars["lr"],
+            "mean_q": ops.mean(q),
+            "min_q": ops.min(q),
+            "max_q": ops.max(q),
+            "mean_td_error": ops.mean(errors),
+        }
+
+    def extra_compute_grad_fetches(self) -> dict[str, Any]:
+        """The TD error of each row [B]: priorities of the replay buffer."""
+        return {"learner_stats": {}, "td_error": self.ops.stop_gradient(self._seen[1])}
+
+    def optimizer_groups(self) -> list[Any]:
+        """One Adam, with `adam_epsilon`."""
+        groups: list[Any] = super().optimizer_groups()  # type: ignore[misc]
+        for group in groups:
+            group.eps = float(self.config["adam_epsilon"])
+        return groups
+
+    def compute_td_error(self, batch: SampleBatch) -> NDArray[np.float32]:
+        """|TD error| of each row, from NumPy to NumPy. [B]"""
+        with self.no_grad():
+            self.loss(self.model, self.dist_class, self._train_data(batch).whole())  # type: ignore[attr-defined]
+        return np.abs(np.asarray(self.ops.as_numpy(self._seen[1]), np.float32))

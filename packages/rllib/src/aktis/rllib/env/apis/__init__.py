@@ -1,0 +1,1 @@
+"""Interfaces that environments may have beside Gymnasium's."""

@@ -1,0 +1,1 @@
+"""Plans of execution: how samples are gathered and learned from."""

@@ -1,0 +1,1 @@
+"""Networks and distributions in TensorFlow 2."""

@@ -1,0 +1,1 @@
+"""What lets one policy be written for several frameworks: the life of a policy with a model."""

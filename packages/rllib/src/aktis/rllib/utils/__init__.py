@@ -1,0 +1,1 @@
+"""Filters, schedules, exploration, replay buffers and further tools of the algorithms."""

@@ -1,0 +1,8 @@
+"""Exceptions of aktis.rllib that more than one part raises."""
+
+from __future__ import annotations
+
+
+class UnsupportedSpaceException(Exception):
+    """An action or observation space that an algorithm or a model has no use for. Wrap the environment, or use
+    another algorithm."""

@@ -1,0 +1,1 @@
+"""Spaces beyond Gymnasium's, and what is done with values of spaces."""
