@@ -97,7 +97,7 @@ class Reusing:
         return {"x": self.out}
 
 
-def test_a_function_may_use_its_arrays_again(context: Any) -> None:
+def test_a_function_may_use_its_arrays_again(workers: Any) -> None:
     made = data.range_table(40, parallelism=1).map_batches(
         Reusing, batch_size=4, batch_format="numpy", compute=data.ActorPoolStrategy(1, 1)
     )
