@@ -10,14 +10,53 @@ import pytest
 from aktis.rllib.algorithms.algorithm import Algorithm
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 
-TOP = (
-    "episode_reward_max episode_reward_min episode_reward_mean episode_len_mean episode_media episodes_this_iter policy_reward_min "
-    "policy_reward_max policy_reward_mean custom_metrics hist_stats sampler_perf num_faulty_episodes connector_metrics sampler_results "
-    "info num_env_steps_sampled num_env_steps_trained num_agent_steps_sampled num_agent_steps_trained num_env_steps_sampled_this_iter "
-    "num_env_steps_trained_this_iter timesteps_total agent_timesteps_total num_healthy_workers num_in_flight_async_reqs "
-    "num_remote_worker_restarts timers counters perf done training_iteration trial_id experiment_id date timestamp time_this_iter_s "
-    "time_total_s pid hostname node_ip config time_since_restore iterations_since_restore episodes_total"
-).split()
+TOP = [
+    "episode_reward_max",
+    "episode_reward_min",
+    "episode_reward_mean",
+    "episode_len_mean",
+    "episode_media",
+    "episodes_this_iter",
+    "policy_reward_min",
+    "policy_reward_max",
+    "policy_reward_mean",
+    "custom_metrics",
+    "hist_stats",
+    "sampler_perf",
+    "num_faulty_episodes",
+    "connector_metrics",
+    "sampler_results",
+    "info",
+    "num_env_steps_sampled",
+    "num_env_steps_trained",
+    "num_agent_steps_sampled",
+    "num_agent_steps_trained",
+    "num_env_steps_sampled_this_iter",
+    "num_env_steps_trained_this_iter",
+    "timesteps_total",
+    "agent_timesteps_total",
+    "num_healthy_workers",
+    "num_in_flight_async_reqs",
+    "num_remote_worker_restarts",
+    "timers",
+    "counters",
+    "perf",
+    "done",
+    "training_iteration",
+    "trial_id",
+    "experiment_id",
+    "date",
+    "timestamp",
+    "time_this_iter_s",
+    "time_total_s",
+    "pid",
+    "hostname",
+    "node_ip",
+    "config",
+    "time_since_restore",
+    "iterations_since_restore",
+    "episodes_total",
+]
 
 
 def test_result_has_everything(coin, build):
@@ -26,7 +65,11 @@ def test_result_has_everything(coin, build):
     result = algorithm.train()
     assert [key for key in TOP if key not in result] == []
     assert result["info"]["learner"]["default_policy"]["learner_stats"] == {"bias": 0.7, "steps": 20}
-    assert (result["num_env_steps_sampled"], result["num_env_steps_sampled_this_iter"], result["timesteps_total"]) == (40, 20, 40)
+    assert (result["num_env_steps_sampled"], result["num_env_steps_sampled_this_iter"], result["timesteps_total"]) == (
+        40,
+        20,
+        40,
+    )
     assert result["counters"] == {
         "num_env_steps_sampled": 40,
         "num_env_steps_trained": 40,
@@ -138,7 +181,11 @@ def test_curriculum_sets_tasks_that_are_new(coin, build):
             original = inner.set_task
             inner.set_task = lambda task: (set_tasks.append(task), original(task))[1]
             inner.counted = True
-        return result["training_iteration_of_mine"] if "training_iteration_of_mine" in result else int(result["timesteps_total"] >= 40)
+        return (
+            result["training_iteration_of_mine"]
+            if "training_iteration_of_mine" in result
+            else int(result["timesteps_total"] >= 40)
+        )
 
     algorithm = build(coin.environment(env_task_fn=task_of))
     for _ in range(4):
@@ -184,7 +231,9 @@ def test_base_has_no_policy_of_its_own():
 
 
 def test_resources_are_bundles(coin):
-    coin.rollouts(num_rollout_workers=2).resources(num_cpus_per_worker=0.5, custom_resources_per_worker={"x": 1}, num_gpus=1)
+    coin.rollouts(num_rollout_workers=2).resources(
+        num_cpus_per_worker=0.5, custom_resources_per_worker={"x": 1}, num_gpus=1
+    )
     coin.evaluation(evaluation_interval=1, evaluation_num_workers=1, evaluation_config={"num_cpus_per_worker": 3})
     worker = {"CPU": 0.5, "x": 1}
     for config in (coin, coin.to_dict()):
