@@ -65,10 +65,12 @@ def write_algorithm(directory: str, state: Mapping[str, Any], config: Any, cls: 
 
 
 def _write_config(folder: Path, config: Any, cls: type[Any], policy_mapping_fn: Any) -> None:
+    own = config.copy(copy_frozen=False)
+    own.algo_class = cls
     with policy_files.whole_file(folder / CONFIG) as out:
         content = {
             "algorithm_class": cls,
-            "config": config.copy(copy_frozen=False),
+            "config": own,
             "policy_mapping_fn": policy_mapping_fn,
         }
         cloudpickle.dump(content, out)

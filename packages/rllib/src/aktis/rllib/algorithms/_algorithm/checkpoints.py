@@ -26,6 +26,9 @@ __all__ = ["CheckpointsPart"]
 class CheckpointsPart(AlgorithmParts):
     """Saves and restores."""
 
+    _algorithm_class: type[Any] | None = None
+    """What checkpoints say that they are of, where that is not the class: one that somebody derived to run an algorithm."""
+
     # -- state ---------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
@@ -33,7 +36,7 @@ class CheckpointsPart(AlgorithmParts):
         ``store_buffer_in_checkpoints``."""
         local = self.workers.local_worker()
         state: dict[str, Any] = {
-            "algorithm_class": type(self),
+            "algorithm_class": self._algorithm_class or type(self),
             "config": self.config,
             "counters": dict(self._counters),
             "episode_history": [tuple(episode) for episode in self._episode_history],
@@ -119,7 +122,7 @@ class CheckpointsPart(AlgorithmParts):
             The directory.
         """
         state = self.get_state()
-        files.write_algorithm(checkpoint_dir, state, self.config, type(self), self.iteration)
+        files.write_algorithm(checkpoint_dir, state, self.config, state["algorithm_class"], self.iteration)
         if self.config.export_native_model_files:
             for policy_id in state["policies"]:
                 self.get_policy(policy_id).export_model(os.path.join(checkpoint_dir, "policies", policy_id, "model"))
