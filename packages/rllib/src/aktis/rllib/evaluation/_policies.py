@@ -206,7 +206,12 @@ def _new_map(config: Any) -> Any:
 
 
 def _check_id(policy_id: Any) -> None:
-    if not isinstance(policy_id, str) or not policy_id or any(letter in policy_id for letter in '<>:"/\\|?*') or policy_id[0] in "." :
+    if (
+        not isinstance(policy_id, str)
+        or not policy_id
+        or any(letter in policy_id for letter in '<>:"/\\|?*')
+        or policy_id[0] in "."
+    ):
         raise ValueError(
             f"{policy_id!r} cannot be the id of a policy: checkpoints have a folder of that name. Use letters, digits, - and _"
         )

@@ -27,20 +27,40 @@ def make_env_sampler(worker: Any) -> Any:
     """The sampler of the worker's environment."""
     if _vectorises(worker):
         return _vector_sampler(worker)
+    return _episode_sampler(worker)
+
+
+def _episode_sampler(worker: Any) -> Any:
+    """For whatever has several agents, or policies, or an own idea of time."""
     from aktis.rllib.env.base_env import convert_to_base_env
-    from aktis.rllib.evaluation._episode_sampler import EpisodeSampler
+    from aktis.rllib.evaluation._episode_sampler import EpisodeSampler, EpisodeSamplerSettings
 
     config = worker.config
     worker.async_env = convert_to_base_env(
         worker.env,
-        make_env=worker._envs.make,
+        make_env=worker.make_sub_environment,
         num_envs=config.num_envs_per_worker,
         remote_envs=config.remote_worker_envs,
         remote_env_batch_wait_ms=config.remote_env_batch_wait_ms,
         worker=worker,
         restart_failed_sub_environments=config.restart_failed_sub_environments,
     )
-    return EpisodeSampler(worker=worker, base_env=worker.async_env)
+    settings = EpisodeSamplerSettings(
+        multi_agent=config.is_multi_agent(),
+        complete_episodes=config.batch_mode == "complete_episodes",
+        count_steps_by=config.count_steps_by,
+        clip_rewards=clip_of(worker),
+        normalize_actions=config.normalize_actions,
+        clip_actions=config.clip_actions,
+        update_filter=not config.in_evaluation,
+        compress=config.compress_observations,
+        check=not config.disable_env_checking,
+        observation_fn=config.observation_fn,
+        worker_index=worker.worker_index,
+        generation=int(worker.recreated_worker),
+    )
+    seeds = env_seeds(config.seed, worker.worker_index, config.num_envs_per_worker)
+    return EpisodeSampler(worker, worker.async_env, settings, seeds)
 
 
 def _vectorises(worker: Any) -> bool:
@@ -132,7 +152,7 @@ def _stepper(worker: Any, reader: Reader, *, keep_raw: bool) -> Any:
         from aktis.rllib.evaluation._vector_stepper import make_vector_stepper
 
         return make_vector_stepper(worker, reader, mode, keep_raw=keep_raw)
-    envs = [worker.env, *(worker._envs.make(index) for index in range(1, config.num_envs_per_worker))]
+    envs = [worker.env, *(worker.make_sub_environment(index) for index in range(1, config.num_envs_per_worker))]
     restart = None
     if config.restart_failed_sub_environments:
         restart = _Restart(worker, envs)
@@ -163,7 +183,7 @@ class _Restart:
 
         with contextlib.suppress(Exception):
             self._envs[index].close()
-        env = self._worker._envs.make(index)
+        env = self._worker.make_sub_environment(index)
         if index == 0:
             self._worker.env = env
         return env

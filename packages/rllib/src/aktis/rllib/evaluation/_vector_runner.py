@@ -13,7 +13,7 @@ from aktis.rllib.evaluation._action_transform import ActionTransform, flatten_ac
 from aktis.rllib.evaluation._block import Block
 from aktis.rllib.evaluation._episode_book import EpisodeBook
 from aktis.rllib.evaluation._views import Views
-from aktis.rllib.evaluation._rollout_metrics import RolloutMetrics
+from aktis.rllib.evaluation.metrics import RolloutMetrics
 
 if TYPE_CHECKING:
     from aktis.rllib.evaluation._episode_tracker import EpisodeTracker
@@ -151,7 +151,9 @@ class VectorRunner:
         assert current is not None
         self._views.prepare("obs", current)
         self._views.prepare("rewards", np.zeros(self.num_envs, np.float32))
-        self._views.prepare("actions", flatten_actions(self.settings.action_space, _zero_actions(self.settings.action_space)))
+        self._views.prepare(
+            "actions", flatten_actions(self.settings.action_space, _zero_actions(self.settings.action_space))
+        )
         for index, state in enumerate(states):
             self._views.prepare(f"state_out_{index}", state[None])
         for env in range(self.num_envs):

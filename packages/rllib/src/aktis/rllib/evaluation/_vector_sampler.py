@@ -16,7 +16,7 @@ import numpy as np
 from aktis.rllib.evaluation._finished import Finished, split_episodes
 from aktis.rllib.evaluation._trajectories import as_batch, handles_whole_rollouts, postprocess_each
 from aktis.rllib.evaluation._vector_runner import Cut, SamplerSettings, VectorRunner
-from aktis.rllib.evaluation._rollout_metrics import RolloutMetrics
+from aktis.rllib.evaluation.metrics import RolloutMetrics
 from aktis.rllib.evaluation.rollout import Rollout
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch
 
@@ -114,7 +114,9 @@ class VectorSampler:
             end += episode.length
             if episode.cut is not None:
                 cuts[end - 1] = episode.cut
-        columns = {name: np.concatenate([episode.columns[name] for episode in chosen])[None] for name in chosen[0].columns}
+        columns = {
+            name: np.concatenate([episode.columns[name] for episode in chosen])[None] for name in chosen[0].columns
+        }
         return _rollout(columns, cuts), None
 
 

@@ -164,7 +164,9 @@ class Episode:
         if info is not None:
             self._infos[agent_id] = info
 
-    def act(self, agent_id: Any, action: Any, *, state: list[Any] | None = None, extra: dict[str, Any] | None = None) -> None:
+    def act(
+        self, agent_id: Any, action: Any, *, state: list[Any] | None = None, extra: dict[str, Any] | None = None
+    ) -> None:
         """An agent's policy has chosen an action."""
         if agent_id in self._actions:
             self._prev_actions[agent_id] = self._actions[agent_id]

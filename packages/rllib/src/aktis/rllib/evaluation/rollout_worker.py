@@ -24,7 +24,7 @@ from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, 
 if TYPE_CHECKING:
     import gymnasium
 
-    from aktis.rllib.evaluation._rollout_metrics import RolloutMetrics
+    from aktis.rllib.evaluation.metrics import RolloutMetrics
     from aktis.rllib.policy.policy import Policy
 
 __all__ = ["RolloutWorker"]
@@ -71,7 +71,9 @@ class RolloutWorker:
         import aktis
 
         options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory": memory, "resources": resources}
-        return aktis.remote(**{key: value for key, value in options.items() if value is not None} or {"num_cpus": 1})(cls)
+        return aktis.remote(**{key: value for key, value in options.items() if value is not None} or {"num_cpus": 1})(
+            cls
+        )
 
     def __init__(
         self,
@@ -117,7 +119,9 @@ class RolloutWorker:
             os.environ[name] = str(value)
 
         creator = env_creator if env_creator is not None else _creator_of(config)
-        self._envs = EnvMaker(creator, config, self.env_context, validate=validate_env, created=self._sub_environment_created)
+        self._envs = EnvMaker(
+            creator, config, self.env_context, validate=validate_env, created=self._sub_environment_created
+        )
         self.env: Any = self._envs.first()
         self.is_simple_env = self.env is not None and is_simple_env(self.env)
         self.policies = PolicyTable(self, spaces, default_policy_class)
@@ -345,6 +349,10 @@ class RolloutWorker:
             for index, env in enumerate(self._sub_environments())
         ]
 
+    def make_sub_environment(self, index: int) -> Any:
+        """A new environment, as the one of that index was made."""
+        return self._envs.make(index)
+
     def _sub_environments(self) -> list[Any]:
         if self.async_env is None:
             return [] if self.env is None else [self.env]
@@ -414,7 +422,9 @@ class RolloutWorker:
         """
         missing = [policy_id for policy_id in self.filters if policy_id not in new_filters]
         if missing:
-            raise KeyError(f"sync_filters() got filters for {sorted(new_filters)}, but this worker also filters for {missing}")
+            raise KeyError(
+                f"sync_filters() got filters for {sorted(new_filters)}, but this worker also filters for {missing}"
+            )
         for policy_id, filter_ in self.filters.items():
             filter_.sync(new_filters[policy_id])
 
@@ -433,7 +443,7 @@ class RolloutWorker:
         return func(self, *args, **kwargs)
 
     def ping(self) -> str:
-        """"pong", if it is well."""
+        """ "pong", if it is well."""
         return "pong"
 
     def assert_healthy(self) -> None:

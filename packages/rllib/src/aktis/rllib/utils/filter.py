@@ -104,7 +104,11 @@ class RunningStat:
 
     def to_state(self) -> dict[str, Any]:
         """Plain numbers and arrays."""
-        return {"num_pushes": self.num_pushes, "running_mean": self.mean_array, "running_sum_of_sq": self.sum_of_squares}
+        return {
+            "num_pushes": self.num_pushes,
+            "running_mean": self.mean_array,
+            "running_sum_of_sq": self.sum_of_squares,
+        }
 
     @staticmethod
     def from_state(state: Mapping[str, Any]) -> RunningStat:
@@ -157,7 +161,11 @@ class Filter:
     @staticmethod
     def from_state(state: Mapping[str, Any]) -> Filter:
         """What :meth:`to_state` wrote."""
-        kinds = {"NoFilter": NoFilter, "MeanStdFilter": MeanStdFilter, "ConcurrentMeanStdFilter": ConcurrentMeanStdFilter}
+        kinds = {
+            "NoFilter": NoFilter,
+            "MeanStdFilter": MeanStdFilter,
+            "ConcurrentMeanStdFilter": ConcurrentMeanStdFilter,
+        }
         cls = kinds.get(str(state.get("type")))
         if cls is None:
             raise ValueError(f"there is no filter {state.get('type')!r}: there are {sorted(kinds)}")
@@ -235,7 +243,9 @@ class MeanStdFilter(Filter):
     def sync(self, other: Any) -> None:
         """Take over the statistics of ``other``, buffer and all."""
         if tuple(other.shape) != self.shape:
-            raise ValueError(f"a filter for observations of shape {self.shape} cannot be synced with one for {other.shape}")
+            raise ValueError(
+                f"a filter for observations of shape {self.shape} cannot be synced with one for {other.shape}"
+            )
         self.demean, self.destd, self.clip = other.demean, other.destd, other.clip
         self.running_stats = other.running_stats.copy()
         self.buffer = other.buffer.copy()
@@ -261,7 +271,13 @@ class MeanStdFilter(Filter):
     def to_state(self) -> dict[str, Any]:
         """Plain numbers and arrays, for checkpoints."""
         stats = [self.running_stats.to_state(), self.buffer.to_state()]
-        return {"type": type(self).__name__, "demean": self.demean, "destd": self.destd, "clip": self.clip, "stats": stats}
+        return {
+            "type": type(self).__name__,
+            "demean": self.demean,
+            "destd": self.destd,
+            "clip": self.clip,
+            "stats": stats,
+        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shape}, {self.running_stats}, buffer={self.buffer})"
@@ -333,7 +349,9 @@ def get_filter(filter_config: Any, shape: Any) -> Filter:
         return NoFilter()
     own = tuple(shape.shape) if getattr(shape, "shape", None) is not None else shape
     if not isinstance(own, (tuple, list)):
-        raise ValueError(f"observation_filter={filter_config!r} needs observations that are arrays, not of {shape}: use 'NoFilter'")
+        raise ValueError(
+            f"observation_filter={filter_config!r} needs observations that are arrays, not of {shape}: use 'NoFilter'"
+        )
     if filter_config == "MeanStdFilter":
         return MeanStdFilter(own)
     if filter_config == "ConcurrentMeanStdFilter":

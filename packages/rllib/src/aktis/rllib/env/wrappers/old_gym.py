@@ -48,7 +48,9 @@ class OldGymEnv(gymnasium.Env[Any, Any]):
         try:
             parameters = inspect.signature(env.reset).parameters
             self._reset_takes = {
-                name for name in ("seed", "options") if name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+                name
+                for name in ("seed", "options")
+                if name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
             }
         except (TypeError, ValueError):
             self._reset_takes = set()
@@ -133,4 +135,6 @@ def as_gymnasium_space(space: Any) -> gymnasium.Space[Any]:
         return spaces.Tuple([as_gymnasium_space(sub) for sub in space.spaces])
     if kind == "Dict":
         return spaces.Dict({key: as_gymnasium_space(sub) for key, sub in space.spaces.items()})
-    raise ValueError(f"{space!r} ({type(space).__module__}.{kind}) cannot be made a space of Gymnasium: use gymnasium.spaces")
+    raise ValueError(
+        f"{space!r} ({type(space).__module__}.{kind}) cannot be made a space of Gymnasium: use gymnasium.spaces"
+    )
