@@ -77,6 +77,9 @@ class Ops(Protocol):
     def logical_or(self, x: Tensor, y: Tensor) -> Tensor: ...
     def logical_not(self, x: Tensor) -> Tensor: ...
     def stop_gradient(self, x: Tensor) -> Tensor: ...
+    def no_grad(self) -> Any:
+        """A context in which nothing is kept for gradients (where the framework is faster for it)."""
+
     def huber(self, x: Tensor, delta: float = 1.0) -> Tensor:
         """x^2 / 2 within delta, linear outside."""
 

@@ -47,6 +47,7 @@ class NStepPolicy:
     """Mixin of policies that learn from single transitions: rewards of `config.n_step` steps, and what was observed after them."""
 
     config: Any
+    compute_td_error: Any  # |TD error| of each row of a batch
 
     def postprocess_trajectory(self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None) -> SampleBatch:
         """Makes transitions of n steps out of those of one trajectory."""
@@ -79,7 +80,3 @@ class NStepPolicy:
     def _worker_side_prioritization(self) -> bool:
         buffer = self.config.get("replay_buffer_config") or {}
         return bool(buffer.get("worker_side_prioritization"))
-
-    def compute_td_error(self, batch: SampleBatch) -> NDArray[np.float32]:
-        """|TD error| of each row. [B]"""
-        raise NotImplementedError(f"{type(self).__name__} has no TD errors")

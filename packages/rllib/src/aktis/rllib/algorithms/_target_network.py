@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from aktis.rllib.policy.sample_batch import SampleBatch
-
 
 class TargetNetworkPolicy:
     """Mixin of a neural policy: `target_model`, made like the model and with its weights in the beginning."""
@@ -16,9 +14,10 @@ class TargetNetworkPolicy:
     model: Any
     target_model: Any = None
 
-    def make_target_model(self) -> None:
-        """Makes the target network. Call it when the model is there."""
-        self.target_model = self.make_model()  # type: ignore[attr-defined]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        with self.ops.seeded(0):  # the weights are copied: they need no random numbers of anybody
+            self.target_model, _ = self._build_model()  # type: ignore[attr-defined]
         self.ops.copy_params(self.model, self.target_model)
 
     def update_target(self, tau: float | None = None) -> None:
@@ -31,11 +30,8 @@ class TargetNetworkPolicy:
 
     def no_grad(self) -> contextlib.AbstractContextManager[Any]:
         """A context without gradients, where the framework is faster with it."""
-        return self.ops.no_grad() if hasattr(self.ops, "no_grad") else contextlib.nullcontext()  # type: ignore[no-any-return]
-
-    def to_tensors(self, batch: SampleBatch) -> dict[str, Any]:
-        """The numeric columns of a batch as tensors."""
-        return {key: self.ops.from_numpy(value) for key, value in dict.items(batch) if getattr(value, "dtype", None) != object}
+        context: contextlib.AbstractContextManager[Any] = self.ops.no_grad()
+        return context
 
     def state_to_save(self) -> dict[str, Any]:
         """The weights of the target network."""

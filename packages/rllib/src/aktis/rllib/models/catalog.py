@@ -18,12 +18,14 @@ from aktis.rllib.models.preprocessors import NoPreprocessor, Preprocessor, get_p
 from aktis.rllib.utils.error import UnsupportedSpaceException
 from aktis.rllib.utils.spaces.simplex import Simplex
 from aktis.rllib.utils.spaces.space_utils import flatten_space
+from aktis.tune.registry import named
 
 __all__ = ["MODEL_DEFAULTS", "MODEL_KEYS", "ModelCatalog", "checked_model_config"]
 
-_models: dict[str, Any] = {}
-_preprocessors: dict[str, Any] = {}
-_action_dists: dict[str, Any] = {}
+# What users register; kept where the processes of trials and workers get it from.
+_models = named("rllib.model")
+_preprocessors = named("rllib.preprocessor")
+_action_dists = named("rllib.action_dist")
 
 
 class ModelCatalog:
@@ -282,7 +284,7 @@ def _registered(value: Any, known: dict[str, Any], kind: str, function: str) -> 
     near = difflib.get_close_matches(value, known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known are {sorted(known)}." if known else "None is registered."
     raise ValueError(
-        f"No {kind} is registered as {value!r}. {hint} Register it with ModelCatalog.{function}(name, class), in every process."
+        f"No {kind} is registered as {value!r}. {hint} Register it with ModelCatalog.{function}(name, class)."
     )
 
 

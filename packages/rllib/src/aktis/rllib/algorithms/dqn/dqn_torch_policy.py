@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aktis.rllib.algorithms.dqn.dqn_policy import DQNPolicy
 from aktis.rllib.policy.torch_policy_v2 import TorchPolicyV2
 
@@ -10,3 +12,8 @@ __all__ = ["DQNTorchPolicy"]
 
 class DQNTorchPolicy(DQNPolicy, TorchPolicyV2):
     """DQN's policy, on PyTorch."""
+
+    def model_interface(self) -> type[Any]:
+        from aktis.rllib.algorithms.dqn.dqn_torch_model import DQNTorchModel
+
+        return DQNTorchModel

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aktis.rllib.algorithms._fast_acting import FastActing, FastActingPolicy, FastQ, Stack, dense
 from aktis.rllib.algorithms._nstep import DISCOUNTS, NStepPolicy
 from aktis.rllib.algorithms._target_network import TargetNetworkPolicy
 from aktis.rllib.policy.sample_batch import SampleBatch
@@ -29,7 +30,7 @@ def td_loss(ops: Any, kind: str, errors: Tensor) -> Tensor:
     return ops.huber(errors) if kind == "huber" else 0.5 * ops.square(errors)
 
 
-class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
+class SimpleQPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
     """To be mixed into the neural policy of a framework. The model's output is Q(s, .)."""
 
     ops: Any
@@ -52,6 +53,14 @@ class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
             return batch[DISCOUNTS]
         return float(self.config["gamma"]) ** int(self.config.get("n_step", 1) or 1)
 
+    def make_quick(self) -> FastActing | None:
+        """Dense Q-networks are evaluated in NumPy."""
+        layers = dense(self.model.layers())  # type: ignore[attr-defined]
+        if layers is None or not hasattr(self.exploration, "choose"):
+            return None
+        width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
+        return FastQ(self, Stack(layers), None, None, None, width, 1.0)
+
     # -- learning
 
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor:
@@ -73,7 +82,7 @@ class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
         return self.ops.mean(losses)
 
     def stats_fn(self, batch: Any) -> dict[str, Any]:
-        """What the last loss was made of. `td_error` [B] is moved beside the statistics by `after_learn`."""
+        """What the last loss was made of."""
         ops = self.ops
         q, errors = (ops.stop_gradient(x) for x in self._seen)
         return {
@@ -82,20 +91,21 @@ class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
             "min_q": ops.min(q),
             "max_q": ops.max(q),
             "mean_td_error": ops.mean(errors),
-            "td_error": errors,
         }
 
-    def after_learn(self, info: dict[str, Any]) -> dict[str, Any]:
-        """TD errors of all rows are no statistics."""
-        td_error = info["learner_stats"].pop("td_error", None)
-        if td_error is not None:
-            info["td_error"] = np.asarray(td_error)
-        return info
+    def extra_compute_grad_fetches(self) -> dict[str, Any]:
+        """The TD error of each row [B]: priorities of the replay buffer."""
+        return {"learner_stats": {}, "td_error": self.ops.stop_gradient(self._seen[1])}
+
+    def optimizer_groups(self) -> list[Any]:
+        """One Adam, with `adam_epsilon`."""
+        groups: list[Any] = super().optimizer_groups()  # type: ignore[misc]
+        for group in groups:
+            group.eps = float(self.config["adam_epsilon"])
+        return groups
 
     def compute_td_error(self, batch: SampleBatch) -> NDArray[np.float32]:
-        """|Q(s, a) - y| of each row, from NumPy to NumPy. [B]"""
-        ops = self.ops
+        """|TD error| of each row, from NumPy to NumPy. [B]"""
         with self.no_grad():
-            tensors = self.to_tensors(batch)
-            self.loss(self.model, self.dist_class, tensors)
-            return np.abs(np.asarray(ops.as_numpy(self._seen[1]), np.float32))
+            self.loss(self.model, self.dist_class, self._train_data(batch).whole())  # type: ignore[attr-defined]
+        return np.abs(np.asarray(self.ops.as_numpy(self._seen[1]), np.float32))
