@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aktis.rllib.policy._neural.fast_inference import FastInference
+from aktis.rllib.policy._neural.numpy_dists import NumpyCategorical
 from aktis.rllib.policy._neural.statistics import Averages
 from aktis.rllib.policy._neural.train_data import minibatch_bounds
 from aktis.rllib.policy.sample_batch import SampleBatch
@@ -183,6 +184,10 @@ class DenseTrainer:
                 column = column.astype(np.float32)
             columns[key] = column
         obs = columns["obs"]
+        if "actions" in columns:
+            actions = columns["actions"]
+            flat = (len(actions),) if self.fast.dist_class is NumpyCategorical else (len(actions), -1)
+            columns["actions"] = actions.reshape(flat)
         columns["obs"] = np.ascontiguousarray(obs.reshape(len(obs), -1), dtype=np.float32)
         return columns
 
