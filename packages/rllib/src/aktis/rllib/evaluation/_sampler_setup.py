@@ -147,7 +147,7 @@ def active_filter(filter_: Any) -> Any:
 
 def _stepper(worker: Any, reader: Reader, *, keep_raw: bool) -> Any:
     config = worker.config
-    mode = config.get("gym_env_vectorize_mode", "sub_envs")
+    mode = config.get("gym_env_vectorize_mode") or "sub_envs"
     if mode != "sub_envs":
         from aktis.rllib.evaluation._vector_stepper import make_vector_stepper
 

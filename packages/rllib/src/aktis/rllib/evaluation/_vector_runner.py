@@ -109,6 +109,7 @@ class VectorRunner:
         self._transform = ActionTransform(
             settings.action_space, normalize=settings.normalize_actions, clip=settings.clip_actions
         )
+        self._for_env = self._transform.batch if stepper.takes_batches else self._transform.each
         self._views = Views({}, self.num_envs)
         self._asked: set[str] = set()
         self._initial: list[Array] = []
@@ -202,12 +203,12 @@ class VectorRunner:
             inputs, timestep=policy.global_timestep, episodes=episodes
         )
         inferred = clock()
-        stored = flatten_actions(self.settings.action_space, actions)
+        stored = flatten_actions(self.settings.action_space, actions) if self._transform.structured else actions
         block.write("obs", obs)
         block.write("actions", stored)
         for name, values in extras.items():
             block.write(name, values)
-        for_env = self._transform.each(actions)
+        for_env = self._for_env(actions)
         acted = clock()
         stepper.step(for_env)
         stepped = clock()
@@ -267,7 +268,11 @@ class VectorRunner:
             extra = {} if self.tracker is None else self.tracker.end(env, stepper)
             length = int(book.lengths[env])
             self._ended_steps += length
-            self._note(length, float(book.returns[env]), **extra)
+            if stepper.monitors is None:
+                self._note(length, float(book.returns[env]), **extra)
+            else:  # what ends here may be one life of a game: the game itself is what is told of
+                for total, steps in stepper.monitors[env].next_episode_results():
+                    self._note(steps, total, **extra)
 
     def _begin_episodes(self) -> None:
         skipped = self.stepper.skipped

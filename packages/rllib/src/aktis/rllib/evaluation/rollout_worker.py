@@ -119,10 +119,10 @@ class RolloutWorker:
             os.environ[name] = str(value)
 
         creator = env_creator if env_creator is not None else _creator_of(config)
-        self._envs = EnvMaker(
+        self.env_maker = EnvMaker(
             creator, config, self.env_context, validate=validate_env, created=self._sub_environment_created
         )
-        self.env: Any = self._envs.first()
+        self.env: Any = self.env_maker.first()
         self.is_simple_env = self.env is not None and is_simple_env(self.env)
         self.policies = PolicyTable(self, spaces, default_policy_class)
         self.async_env: Any = None
@@ -351,7 +351,7 @@ class RolloutWorker:
 
     def make_sub_environment(self, index: int) -> Any:
         """A new environment, as the one of that index was made."""
-        return self._envs.make(index)
+        return self.env_maker.make(index)
 
     def _sub_environments(self) -> list[Any]:
         if self.async_env is None:
