@@ -85,7 +85,12 @@ def _is_array_space(space: Any) -> bool:
 
 def _has_own_connectors(worker: Any) -> bool:
     """Whether somebody changed a policy's connectors; the default ones do what the vectorised loop does."""
-    return any(getattr(policy, "connectors_changed", False) for policy in worker.policy_map.values())
+    if not worker.config.enable_connectors:
+        return False
+    pipelines = [
+        pipeline for policy in worker.policy_map.values() for pipeline in (policy.agent_connectors, policy.action_connectors)
+    ]
+    return any(getattr(pipeline, "changed", False) for pipeline in pipelines)
 
 
 def sampler_settings(worker: Any) -> SamplerSettings:

@@ -105,6 +105,7 @@ class VectorRunner:
         self.always_new_obs = False  # whoever asks for it sets it: new_obs even where the policy does not want it
         self._get_policy = get_policy
         self._get_filter = get_filter
+        self._filter: Any = None
         self._seeds = seeds
         self._transform = ActionTransform(
             settings.action_space, normalize=settings.normalize_actions, clip=settings.clip_actions
@@ -124,6 +125,7 @@ class VectorRunner:
     def refresh(self) -> None:
         """Get ready for what comes: another policy may have taken the place of the last one."""
         policy = self._get_policy()
+        self._filter = self._get_filter()
         if policy is self.policy:
             return
         self.policy = policy
@@ -255,7 +257,7 @@ class VectorRunner:
         block.steps += 1
 
     def _note_ends(self, block: Block) -> None:
-        stepper, filter_, book = self.stepper, self._get_filter(), self.book
+        stepper, filter_, book = self.stepper, self._filter, self.book
         wants_new_obs = self.always_new_obs or "new_obs" in self._asked
         for env in stepper.ended:
             truncated = not stepper.terminateds[env]
@@ -323,7 +325,7 @@ class VectorRunner:
     # Helpers --------------------------------------------------------------------------------------------------------
 
     def _filtered(self, obs: Array) -> Array:
-        filter_ = self._get_filter()
+        filter_ = self._filter
         if filter_ is None:
             return obs
         filtered: Array = filter_.batch(obs, update=self.settings.update_filter)
