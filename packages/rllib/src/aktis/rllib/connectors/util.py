@@ -103,5 +103,7 @@ def maybe_get_filters_for_syncing(rollout_worker: Any, policy_id: str) -> None:
     if not found:
         return
     if len(found) > 1:
-        raise ValueError(f"the policy {policy_id!r} has {len(found)} connectors with filters: only one can be kept in step")
+        raise ValueError(
+            f"the policy {policy_id!r} has {len(found)} connectors with filters: only one can be kept in step"
+        )
     rollout_worker.filters[policy_id] = found[0].filter

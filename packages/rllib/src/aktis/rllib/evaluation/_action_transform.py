@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
 
 __all__ = ["ActionTransform", "flatten_actions"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 Leaf = Callable[[Array], Array]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from aktis.rllib.policy.policy import Policy, PolicySpec
-from aktis.rllib.utils.policy import validate_policy_id
 from aktis.rllib.utils.filter import Filter, NoFilter, get_filter
+from aktis.rllib.utils.policy import validate_policy_id
 
 __all__ = ["PolicyTable"]
 
@@ -115,7 +115,7 @@ class PolicyTable:
     def get_state(self) -> dict[str, Any]:
         """Policies, filters and the mapping."""
         return {
-            "policy_states": {policy_id: self.map[policy_id].get_state() for policy_id in self.map.keys()},
+            "policy_states": {policy_id: self.map[policy_id].get_state() for policy_id in self.map},
             "filters": {policy_id: filter_.as_serializable() for policy_id, filter_ in self.filters.items()},
             "policy_ids": list(self.map.keys()),
             "policy_mapping_fn": self.mapping_fn,
@@ -142,7 +142,7 @@ class PolicyTable:
             raise KeyError(
                 f"the state has a policy {policy_id!r} that this worker does not have, and does not say how to make it (no 'policy_spec')"
             )
-        made = PolicySpec.deserialize(spec) if isinstance(spec, Mapping) else spec
+        made = PolicySpec.deserialize(dict(spec)) if isinstance(spec, Mapping) else spec
         original = getattr(made.observation_space, "original_space", made.observation_space)
         self.add(
             policy_id,
@@ -158,7 +158,7 @@ class PolicyTable:
         worker = self._worker
         settings = own_settings(spec.config, worker.config, worker.worker_index, policy_id)
         preprocessor = None
-        space = spec.observation_space
+        space: Any = spec.observation_space
         if not worker.config._disable_preprocessor_api:
             from aktis.rllib.models.catalog import ModelCatalog
 

@@ -88,7 +88,9 @@ def _has_own_connectors(worker: Any) -> bool:
     if not worker.config.enable_connectors:
         return False
     pipelines = [
-        pipeline for policy in worker.policy_map.values() for pipeline in (policy.agent_connectors, policy.action_connectors)
+        pipeline
+        for policy in worker.policy_map.values()
+        for pipeline in (policy.agent_connectors, policy.action_connectors)
     ]
     return any(getattr(pipeline, "changed", False) for pipeline in pipelines)
 

@@ -7,7 +7,7 @@ begun anew within the same step: ``obs`` is always what the next actions are for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from aktis.rllib.evaluation._observations import EnvError, Reader
 
 __all__ = ["Stepper", "SubEnvStepper"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 # Observations are checked in this many steps after the start, and then in one step of so many.
 FIRST_CHECKS = 20
@@ -88,10 +88,10 @@ class SubEnvStepper:
         self._check = check
         self._after_step = after_step
         count = self.num_envs
-        self.obs = np.zeros((count, *reader.shape), reader.dtype)
-        self.rewards = np.zeros(count, np.float64)
-        self.terminateds = np.zeros(count, bool)
-        self.truncateds = np.zeros(count, bool)
+        self.obs: Array = np.zeros((count, *reader.shape), reader.dtype)
+        self.rewards: Array = np.zeros(count, np.float64)
+        self.terminateds: Array = np.zeros(count, bool)
+        self.truncateds: Array = np.zeros(count, bool)
         self.infos: list[dict[str, Any]] = [{} for _ in envs]
         self.reset_infos: dict[int, dict[str, Any]] = {}
         self.raw_obs: list[Any] = [None] * count

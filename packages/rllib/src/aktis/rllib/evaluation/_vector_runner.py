@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cut", "SamplerSettings", "Steps", "VectorRunner"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 Cut = tuple[Array, list[Array]]  # what was observed after a step, and the recurrent states there
 
 

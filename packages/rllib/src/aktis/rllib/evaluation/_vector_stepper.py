@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -18,7 +18,7 @@ from aktis.rllib.evaluation._steppers import CHECK_EVERY, FIRST_CHECKS
 
 __all__ = ["GymVectorStepper", "make_vector_env", "make_vector_stepper"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 SAME, NEXT, DISABLED = "SameStep", "NextStep", "Disabled"
 MODES = ("sub_envs", "sync", "async", "vector_entry_point")
@@ -50,9 +50,9 @@ class GymVectorStepper:
         self._space = env.single_observation_space
         self._plain = reader.identity and self._space.shape is not None
         self.obs: Array = np.zeros((count, *reader.shape), reader.dtype)
-        self.rewards = np.zeros(count, np.float64)
-        self.terminateds = np.zeros(count, bool)
-        self.truncateds = np.zeros(count, bool)
+        self.rewards: Array = np.zeros(count, np.float64)
+        self.terminateds: Array = np.zeros(count, bool)
+        self.truncateds: Array = np.zeros(count, bool)
         self.raw_obs: list[Any] = [None] * count
         self.raw_final_obs: dict[int, Any] = {}
         self.reset_infos: dict[int, dict[str, Any]] = {}

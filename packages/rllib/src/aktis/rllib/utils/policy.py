@@ -74,7 +74,7 @@ def local_policy_inference(
 
 def compute_log_likelihoods_from_input_dict(policy: Any, batch: Any) -> Any:
     """Logarithms of the probabilities of a batch's actions under a policy, ``[B]``."""
-    states = []
+    states: list[Any] = []
     while f"state_in_{len(states)}" in batch:
         states.append(batch[f"state_in_{len(states)}"])
     return policy.compute_log_likelihoods(
@@ -97,7 +97,12 @@ def validate_policy_id(policy_id: str, error: bool = False) -> None:
     Raises:
         ValueError: it cannot.
     """
-    bad = not isinstance(policy_id, str) or not policy_id or policy_id[0] == "." or any(c in policy_id for c in '<>:"/\\|?*')
+    bad = (
+        not isinstance(policy_id, str)
+        or not policy_id
+        or policy_id[0] == "."
+        or any(c in policy_id for c in '<>:"/\\|?*')
+    )
     if not bad:
         return
     message = f"{policy_id!r} cannot be the id of a policy: checkpoints have a folder of that name. Use letters, digits, - and _"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tree
@@ -21,7 +21,7 @@ class SpaceConnector(ActionConnector):
         ctx: Of the policy.
     """
 
-    settings: dict[str, Any] = {}
+    settings: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, ctx: ConnectorContext) -> None:
         super().__init__(ctx)
@@ -39,6 +39,6 @@ class SpaceConnector(ActionConnector):
         return type(self).__name__, None
 
     @classmethod
-    def from_state(cls, ctx: ConnectorContext, params: Any) -> ActionConnector:  # type: ignore[override]
+    def from_state(cls, ctx: ConnectorContext, params: Any) -> ActionConnector:
         """What :meth:`to_state` wrote down."""
         return cls(ctx)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from aktis.rllib.connectors.action._space import SpaceConnector
 from aktis.rllib.connectors.registry import register_connector
@@ -13,7 +13,7 @@ __all__ = ["ClipActionsConnector"]
 class ClipActionsConnector(SpaceConnector):
     """Clips actions, as samplers do with ``clip_actions``."""
 
-    settings: dict[str, Any] = {"normalize": False, "clip": True}
+    settings: ClassVar[dict[str, Any]] = {"normalize": False, "clip": True}
 
 
 register_connector(ClipActionsConnector.__name__, ClipActionsConnector)

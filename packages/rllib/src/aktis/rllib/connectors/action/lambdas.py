@@ -31,9 +31,7 @@ def register_lambda_action_connector(
         def transform(self, ac_data: ActionConnectorDataType) -> ActionConnectorDataType:
             if not isinstance(ac_data.output, tuple):
                 raise TypeError(f"{name} needs (action, states, fetches), not {ac_data.output!r:.100}")
-            return ActionConnectorDataType(
-                ac_data.env_id, ac_data.agent_id, ac_data.input_dict, fn(*ac_data.output)
-            )
+            return ActionConnectorDataType(ac_data.env_id, ac_data.agent_id, ac_data.input_dict, fn(*ac_data.output))
 
         def to_state(self) -> tuple[str, Any]:
             return name, None

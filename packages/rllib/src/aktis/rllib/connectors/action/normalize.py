@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from aktis.rllib.connectors.action._space import SpaceConnector
 from aktis.rllib.connectors.registry import register_connector
@@ -13,7 +13,7 @@ __all__ = ["NormalizeActionsConnector"]
 class NormalizeActionsConnector(SpaceConnector):
     """Unsquashes actions, as samplers do with ``normalize_actions``."""
 
-    settings: dict[str, Any] = {"normalize": True, "clip": False}
+    settings: ClassVar[dict[str, Any]] = {"normalize": True, "clip": False}
 
 
 register_connector(NormalizeActionsConnector.__name__, NormalizeActionsConnector)

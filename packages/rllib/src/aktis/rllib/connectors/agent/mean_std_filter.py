@@ -46,7 +46,7 @@ class MeanStdObservationFilterAgentConnector(SyncedFilterAgentConnector):
         return type(self).__name__, _listed(self.filter.to_state())
 
     @classmethod
-    def from_state(cls, ctx: ConnectorContext, params: Any) -> MeanStdObservationFilterAgentConnector:  # type: ignore[override]
+    def from_state(cls, ctx: ConnectorContext, params: Any) -> MeanStdObservationFilterAgentConnector:
         """What :meth:`to_state` wrote down."""
         made = cls(ctx)
         made.filter = Filter.from_state(params)

@@ -25,9 +25,7 @@ class StateBufferConnector(AgentConnector):
     def __init__(self, ctx: ConnectorContext, states: Any = None) -> None:
         super().__init__(ctx)
         self._initial_states = ctx.initial_states
-        self._zero_action = tree.map_structure(
-            lambda leaf: np.zeros_like(np.asarray(leaf)), ctx.action_space.sample()
-        )
+        self._zero_action = tree.map_structure(lambda leaf: np.zeros_like(np.asarray(leaf)), ctx.action_space.sample())
         self._states: dict[Any, dict[Any, tuple[Any, list[Any], dict[str, Any]]]] = dict(states or {})
 
     def reset(self, env_id: Any) -> None:
@@ -40,7 +38,7 @@ class StateBufferConnector(AgentConnector):
 
     def transform(self, ac_data: AgentConnectorDataType) -> AgentConnectorDataType:
         """Add what is remembered; zeros and initial states at the start of an episode."""
-        start = (self._zero_action, self._initial_states, {})
+        start: tuple[Any, list[Any], dict[str, Any]] = (self._zero_action, self._initial_states, {})
         action, states, fetches = self._states.get(ac_data.env_id, {}).get(ac_data.agent_id, start)
         data = ac_data.data
         data["actions"] = action
