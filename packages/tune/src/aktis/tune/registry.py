@@ -1,11 +1,15 @@
-"""Names for trainables and environments. Each process has its own; what runs in an actor travels as itself, not by name."""
+"""Names for trainables and environments. Each process has its own; what runs in an actor travels as itself, not by name.
+
+Code in an actor may look names up as well (an algorithm makes the environment that its configuration names). So the actor of a trial gets
+what the process of the run knows by name (:func:`registered`), environments and what others keep with :func:`named`, and takes it over.
+"""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.tune.error import TuneError
@@ -17,8 +21,11 @@ __all__ = [
     "get_env_creator",
     "get_trainable_cls",
     "is_registered_env",
+    "named",
     "register_env",
     "register_trainable",
+    "registered",
+    "take_over",
     "trainable_name",
     "unregister_trainable",
     "validate_trainable",
@@ -28,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _trainables: dict[str, type[Trainable]] = {}
 _envs: dict[str, Callable[..., Any]] = {}
+_named: dict[str, dict[str, Any]] = {"env": _envs}  # kind -> name -> what it means; see named()
 _lock = threading.Lock()
 
 # Modules that know trainables by name: asked once a name is not registered here. Each offers ``get_trainable_cls(name)``,
@@ -95,6 +103,51 @@ def get_env_creator(name: str) -> Callable[..., Any]:
 def is_registered_env(name: str) -> bool:
     """Whether the name of an environment is known."""
     return name in _envs
+
+
+def named(kind: str) -> dict[str, Any]:
+    """The names of one kind of things, for libraries that let users register something; trials know them, too.
+
+    Args:
+        kind: Which things, for instance "rllib.model".
+
+    Returns:
+        A dict, always the same one, which its owner fills.
+    """
+    with _lock:
+        return _named.setdefault(kind, {})
+
+
+def registered() -> dict[str, dict[str, bytes]]:
+    """All names of this process by kind, but those of trainables; each with what it means, pickled, to be sent to another process.
+
+    What cannot be pickled is left out: it is an error only for a trial that asks for it.
+    """
+    import cloudpickle
+
+    with _lock:
+        known = {kind: dict(names) for kind, names in _named.items() if names}
+    made: dict[str, dict[str, bytes]] = {}
+    for kind, names in known.items():
+        for name, value in names.items():
+            try:
+                made.setdefault(kind, {})[name] = cloudpickle.dumps(value)
+            except Exception as error:
+                logger.debug("%s %r stays in this process, because it cannot be pickled: %s", kind, name, error)
+    return made
+
+
+def take_over(names: Mapping[str, Mapping[str, bytes]]) -> None:
+    """Know what :func:`registered` gave in another process. What this process registered itself stays."""
+    import pickle
+
+    for kind, given in names.items():
+        known = named(kind)
+        for name in given.keys() - known.keys():
+            try:
+                known[name] = pickle.loads(given[name])
+            except Exception as error:  # an import that fails here: an error only for who asks for this name
+                logger.debug("%s %r is not known in this process: %s", kind, name, error)
 
 
 def get_trainable_cls(trainable: Any) -> type[Trainable]:

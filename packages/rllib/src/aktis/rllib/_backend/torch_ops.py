@@ -537,6 +537,9 @@ def sgd(parameters: Iterable[Any], lr: float, momentum: float = 0.0) -> Any:
 
 
 def apply_gradients(optimizer: Any, parameters: Sequence[Any], grads: Sequence[Any]) -> None:
+    if hasattr(optimizer, "step_with"):
+        optimizer.step_with(parameters, [as_numpy(grad) for grad in grads])
+        return
     for parameter, grad in zip(parameters, grads, strict=True):
         parameter.grad = grad
     optimizer.step()
@@ -545,11 +548,16 @@ def apply_gradients(optimizer: Any, parameters: Sequence[Any], grads: Sequence[A
 
 
 def set_lr(optimizer: Any, lr: float) -> None:
+    if hasattr(optimizer, "set_lr"):
+        optimizer.set_lr(lr)
+        return
     for group in optimizer.param_groups:
         group["lr"] = lr
 
 
 def optimizer_state(optimizer: Any) -> list[Any]:
+    if hasattr(optimizer, "state_of"):
+        return list(optimizer.state_of())
     arrays: list[Any] = []
     for entry in _entries(optimizer):
         kept = optimizer.state.get(entry, {})
@@ -560,6 +568,9 @@ def optimizer_state(optimizer: Any) -> list[Any]:
 
 
 def load_optimizer_state(optimizer: Any, arrays: Sequence[Any]) -> None:
+    if hasattr(optimizer, "load_state_of"):
+        optimizer.load_state_of(arrays)
+        return
     entries = _entries(optimizer)
     if not arrays:  # nothing was learned yet
         optimizer.state.clear()

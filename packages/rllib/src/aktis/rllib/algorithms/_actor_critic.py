@@ -1,11 +1,13 @@
-"""What the policies with a value function have in common (PG, A2C, A3C, PPO): values of each step, advantages of a trajectory, masked means."""
+"""What policies with a value function have in common: values of each step, advantages of a trajectory, means without padding."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aktis.rllib.evaluation.postprocessing import add_advantages, compute_gae_for_sample_batch
+import numpy as np
+
+from aktis.rllib.evaluation.postprocessing import add_advantages, compute_gae_for_sample_batch, inputs_after_cuts
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 if TYPE_CHECKING:
@@ -53,10 +55,50 @@ class ActorCriticPolicy:
         settings = self._advantage_settings()
         values: Any = [0.0] * len(rollout.cuts)
         if len(rollout.cuts) and settings["use_critic"]:
-            values = self.values_of(rollout.cut_obs, rollout.cut_states)
+            values = self.compute_values(inputs_after_cuts(rollout, self.view_requirements))
         add_advantages(rollout, values, **settings)
 
+    def compute_values(self, input_dict: Any) -> np.ndarray[Any, np.dtype[Any]]:
+        """The values of observations, [B].
+
+        Args:
+            input_dict: What an action would be computed from: ``obs`` [B, ...], ``state_in_0``, ... as NumPy arrays.
+        """
+        fast = getattr(self, "_fast", None)
+        if fast is not None and fast.takes(input_dict):
+            values: np.ndarray[Any, np.dtype[Any]] = fast.values_of(input_dict["obs"])
+            return values
+        policy: Any = self
+        batch = policy._to_tensors(input_dict, training=False)
+        with policy._inference():
+            states, rows = self.states_of(batch), len(input_dict[next(iter(input_dict))])
+            seq_lens = self.ops.ones((rows,), dtype="int32", device=policy.device) if states else None
+            self.model(batch, states, seq_lens)
+            found = self.ops.as_numpy(self.model.value_function())
+        values = np.asarray(found, np.float32)
+        return values
+
     # -- while learning
+
+    @staticmethod
+    def states_of(batch: Any) -> list[Tensor]:
+        """The recurrent states in a batch."""
+        states: list[Tensor] = []
+        while f"state_in_{len(states)}" in batch:
+            states.append(batch[f"state_in_{len(states)}"])
+        return states
+
+    def evaluate(self, model: Any, batch: Any) -> Tensor:
+        """Evaluate a model on a train batch: the inputs of the action distribution, [B, ...]."""
+        logits, _ = model(batch, self.states_of(batch), batch.get(SampleBatch.SEQ_LENS))
+        return logits
+
+    def row_mask(self, batch: Any) -> Tensor | None:
+        """Which rows of a train batch are steps, and not padding after the end of a sequence: [B] bool; None: all are."""
+        seq_lens = batch.get(SampleBatch.SEQ_LENS)
+        if seq_lens is None:
+            return None
+        return self.ops.reshape(self.ops.sequence_mask(seq_lens, int(batch.max_seq_len)), (-1,))
 
     def masked_mean(self, batch: Any) -> Callable[[Tensor], Tensor]:
         """A function that takes the mean of rows [B] which are not padding."""

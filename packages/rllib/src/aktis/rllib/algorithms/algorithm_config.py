@@ -124,7 +124,8 @@ class AlgorithmConfig(
         if abs(rounds * one_round - self.train_batch_size) > 0.1 * self.train_batch_size:
             fit = fragment_lengths(self.train_batch_size, workers, self.num_envs_per_worker)[0]
             raise ValueError(
-                f"train_batch_size={self.train_batch_size} does not go with rollout_fragment_length={self.rollout_fragment_length}, "
+                f"train_batch_size={self.train_batch_size} does not go with "
+                f"rollout_fragment_length={self.rollout_fragment_length}, "
                 f"{workers} worker(s) and {self.num_envs_per_worker} environment(s) each: one round makes {one_round} steps. Set "
                 f"rollout_fragment_length='auto', or to {fit}"
             )

@@ -15,12 +15,13 @@ __all__ = ["DefaultCallbacks", "MemoryTrackingCallbacks", "MultiCallbacks", "mak
 class DefaultCallbacks:
     """Does nothing at each event. Subclass it and give the class to ``config.callbacks()``.
 
-    Each process of an algorithm has an object of its own: the hooks of the algorithm (``on_algorithm_init``, ``on_train_result``,
+    Each process of an algorithm has an object of its own: the hooks of the algorithm (``on_algorithm_init``,
+        ``on_train_result``,
     ``on_evaluate_*``) are called in its process, those of episodes and batches in the rollout workers.
 
     Args:
-        legacy_callbacks_dict: Functions by the name of the hook (``{"on_episode_end": f}``), which are called with one dict of the
-            arguments, as in the first releases of RLlib.
+        legacy_callbacks_dict: Functions by the name of the hook (``{"on_episode_end": f}``), which are called with one
+            dict of the arguments, as in the first releases of RLlib.
     """
 
     def __init__(self, legacy_callbacks_dict: dict[str, Callable[[dict[str, Any]], Any]] | None = None) -> None:
@@ -279,7 +280,8 @@ def overrides_hook(callbacks: DefaultCallbacks, hook: str) -> bool:
 
 
 class MemoryTrackingCallbacks(DefaultCallbacks):
-    """Reports which lines of code hold the most memory, as custom metrics of episodes (``tracemalloc/<file>:<line>/size`` in bytes).
+    """Reports which lines of code hold the most memory, as custom metrics of episodes
+    (``tracemalloc/<file>:<line>/size``, in bytes).
 
     It slows down everything: switch it on to find a leak.
     """

@@ -36,7 +36,11 @@ class ActionTransform:
         """The actions of all environments, as a batch of the structure of the space."""
         if not self._structured:
             return actions if self._leaf is None else self._leaf(actions)
-        return _build(self.space, (), {path: leaf(_get(actions, path)) if leaf else _get(actions, path) for path, leaf in self._leaves})
+        return _build(
+            self.space,
+            (),
+            {path: leaf(_get(actions, path)) if leaf else _get(actions, path) for path, leaf in self._leaves},
+        )
 
     def each(self, actions: Any) -> list[Any]:
         """One action for each environment. Discrete ones are Python integers."""
@@ -80,7 +84,9 @@ def _leaf_transform(space: gymnasium.Space[Any], normalize: bool, clip: bool) ->
     return None
 
 
-def _leaves_of(space: gymnasium.Space[Any], path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], gymnasium.Space[Any]]]:
+def _leaves_of(
+    space: gymnasium.Space[Any], path: tuple[Any, ...] = ()
+) -> list[tuple[tuple[Any, ...], gymnasium.Space[Any]]]:
     if isinstance(space, gymnasium.spaces.Dict):
         return [leaf for key, sub in sorted(space.spaces.items()) for leaf in _leaves_of(sub, (*path, key))]
     if isinstance(space, gymnasium.spaces.Tuple):

@@ -73,7 +73,12 @@ def explain_mismatch(space: gymnasium.Space[Any], value: Any, path: str = "") ->
         return _first(explain_mismatch(sub, part, f"{path}[{key}]") for key, (sub, part) in pairs)
     if isinstance(space, gymnasium.spaces.Box):
         return _explain_box(space, value, at)
-    if isinstance(space, gymnasium.spaces.Discrete) and isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "iu":
+    if (
+        isinstance(space, gymnasium.spaces.Discrete)
+        and isinstance(value, np.ndarray)
+        and value.shape == ()
+        and value.dtype.kind in "iu"
+    ):
         value = int(value)
     try:
         inside = space.contains(value)

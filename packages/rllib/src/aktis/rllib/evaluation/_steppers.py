@@ -184,7 +184,11 @@ class SubEnvStepper:
 
     def _fail(self, index: int, error: Exception) -> None:
         """An environment raised in its step: made anew, or an error of the user's."""
-        if isinstance(error, (ValueError, TypeError)) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
+        if (
+            isinstance(error, (ValueError, TypeError))
+            and error.__traceback__ is not None
+            and error.__traceback__.tb_next is None
+        ):
             # It was not the environment that raised: what it returned could not be taken apart.
             raise EnvError(
                 f"{self._where(index)}: step() must return (observation, reward, terminated, truncated, info): {error}. Environments "

@@ -151,7 +151,9 @@ class VectorRunner:
         assert current is not None
         self._views.prepare("obs", current)
         self._views.prepare("rewards", np.zeros(self.num_envs, np.float32))
-        self._views.prepare("actions", flatten_actions(self.settings.action_space, _zero_actions(self.settings.action_space)))
+        self._views.prepare(
+            "actions", flatten_actions(self.settings.action_space, _zero_actions(self.settings.action_space))
+        )
         for index, state in enumerate(states):
             self._views.prepare(f"state_out_{index}", state[None])
         for env in range(self.num_envs):

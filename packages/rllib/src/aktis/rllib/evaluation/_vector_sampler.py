@@ -18,7 +18,7 @@ from aktis.rllib.evaluation._trajectories import as_batch, handles_whole_rollout
 from aktis.rllib.evaluation._vector_runner import Cut, SamplerSettings, VectorRunner
 from aktis.rllib.evaluation.metrics import RolloutMetrics
 from aktis.rllib.evaluation.rollout import Rollout
-from aktis.rllib.policy.sample_batch import SampleBatch
+from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch
 
 __all__ = ["SamplerSettings", "VectorSampler"]
 
@@ -32,18 +32,23 @@ class VectorSampler:
         runner: Steps the environments.
         after_trajectory: ``after_trajectory(episode, postprocessed, original)``: the callback ``on_postprocess_trajectory``, if it is
             overridden.
+        policy_id: Of the policy that acts. Batches of another one than the default are MultiAgentBatches, as everywhere.
     """
 
     def __init__(
-        self, runner: VectorRunner, after_trajectory: Callable[[Any, SampleBatch, SampleBatch], None] | None = None
+        self,
+        runner: VectorRunner,
+        after_trajectory: Callable[[Any, SampleBatch, SampleBatch], None] | None = None,
+        policy_id: str = DEFAULT_POLICY_ID,
     ) -> None:
         self.runner = runner
         self.num_envs = runner.num_envs
         self._after_trajectory = after_trajectory
+        self._policy_id = policy_id
         self._finished: deque[Finished] = deque()
         self._partial: list[list[dict[str, Array]]] = [[] for _ in range(runner.num_envs)]
 
-    def sample(self, fragment: int) -> SampleBatch:
+    def sample(self, fragment: int) -> SampleBatch | MultiAgentBatch:
         """The next batch.
 
         Args:
@@ -67,8 +72,12 @@ class VectorSampler:
             if process is not None:
                 process(rollout)
             batch = as_batch(rollout.columns, mask)
+        if runner.tracker is not None:
+            runner.tracker.forget(np.unique(rollout.columns["eps_id"]).tolist())
         if runner.settings.compress:
             batch.compress(columns=frozenset({"obs", "new_obs"}))
+        if self._policy_id != DEFAULT_POLICY_ID:
+            return MultiAgentBatch({self._policy_id: batch}, batch.count)
         return batch
 
     def get_metrics(self) -> list[RolloutMetrics]:
@@ -105,7 +114,9 @@ class VectorSampler:
             end += episode.length
             if episode.cut is not None:
                 cuts[end - 1] = episode.cut
-        columns = {name: np.concatenate([episode.columns[name] for episode in chosen])[None] for name in chosen[0].columns}
+        columns = {
+            name: np.concatenate([episode.columns[name] for episode in chosen])[None] for name in chosen[0].columns
+        }
         return _rollout(columns, cuts), None
 
 

@@ -18,8 +18,27 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # Written by the sampler itself, whatever their requirements say.
 _OWN = frozenset(
-    "obs new_obs actions rewards terminateds truncateds infos eps_id unroll_id agent_index t env_id seq_lens "
-    "advantages value_targets action_logp action_prob action_dist_inputs vf_preds".split()
+    [
+        "obs",
+        "new_obs",
+        "actions",
+        "rewards",
+        "terminateds",
+        "truncateds",
+        "infos",
+        "eps_id",
+        "unroll_id",
+        "agent_index",
+        "t",
+        "env_id",
+        "seq_lens",
+        "advantages",
+        "value_targets",
+        "action_logp",
+        "action_prob",
+        "action_dist_inputs",
+        "vf_preds",
+    ]
 )
 
 
@@ -69,7 +88,11 @@ class Views:
         for name, requirement in requirements.items():
             data = getattr(requirement, "data_col", None) or name
             shifts, stacked = parse_shift(getattr(requirement, "shift", 0))
-            if (name in _OWN and data == name and shifts == (0,)) or name == "new_obs" or data == name and not stacked:
+            if (
+                (name in _OWN and data == name and shifts == (0,))
+                or name == "new_obs"
+                or (data == name and not stacked)
+            ):
                 continue
             if name.startswith("state_in_") and not stacked:  # the state of recurrent networks: kept by the sampler
                 continue
@@ -133,7 +156,10 @@ class Views:
         found: dict[str, Array] = {}
         for view in self.views:
             if view.train and view.data in block and view.data in before:
-                shifted = [shifted_column(before[view.data], block[view.data], t, shift, view.data == "obs") for shift in view.shifts]
+                shifted = [
+                    shifted_column(before[view.data], block[view.data], t, shift, view.data == "obs")
+                    for shift in view.shifts
+                ]
                 found[view.name] = np.stack(shifted, axis=2) if view.stacked else shifted[0]
         return found
 

@@ -34,6 +34,7 @@ __all__ = [
     "discounted_returns",
     "explained_variance",
     "gae",
+    "inputs_after_cuts",
     "value_of_what_follows",
 ]
 
@@ -295,6 +296,32 @@ def add_advantages(
             targets = np.zeros_like(advantages)
     columns[Postprocessing.ADVANTAGES] = advantages
     columns[Postprocessing.VALUE_TARGETS] = targets
+
+
+def inputs_after_cuts(rollout: Rollout, view_requirements: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """What a policy computes the values of ``rollout.cut_obs`` from: [K, ...] each.
+
+    Views of earlier steps (previous actions and rewards, stacked observations, memories of attention) are those of the step before,
+    moved by one.
+
+    Args:
+        rollout: With K cuts.
+        view_requirements: The policy's.
+    """
+    columns, cuts = rollout.columns, rollout.cuts
+    flat = {name: column.reshape(-1, *column.shape[2:]) for name, column in columns.items()}
+    found: dict[str, NDArray[Any]] = {"obs": rollout.cut_obs}
+    found.update({f"state_in_{i}": state for i, state in enumerate(rollout.cut_states)})
+    for name, view in view_requirements.items():
+        if name in found or not view.used_for_compute_actions or name not in columns:
+            continue
+        source = view.data_col or name
+        stacked = isinstance(view.shift, str | list | tuple | np.ndarray)
+        includes_now = stacked and (view.shift.split(":")[1] == "0" if isinstance(view.shift, str) else 0 in view.shift)
+        newest = rollout.cut_obs if includes_now else flat[source][cuts]
+        # The oldest drops out, the newest comes last: right for consecutive shifts, which is what there is.
+        found[name] = np.concatenate([flat[name][cuts][:, 1:], newest[:, None]], axis=1) if stacked else newest
+    return found
 
 
 def explained_variance(targets: NDArray[Any], predictions: NDArray[Any]) -> float:

@@ -79,12 +79,14 @@ class Names:
         if self.framework == "tf2":
             return self._module("keras_model").keras_model_class(found)  # type: ignore[no-any-return]
         raise TypeError(
-            f"custom_model is a class derived from TorchModelV2 and torch.nn.Module, not {found!r}. For a model in Keras choose framework('tf2')."
+            f"custom_model is a class derived from TorchModelV2 and torch.nn.Module, not {found!r}. For a model "
+            f"in Keras choose framework('tf2')."
         )
 
 
 def model_class(obs_space: spaces.Space[Any], config: dict[str, Any], names: Names) -> type[Any]:
-    """The class for an observation space: convolutions for images, parts by parts for Dict and Tuple with images in them, else fully connected."""
+    """The class for an observation space: convolutions for images, parts by parts for Dict and Tuple with images in
+    them, else fully connected."""
     unprocessed = bool(config.get("_disable_preprocessor_api"))
     original = getattr(obs_space, "original_space", obs_space)
     if isinstance(original, spaces.Dict | spaces.Tuple):

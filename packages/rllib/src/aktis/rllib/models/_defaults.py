@@ -27,7 +27,8 @@ MODEL_KEYS: tuple[ModelKey, ...] = (
     ModelKey(
         "fcnet_weights_initializer",
         None,
-        'How weights begin: None for "normc" (rows of norm 1, heads 0.01), "orthogonal" (gain sqrt(2), policy head 0.01, value head 1), '
+        'How weights begin: None for "normc" (rows of norm 1, heads 0.01), "orthogonal" (gain sqrt(2), policy head 0.01, '
+        "value head 1), "
         "the name of an initializer of the framework, or a function of a tensor (torch) or a shape (TensorFlow).",
     ),
     ModelKey("fcnet_weights_initializer_config", {}, "Keyword arguments for that initializer."),

@@ -79,7 +79,7 @@ class MultiCategorical(ActionDistribution):
         self, inputs: Tensor, model: Any = None, input_lens: Sequence[int] = (), action_space: Any = None
     ) -> None:
         super().__init__(inputs, model)
-        self.input_lens = [int(n) for n in np.ravel(input_lens)]
+        self.input_lens = np.ravel(input_lens).astype(int).tolist()
         shape = getattr(action_space, "shape", None)
         self._shape = tuple(shape) if shape is not None and len(shape) != 1 else None
         self.cats = [self.child_class(logits, model) for logits in self.ops.split(inputs, self.input_lens, -1)]
@@ -432,7 +432,7 @@ class MultiActionDistribution(ActionDistribution):
         super().__init__(inputs, model)
         self.action_space_struct = get_base_struct_from_space(action_space)
         self.leaf_spaces = flatten_space(action_space)
-        self.input_lens = [int(n) for n in np.ravel(input_lens)]
+        self.input_lens = np.ravel(input_lens).astype(int).tolist()
         parts = self.ops.split(inputs, self.input_lens, -1)
         self.flat_child_distributions = [make(part, model) for make, part in zip(child_distributions, parts)]
 
@@ -456,7 +456,7 @@ class MultiActionDistribution(ActionDistribution):
 
     def _leaves(self, x: Any) -> list[Tensor]:
         if isinstance(x, dict | tuple | list):
-            return tree.flatten(x)
+            return list(tree.flatten(x))
         sizes = [int(np.prod(space.shape or (), dtype=np.int64)) for space in self.leaf_spaces]
         parts = self.ops.split(x, sizes, -1)
         return [self.ops.reshape(part, (-1, *(space.shape or ()))) for part, space in zip(parts, self.leaf_spaces)]

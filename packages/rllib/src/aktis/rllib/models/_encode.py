@@ -32,7 +32,8 @@ def encode(x: Any, space: spaces.Space[Any], ops: Any) -> Tensor:
     """Rows of float32 [N, encoded_size(space)] of N values.
 
     Args:
-        x: Values in the structure of the space, or the parts of a Dict or Tuple side by side [N, n] (as SampleBatches have actions).
+        x: Values in the structure of the space, or the parts of a Dict or Tuple side by side [N, n] (as
+            SampleBatches have actions).
         space: Their space.
         ops: Operations of the framework.
     """

@@ -23,8 +23,8 @@ def restore_original_dimensions(obs: Tensor, obs_space: spaces.Space[Any], frame
         framework: "torch", "tf2" (or "tf") or "numpy".
 
     Returns:
-        dicts, tuples and `RepeatedValues` with tensors [B, ..., *shape]; discrete parts stay one-hot. ``obs`` itself where the space was not
-        flattened.
+        dicts, tuples and `RepeatedValues` with tensors [B, ..., *shape]; discrete parts stay one-hot. ``obs`` itself
+        where the space was not flattened.
     """
     original = getattr(obs_space, "original_space", None)
     if not isinstance(original, spaces.Dict | spaces.Tuple | Repeated):

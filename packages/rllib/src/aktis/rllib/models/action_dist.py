@@ -12,8 +12,8 @@ Tensor = Any
 class ActionDistribution:
     """A distribution over actions, made of the outputs of a model.
 
-    Derive from `TorchDistributionWrapper` (or `TFActionDistribution`) for one of your own, and name it in the model configuration as
-    ``custom_action_dist``.
+    Derive from `TorchDistributionWrapper` (or `TFActionDistribution`) for one of your own, and name it in the model
+    configuration as ``custom_action_dist``.
 
     Attributes:
         inputs: [B, n] what the model returned.

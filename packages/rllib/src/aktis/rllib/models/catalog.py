@@ -18,12 +18,14 @@ from aktis.rllib.models.preprocessors import NoPreprocessor, Preprocessor, get_p
 from aktis.rllib.utils.error import UnsupportedSpaceException
 from aktis.rllib.utils.spaces.simplex import Simplex
 from aktis.rllib.utils.spaces.space_utils import flatten_space
+from aktis.tune.registry import named
 
 __all__ = ["MODEL_DEFAULTS", "MODEL_KEYS", "ModelCatalog", "checked_model_config"]
 
-_models: dict[str, Any] = {}
-_preprocessors: dict[str, Any] = {}
-_action_dists: dict[str, Any] = {}
+# What users register; kept where the processes of trials and workers get it from.
+_models = named("rllib.model")
+_preprocessors = named("rllib.preprocessor")
+_action_dists = named("rllib.action_dist")
 
 
 class ModelCatalog:
@@ -72,7 +74,7 @@ class ModelCatalog:
             made = dist_type
         else:
             return _default_dist(action_space, config, dist_type, Names(framework).dist, framework, kwargs)
-        needed = made.func if isinstance(made, partial) else made
+        needed: Any = made.func if isinstance(made, partial) else made
         return partial(made, **kwargs) if kwargs else made, int(
             np.prod(needed.required_model_output_shape(action_space, config), dtype=np.int64)
         )
@@ -248,7 +250,8 @@ def _dist_key(space: spaces.Space[Any], dist_type: Any) -> tuple[str, dict[str, 
 
 def _no_dist(space: spaces.Space[Any]) -> str:
     return (
-        f"No action can be chosen from the space {space}: wrap the environment so that it takes Discrete, MultiDiscrete, MultiBinary, Box, "
+        f"No action can be chosen from the space {space}: wrap the environment so that it takes Discrete, "
+        f"MultiDiscrete, MultiBinary, Box, "
         "Simplex, or a Dict or Tuple of these, or name a distribution of your own in the model configuration as custom_action_dist."
     )
 
@@ -281,7 +284,7 @@ def _registered(value: Any, known: dict[str, Any], kind: str, function: str) -> 
     near = difflib.get_close_matches(value, known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known are {sorted(known)}." if known else "None is registered."
     raise ValueError(
-        f"No {kind} is registered as {value!r}. {hint} Register it with ModelCatalog.{function}(name, class), in every process."
+        f"No {kind} is registered as {value!r}. {hint} Register it with ModelCatalog.{function}(name, class)."
     )
 
 

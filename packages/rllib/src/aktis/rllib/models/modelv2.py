@@ -26,8 +26,8 @@ class DenseLayer(NamedTuple):
 class DenseNetwork(NamedTuple):
     """A network that is nothing but dense layers, so that it can be evaluated without the framework that it is trained in.
 
-    The tensors are the model's own parameters: they change as it learns. The action inputs are ``policy(trunk(x))``, with ``log_std``
-    appended where there is one; the value is ``value(trunk(x))``.
+    The tensors are the model's own parameters: they change as it learns. The action inputs are ``policy(trunk(x))``,
+    with ``log_std`` appended where there is one; the value is ``value(trunk(x))``.
     """
 
     trunk: list[DenseLayer]
@@ -39,11 +39,12 @@ class DenseNetwork(NamedTuple):
 class ModelV2:
     """Base class of models in any framework; derive from `TorchModelV2` or `TFModelV2`.
 
-    Calling a model runs `forward` with the observation in two forms: ``input_dict["obs"]`` in the structure of the environment's space, and
-    ``input_dict["obs_flat"]`` as one row of numbers for each observation.
+    Calling a model runs `forward` with the observation in two forms: ``input_dict["obs"]`` in the structure of the
+    environment's space, and ``input_dict["obs_flat"]`` as one row of numbers for each observation.
 
     Attributes:
-        obs_space: The observation space, after the preprocessor; ``obs_space.original_space`` is the environment's where they differ.
+        obs_space: The observation space, after the preprocessor; ``obs_space.original_space`` is the environment's
+            where they differ.
         action_space: The action space.
         num_outputs: Width of what `forward` returns.
         model_config: The model configuration (`MODEL_DEFAULTS` and what was changed).
@@ -99,7 +100,8 @@ class ModelV2:
         raise NotImplementedError(f"{type(self).__name__} defines no value_function(), which this algorithm needs.")
 
     def custom_loss(self, policy_loss: Tensor, loss_inputs: Mapping[str, Tensor]) -> Tensor | list[Tensor]:
-        """Change the policy's loss (one, or one for each optimizer): add a term, for example. It is returned as it is unless overridden."""
+        """Change the policy's loss (one, or one for each optimizer): add a term, for example. It is returned as it
+        is unless overridden."""
         return policy_loss
 
     def metrics(self) -> dict[str, Tensor]:
@@ -124,7 +126,8 @@ class ModelV2:
         Raises:
             ValueError: `forward` did not return a pair of a tensor and a list of states.
         """
-        restored = input_dict.copy(shallow=True) if hasattr(input_dict, "is_training") else dict(input_dict)
+        given: Any = input_dict
+        restored = given.copy(shallow=True) if hasattr(given, "is_training") else dict(given)
         obs = input_dict["obs"]
         if self._structure is not None and _is_array(obs):
             restored["obs_flat"] = obs
@@ -142,7 +145,7 @@ class ModelV2:
             raise ValueError(
                 f"The state that {type(self).__name__}.forward() returns is a list, not {new_state!r:.200}"
             )
-        self._last_output = outputs
+        self.__dict__["_last_output"] = outputs  # torch.nn.Module.__setattr__ takes as long as a layer
         return outputs, list(new_state)
 
     def last_output(self) -> Tensor:

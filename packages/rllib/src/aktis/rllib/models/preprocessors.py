@@ -54,7 +54,8 @@ class Preprocessor:
         array[offset : offset + self._size] = np.ravel(self.transform(observation))
 
     def transform_batch(self, observations: Any) -> Any:
-        """The arrays [N, *shape] of a batch: arrays [N, ...] in the structure of the space, as vectorised environments give them."""
+        """The arrays [N, *shape] of a batch: arrays [N, ...] in the structure of the space, as vectorised
+        environments give them."""
         from aktis.rllib.utils.spaces.space_utils import unbatch
 
         return np.stack([self.transform(observation) for observation in unbatch(observations)])
@@ -127,7 +128,7 @@ class OneHotPreprocessor(Preprocessor):
 
     def transform(self, observation: Any) -> Any:
         self.check_shape(observation)
-        array = np.zeros(self.shape, np.float32)
+        array: Any = np.zeros(self.shape, np.float32)
         self.write(observation, array, 0)
         return array
 
@@ -140,7 +141,7 @@ class OneHotPreprocessor(Preprocessor):
     def transform_batch(self, observations: Any) -> Any:
         observations = np.asarray(observations)
         count = len(observations)
-        array = np.zeros((count, self._size), np.float32)
+        array: Any = np.zeros((count, self._size), np.float32)
         np.put_along_axis(array, observations.reshape(count, -1).astype(np.int64) + self._offsets, 1.0, axis=1)
         return array
 
@@ -212,7 +213,7 @@ class _FlatteningPreprocessor(Preprocessor):
 
     def transform(self, observation: Any) -> Any:
         self.check_shape(observation)
-        array = np.zeros(self.shape, np.float32)
+        array: Any = np.zeros(self.shape, np.float32)
         self.write(observation, array, 0)
         return array
 
@@ -256,7 +257,7 @@ class RepeatedValuesPreprocessor(Preprocessor):
 
     def transform(self, observation: Any) -> Any:
         self.check_shape(observation)
-        array = np.zeros(self.shape, np.float32)
+        array: Any = np.zeros(self.shape, np.float32)
         self.write(observation, array, 0)
         return array
 

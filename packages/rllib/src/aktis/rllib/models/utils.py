@@ -46,7 +46,8 @@ def activation_name(name: Any) -> str:
 
 
 def get_activation_fn(name: Any = None, framework: str = "torch") -> Any:
-    """The activation with a name: a module class (torch), a function (TensorFlow), or None for none. What is callable is given back."""
+    """The activation with a name: a module class (torch), a function (TensorFlow), or None for none. What is
+    callable is given back."""
     if callable(name):
         return name
     known = activation_name(name)
@@ -72,7 +73,8 @@ def get_activation_fn(name: Any = None, framework: str = "torch") -> Any:
 
 
 def get_filter_config(shape: Sequence[int]) -> Filters:
-    """Convolutions for images of ``shape`` (height, width[, channels]): the usual ones for usual sizes, and for others halving down to one pixel.
+    """Convolutions for images of ``shape`` (height, width[, channels]): the usual ones for usual sizes, and for
+    others halving down to one pixel.
 
     Raises:
         ValueError: the shape is not that of an image.
@@ -101,7 +103,8 @@ def pair(value: int | Sequence[int]) -> tuple[int, int]:
 def same_padding(
     in_size: Sequence[int], filter_size: int | Sequence[int], stride_size: int | Sequence[int]
 ) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """Zeros to add (left, right, top, bottom) so that a convolution gives ``ceil(in / stride)`` pixels, and those sizes (height, width)."""
+    """Zeros to add (left, right, top, bottom) so that a convolution gives ``ceil(in / stride)`` pixels, and those
+    sizes (height, width)."""
     kernel, stride = pair(filter_size), pair(stride_size)
     out = (math.ceil(in_size[0] / stride[0]), math.ceil(in_size[1] / stride[1]))
     vertical = max((out[0] - 1) * stride[0] + kernel[0] - in_size[0], 0)
@@ -115,10 +118,12 @@ def get_initializer(name: Any, framework: str = "torch") -> Callable[..., Any]:
     if framework == "torch":
         from aktis.rllib.models.torch.misc import initializer
 
-        return initializer(name)
+        found: Callable[..., Any] = initializer(name)
+        return found
     from aktis.rllib.models.tf.misc import initializer as tf_initializer
 
-    return tf_initializer(name)
+    made: Callable[..., Any] = tf_initializer(name)
+    return made
 
 
 class Convolution(NamedTuple):

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 import tree
 
-from aktis.rllib.policy._neural.acting import overridden
+from aktis.rllib.policy._neural.acting import Acting, overridden
 from aktis.rllib.policy._neural.groups import OptimizerGroup
-from aktis.rllib.policy._neural.learning import LEARNER_STATS
+from aktis.rllib.policy._neural.learning import LEARNER_STATS, Learning
 from aktis.rllib.policy._neural.policy import NeuralPolicy
+from aktis.rllib.policy.policy import Policy
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class TorchPolicyV2(NeuralPolicy):
         return [group.optimizer for group in self._groups]
 
     def _step(self, grads: list[list[Any]]) -> dict[str, Any]:
-        if not self._overrides_torch("extra_grad_process"):
+        if not overridden(self, "extra_grad_process", TorchPolicyV2):
             return super()._step(grads)
         stats: dict[str, Any] = {}
         for group, found, loss in zip(self._groups, grads, self._last_losses(), strict=True):
@@ -103,9 +104,6 @@ class TorchPolicyV2(NeuralPolicy):
             self.ops.apply_gradients(group.optimizer, group.parameters, [p.grad for p in group.parameters])
         return stats
 
-    def _overrides_torch(self, name: str) -> bool:
-        return overridden(self, name, TorchPolicyV2)
-
     def _last_losses(self) -> list[Any]:
         losses: list[Any] = self._kept_losses
         return losses if len(losses) == len(self._groups) else losses * len(self._groups)
@@ -114,6 +112,21 @@ class TorchPolicyV2(NeuralPolicy):
         losses, stats, fetches = super()._losses(batch)
         self._kept_losses = losses
         return losses, stats, fetches
+
+    def _default_updates(self) -> bool:
+        names = ("_step", "_grads", "_update", "_losses", "extra_grad_process", "extra_compute_grad_fetches")
+        return not self._has_custom_loss and not any(self._overrides_torch(name) for name in names)
+
+    def _overrides_torch(self, name: str) -> bool:
+        return overridden(self, name, Policy, Acting, Learning, NeuralPolicy, TorchPolicyV2)
+
+    def _share_memory(self, net: Any) -> bool:
+        if self.device.type != "cpu":
+            return False
+        net.load([piece.parameter.detach().numpy() for piece in net.pieces])
+        for piece in net.pieces:
+            piece.parameter.data = torch.from_numpy(net.flat[piece.start : piece.stop].reshape(piece.shape))
+        return True
 
     def _choose_device(self) -> Any:
         wanted = self._option("num_gpus", 0) if self.worker_index == 0 else self._option("num_gpus_per_worker", 0)

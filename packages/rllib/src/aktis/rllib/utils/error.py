@@ -4,4 +4,5 @@ from __future__ import annotations
 
 
 class UnsupportedSpaceException(Exception):
-    """An action or observation space that an algorithm or a model has no use for. Wrap the environment, or use another algorithm."""
+    """An action or observation space that an algorithm or a model has no use for. Wrap the environment, or use
+    another algorithm."""

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NotProvided", "from_config"]
+__all__ = ["NotProvided", "class_of", "from_config"]
 
 
 class _NotProvided:
@@ -44,8 +44,9 @@ def from_config(cls: Any, config: Any = None, **kwargs: Any) -> Any:
 
     Args:
         cls: The class; or None, where ``config`` says which.
-        config: An object that is ready (returned as it is); a class; the dotted path of one (``"my.module.MyClass"``); or a dict with
-            the arguments, in which ``"type"`` may be a class, a dotted path, or the name of a class in ``cls``'s module.
+        config: An object that is ready (returned as it is); a class; the dotted path of one (``"my.module.MyClass"``);
+            or a dict with the arguments, in which ``"type"`` may be a class, a dotted path, or the name of a class in
+            ``cls``'s module.
         kwargs: Further arguments.
 
     Raises:
@@ -87,3 +88,21 @@ def _class_of(cls: Any, kind: Any) -> Any:
             if found is not None:
                 return found
     raise ValueError(f"there is no class {kind!r} beside {getattr(cls, '__name__', cls)}: give its dotted path")
+
+
+def class_of(name: str, module: str | None = None) -> Any:
+    """The class of a name.
+
+    Args:
+        name: A dotted path, or the name of a class in ``module``.
+        module: Where names without dots are.
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    path = name if "." in name or module is None else f"{module}.{name}"
+    home, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(home), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"there is no class {path!r}: {error}") from error

@@ -309,6 +309,7 @@ class TrialRunner:
             self._queue.append(ev.CallFailed(time.time(), trial.trial_id, error))
 
     def _setup(self, command: ev.StartTrial) -> Any:
+        from aktis.tune.registry import registered
         from aktis.tune.trainable.messages import TrialSetup
 
         trial = command.trial
@@ -326,6 +327,7 @@ class TrialRunner:
             log_to_file=experiment.log_to_file,
             checkpoint=checkpoint,
             iteration=point.iteration if point is not None else None,
+            registered=registered(),
         )
 
     def _directory(self, point: StartPoint) -> str:

@@ -20,6 +20,7 @@ from aktis.air.exceptions import SessionError
 from aktis.air.session_host import SessionHost
 from aktis.air.tracebacks import without_our_frames
 from aktis.tune.error import TuneError
+from aktis.tune.registry import take_over
 from aktis.tune.trainable import _checkpoint_files as files
 from aktis.tune.trainable._facts import host_facts
 from aktis.tune.trainable._surroundings import Surroundings, Tee
@@ -78,6 +79,8 @@ class TrialActor:
             return StartInfo(**host._asdict(), needs_new_actor=True, reason=self._unusable)
         files.discard_leftovers(setup.logdir)
         self._shares_process = setup.process == process_token()
+        if setup.registered and not self._shares_process:
+            take_over(setup.registered)
         self._setup = setup
         was_reset = self._trainable is not None
         try:

@@ -52,6 +52,7 @@ class TrialSetup:
         checkpoint: What to go on from: a checkpoint, a directory of one, or None to begin anew.
         iteration: How many results came before ``checkpoint``, for checkpoints that do not say so themselves.
         env: Environment variables for user code.
+        registered: What the runner's process knows by name, see ``aktis.tune.registry``.
         process: The runner's process. Leave it as it is.
     """
 
@@ -66,6 +67,7 @@ class TrialSetup:
     checkpoint: Checkpoint | str | None = None
     iteration: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    registered: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     process: str = field(default_factory=process_token)
 
     def __post_init__(self) -> None:

@@ -149,7 +149,8 @@ class ConfigBase(metaclass=_Sealed):
         Raises:
             KeyError: a name that this configuration does not have; the message has the nearest that it has.
         """
-        for key, value in config_dict.items():
+        first = "prioritized_replay"  # says which buffer it is that further keys are of
+        for key, value in sorted(config_dict.items(), key=lambda item: item[0] != first):
             if key == "multiagent":
                 self.update_from_dict({k: v for k, v in value.items() if k not in ("replay_mode", "policy_map_cache")})
             elif key not in ("algo_class", "_is_frozen", "_sealed"):
@@ -161,6 +162,13 @@ class ConfigBase(metaclass=_Sealed):
         if meant is None:
             return
         name, value = meant
+        if key == "prioritized_replay":
+            kept = {
+                k: v
+                for k, v in self.__dict__[name].items()
+                if value["type"].count("Prioritized") or "prioritized" not in k
+            }
+            value = {**kept, **value}
         if not self._has(name):
             words = [*self._fields(), *(old for old, new in OLD_KEYS.items() if self._has(new))]
             raise KeyError(f"{type(self).__name__} has no setting {key!r}{nearest(key, words)}")
@@ -207,7 +215,10 @@ class ConfigBase(metaclass=_Sealed):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The setting of that name, or ``default`` if there is none."""
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def pop(self, key: str, default: Any = None) -> Any:
         """The same as :meth:`get`: a setting cannot be taken out."""

@@ -53,15 +53,16 @@ class EnvironmentSection(ConfigBase):
         """The environment, and what is done with its rewards and actions.
 
         Args:
-            env: A name (``"CartPole-v1"``, or one of ``tune.register_env``), a class that takes one argument (``env_config``), or the
-                dotted path of one.
+            env: A name (``"CartPole-v1"``, or one of ``tune.register_env``), a class that takes one argument
+                (``env_config``), or the dotted path of one.
             env_config: Given to the environment as an ``EnvContext``, which also says the number of its worker.
             observation_space: Of one agent; where it is not asked of the environment.
             action_space: The same.
-            env_task_fn: ``f(train_result, env, env_context)`` returns the task of each environment after an iteration (a curriculum);
-                the environment is a ``TaskSettableEnv``.
+            env_task_fn: ``f(train_result, env, env_context)`` returns the task of each environment after an iteration
+                (a curriculum); the environment is a ``TaskSettableEnv``.
             render_env: Show the environment while it is sampled.
-            clip_rewards: For learning: True takes the sign, a number clips to minus and plus that; None: only Atari games get their sign.
+            clip_rewards: For learning: True takes the sign, a number clips to minus and plus that; None: only Atari
+                games get their sign.
             normalize_actions: The policy acts in [-1, 1], and its actions are scaled to the bounds of the space.
             clip_actions: Actions beyond the bounds of the space are clipped.
             disable_env_checking: Do not check the environment before the first step.

@@ -65,14 +65,16 @@ class EvaluationSection(ConfigBase):
             evaluation_duration_unit: "episodes" or "timesteps".
             evaluation_sample_timeout_s: How long to wait for the samples of the evaluation's workers, in seconds.
             evaluation_parallel_to_training: Evaluate during the training iteration, with the weights from before it.
-            evaluation_config: What is different for evaluation: a dict (``AlgorithmConfig.overrides(explore=False)``), or a whole
-                configuration.
-            off_policy_estimation_methods: Estimators by name: ``{"wis": {"type": WeightedImportanceSampling}}``, for evaluation with
-                offline data.
+            evaluation_config: What is different for evaluation: a dict (``AlgorithmConfig.overrides(explore=False)``),
+                or a whole configuration.
+            off_policy_estimation_methods: Estimators by name: ``{"wis": {"type": WeightedImportanceSampling}}``, for
+                evaluation with offline data.
             ope_split_batch_by_episode: Give them one episode at a time.
             evaluation_num_workers: Rollout workers for evaluation alone; 0: the algorithm's process does it.
-            custom_evaluation_function: ``f(algorithm, evaluation_workers)`` that returns the metrics, instead of the usual evaluation.
-            always_attach_evaluation_results: Each result has the latest evaluation, not only those of iterations that evaluated.
+            custom_evaluation_function: ``f(algorithm, evaluation_workers)`` that returns the metrics, instead of the
+                usual evaluation.
+            always_attach_evaluation_results: Each result has the latest evaluation, not only those of iterations that
+                evaluated.
             enable_async_evaluation: Workers of the evaluation need not wait for each other, and one that dies is left out.
             sync_filters_on_rollout_workers_timeout_s: How long to wait for workers to take filters over, in seconds.
             evaluation_num_episodes: The old name of ``evaluation_duration``.
@@ -101,8 +103,8 @@ class EvaluationSection(ConfigBase):
         return super()._merged(name, value)
 
     def get_evaluation_config_object(self) -> Self:
-        """The configuration of the evaluation's workers: this one, with what ``evaluation_config`` says, and the workers, batches and
-        fragments that fit the duration. It is not frozen.
+        """The configuration of the evaluation's workers: this one, with what ``evaluation_config`` says, and the workers,
+        batches and fragments that fit the duration. It is not frozen.
 
         Raises:
             KeyError: ``evaluation_config`` has a setting that does not exist.
@@ -122,6 +124,8 @@ class EvaluationSection(ConfigBase):
         made.evaluation_config = None
         made.num_rollout_workers = self.evaluation_num_workers
         made.create_env_on_local_worker = self.evaluation_num_workers == 0
+        if self.enable_async_evaluation and not made.recreate_failed_workers:
+            made.ignore_worker_failures = True
         if self.evaluation_duration_unit == "episodes":
             made.batch_mode = "complete_episodes"
             made.rollout_fragment_length = 1
@@ -146,7 +150,8 @@ class EvaluationSection(ConfigBase):
         if duration == "auto":
             if not self.evaluation_parallel_to_training:
                 raise ValueError(
-                    "evaluation_duration='auto' is as long as the training iteration beside it: it needs evaluation_parallel_to_training=True"
+                    "evaluation_duration='auto' is as long as the training iteration beside it: it needs "
+                    "evaluation_parallel_to_training=True"
                 )
         elif isinstance(duration, bool) or not isinstance(duration, int) or duration < 1:
             raise ValueError(f"evaluation_duration must be a whole number, 1 or more, or 'auto', not {duration!r}")

@@ -6,8 +6,8 @@ __all__ = ["auto_fragment_length", "fragment_lengths"]
 
 
 def fragment_lengths(train_batch_size: int, num_workers: int, num_envs: int) -> list[int]:
-    """Steps of each environment of each worker, so that one round makes a training batch: never less, and as little more as the number
-    of environments allows. The first workers take the remainder.
+    """Steps of each environment of each worker, so that one round makes a training batch: never less, and as
+    little more as the number of environments allows. The first workers take the remainder.
 
     Args:
         train_batch_size: Steps of a training batch.

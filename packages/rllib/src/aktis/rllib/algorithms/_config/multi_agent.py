@@ -73,13 +73,15 @@ class MultiAgentSection(ConfigBase):
         """Which policies there are, and which agents they act for.
 
         Args:
-            policies: Their ids; or a dict of id to ``PolicySpec`` (or to None, where all is as in this configuration; or to a tuple of
-                class, observation space, action space and a dict of settings that are different).
+            policies: Their ids; or a dict of id to ``PolicySpec`` (or to None, where all is as in this configuration;
+                or to a tuple of class, observation space, action space and a dict of settings that are different).
             policy_map_capacity: How many policies are in memory at a time; further ones are on the disk until they are needed.
-            policy_mapping_fn: ``f(agent_id, episode, worker, **kwargs)`` returns the id of the policy of an agent, for one episode.
+            policy_mapping_fn: ``f(agent_id, episode, worker, **kwargs)`` returns the id of the policy of an agent, for
+                one episode.
             policies_to_train: Ids of those that learn, or ``f(policy_id, batch)`` that returns whether; None: all.
             policy_states_are_swappable: The states of policies fit each other, so that one object can serve as many.
-            observation_fn: ``f(agent_obs, worker, base_env, policies, episode)`` returns the observations that agents get instead.
+            observation_fn: ``f(agent_obs, worker, base_env, policies, episode)`` returns the observations that agents
+                get instead.
             count_steps_by: What ``train_batch_size`` and ``rollout_fragment_length`` count: "env_steps" or "agent_steps".
             replay_mode: No more: see ``replay_buffer_config``.
             policy_map_cache: No more.
@@ -191,7 +193,8 @@ class MultiAgentSection(ConfigBase):
                 or "/" in policy_id
             ):
                 raise ValueError(
-                    f"the id of a policy must be a string that can be the name of a directory, not {policy_id!r}: checkpoints have one for each"
+                    f"the id of a policy must be a string that can be the name of a directory, not {policy_id!r}: "
+                    "checkpoints have one for each"
                 )
         which = self.policies_to_train
         if which is not None and not callable(which):
@@ -207,8 +210,8 @@ class MultiAgentSection(ConfigBase):
             and DEFAULT_POLICY_ID not in ids
         ):
             raise ValueError(
-                f"policies are {', '.join(sorted(ids))}, and nothing says which agent has which: give policy_mapping_fn=lambda agent_id, "
-                "episode, worker, **kwargs: ..."
+                f"policies are {', '.join(sorted(ids))}, and nothing says which agent has which: give "
+                "policy_mapping_fn=lambda agent_id, episode, worker, **kwargs: ..."
             )
 
 

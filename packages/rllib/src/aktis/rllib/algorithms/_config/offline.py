@@ -49,9 +49,9 @@ class OfflineSection(ConfigBase):
         """Experience from files, and to files.
 
         Args:
-            input_: "sampler": the environment; a path, a pattern or a list of files; "dataset" (``input_config`` says which); a dict of
-                those to the share that each has (``{"sampler": 0.4, "/data/*.json": 0.6}``); ``f(io_context)`` that returns an
-                ``InputReader``; or a name of ``register_input``.
+            input_: "sampler": the environment; a path, a pattern or a list of files; "dataset" (``input_config`` says
+                which); a dict of those to the share that each has (``{"sampler": 0.4, "/data/*.json": 0.6}``);
+                ``f(io_context)`` that returns an ``InputReader``; or a name of ``register_input``.
             input_config: Arguments of the reader: ``paths``, ``format``, ...
             actions_in_input_normalized: The actions in the files are in [-1, 1] already.
             input_evaluation: No more: see ``off_policy_estimation_methods`` of :meth:`evaluation`.

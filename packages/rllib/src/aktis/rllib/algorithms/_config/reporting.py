@@ -56,7 +56,8 @@ class ReportingSection(ConfigBase):
         Args:
             keep_per_episode_custom_metrics: Report the custom metrics of each episode, not their mean, least and greatest.
             metrics_episode_collection_timeout_s: How long to wait for the workers' metrics, in seconds.
-            metrics_num_episodes_for_smoothing: An iteration with fewer episodes takes earlier ones into its means, up to so many.
+            metrics_num_episodes_for_smoothing: An iteration with fewer episodes takes earlier ones into its means, up
+                to so many.
             min_time_s_per_iteration: ``training_step`` is called again until an iteration took so long, in seconds.
             min_train_timesteps_per_iteration: ... until so many steps were trained on.
             min_sample_timesteps_per_iteration: ... until so many steps were sampled.

@@ -88,7 +88,8 @@ class ResourcesSection(ConfigBase):
             num_cpus_per_worker: CPUs of each rollout worker.
             num_gpus_per_worker: GPUs of each rollout worker.
             num_cpus_for_local_worker: CPUs of the process of the algorithm, where the local worker is.
-            num_trainer_workers: Processes that learn together beside the algorithm's. 0: it learns itself, the only choice so far.
+            num_trainer_workers: Processes that learn together beside the algorithm's. 0: it learns itself, the only
+                choice so far.
             num_cpus_per_trainer_worker: CPUs of each of those.
             num_gpus_per_trainer_worker: GPUs of each of those.
             custom_resources_per_worker: Further resources of each rollout worker, by name.
@@ -122,9 +123,10 @@ class ResourcesSection(ConfigBase):
         Args:
             framework: "torch" or "tf2". "tf" means "tf2", too: the graphs of TensorFlow 1 are no more.
             eager_tracing: With TensorFlow: trace functions (``tf.function``), which makes them fast. False helps to debug.
-            eager_max_retraces: With TensorFlow: how often a function may be traced before that is an error; None: as often as it likes.
-            tf_session_args: Threads of TensorFlow: ``intra_op_parallelism_threads`` and ``inter_op_parallelism_threads`` count; what
-                else a session of TensorFlow 1 had is ignored.
+            eager_max_retraces: With TensorFlow: how often a function may be traced before that is an error; None: as
+                often as it likes.
+            tf_session_args: Threads of TensorFlow: ``intra_op_parallelism_threads`` and
+                ``inter_op_parallelism_threads`` count; what else a session of TensorFlow 1 had is ignored.
             local_tf_session_args: The same for the local worker, instead of those.
         """
         if framework is not NotProvided:

@@ -86,9 +86,10 @@ class RolloutsSection(ConfigBase):
             sample_collector: Taken, and without effect: batches are made as columns.
             sample_async: A worker samples on in a thread while its last batch is learned from.
             enable_connectors: Observations go to the policy, and actions to the environment, through the policy's connectors.
-            rollout_fragment_length: Steps of each environment for one batch of a worker. "auto": what makes a training batch in one round.
-            batch_mode: "truncate_episodes": batches of that length, and episodes go on in the next; "complete_episodes": episodes to
-                their end, until there are as many steps.
+            rollout_fragment_length: Steps of each environment for one batch of a worker. "auto": what makes a training
+                batch in one round.
+            batch_mode: "truncate_episodes": batches of that length, and episodes go on in the next;
+                "complete_episodes": episodes to their end, until there are as many steps.
             remote_worker_envs: Each environment of a worker has a process of its own.
             remote_env_batch_wait_ms: How long to wait for further ones of them, so that a batch for the policy is larger.
             validate_workers_after_construction: Ask each new worker whether it is well.

@@ -69,8 +69,8 @@ class TrainingSection(ConfigBase):
             train_batch_size: Environment steps of a training batch.
             model: Of the network: settings of ``aktis.rllib.models.MODEL_DEFAULTS``.
             optimizer: Settings of the optimizer.
-            max_requests_in_flight_per_sampler_worker: For algorithms that sample while they learn: how many batches a worker is asked for
-                in advance.
+            max_requests_in_flight_per_sampler_worker: For algorithms that sample while they learn: how many batches a
+                worker is asked for in advance.
             grad_clip: The greatest norm of a gradient; None: any.
             _enable_rl_trainer_api: Taken, and without effect.
             rl_trainer_class: Taken, and without effect.
@@ -97,7 +97,8 @@ class TrainingSection(ConfigBase):
         """What is called at events.
 
         Args:
-            callbacks_class: A subclass of ``DefaultCallbacks``, or what makes such an object (``make_multi_callbacks([A, B])``).
+            callbacks_class: A subclass of ``DefaultCallbacks``, or what makes such an object
+                (``make_multi_callbacks([A, B])``).
         """
         from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 

@@ -19,7 +19,7 @@ class A3CPolicy(ActorCriticPolicy):
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor:
         """-log pi(a|s) A + c_1 (V - R)^2 / 2 - c_2 H(pi), the mean over steps."""
         ops, config, mean = self.ops, self.config, self.masked_mean(batch)
-        logits, _ = model(batch)
+        logits = self.evaluate(model, batch)
         dist = dist_class(logits, model)
         logp = dist.logp(batch[SampleBatch.ACTIONS])  # [B]
         policy_loss = -mean(logp * batch[Postprocessing.ADVANTAGES])

@@ -28,12 +28,12 @@ class APPOPolicy(VTracePolicy):
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor:
         """-(L_clip - c_kl KL - c_1 L_vf + c_2 entropy), with V-trace (or GAE) as the advantages."""
         ops, config = self.ops, self.config
-        logits, _ = model(batch)
+        logits = self.evaluate(model, batch)
         dist = dist_class(logits, model)
         actions = batch[SampleBatch.ACTIONS]
         logp, values = dist.logp(actions), model.value_function()  # [R]
         if config.vtrace:
-            target_logits, _ = self.target_model(batch)
+            target_logits = self.evaluate(self.target_model, batch)
             target = dist_class(ops.stop_gradient(target_logits), self.target_model)
             target_logp = target.logp(actions)
             returns, mask = self.vtrace(batch, target_logp, values)

@@ -8,7 +8,7 @@ import numpy as np
 
 from aktis.rllib.algorithms._actor_critic import ActorCriticPolicy
 from aktis.rllib.algorithms.impala.vtrace import VTraceReturns, from_trajectories
-from aktis.rllib.evaluation.postprocessing import value_of_what_follows
+from aktis.rllib.evaluation.postprocessing import inputs_after_cuts, value_of_what_follows
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class VTracePolicy(ActorCriticPolicy):
         columns[ENDS] = rollout.ends()
         values = np.zeros(columns[SampleBatch.REWARDS].size, np.float32)
         if len(rollout.cuts):
-            values[rollout.cuts] = self.values_of(rollout.cut_obs, rollout.cut_states)
+            values[rollout.cuts] = self.compute_values(inputs_after_cuts(rollout, self.view_requirements))
         columns[BOOTSTRAP] = values.reshape(columns[SampleBatch.REWARDS].shape)
 
     def vtrace(self, batch: Any, logp: Tensor, values: Tensor) -> tuple[VTraceReturns, Tensor | None]:
@@ -92,7 +92,7 @@ class ImpalaPolicy(VTracePolicy):
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor | list[Tensor]:
         """Sums over the steps: -rho log pi(a|x) (q - V), half the squared value error, the entropy."""
         ops, config = self.ops, self.config
-        logits, _ = model(batch)
+        logits = self.evaluate(model, batch)
         dist = dist_class(logits, model)
         logp = dist.logp(batch[SampleBatch.ACTIONS])  # [R]
         values = model.value_function()  # [R]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._actor_critic import ActorCriticPolicy
 from aktis.rllib.evaluation.postprocessing import Postprocessing, compute_advantages
 from aktis.rllib.policy.sample_batch import SampleBatch
+
+if TYPE_CHECKING:
+    from aktis.rllib.evaluation.rollout import Rollout
 
 __all__ = ["PGPolicy"]
 
@@ -27,10 +30,13 @@ class PGPolicy(ActorCriticPolicy):
     ) -> SampleBatch:
         return compute_advantages(sample_batch, 0.0, gamma=self.config.gamma, use_gae=False, use_critic=False)
 
+    def postprocess_rollout(self, rollout: Rollout) -> None:
+        super().postprocess_rollout(rollout)
+
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor:
         """-log pi(a_t|s_t) G_t, the mean over steps."""
         mean = self.masked_mean(batch)
-        logits, _ = model(batch)
+        logits = self.evaluate(model, batch)
         logp = dist_class(logits, model).logp(batch[SampleBatch.ACTIONS])  # [B]
         loss = -mean(logp * batch[Postprocessing.ADVANTAGES])
         self._seen_loss = loss

@@ -67,7 +67,6 @@ class PPOConfig(AlgorithmConfig):
         self.clip_param_schedule: Any = None
         self.target_kl: float | None = None
         self.adam_epsilon = 1e-8
-        self.orthogonal_init = False
         self.scale_rewards = False
         self.scaled_reward_clip: float | None = 10.0
         # Other defaults than those of all algorithms.
@@ -100,7 +99,6 @@ class PPOConfig(AlgorithmConfig):
         clip_param_schedule: Any = NotProvided,
         target_kl: float | None = NotProvided,
         adam_epsilon: float = NotProvided,
-        orthogonal_init: bool = NotProvided,
         scale_rewards: bool = NotProvided,
         scaled_reward_clip: float | None = NotProvided,
         **kwargs: Any,
@@ -131,7 +129,6 @@ class PPOConfig(AlgorithmConfig):
             clip_param_schedule: As ``lr_schedule``, of ``clip_param``.
             target_kl: End the epochs of an iteration when the (approximate) KL divergence is above 1.5 times this; None: never.
             adam_epsilon: Of Adam; 1e-5 in OpenAI Baselines.
-            orthogonal_init: Orthogonal weights: scale sqrt(2), 0.01 in the layer of actions, 1 in that of the value; biases 0.
             scale_rewards: Divide rewards by the running deviation of the discounted return (as ``gymnasium.wrappers.NormalizeReward``).
             scaled_reward_clip: Scaled rewards are at most so large.
             **kwargs: Those of ``AlgorithmConfig.training``.
@@ -158,7 +155,6 @@ class PPOConfig(AlgorithmConfig):
             clip_param_schedule=clip_param_schedule,
             target_kl=target_kl,
             adam_epsilon=adam_epsilon,
-            orthogonal_init=orthogonal_init,
             scale_rewards=scale_rewards,
             scaled_reward_clip=scaled_reward_clip,
         )

@@ -8,8 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aktis.rllib.algorithms._actor_critic import ActorCriticPolicy
+from aktis.rllib.algorithms.ppo._reward_scale import RewardScale
+from aktis.rllib.algorithms.ppo.ppo_gradients import output_gradients
 from aktis.rllib.evaluation.postprocessing import Postprocessing
+from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 if TYPE_CHECKING:
@@ -50,13 +55,55 @@ def next_kl_coeff(coeff: float, kl: float, target: float) -> float:
 class PPOPolicy(ActorCriticPolicy):
     """To be mixed into the neural policy of a framework."""
 
-    scalars: dict[str, Any]
+    add_scalar: Callable[..., None]
     set_scalar: Callable[[str, float], None]
+    get_scalar: Callable[[str], float]
+
+    def _add_scalars(self) -> None:
+        super()._add_scalars()  # type: ignore[misc]
+        config = self.config
+        self.add_scalar("kl_coeff", config["kl_coeff"])
+        self.add_scalar("clip_param", config["clip_param"], config.get("clip_param_schedule"))
+        self._reward_scale = None
+        if config.get("scale_rewards", False):
+            self._reward_scale = RewardScale(config["gamma"], config.get("scaled_reward_clip"))
+
+    def optimizer_groups(self) -> list[OptimizerGroup]:
+        """Adam. (3)"""
+        eps = self.config.get("adam_epsilon", 1e-8)
+        return [OptimizerGroup("default", self.ops.parameters(self.model), eps=eps)]
+
+    # -- after sampling
+
+    def postprocess_trajectory(
+        self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None
+    ) -> SampleBatch:
+        """Advantages of one trajectory."""
+        if self._reward_scale is not None and self.loss_initialized():
+            over = sample_batch[SampleBatch.TERMINATEDS] | sample_batch[SampleBatch.TRUNCATEDS]
+            rewards = sample_batch[SampleBatch.REWARDS]
+            ends = np.arange(len(rewards)) == len(rewards) - 1
+            sample_batch[SampleBatch.REWARDS] = self._reward_scale.scale(
+                rewards, ends, over, sample_batch[SampleBatch.EPS_ID]
+            )
+        return super().postprocess_trajectory(sample_batch, other_agent_batches, episode)
+
+    def postprocess_rollout(self, rollout: Rollout) -> None:
+        """Advantages of all trajectories of a rollout."""
+        if self._reward_scale is not None:
+            columns = rollout.columns
+            over = columns[SampleBatch.TERMINATEDS] | columns[SampleBatch.TRUNCATEDS]
+            rewards = columns[SampleBatch.REWARDS]
+            flat = (array.reshape(-1) for array in (rewards, rollout.ends(), over, columns[SampleBatch.EPS_ID]))
+            columns[SampleBatch.REWARDS] = self._reward_scale.scale(*flat).reshape(rewards.shape)
+        super().postprocess_rollout(rollout)
+
+    # -- learning
 
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor:
         """-(L_clip - c_kl KL - c_1 L_vf + c_2 entropy): equations 8 and 9 together."""
         ops, config, mean = self.ops, self.config, self.masked_mean(batch)
-        logits, _ = model(batch)
+        logits = self.evaluate(model, batch)
         dist = dist_class(logits, model)
         logp = dist.logp(batch[SampleBatch.ACTIONS])  # [B]
         log_ratio = logp - batch[SampleBatch.ACTION_LOGP]
@@ -109,10 +156,35 @@ class PPOPolicy(ActorCriticPolicy):
             stats["vf_explained_var"] = self.explained_variance(targets, values, mean)
         return stats
 
+    def output_gradients(
+        self, dist: Any, values: Any, columns: dict[str, Any], dist_class: Any
+    ) -> tuple[Any, Any, dict[str, float]]:
+        """The derivatives of `loss` by outputs and values, and `stats_fn`, in NumPy: for small networks."""
+        return output_gradients(self.config, self.scalars, dist, values, columns, dist_class)
+
+    def stop_sgd(self, stats: dict[str, Any]) -> bool:
+        """Whether the epochs of this iteration end, because the policy is as far away from the old one as it may be.
+
+        Args:
+            stats: Means over an epoch.
+        """
+        limit = self.config.get("target_kl")
+        return limit is not None and stats["kl"] > 1.5 * limit
+
     def update_kl(self, sampled_kl: float) -> float:
         """Adapt the coefficient of the penalty to the divergence that it led to; the new one is returned."""
-        if self.config.kl_coeff > 0.0:
-            self.set_scalar(
-                "kl_coeff", next_kl_coeff(float(self.scalars["kl_coeff"]), sampled_kl, self.config.kl_target)
-            )
-        return float(self.scalars["kl_coeff"])
+        coeff = self.get_scalar("kl_coeff")
+        if self.config["kl_coeff"] > 0.0:
+            coeff = next_kl_coeff(coeff, sampled_kl, self.config["kl_target"])
+            self.set_scalar("kl_coeff", coeff)
+        return coeff
+
+    # -- checkpoints
+
+    def state_to_save(self) -> dict[str, Any]:
+        """The statistics of rewards."""
+        return {} if self._reward_scale is None else {"reward_scale": self._reward_scale.get_state()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        if self._reward_scale is not None and "reward_scale" in state:
+            self._reward_scale.set_state(state["reward_scale"])

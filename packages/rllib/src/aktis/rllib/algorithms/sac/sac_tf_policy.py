@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aktis.rllib.algorithms.sac.sac_policy import SACPolicy
 from aktis.rllib.policy.eager_tf_policy_v2 import EagerTFPolicyV2
 
@@ -10,3 +12,8 @@ __all__ = ["SACTF2Policy"]
 
 class SACTF2Policy(SACPolicy, EagerTFPolicyV2):
     """SAC's policy, on TensorFlow."""
+
+    def model_class(self) -> type[Any]:
+        from aktis.rllib.algorithms.sac.sac_tf_model import SACTFModel
+
+        return SACTFModel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aktis.rllib.algorithms.sac.sac_policy import SACPolicy
 from aktis.rllib.policy.torch_policy_v2 import TorchPolicyV2
 
@@ -10,3 +12,8 @@ __all__ = ["SACTorchPolicy"]
 
 class SACTorchPolicy(SACPolicy, TorchPolicyV2):
     """SAC's policy, on PyTorch."""
+
+    def model_class(self) -> type[Any]:
+        from aktis.rllib.algorithms.sac.sac_torch_model import SACTorchModel
+
+        return SACTorchModel

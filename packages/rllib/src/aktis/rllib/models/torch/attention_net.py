@@ -18,7 +18,6 @@ from aktis.rllib.models.torch.recurrent_net import (
     add_time,
     features_of,
     previous_requirements,
-    without_time,
 )
 from aktis.rllib.models.torch.torch_modelv2 import TorchModelV2
 

@@ -22,8 +22,8 @@ Tensor = Any
 class ComplexInputNetwork(TorchModelV2, nn.Module):  # type: ignore[misc]
     """Images go through convolutions, everything else through dense layers (``fcnet_hiddens``); what comes out is put side by side.
 
-    Then follow the layers of ``post_fcnet_hiddens``, and the heads of policy and value on the same features. With ``num_outputs`` None it
-    returns the features.
+    Then follow the layers of ``post_fcnet_hiddens``, and the heads of policy and value on the same features. With
+    ``num_outputs`` None it returns the features.
     """
 
     def __init__(

@@ -20,10 +20,12 @@ Tensor = Any
 
 
 class FullyConnectedNetwork(TorchModelV2, nn.Module):  # type: ignore[misc]
-    """Hidden layers, a head for the policy, and one for the value: on the same layers (``vf_share_layers``), or on layers of its own.
+    """Hidden layers, a head for the policy, and one for the value: on the same layers (``vf_share_layers``), or on
+    layers of its own.
 
-    With ``num_outputs`` None it returns the last hidden layer, and has a value head all the same. The forward pass is one linear map and
-    one activation for each layer, and nothing else: for networks of this size calling a torch function costs more than its arithmetic.
+    With ``num_outputs`` None it returns the last hidden layer, and has a value head all the same. The forward pass is
+    one linear map and one activation for each layer, and nothing else: for networks of this size calling a torch
+    function costs more than its arithmetic.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class FullyConnectedNetwork(TorchModelV2, nn.Module):  # type: ignore[misc]
         policy_widths = widths
         if num_outputs is not None and no_head:
             if not widths:
-                raise ValueError("no_final_linear needs hidden layers, the last of which gives the outputs: fcnet_hiddens is empty.")
+                raise ValueError(
+                    "no_final_linear needs hidden layers, the last of which gives the outputs: fcnet_hiddens is empty."
+                )
             policy_widths = [*widths[:-1], means_of(num_outputs, bool(model_config.get("free_log_std")))]
         features = policy_widths[-1] if widths else in_size
         self.hidden = make.stack(in_size, policy_widths, acts)
@@ -68,12 +72,13 @@ class FullyConnectedNetwork(TorchModelV2, nn.Module):  # type: ignore[misc]
         x = input_dict["obs_flat"]
         if x.dtype is not torch.float32:
             x = x.float()
-        self._inputs = x
+        kept = self.__dict__  # torch.nn.Module.__setattr__ takes as long as a layer
+        kept["_inputs"] = x
         for weight, bias, act in self._policy_calls:
             x = F.linear(x, weight, bias)
             if act is not None:
                 x = act(x)
-        self._features = x
+        kept["_features"] = x
         if self.logits is not None:
             x = F.linear(x, self.logits.weight, self.logits.bias)
         if self.log_std is not None:

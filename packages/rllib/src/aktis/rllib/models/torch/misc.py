@@ -58,7 +58,8 @@ def normc_initializer(std: float = 1.0) -> Callable[[Tensor], None]:
 
 
 def initializer(name: Any, gain: float | None = None, **kwargs: Any) -> Callable[[Tensor], Any]:
-    """The function that fills a tensor: of "normc", "orthogonal", a name of torch.nn.init (with or without its underscore), or itself.
+    """The function that fills a tensor: of "normc", "orthogonal", a name of torch.nn.init (with or without its
+    underscore), or itself.
 
     Raises:
         ValueError: there is no such initializer.
@@ -72,7 +73,8 @@ def initializer(name: Any, gain: float | None = None, **kwargs: Any) -> Callable
     found = getattr(nn.init, f"{str(name).rstrip('_')}_", None)
     if found is None:
         raise ValueError(
-            f"Unknown initializer {name!r}: choose 'normc', 'orthogonal', a name of torch.nn.init such as 'xavier_uniform_', or give a function."
+            f"Unknown initializer {name!r}: choose 'normc', 'orthogonal', a name of torch.nn.init such as "
+            f"'xavier_uniform_', or give a function."
         )
     return lambda tensor: found(tensor, **kwargs)
 

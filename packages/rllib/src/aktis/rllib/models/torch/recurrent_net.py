@@ -32,9 +32,7 @@ class RecurrentNetwork(TorchModelV2):
         out, new_state = self.forward_rnn(inputs, state, seq_lens)
         return without_time(out, self.is_time_major(), self.num_outputs), new_state
 
-    def forward_rnn(
-        self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward_rnn(self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Evaluate the network on sequences.
 
         Args:
@@ -77,7 +75,8 @@ def previous_requirements(action_space: spaces.Space[Any], actions: bool, reward
 class LSTMWrapper(RecurrentNetwork, nn.Module):  # type: ignore[misc]
     """An LSTM behind a network (``use_lstm``), with heads for policy and value on what it gives.
 
-    Size ``lstm_cell_size``; it sees the previous action and reward, too, with ``lstm_use_prev_action`` and ``lstm_use_prev_reward``.
+    Size ``lstm_cell_size``; it sees the previous action and reward, too, with ``lstm_use_prev_action`` and
+    ``lstm_use_prev_reward``.
 
     Attributes:
         wrapped: The network before it.
@@ -113,9 +112,7 @@ class LSTMWrapper(RecurrentNetwork, nn.Module):  # type: ignore[misc]
         self.logits, self.log_std = make.output(self.cell_size, num_outputs, model_config)
         self.value = make.head(self.cell_size, 1, policy=False)
         self.num_outputs = self.cell_size if num_outputs is None else num_outputs
-        self.view_requirements.update(
-            previous_requirements(action_space, self.use_prev_action, self.use_prev_reward)
-        )
+        self.view_requirements.update(previous_requirements(action_space, self.use_prev_action, self.use_prev_reward))
         self._features: Tensor | None = None
 
     def forward(
@@ -139,9 +136,7 @@ class LSTMWrapper(RecurrentNetwork, nn.Module):  # type: ignore[misc]
             parts.append(input_dict["prev_rewards"].float().reshape(-1, 1))
         return parts
 
-    def forward_rnn(
-        self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward_rnn(self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Features [B, T, n] to [B, T, num_outputs], and the state."""
         h, c = state
         self._features, (h, c) = self.lstm(inputs, (h.unsqueeze(0).contiguous(), c.unsqueeze(0).contiguous()))
@@ -183,7 +178,8 @@ def features_of(model: Any) -> int:
     """
     if not model.num_outputs:
         raise ValueError(
-            f"{type(model).__name__} is made with num_outputs=None, because a memory follows it: its __init__ sets self.num_outputs to the "
+            f"{type(model).__name__} is made with num_outputs=None, because a memory follows it: its __init__ "
+            f"sets self.num_outputs to the "
             "width of the features that forward() returns."
         )
     return int(model.num_outputs)

@@ -44,7 +44,7 @@ class TorchCategorical(d.Categorical, TorchDistributionWrapper):
     """One of several choices."""
 
     @property
-    def dist(self) -> Any:  # type: ignore[override]
+    def dist(self) -> Any:
         """The same in torch.distributions."""
         return torch.distributions.Categorical(logits=self.inputs)
 
@@ -59,7 +59,7 @@ class TorchDiagGaussian(d.DiagGaussian, TorchDistributionWrapper):
     """Independent normal distributions."""
 
     @property
-    def dist(self) -> Any:  # type: ignore[override]
+    def dist(self) -> Any:
         """The same in torch.distributions."""
         return torch.distributions.Normal(self.mean, self.std)
 

@@ -55,7 +55,8 @@ class TorchModelV2(ModelV2):
         ModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name, framework="torch")
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the last forward pass left (features for the value function) hangs on its graph: it cannot be copied, and nobody needs it.
+        # What the last forward pass left (features for the value function) hangs on its graph: it cannot be copied,
+        # and nobody needs it.
         return {
             name: None if isinstance(value, torch.Tensor) and not value.is_leaf else value
             for name, value in self.__dict__.items()

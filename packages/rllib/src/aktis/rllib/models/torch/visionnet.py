@@ -55,7 +55,8 @@ class ImageTrunk(nn.Module):  # type: ignore[misc]
 
 
 class VisionNetwork(TorchModelV2, nn.Module):  # type: ignore[misc]
-    """Convolutions, a head for the policy and one for the value: on the same features (``vf_share_layers``) or on a network of its own.
+    """Convolutions, a head for the policy and one for the value: on the same features (``vf_share_layers``) or on a
+    network of its own.
 
     With ``num_outputs`` None it returns the features.
     """

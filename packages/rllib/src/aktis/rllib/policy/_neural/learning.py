@@ -24,6 +24,7 @@ class Learning(Acting):
     scalars: dict[str, Any]
     _groups: list[OptimizerGroup]
     _loaded: dict[int, TrainData]
+    _dense: Any = None
 
     # ---- what a class derived from this may define
 
@@ -39,6 +40,10 @@ class Learning(Acting):
         """Called after `learn_on_batch` and `sgd` with what they return; what this returns is added to `learner_stats`."""
         return {}
 
+    def stop_sgd(self, stats: dict[str, Any]) -> bool:
+        """Called by `sgd` after each epoch with the means of its statistics: whether this is enough."""
+        return False
+
     def optimizer_groups(self) -> list[OptimizerGroup]:
         """The optimizers and what they move: one Adam for everything by default."""
         eps = float((self._option("optimizer") or {}).get("epsilon", 1e-8))
@@ -48,6 +53,8 @@ class Learning(Acting):
 
     def learn_on_batch(self, samples: SampleBatch) -> dict[str, Any]:
         """See Policy."""
+        if self._in_numpy(samples):
+            return self.sgd(samples)
         data = self._train_data(samples)
         with self._threads():
             self._training_mode(True)
@@ -76,6 +83,9 @@ class Learning(Acting):
         Returns:
             As `learn_on_batch`; statistics are means over all updates.
         """
+        if self._in_numpy(batch):
+            averages, updates = self._dense.sgd(batch, num_sgd_iter, minibatch_size, shuffle, tuple(standardize))
+            return self._learned(averages, {}, batch, updates, steps=batch.count)
         data = self._train_data(batch)
         data.standardize(tuple(standardize))
         units = data.units if minibatch_size is None else max(1, minibatch_size // data.steps)
@@ -84,12 +94,25 @@ class Learning(Acting):
         with self._threads():
             self._training_mode(True)
             for _ in range(num_sgd_iter):
+                before = len(averages)
                 order = self.rng.permutation(data.units) if shuffle and units < data.units else None
                 for minibatch in data.minibatches(units, order):
                     stats, _ = self._update(minibatch)
                     averages.add(stats)
                     updates += 1
+                if self._may_stop and self.stop_sgd(averages.means(self.ops, last=len(averages) - before)):
+                    break
         return self._learned(averages, {}, batch, updates, steps=data.count)
+
+    def _in_numpy(self, batch: SampleBatch) -> bool:
+        """Whether to learn from a batch without the framework."""
+        return (
+            self._dense is not None
+            and self._dense.ready()
+            and isinstance(dict.get(batch, "obs"), np.ndarray)
+            and "seq_lens" not in batch
+            and batch.count > 0
+        )
 
     def _learned(
         self, averages: Averages, fetches: dict[str, Any], batch: SampleBatch, updates: int, steps: int
@@ -146,6 +169,7 @@ class Learning(Acting):
         return losses, dict(self.stats_fn(batch)), dict(self.extra_compute_grad_fetches())
 
     _has_custom_loss = False
+    _may_stop = False  # whether stop_sgd() is defined
 
     def _step(self, grads: list[list[Any]]) -> dict[str, Any]:
         """Clip gradients, group by group, and apply them. Returns their norm (of all groups)."""

@@ -55,6 +55,7 @@ class NeuralPolicy(Learning):
         self.max_seq_len = int(max_seq_len or model_config.get("max_seq_len") or 20)
         self._loaded = {}
         self._loss_initialized = False
+        self._may_stop = self._overrides("stop_sgd")
         self.callbacks = self._make_callbacks()
         self.scalars: dict[str, Any] = {}
         self._schedules: dict[str, Any] = {}
@@ -162,6 +163,7 @@ class NeuralPolicy(Learning):
         self._groups = self.optimizer_groups()
         for group in self._groups:
             if group.optimizer is None:
+                group.is_adam = True
                 lr = self.scalars[group.lr]
                 group.optimizer = self.ops.adam(group.parameters, lr=float(self.ops.as_numpy(lr)), eps=group.eps)
 
@@ -277,9 +279,11 @@ class NeuralPolicy(Learning):
     def _after_init(self) -> None:
         if not self._loss_initialized:
             self._initialize_loss_from_dummy_batch()
+        from aktis.rllib.policy._neural.dense_training import make_trainer
         from aktis.rllib.policy._neural.fast_inference import make_fast
 
         self._fast = make_fast(self)
+        self._dense = make_trainer(self, self._fast)
 
     def _initialize_loss_from_dummy_batch(
         self, auto_remove_unneeded_view_reqs: bool = True, stats_fn: Any = None
@@ -362,6 +366,19 @@ class NeuralPolicy(Learning):
         self.ops.set_generator_state(self.generator, theirs)
 
     # ---- of the framework
+
+    def _overrides_acting(self) -> bool:
+        """Whether a class derived from this acts in another way."""
+        return any(self._overrides(name) for name in ("_act", "_dist_inputs", "_make_dist"))
+
+    def _default_updates(self) -> bool:
+        """Whether gradients are clipped and applied as it is done here."""
+        names = ("_step", "_grads", "_update", "_losses", "extra_compute_grad_fetches")
+        return not self._has_custom_loss and not any(self._overrides(name) for name in names)
+
+    def _share_memory(self, net: Any) -> bool:
+        """Put the parameters into the vector of a DenseNet, so that both see the same numbers. Returns whether they do."""
+        return False
 
     def _choose_device(self) -> Any:
         """Where the model is."""

@@ -72,8 +72,7 @@ class TrainData:
             size: At most so many units in one.
             order: A permutation of the units; None leaves them as they are.
         """
-        parts = max(1, -(-self.units // max(1, size)))
-        bounds = [i * self.units // parts for i in range(parts + 1)]
+        bounds = minibatch_bounds(self.units, size)
         index = None if order is None else self.ops.from_numpy(order, device=self.device)
         small, large = {}, {}
         for key, column in self.columns.items():
@@ -101,6 +100,12 @@ class TrainData:
 
     def _batch(self, columns: dict[str, Any]) -> SampleBatch:
         return SampleBatch._of(columns, self.like, _is_training=True)
+
+
+def minibatch_bounds(units: int, size: int) -> list[int]:
+    """Where minibatches begin, and the end: as few as can be with at most `size` units, of nearly equal sizes."""
+    parts = max(1, -(-units // max(1, size)))
+    return [i * units // parts for i in range(parts + 1)]
 
 
 def _nbytes(tensor: Any) -> int:

@@ -19,8 +19,8 @@ def explain_mismatch(space: spaces.Space[Any], value: Any, where: str = "") -> s
         where: Path of the value in a larger one, such as ``['camera'][0]``, for the message.
 
     Returns:
-        A sentence that names the part and the rule. Another float or integer type than the space's is no mistake, nor are numbers for arrays
-        without axes: they are converted.
+        A sentence that names the part and the rule. Another float or integer type than the space's is no mistake,
+        nor are numbers for arrays without axes: they are converted.
     """
     at = f"at {where}: " if where else ""
     if isinstance(space, spaces.Dict):

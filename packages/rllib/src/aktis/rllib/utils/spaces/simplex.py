@@ -22,7 +22,8 @@ class Simplex(spaces.Space):  # type: ignore[misc, type-arg, unused-ignore]
         Raises:
             ValueError: ``concentration`` does not fit the shape.
         """
-        shape = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)
+        shape = (shape,) if isinstance(shape, int | np.integer) else shape
+        shape = tuple(int(size) for size in shape)
         if not shape:
             raise ValueError("A Simplex has at least one axis: shape=()")
         self.concentration = np.ones(shape[-1]) if concentration is None else np.asarray(concentration, np.float64)

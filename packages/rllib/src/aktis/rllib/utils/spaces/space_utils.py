@@ -133,7 +133,8 @@ def clip_action(action: Any, action_space: Any) -> Any:
 def unsquash_action(action: Any, action_space_struct: Any) -> Any:
     """From the range of policies, [-1, 1], to that of the environment.
 
-    Bounded Box spaces of floats are scaled to their bounds (and kept within them); Box spaces of integers, Discrete and MultiDiscrete
+    Bounded Box spaces of floats are scaled to their bounds (and kept within them); Box spaces of integers, Discrete
+    and MultiDiscrete
     are shifted so that 0 is their lowest value. What has no bounds stays as it is. `normalize_action` is the way back.
     """
     return _convert(action, action_space_struct, _unsquash)
@@ -188,7 +189,8 @@ def _shifted(action: Any, space: spaces.Space[Any], sign: int) -> Any:
 
 
 def convert_element_to_space_type(element: Any, sampled_element: Any) -> Any:
-    """``element`` with the array types and shapes of a sample of its space: numbers become arrays where arrays are, and the other way round."""
+    """``element`` with the array types and shapes of a sample of its space: numbers become arrays where arrays are,
+    and the other way round."""
 
     def convert(value: Any, sample: Any) -> Any:
         if isinstance(sample, np.ndarray):

@@ -1,10 +1,11 @@
-"""The gated transformer of Parisotto et al. (2019), "Stabilizing Transformers for Reinforcement Learning", over the relative attention of
-Dai et al. (2019), "Transformer-XL".
+"""The gated transformer of Parisotto et al. (2019), "Stabilizing Transformers for Reinforcement Learning", over the
+relative attention of Dai et al. (2019), "Transformer-XL".
 
 Shapes: B sequences, T steps, M steps of memory, H heads, D width.
 
-Every step attends to itself and to the M steps before it, whether those are in the memory or in the sequence: training on sequences gives
-the same numbers as acting step by step. Memory that was never written (zeros, at the beginning of an episode) is not attended to.
+Every step attends to itself and to the M steps before it, whether those are in the memory or in the sequence:
+training on sequences gives the same numbers as acting step by step. Memory that was never written (zeros, at the
+beginning of an episode) is not attended to.
 """
 
 from __future__ import annotations
@@ -80,14 +81,17 @@ class GRUGate(nn.Module):  # type: ignore[misc]
 
 
 class TransformerUnit(nn.Module):  # type: ignore[misc]
-    """Attention and a position-wise network, each behind a normalisation and before a gate: Parisotto et al. (2019), section 3.2."""
+    """Attention and a position-wise network, each behind a normalisation and before a gate: Parisotto et al. (2019),
+    section 3.2."""
 
     def __init__(self, width: int, num_heads: int, head_dim: int, mlp_width: int, gate_bias: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.attention = RelativeAttention(width, num_heads, head_dim)
         self.attention_gate = GRUGate(width, gate_bias)
-        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, mlp_width), nn.ReLU(), nn.Linear(mlp_width, width))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, mlp_width), nn.ReLU(), nn.Linear(mlp_width, width)
+        )
         self.mlp_gate = GRUGate(width, gate_bias)
 
     def forward(self, x_BTD: Tensor, memory_BMD: Tensor, valid_BM: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ Tensor = Any
 
 
 class NoisyLayer(nn.Module):  # type: ignore[misc]
-    """A dense layer whose weights are ``mu + sigma * noise``, with factorised noise: Fortunato et al. (2018), "Noisy Networks", section 3.
+    """A dense layer whose weights are ``mu + sigma * noise``, with factorised noise: Fortunato et al. (2018), "Noisy
+    Networks", section 3.
 
     The noise is drawn anew at every call, from `generator` where there is one. Without noise: `noisy` False.
 

@@ -1,0 +1,127 @@
+"""Rounds of an evaluation: who samples how much, until it is enough.
+
+``duration_fn(done)`` says how much more is wanted. Where that is a fixed number, each worker gets its share in one
+request, and no worker waits for another; what a worker that died leaves open goes to the others in the next round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aktis.rllib.evaluation.metrics import RolloutMetrics
+
+__all__ = ["Sampled", "of_local_worker", "of_workers", "shares"]
+
+
+@dataclass
+class Sampled:
+    """What was sampled."""
+
+    episodes: list[RolloutMetrics] = field(default_factory=list)
+    env_steps: int = 0
+    agent_steps: int = 0
+    batches: list[Any] = field(default_factory=list)
+
+    def units(self, unit: str) -> int:
+        """How much that is, in episodes or steps."""
+        return len(self.episodes) if unit == "episodes" else self.env_steps
+
+    def add(self, other: Sampled) -> None:
+        """Take another one over."""
+        self.episodes += other.episodes
+        self.env_steps += other.env_steps
+        self.agent_steps += other.agent_steps
+        self.batches += other.batches
+
+
+def shares(units: int, workers: int) -> list[int]:
+    """``units`` in as many parts as equal as can be, the larger ones first; parts of nothing are left out."""
+    base, rest = divmod(max(units, 0), workers)
+    return [share for share in (base + (worker < rest) for worker in range(workers)) if share]
+
+
+def sample_share(worker: Any, units: int, unit: str, keep_batches: bool) -> Sampled:
+    """In a worker: sample until there is that much."""
+    done = Sampled()
+    while done.units(unit) < units:
+        batch = worker.sample()
+        done.env_steps += batch.env_steps()
+        done.agent_steps += batch.agent_steps()
+        done.episodes += worker.get_metrics()
+        if keep_batches:
+            done.batches.append(batch)
+        if (
+            not batch.env_steps()
+        ):  # nothing more is to be had: the end of a file, an external environment that is silent
+            break
+    return done
+
+
+def of_local_worker(
+    workers: Any, duration_fn: Callable[[int], int], unit: str, keep_batches: bool, config: Any
+) -> Sampled:
+    """Evaluate in this process."""
+    local = workers.local_worker()
+    local.get_metrics()  # of what was sampled before: not these weights
+    done = Sampled()
+    while (wanted := duration_fn(done.units(unit))) > 0:
+        before = done.units(unit)
+        done.add(sample_share(local, wanted, unit, keep_batches))
+        if done.units(unit) == before:
+            break
+    return done
+
+
+def of_workers(workers: Any, duration_fn: Callable[[int], int], unit: str, keep_batches: bool, config: Any) -> Sampled:
+    """Evaluate with remote workers.
+
+    Raises:
+        RuntimeError: all of them died, or none answered in ``evaluation_sample_timeout_s``.
+    """
+    done = Sampled()
+    failed_rounds = 0
+    while (wanted := duration_fn(done.units(unit))) > 0:
+        healthy = workers.healthy_worker_ids()
+        if not healthy:
+            raise RuntimeError(
+                "all workers of the evaluation died: the log has why. recreate_failed_workers=True makes them anew"
+            )
+        parts = shares(wanted, len(healthy))
+        share_of = dict(zip(healthy, parts, strict=False))
+        answers = workers.foreach_worker_with_id(
+            _Share(share_of, unit, keep_batches),
+            local_worker=False,
+            healthy_only=True,
+            remote_worker_ids=list(share_of),
+            timeout_seconds=config.evaluation_sample_timeout_s,
+        )
+        for answer in answers:
+            done.add(answer)
+        failed_rounds = 0 if answers else failed_rounds + 1
+        if failed_rounds > config.num_consecutive_worker_failures_tolerance or (
+            not answers and workers.healthy_worker_ids()
+        ):
+            raise RuntimeError(
+                f"no worker of the evaluation had its share of {parts[0]} {unit} ready after "
+                f"evaluation_sample_timeout_s={config.evaluation_sample_timeout_s:g}: raise that, evaluate less "
+                "(evaluation_duration), or with more workers (evaluation_num_workers)"
+            )
+        if answers and not any(answer.env_steps for answer in answers):
+            break
+    return done
+
+
+class _Share:
+    """Asks each worker for its share. An object, so that it can be pickled by reference."""
+
+    def __init__(self, share_of: dict[int, int], unit: str, keep_batches: bool) -> None:
+        self.share_of = share_of
+        self.unit = unit
+        self.keep_batches = keep_batches
+
+    def __call__(self, worker_id: int, worker: Any) -> Sampled:
+        worker.get_metrics()  # of what was sampled before: not these weights
+        return sample_share(worker, self.share_of[worker_id], self.unit, self.keep_batches)

@@ -1,0 +1,206 @@
+"""Which sampler a worker gets: the vectorised loop where it will do, else the one that keeps episode objects; or a reader of files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aktis.rllib.evaluation._observations import Reader
+from aktis.rllib.evaluation._seeds import env_seeds
+from aktis.rllib.evaluation._steppers import SubEnvStepper
+from aktis.rllib.evaluation._trajectories import overrides
+from aktis.rllib.evaluation._vector_runner import SamplerSettings, VectorRunner
+from aktis.rllib.evaluation._vector_sampler import VectorSampler
+
+__all__ = ["make_sampler", "sampler_settings"]
+
+
+def make_sampler(worker: Any) -> Any:
+    """What ``worker.sample()`` asks for batches: has ``sample(fragment)``, ``get_metrics()`` and ``close()``."""
+    if worker.config.input_ not in (None, "sampler"):
+        from aktis.rllib.evaluation._offline_io import make_reading_sampler
+
+        return make_reading_sampler(worker)
+    return make_env_sampler(worker)
+
+
+def make_env_sampler(worker: Any) -> Any:
+    """The sampler of the worker's environment."""
+    if _vectorises(worker):
+        return _vector_sampler(worker)
+    return _episode_sampler(worker)
+
+
+def _episode_sampler(worker: Any) -> Any:
+    """For whatever has several agents, or policies, or an own idea of time."""
+    from aktis.rllib.env.base_env import convert_to_base_env
+    from aktis.rllib.evaluation._episode_sampler import EpisodeSampler, EpisodeSamplerSettings
+
+    config = worker.config
+    worker.async_env = convert_to_base_env(
+        worker.env,
+        make_env=worker.make_sub_environment,
+        num_envs=config.num_envs_per_worker,
+        remote_envs=config.remote_worker_envs,
+        remote_env_batch_wait_ms=config.remote_env_batch_wait_ms,
+        worker=worker,
+        restart_failed_sub_environments=config.restart_failed_sub_environments,
+    )
+    settings = EpisodeSamplerSettings(
+        multi_agent=config.is_multi_agent(),
+        complete_episodes=config.batch_mode == "complete_episodes",
+        count_steps_by=config.count_steps_by,
+        clip_rewards=clip_of(worker),
+        normalize_actions=config.normalize_actions,
+        clip_actions=config.clip_actions,
+        update_filter=not config.in_evaluation,
+        compress=config.compress_observations,
+        check=not config.disable_env_checking,
+        observation_fn=config.observation_fn,
+        worker_index=worker.worker_index,
+        generation=int(worker.recreated_worker),
+    )
+    seeds = env_seeds(config.seed, worker.worker_index, config.num_envs_per_worker)
+    return EpisodeSampler(worker, worker.async_env, settings, seeds)
+
+
+def _vectorises(worker: Any) -> bool:
+    """Whether the vectorised loop will do: one agent, one policy, arrays for observations, nobody who wants to see every step."""
+    config = worker.config
+    policies = list(worker.policy_map.keys())
+    if not worker.is_simple_env or config.remote_worker_envs or len(policies) != 1 or config.observation_fn is not None:
+        return False
+    if config.sample_collector is not None or _has_own_connectors(worker):
+        return False
+    policy_id = policies[0]
+    if config._disable_preprocessor_api and not _is_array_space(worker.env.observation_space):
+        return False
+    if config._disable_action_flattening and not _is_array_space(worker.env.action_space):
+        return False
+    return policy_id in policies
+
+
+def _is_array_space(space: Any) -> bool:
+    return bool(space.shape is not None and space.dtype is not None)
+
+
+def _has_own_connectors(worker: Any) -> bool:
+    """Whether somebody changed a policy's connectors; the default ones do what the vectorised loop does."""
+    return any(getattr(policy, "connectors_changed", False) for policy in worker.policy_map.values())
+
+
+def sampler_settings(worker: Any) -> SamplerSettings:
+    """How a worker samples, by its configuration."""
+    config = worker.config
+    return SamplerSettings(
+        action_space=worker.env.action_space,
+        complete_episodes=config.batch_mode == "complete_episodes",
+        clip_rewards=clip_of(worker),
+        normalize_actions=config.normalize_actions,
+        clip_actions=config.clip_actions,
+        update_filter=not config.in_evaluation,
+        compress=config.compress_observations,
+        worker_index=worker.worker_index,
+        generation=int(worker.recreated_worker),
+    )
+
+
+def clip_of(worker: Any) -> bool | float:
+    """How rewards are clipped: by default, those of Atari games to their sign."""
+    clip = worker.config.clip_rewards
+    if clip is None:
+        from aktis.rllib.env.wrappers.atari_wrappers import is_atari
+
+        return bool(worker.config.is_atari if worker.config.is_atari is not None else is_atari(worker.env))
+    if isinstance(clip, bool):
+        return clip
+    return float(clip)
+
+
+def _vector_sampler(worker: Any) -> VectorSampler:
+    from aktis.rllib.algorithms.callbacks import DefaultCallbacks
+    from aktis.rllib.evaluation._episode_tracker import HOOKS, EpisodeTracker
+    from aktis.rllib.evaluation._sub_envs import SubEnvs
+
+    config = worker.config
+    policy_id = next(iter(worker.policy_map.keys()))
+    tracked = any(overrides(worker.callbacks, hook, DefaultCallbacks) for hook in HOOKS)
+    by_trajectory = overrides(worker.callbacks, "on_postprocess_trajectory", DefaultCallbacks)
+    reader = Reader(worker.env.observation_space, worker.preprocessors[policy_id])
+    stepper = _stepper(worker, reader, keep_raw=tracked or by_trajectory)
+    worker.async_env = SubEnvs(stepper, worker.env.observation_space, worker.env.action_space)
+    tracker = EpisodeTracker(worker, stepper.num_envs) if tracked or by_trajectory else None
+    runner = VectorRunner(
+        stepper,
+        lambda: worker.policy_map[policy_id],
+        lambda: active_filter(worker.filters.get(policy_id)),
+        sampler_settings(worker),
+        env_seeds(config.seed, worker.worker_index, stepper.num_envs),
+        tracker,
+    )
+    return VectorSampler(runner, _trajectory_hook(worker, policy_id) if by_trajectory else None, policy_id)
+
+
+def active_filter(filter_: Any) -> Any:
+    """The filter, or None for one that does nothing."""
+    return None if filter_ is None or type(filter_).__name__ == "NoFilter" else filter_
+
+
+def _stepper(worker: Any, reader: Reader, *, keep_raw: bool) -> Any:
+    config = worker.config
+    mode = config.get("gym_env_vectorize_mode", "sub_envs")
+    if mode != "sub_envs":
+        from aktis.rllib.evaluation._vector_stepper import make_vector_stepper
+
+        return make_vector_stepper(worker, reader, mode, keep_raw=keep_raw)
+    envs = [worker.env, *(worker.make_sub_environment(index) for index in range(1, config.num_envs_per_worker))]
+    restart = None
+    if config.restart_failed_sub_environments:
+        restart = _Restart(worker, envs)
+    renderer = None
+    if config.render_env:
+        from aktis.rllib.evaluation._rendering import Renderer
+
+        renderer = Renderer(envs)
+    return SubEnvStepper(
+        envs,
+        reader,
+        restart=restart,
+        keep_raw=keep_raw,
+        check=not config.disable_env_checking,
+        after_step=renderer,
+    )
+
+
+class _Restart:
+    """Makes an environment anew that raised."""
+
+    def __init__(self, worker: Any, envs: list[Any]) -> None:
+        self._worker = worker
+        self._envs = envs
+
+    def __call__(self, index: int) -> Any:
+        import contextlib
+
+        with contextlib.suppress(Exception):
+            self._envs[index].close()
+        env = self._worker.make_sub_environment(index)
+        if index == 0:
+            self._worker.env = env
+        return env
+
+
+def _trajectory_hook(worker: Any, policy_id: str) -> Any:
+    from aktis.rllib.evaluation.episode import AGENT
+
+    def after(episode: Any, processed: Any, original: Any) -> None:
+        worker.callbacks.on_postprocess_trajectory(
+            worker=worker,
+            episode=episode,
+            agent_id=AGENT,
+            policy_id=policy_id,
+            policies=worker.policy_map,
+            postprocessed_batch=processed,
+            original_batches={AGENT: (worker.policy_map[policy_id], original)},
+        )
+
+    return after

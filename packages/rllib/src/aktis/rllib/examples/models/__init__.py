@@ -1,0 +1,1 @@
+"""Models to learn from and to begin with."""

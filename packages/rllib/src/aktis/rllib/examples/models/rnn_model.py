@@ -1,0 +1,30 @@
+"""Models with a memory of one's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aktis.rllib.examples.models._tf_models import RNNModel
+    from aktis.rllib.examples.models._torch_models import TorchRNNModel
+
+_NAMES = {
+    "RNNModel": "aktis.rllib.examples.models._tf_models",
+    "TorchRNNModel": "aktis.rllib.examples.models._torch_models",
+}
+
+__all__ = ["RNNModel", "TorchRNNModel"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})
