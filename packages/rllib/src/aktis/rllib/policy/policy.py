@@ -51,7 +51,7 @@ class Policy(metaclass=_PolicyMeta):
     ) -> None:
         self.observation_space = observation_space
         self.action_space = action_space
-        self.config = config
+        self.config = ConfigDict(config) if type(config) is dict else config
         self.framework: Any = self._option("framework")
         self.worker_index = int(self._option("worker_index", 0) or 0)
         self.global_timestep = 0
@@ -510,6 +510,16 @@ class Policy(metaclass=_PolicyMeta):
 
     def __repr__(self) -> str:
         return type(self).__name__
+
+
+class ConfigDict(dict[str, Any]):
+    """A configuration that is a plain dict, readable as attributes as well, like an AlgorithmConfig."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"The configuration has no {name!r}.") from None
 
 
 def space_struct(space: Any) -> Any:

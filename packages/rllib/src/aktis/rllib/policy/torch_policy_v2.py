@@ -114,7 +114,7 @@ class TorchPolicyV2(NeuralPolicy):
         return losses, stats, fetches
 
     def _default_updates(self) -> bool:
-        names = ("_step", "_losses", "optimizer_groups", "optimizer", "extra_grad_process", "apply_gradients")
+        names = ("_step", "_grads", "_update", "_losses", "extra_grad_process", "extra_compute_grad_fetches")
         return not self._has_custom_loss and not any(self._overrides_torch(name) for name in names)
 
     def _overrides_torch(self, name: str) -> bool:

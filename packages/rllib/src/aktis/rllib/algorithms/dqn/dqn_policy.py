@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from aktis.rllib.algorithms._fast_acting import FastActing, FastQ, Stack, dense
 from aktis.rllib.algorithms.simple_q.simple_q_policy import SimpleQPolicy, q_targets, td_loss
 from aktis.rllib.policy.sample_batch import SampleBatch
 
@@ -102,6 +105,18 @@ class DQNPolicy(SimpleQPolicy):
         q, _ = self.q_and_logits(model, input_dict, noise=explore)
         temperature = float(self.config["categorical_distribution_temperature"])
         return (q if temperature == 1.0 else q / temperature), self.dist_class, []
+
+    def make_quick(self) -> FastActing | None:
+        """Dense Q-networks without noise are evaluated in NumPy."""
+        model, config = self.model, self.config  # type: ignore[attr-defined]
+        features = dense(model.feature_layers())
+        if features is None or config["noisy"] or not hasattr(self.exploration, "choose"):
+            return None
+        advantage, value = (None if layers is None else Stack(layers) for layers in model.stream_layers())
+        width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
+        support = model.support if model.num_atoms > 1 else None
+        temperature = float(config["categorical_distribution_temperature"])
+        return FastQ(self, Stack(features), advantage, value, support, width, temperature)
 
     # -- learning
 

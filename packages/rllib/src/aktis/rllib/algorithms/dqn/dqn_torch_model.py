@@ -13,8 +13,10 @@ from torch import nn
 
 from aktis.rllib._backend import torch_ops
 from aktis.rllib.algorithms.dqn._q_network import QNetwork
-from aktis.rllib.models.torch.misc import activation
+from aktis.rllib.models.modelv2 import DenseLayer, DenseNetwork
+from aktis.rllib.models.torch.misc import SlimFC, activation
 from aktis.rllib.models.torch.torch_modelv2 import TorchModelV2
+from aktis.rllib.models.utils import activation_name
 
 Tensor = Any
 
@@ -111,6 +113,23 @@ class DQNTorchModel(QNetwork, TorchModelV2, nn.Module):  # type: ignore[misc]
         self._noisy_layers = [layer for layer in self.modules() if isinstance(layer, NoisyLayer)]
         self._atoms = torch.from_numpy(self.support)
 
+    def layers(self) -> None:
+        """None: behind the dense layers of the features are streams that are put together."""
+        return None
+
+    def feature_layers(self) -> DenseNetwork | None:
+        """The dense layers that make the features; None for other networks."""
+        found: DenseNetwork | None = super().layers()
+        return found
+
+    def stream_layers(self) -> tuple[list[DenseLayer] | None, list[DenseLayer] | None]:
+        """The dense layers of the advantages and of the value (None where there is no such stream).
+
+        Raises:
+            ValueError: they have other layers than dense ones.
+        """
+        return _dense(self.advantage), _dense(self.state_value)
+
     def atoms(self) -> Tensor:
         """z, the points of the distribution of returns. [N]"""
         device = next(self.parameters()).device
@@ -136,14 +155,21 @@ class _Streams:
             size = width
         return nn.Sequential(*layers, *self._dense(size, outputs, None))
 
-    def _dense(self, size: int, width: int, activation_name: str | None) -> list[nn.Module]:
+    def _dense(self, size: int, width: int, activation_fn: str | None) -> list[nn.Module]:
         if self.sigma0 is not None:
-            return [NoisyLayer(size, width, self.sigma0, activation_name)]
-        linear = nn.Linear(size, width)  # uniform weights of 1 / sqrt(size), PyTorch's own
-        return [linear] if activation_name is None else [linear, _module(activation_name)]
+            return [NoisyLayer(size, width, self.sigma0, activation_fn)]
+        return [SlimFC(size, width, _uniform, activation_fn)]
 
 
-def _module(name: str) -> nn.Module:
-    from aktis.rllib.models.utils import get_activation_fn
+def _uniform(weight: Tensor) -> None:
+    """PyTorch's own initial weights of linear layers: uniform, 1 / sqrt(inputs)."""
+    bound = 1.0 / math.sqrt(weight.shape[1])
+    nn.init.uniform_(weight, -bound, bound)
 
-    return get_activation_fn(name, "torch")()  # type: ignore[no-any-return]
+
+def _dense(stream: nn.Sequential | None) -> list[DenseLayer] | None:
+    if stream is None:
+        return None
+    if not all(isinstance(layer, SlimFC) for layer in stream):
+        raise ValueError("layers that are not dense")
+    return [DenseLayer(layer.weight, layer.bias, activation_name(layer.activation_name)) for layer in stream]

@@ -12,6 +12,7 @@ import numpy as np
 
 from aktis.rllib.algorithms._actor_critic import ActorCriticPolicy
 from aktis.rllib.algorithms.ppo._reward_scale import RewardScale
+from aktis.rllib.algorithms.ppo.ppo_gradients import output_gradients
 from aktis.rllib.evaluation.postprocessing import Postprocessing
 from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy.sample_batch import SampleBatch
@@ -157,6 +158,12 @@ class PPOPolicy(ActorCriticPolicy):
             stats["vf_loss"] = mean(vf_loss)
             stats["vf_explained_var"] = self.explained_variance(targets, values, mean)
         return stats
+
+    def output_gradients(
+        self, dist: Any, values: Any, columns: dict[str, Any], dist_class: Any
+    ) -> tuple[Any, Any, dict[str, float]]:
+        """The derivatives of `loss` by outputs and values, and `stats_fn`, in NumPy: for small networks."""
+        return output_gradients(self.config, self.scalars, dist, values, columns, dist_class)
 
     def stop_sgd(self, stats: dict[str, Any]) -> bool:
         """Whether the epochs of this iteration end, because the policy is as far away from the old one as it may be.

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from aktis.rllib.algorithms._fast_acting import FastActing, FastActingPolicy, FastGaussian, Stack, dense
 from aktis.rllib.algorithms._nstep import DISCOUNTS, NStepPolicy
 from aktis.rllib.algorithms._target_network import TargetNetworkPolicy
 from aktis.rllib.algorithms.simple_q.simple_q_policy import q_targets
@@ -34,7 +35,7 @@ def expected_soft_value(ops: Any, q: Tensor, log_probabilities: Tensor, alpha: A
     return ops.sum(ops.exp(log_probabilities) * (q - alpha * log_probabilities), axis=-1)
 
 
-class SACPolicy(NStepPolicy, TargetNetworkPolicy):
+class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
     """To be mixed into the neural policy of a framework. The model is a SACTorchModel or SACTFModel."""
 
     ops: Any
@@ -119,6 +120,20 @@ class SACPolicy(NStepPolicy, TargetNetworkPolicy):
         obs, _ = model(input_dict, state_batches, seq_lens)
         inputs, state = model.get_action_model_outputs(obs, state_batches, seq_lens)
         return inputs, self.dist_class, state
+
+    def make_quick(self) -> FastActing | None:
+        """A dense network before squashed normal distributions is evaluated in NumPy."""
+        from aktis.rllib.models._distributions import MAX_LOG_STD, MIN_LOG_STD
+        from aktis.rllib.utils.exploration.stochastic_sampling import StochasticSampling
+
+        layers = dense(self.model.action_model.layers())
+        kind = getattr(self.dist_class, "func", None)
+        squashed = getattr(kind, "__name__", "").endswith("SquashedGaussian") and kind.__module__.startswith("aktis.")
+        plain = type(self.exploration) is StochasticSampling and not self.exploration.random_timesteps
+        if layers is None or not squashed or not plain:
+            return None
+        width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
+        return FastGaussian(self, Stack(layers), width, tuple(self.action_space.shape), (MIN_LOG_STD, MAX_LOG_STD))
 
     # -- learning
 

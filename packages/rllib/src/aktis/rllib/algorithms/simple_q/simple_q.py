@@ -172,9 +172,11 @@ class SimpleQ(Algorithm):
 
     def setup(self, config: Any) -> None:
         super().setup(config)
-        self.local_replay_buffer = make_replay_buffer(self.config["replay_buffer_config"], seed=self.config["seed"])
         own: Any = self.config
         self._rounds = training_rounds(own.training_intensity, own.train_batch_size, own.steps_per_round())
+
+    def _create_local_replay_buffer_if_necessary(self, config: AlgorithmConfig) -> Any:
+        return make_replay_buffer(config["replay_buffer_config"], seed=config["seed"])
 
     def training_step(self) -> dict[str, Any]:
         """Some rounds of sampling and some gradient steps."""

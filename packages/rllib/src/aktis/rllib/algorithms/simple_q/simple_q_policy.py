@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aktis.rllib.algorithms._fast_acting import FastActing, FastActingPolicy, FastQ, Stack, dense
 from aktis.rllib.algorithms._nstep import DISCOUNTS, NStepPolicy
 from aktis.rllib.algorithms._target_network import TargetNetworkPolicy
 from aktis.rllib.policy.sample_batch import SampleBatch
@@ -29,7 +30,7 @@ def td_loss(ops: Any, kind: str, errors: Tensor) -> Tensor:
     return ops.huber(errors) if kind == "huber" else 0.5 * ops.square(errors)
 
 
-class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
+class SimpleQPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
     """To be mixed into the neural policy of a framework. The model's output is Q(s, .)."""
 
     ops: Any
@@ -51,6 +52,14 @@ class SimpleQPolicy(NStepPolicy, TargetNetworkPolicy):
         if DISCOUNTS in batch:
             return batch[DISCOUNTS]
         return float(self.config["gamma"]) ** int(self.config.get("n_step", 1) or 1)
+
+    def make_quick(self) -> FastActing | None:
+        """Dense Q-networks are evaluated in NumPy."""
+        layers = dense(self.model.layers())  # type: ignore[attr-defined]
+        if layers is None or not hasattr(self.exploration, "choose"):
+            return None
+        width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
+        return FastQ(self, Stack(layers), None, None, None, width, 1.0)
 
     # -- learning
 

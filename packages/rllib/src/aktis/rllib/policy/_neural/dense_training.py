@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aktis.rllib.policy._neural.fast_inference import FastInference
+from aktis.rllib.policy._neural.statistics import Averages
 from aktis.rllib.policy._neural.train_data import minibatch_bounds
 from aktis.rllib.policy.sample_batch import SampleBatch
 
@@ -123,6 +124,7 @@ class DenseTrainer:
         self.adam = FlatAdam(pieces, self.net.flat, lr=policy.get_scalar(group.lr), eps=group.eps)
         group.optimizer = self.adam
         self._clip = policy._option("grad_clip")
+        self._may_stop = policy._may_stop
 
     def ready(self) -> bool:
         """Whether the memory is still the model's (a model may be moved to another device)."""
@@ -150,26 +152,28 @@ class DenseTrainer:
 
     def sgd(
         self, batch: SampleBatch, epochs: int, size: int | None, shuffle: bool, standardize: tuple[str, ...]
-    ) -> tuple[dict[str, float], int]:
-        """See `NeuralPolicy.sgd`. Returns means of statistics, and how many updates there were."""
+    ) -> tuple[Averages, int]:
+        """See `NeuralPolicy.sgd`. Returns statistics, and how many updates there were."""
         columns = self._columns(batch)
         for key in standardize:
             column = columns[key]
             columns[key] = (column - column.mean()) / max(float(column.std()), 1e-4)
         rows = len(columns["obs"])
         bounds = minibatch_bounds(rows, rows if size is None else max(1, size))
-        totals: dict[str, float] = {}
+        averages = Averages()
         for _ in range(epochs):
+            before = len(averages)
             mixed = columns
             if shuffle and len(bounds) > 2:
                 order = self.policy.rng.permutation(rows)
                 mixed = {key: column[order] for key, column in columns.items()}
             for start, end in zip(bounds, bounds[1:], strict=False):
-                stats = self.update({key: column[start:end] for key, column in mixed.items()})
-                for key, value in stats.items():
-                    totals[key] = totals.get(key, 0.0) + float(value)
-        updates = epochs * (len(bounds) - 1)
-        return {key: total / updates for key, total in totals.items()}, updates
+                averages.add(self.update({key: column[start:end] for key, column in mixed.items()}))
+            if self._may_stop and self.policy.stop_sgd(
+                averages.means(self.policy.ops, last=len(averages) - before)
+            ):
+                break
+        return averages, len(averages)
 
     def _columns(self, batch: SampleBatch) -> dict[str, Array]:
         columns = {}
@@ -195,7 +199,7 @@ def make_trainer(policy: Any, fast: FastInference | None) -> DenseTrainer | None
         return None
     group = policy._groups[0]
     mine, theirs = {id(piece.parameter) for piece in fast.net.pieces}, {id(p) for p in group.parameters}
-    if mine != theirs or not policy._default_updates():
+    if mine != theirs or not group.is_adam or not policy._default_updates():
         return None
     return DenseTrainer(policy, fast, group)
 

@@ -22,4 +22,5 @@ class OptimizerGroup:
     parameters: list[Any]
     lr: str = "lr"
     eps: float = 1e-8
-    optimizer: Any = field(default=None)
+    optimizer: Any = None
+    is_adam: bool = field(default=False, init=False)  # it was made here

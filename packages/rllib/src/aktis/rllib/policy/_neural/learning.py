@@ -40,6 +40,10 @@ class Learning(Acting):
         """Called after `learn_on_batch` and `sgd` with what they return; what this returns is added to `learner_stats`."""
         return {}
 
+    def stop_sgd(self, stats: dict[str, Any]) -> bool:
+        """Called by `sgd` after each epoch with the means of its statistics: whether this is enough."""
+        return False
+
     def optimizer_groups(self) -> list[OptimizerGroup]:
         """The optimizers and what they move: one Adam for everything by default."""
         eps = float((self._option("optimizer") or {}).get("epsilon", 1e-8))
@@ -80,9 +84,7 @@ class Learning(Acting):
             As `learn_on_batch`; statistics are means over all updates.
         """
         if self._in_numpy(batch):
-            stats, updates = self._dense.sgd(batch, num_sgd_iter, minibatch_size, shuffle, tuple(standardize))
-            averages = Averages()
-            averages.add(stats)
+            averages, updates = self._dense.sgd(batch, num_sgd_iter, minibatch_size, shuffle, tuple(standardize))
             return self._learned(averages, {}, batch, updates, steps=batch.count)
         data = self._train_data(batch)
         data.standardize(tuple(standardize))
@@ -92,11 +94,14 @@ class Learning(Acting):
         with self._threads():
             self._training_mode(True)
             for _ in range(num_sgd_iter):
+                before = len(averages)
                 order = self.rng.permutation(data.units) if shuffle and units < data.units else None
                 for minibatch in data.minibatches(units, order):
                     stats, _ = self._update(minibatch)
                     averages.add(stats)
                     updates += 1
+                if self._may_stop and self.stop_sgd(averages.means(self.ops, last=len(averages) - before)):
+                    break
         return self._learned(averages, {}, batch, updates, steps=data.count)
 
     def _in_numpy(self, batch: SampleBatch) -> bool:
@@ -164,6 +169,7 @@ class Learning(Acting):
         return losses, dict(self.stats_fn(batch)), dict(self.extra_compute_grad_fetches())
 
     _has_custom_loss = False
+    _may_stop = False  # whether stop_sgd() is defined
 
     def _step(self, grads: list[list[Any]]) -> dict[str, Any]:
         """Clip gradients, group by group, and apply them. Returns their norm (of all groups)."""

@@ -55,6 +55,7 @@ class NeuralPolicy(Learning):
         self.max_seq_len = int(max_seq_len or model_config.get("max_seq_len") or 20)
         self._loaded = {}
         self._loss_initialized = False
+        self._may_stop = self._overrides("stop_sgd")
         self.callbacks = self._make_callbacks()
         self.scalars: dict[str, Any] = {}
         self._schedules: dict[str, Any] = {}
@@ -162,6 +163,7 @@ class NeuralPolicy(Learning):
         self._groups = self.optimizer_groups()
         for group in self._groups:
             if group.optimizer is None:
+                group.is_adam = True
                 lr = self.scalars[group.lr]
                 group.optimizer = self.ops.adam(group.parameters, lr=float(self.ops.as_numpy(lr)), eps=group.eps)
 
@@ -371,7 +373,7 @@ class NeuralPolicy(Learning):
 
     def _default_updates(self) -> bool:
         """Whether gradients are clipped and applied as it is done here."""
-        names = ("_step", "_grads", "_update", "_losses", "extra_compute_grad_fetches", "optimizer_groups")
+        names = ("_step", "_grads", "_update", "_losses", "extra_compute_grad_fetches")
         return not self._has_custom_loss and not any(self._overrides(name) for name in names)
 
     def _share_memory(self, net: Any) -> bool:

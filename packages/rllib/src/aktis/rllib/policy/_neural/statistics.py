@@ -22,19 +22,28 @@ class Averages:
             else:
                 tensors[key] = [value]
 
-    def means(self, ops: Any) -> dict[str, Any]:
-        """The mean of each statistic: a number (an array where it is one in each update); of what is no number, the last."""
-        scalars = {key: values for key, values in self._tensors.items() if all(_is_scalar(ops, v) for v in values)}
+    def __len__(self) -> int:
+        return max((len(values) for values in self._tensors.values()), default=0)
+
+    def means(self, ops: Any, last: int = 0) -> dict[str, Any]:
+        """The mean of each statistic: a number (an array where it is one in each update); of what is no number, the last.
+
+        Args:
+            ops: The operations of the framework.
+            last: Only of so many updates at the end; 0 of all.
+        """
+        kept = {key: values[-last:] for key, values in self._tensors.items()}
+        scalars = {key: values for key, values in kept.items() if all(_is_scalar(ops, v) for v in values)}
         flat = [v for values in scalars.values() for v in values if ops.is_tensor(v)]
         numbers = iter(ops.as_numpy(ops.stack([ops.cast(v, "float32") for v in flat])).tolist() if flat else [])
         out: dict[str, Any] = {}
         for key, values in scalars.items():
             found = [next(numbers) if ops.is_tensor(v) else float(v) for v in values]
             out[key] = float(np.mean(found))
-        for key, values in self._tensors.items():
+        for key, values in kept.items():
             if key not in scalars:
                 out[key] = _mean([ops.as_numpy(v) for v in values])
-        return {key: out[key] for key in self._tensors}
+        return {key: out[key] for key in kept}
 
 
 def _is_scalar(ops: Any, value: Any) -> bool:

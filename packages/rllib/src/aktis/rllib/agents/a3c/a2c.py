@@ -1,0 +1,13 @@
+"""By the names of earlier releases."""
+
+from aktis.rllib.agents._old_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "A2C": "aktis.rllib.algorithms.a2c:A2C",
+        "A2CConfig": "aktis.rllib.algorithms.a2c:A2CConfig",
+        "A2CTrainer": "aktis.rllib.algorithms.a2c:A2C",
+        "A2C_DEFAULT_CONFIG": "aktis.rllib.algorithms.a2c:A2CConfig",
+    },
+)

@@ -1,0 +1,18 @@
+"""DQN and SimpleQ by the names that they had in earlier releases."""
+
+from aktis.rllib.agents._old_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "DEFAULT_CONFIG": "aktis.rllib.algorithms.dqn:DQNConfig",
+        "DQN": "aktis.rllib.algorithms.dqn:DQN",
+        "DQNConfig": "aktis.rllib.algorithms.dqn:DQNConfig",
+        "DQNTorchPolicy": "aktis.rllib.algorithms.dqn.dqn_torch_policy:DQNTorchPolicy",
+        "DQNTrainer": "aktis.rllib.algorithms.dqn:DQN",
+        "SIMPLE_Q_DEFAULT_CONFIG": "aktis.rllib.algorithms.simple_q:SimpleQConfig",
+        "SimpleQ": "aktis.rllib.algorithms.simple_q:SimpleQ",
+        "SimpleQConfig": "aktis.rllib.algorithms.simple_q:SimpleQConfig",
+        "SimpleQTrainer": "aktis.rllib.algorithms.simple_q:SimpleQ",
+    },
+)

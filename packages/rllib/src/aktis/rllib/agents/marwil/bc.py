@@ -1,0 +1,13 @@
+"""By the names of earlier releases."""
+
+from aktis.rllib.agents._old_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "BC": "aktis.rllib.algorithms.bc:BC",
+        "BCConfig": "aktis.rllib.algorithms.bc:BCConfig",
+        "BCTrainer": "aktis.rllib.algorithms.bc:BC",
+        "BC_DEFAULT_CONFIG": "aktis.rllib.algorithms.bc:BCConfig",
+    },
+)
