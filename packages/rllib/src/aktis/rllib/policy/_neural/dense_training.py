@@ -169,9 +169,7 @@ class DenseTrainer:
                 mixed = {key: column[order] for key, column in columns.items()}
             for start, end in zip(bounds, bounds[1:], strict=False):
                 averages.add(self.update({key: column[start:end] for key, column in mixed.items()}))
-            if self._may_stop and self.policy.stop_sgd(
-                averages.means(self.policy.ops, last=len(averages) - before)
-            ):
+            if self._may_stop and self.policy.stop_sgd(averages.means(self.policy.ops, last=len(averages) - before)):
                 break
         return averages, len(averages)
 
@@ -207,9 +205,10 @@ def make_trainer(policy: Any, fast: FastInference | None) -> DenseTrainer | None
 def _knows_derivatives(policy: Any) -> bool:
     """Whether `output_gradients` is of the loss that the policy has: no class below has changed one without the other."""
     order = type(policy).__mro__
-    where = {name: next((i for i, c in enumerate(order) if name in vars(c)), len(order)) for name in (
-        "output_gradients", "loss", "stats_fn"
-    )}
+    where = {
+        name: next((i for i, c in enumerate(order) if name in vars(c)), len(order))
+        for name in ("output_gradients", "loss", "stats_fn")
+    }
     return where["output_gradients"] < len(order) and all(
         where["output_gradients"] <= where[name] for name in ("loss", "stats_fn")
     )

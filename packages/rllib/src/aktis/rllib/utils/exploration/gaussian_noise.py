@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aktis.rllib.utils.exploration._common import action_bounds, is_box, linear_schedule, require, schedule_of, uniform_actions
+from aktis.rllib.utils.exploration._common import (
+    action_bounds,
+    is_box,
+    linear_schedule,
+    require,
+    schedule_of,
+    uniform_actions,
+)
 from aktis.rllib.utils.exploration.exploration import Exploration
 
 
