@@ -64,6 +64,7 @@ class PPOPolicy(ActorCriticPolicy):
         config = self.config
         self.add_scalar("kl_coeff", config["kl_coeff"])
         self.add_scalar("clip_param", config["clip_param"], config.get("clip_param_schedule"))
+        self._may_stop = config.get("target_kl") is not None  # whether stop_sgd() is worth a call
         self._reward_scale: RewardScale | None = None
 
     def _initialize_loss_from_dummy_batch(self, *args: Any, **kwargs: Any) -> None:
