@@ -17,6 +17,7 @@ from aktis.tune.trainable import FunctionTrainable, Trainable
 def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_trainables", {})
     monkeypatch.setattr(registry, "_envs", {})
+    monkeypatch.setattr(registry, "_PROVIDERS", ())  # whether aktis.rllib is installed or not
 
 
 class Model(Trainable):

@@ -66,7 +66,7 @@ class ActorCriticPolicy:
         """
         fast = getattr(self, "_fast", None)
         if fast is not None and fast.takes(input_dict):
-            values: np.ndarray[Any, np.dtype[Any]] = fast.values(input_dict["obs"])
+            values: np.ndarray[Any, np.dtype[Any]] = fast.values_of(input_dict["obs"])
             return values
         policy: Any = self
         batch = policy._to_tensors(input_dict, training=False)

@@ -44,7 +44,12 @@ class AgentBatches:
         self._clip: Callable[[Array], Array] = lambda rewards: rewards.astype(np.float32)
 
     def make(
-        self, trajectories: Sequence[Trajectory], logs: Mapping[str, PolicyLog], views: Mapping[str, Views], first_unroll: int, clip: Callable[[Array], Array]
+        self,
+        trajectories: Sequence[Trajectory],
+        logs: Mapping[str, PolicyLog],
+        views: Mapping[str, Views],
+        first_unroll: int,
+        clip: Callable[[Array], Array],
     ) -> dict[str, SampleBatch]:
         """The batch of each policy.
 
@@ -59,14 +64,14 @@ class AgentBatches:
         for number, trajectory in enumerate(trajectories, first_unroll):
             by_policy.setdefault(trajectory.record.policy_id, []).append((number, trajectory))
         rollouts: dict[str, Rollout] = {}
-        whole = True
-        for policy_id, mine in by_policy.items():
-            policy = self._policies[policy_id]
-            whole_here = self._after is None and handles_whole_rollouts(policy)
-            whole = whole and whole_here
+        whole = self._after is None and all(
+            handles_whole_rollouts(self._policies[policy_id]) for policy_id in by_policy
+        )
         for policy_id, mine in by_policy.items():
             wanted = asked_for(self._policies[policy_id])
-            rollouts[policy_id] = one_rollout(mine, logs[policy_id], views[policy_id], wanted if whole else {*wanted, "new_obs"}, clip)
+            rollouts[policy_id] = one_rollout(
+                mine, logs[policy_id], views[policy_id], wanted if whole else {*wanted, "new_obs"}, clip
+            )
         if whole:
             batches = {policy_id: self._whole(policy_id, rollout) for policy_id, rollout in rollouts.items()}
         else:
@@ -82,7 +87,9 @@ class AgentBatches:
             process(rollout)
         return SampleBatch({name: column[0] for name, column in rollout.columns.items()})
 
-    def _each(self, by_policy: dict[str, list[tuple[int, Trajectory]]], rollouts: dict[str, Rollout]) -> dict[str, SampleBatch]:
+    def _each(
+        self, by_policy: dict[str, list[tuple[int, Trajectory]]], rollouts: dict[str, Rollout]
+    ) -> dict[str, SampleBatch]:
         """Each trajectory through `postprocess_trajectory`, with those of the others in its episode beside it."""
         raw: list[tuple[int, Trajectory, SampleBatch]] = []
         for policy_id, mine in by_policy.items():
@@ -90,7 +97,9 @@ class AgentBatches:
             end = 0
             for number, trajectory in mine:
                 first, end = end, end + len(trajectory)
-                raw.append((number, trajectory, SampleBatch({name: column[first:end] for name, column in columns.items()})))
+                raw.append(
+                    (number, trajectory, SampleBatch({name: column[first:end] for name, column in columns.items()}))
+                )
         raw.sort(key=lambda entry: entry[0])
         # Trajectories of one agent may follow one another in the same episode (complete episodes never do): the latest is seen.
         together: dict[int, dict[Any, Any]] = {}
@@ -101,7 +110,10 @@ class AgentBatches:
             together.setdefault(id(record.episode), {})[record.agent_id] = entry
         if self._after is not None:
             # Post-processing may change its batch; what the callback gets as original must stay so.
-            together = {key: {agent: (*entry[:-1], entry[-1].copy(shallow=True)) for agent, entry in agents.items()} for key, agents in together.items()}
+            together = {
+                key: {agent: (*entry[:-1], entry[-1].copy(shallow=True)) for agent, entry in agents.items()}
+                for key, agents in together.items()
+            }
         done: dict[str, list[SampleBatch]] = {policy_id: [] for policy_id in by_policy}
         for _, trajectory, batch in raw:
             record = trajectory.record
@@ -121,7 +133,11 @@ def asked_for(policy: Any) -> set[str]:
 
 
 def one_rollout(
-    numbered: Sequence[tuple[int, Trajectory]], log: PolicyLog, views: Views, wanted: set[str], clip: Callable[[Array], Array]
+    numbered: Sequence[tuple[int, Trajectory]],
+    log: PolicyLog,
+    views: Views,
+    wanted: set[str],
+    clip: Callable[[Array], Array],
 ) -> Rollout:
     """All trajectories of a policy, one after the other, as a rollout of one environment `[1, T, ...]`."""
     trajectories = [trajectory for _, trajectory in numbered]
@@ -129,7 +145,9 @@ def one_rollout(
     ends = np.cumsum(lengths) - 1
     columns = log.take([row for trajectory in trajectories for row in trajectory.rows])
     total = int(lengths.sum())
-    columns["rewards"] = clip(np.array([reward for trajectory in trajectories for reward in trajectory.rewards], np.float64))
+    columns["rewards"] = clip(
+        np.array([reward for trajectory in trajectories for reward in trajectory.rewards], np.float64)
+    )
     for name in ("terminated", "truncated"):
         column = columns[f"{name}s"] = np.zeros(total, bool)
         column[ends] = [getattr(trajectory, name) for trajectory in trajectories]
@@ -138,7 +156,10 @@ def one_rollout(
     columns["agent_index"] = np.repeat(np.array([t.record.index for t in trajectories], np.int64), lengths)
     columns["unroll_id"] = np.repeat(np.array([number for number, _ in numbered], np.int64), lengths)
     training_columns(columns, trajectories, lengths, views, wanted)
-    cuts = np.array([end for end, trajectory in zip(ends.tolist(), trajectories, strict=True) if not trajectory.terminated], np.int64)
+    cuts = np.array(
+        [end for end, trajectory in zip(ends.tolist(), trajectories, strict=True) if not trajectory.terminated],
+        np.int64,
+    )
     cut = [trajectory for trajectory in trajectories if not trajectory.terminated]
     obs = columns["obs"]
     cut_obs = np.stack([trajectory.next_obs for trajectory in cut]) if cut else np.zeros((0, *obs.shape[1:]), obs.dtype)
@@ -157,12 +178,14 @@ def training_columns(
         following[ends - 1] = np.stack([trajectory.next_obs for trajectory in trajectories])
         columns["new_obs"] = following
     if "infos" in wanted:
-        infos = np.empty(int(lengths.sum()), object)
+        infos: Array = np.empty(int(lengths.sum()), object)
         for index, info in enumerate(info for trajectory in trajectories for info in trajectory.infos):
             infos[index] = info
         columns["infos"] = infos
     if "env_id" in wanted:
-        columns["env_id"] = np.repeat(np.array([trajectory.record.episode.env_id for trajectory in trajectories]), lengths)
+        columns["env_id"] = np.repeat(
+            np.array([trajectory.record.episode.env_id for trajectory in trajectories]), lengths
+        )
     for view in views.views:
         if not view.train or view.data not in columns:
             continue

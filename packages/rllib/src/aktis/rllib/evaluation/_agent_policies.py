@@ -49,7 +49,9 @@ class Acting:
         update_filter: Whether observations change the statistics of the filter.
     """
 
-    def __init__(self, policy: Any, filter_: Any, preprocessor: Any, *, normalize: bool, clip: bool, update_filter: bool) -> None:
+    def __init__(
+        self, policy: Any, filter_: Any, preprocessor: Any, *, normalize: bool, clip: bool, update_filter: bool
+    ) -> None:
         self.policy = policy
         self.filter = filter_
         self.update_filter = update_filter
@@ -127,7 +129,11 @@ class Acting:
         self._observations = []
         columns: dict[str, Any] = {"obs": obs}
         if self.views.views:
-            self.views.history = {data: np.stack([record.recent[data] for record in records]) for data in self.views.depth if data in records[0].recent}
+            self.views.history = {
+                data: np.stack([record.recent[data] for record in records])
+                for data in self.views.depth
+                if data in records[0].recent
+            }
             columns.update(self.views.inputs(obs))
         for index in range(len(self.initial)):
             columns[f"state_in_{index}"] = np.stack([record.states[index] for record in records])
@@ -137,7 +143,9 @@ class Acting:
         )
         stored = flatten_actions(policy.action_space, actions)
         logged = {"obs": obs, "actions": stored, **extras}
-        logged.update({name: column for name, column in columns.items() if name.startswith("state_in_") and self.initial})
+        logged.update(
+            {name: column for name, column in columns.items() if name.startswith("state_in_") and self.initial}
+        )
         if not self.initial:
             logged.update({f"state_out_{index}": np.asarray(state) for index, state in enumerate(states)})
         first = self.log.append(logged, len(records))
@@ -165,7 +173,10 @@ class Acting:
         values: dict[str, Any] = {"actions": flatten_actions(policy.action_space, _batch_of_one(mine))[0]}
         try:
             likelihood = policy.compute_log_likelihoods(
-                _batch_of_one(mine), record.next_obs[None], [state[None] for state in record.states_in], actions_normalized=True
+                _batch_of_one(mine),
+                record.next_obs[None],
+                [state[None] for state in record.states_in],
+                actions_normalized=True,
             )
             likelihood = float(np.asarray(likelihood).reshape(-1)[0])
             values.update(action_logp=likelihood, action_prob=float(np.exp(likelihood)))

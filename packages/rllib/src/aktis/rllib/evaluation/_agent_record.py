@@ -51,8 +51,8 @@ class Trajectory:
 class AgentRecord:
     """One agent in one episode.
 
-    A step begins when its action is computed (`act`) and is complete when the agent observes again or is done (`complete`). Rewards in
-    between are added up, whenever they come.
+    A step begins when its action is computed (`act`) and is complete when the agent observes again or is done
+    (`complete`). Rewards in between are added up, whenever they come.
 
     Args:
         agent_id: The agent.

@@ -14,8 +14,8 @@ Rules of an agent's step:
 - A reward for an agent that has not acted yet counts for the episode; nothing is learned from it, as no action led to it.
 - A reward for an agent that is done belongs to its last step (unless that has been handed out in a batch before).
 - An agent is terminated, or truncated, as the environment says of it, and otherwise as it says of `"__all__"`.
-- What follows a truncated step, or the last of a fragment, is valued by the observation after it. If the environment gives none with
-  a truncation, by the last one that there is.
+- What follows a truncated step, or the last of a fragment, is valued by the observation after it. If the environment
+  gives none with a truncation, by the last one that there is.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ class EpisodeSampler:
         self.metrics: list[RolloutMetrics] = []
         if seeds:
             base_env.seed_first_resets(seeds)
-        listens = _overrides(worker.callbacks, "on_postprocess_trajectory") if after_trajectory is None else after_trajectory
+        listens = (
+            _overrides(worker.callbacks, "on_postprocess_trajectory") if after_trajectory is None else after_trajectory
+        )
         self._batches = AgentBatches(
             worker.policy_map,
             self._tell_postprocessed if listens else None,
@@ -171,7 +173,11 @@ class EpisodeSampler:
         while sum(size for _, _, size in self._finished) < wanted:
             self._step()
             for running, trajectories in self._ended:
-                size = sum(map(len, trajectories)) if self.settings.count_steps_by == "agent_steps" else running.episode.length
+                size = (
+                    sum(map(len, trajectories))
+                    if self.settings.count_steps_by == "agent_steps"
+                    else running.episode.length
+                )
                 self._finished.append((running, trajectories, size))
             self._ended = []
         trajectories = []
@@ -227,7 +233,7 @@ class EpisodeSampler:
         return sent
 
     def _acting_for(self, policy_id: str) -> Acting:
-        """The policy of this id, ready to act; a policy that took another's place takes over its waiting agents' logs at the next batch."""
+        """The policy of this id, ready to act (the agents that wait go on with a policy that takes another's place)."""
         policy = self.worker.policy_map[policy_id]
         acting = self._acting.get(policy_id)
         if acting is None or acting.policy is not policy:
@@ -259,7 +265,9 @@ class EpisodeSampler:
                 running = self._begin(env_id)
                 self._first_observations(running, agents_obs, env_infos)
             else:
-                self._one_step(running, agents_obs, rewards.get(env_id, {}), terminateds[env_id], truncateds[env_id], env_infos)
+                self._one_step(
+                    running, agents_obs, rewards.get(env_id, {}), terminateds[env_id], truncateds[env_id], env_infos
+                )
             if env_id in logged and env_id in self._running:
                 running.logged = logged[env_id]
         for acting in self._acting.values():
@@ -267,7 +275,9 @@ class EpisodeSampler:
 
     def _begin(self, env_id: Any) -> _Running:
         worker = self.worker
-        episode = Episode(worker.policy_map, worker.policy_mapping_fn, env_id, worker=worker, episode_id=self._next_episode)
+        episode = Episode(
+            worker.policy_map, worker.policy_mapping_fn, env_id, worker=worker, episode_id=self._next_episode
+        )
         self._next_episode += 1
         running = self._running[env_id] = _Running(env_id, episode)
         self._call("on_episode_created", running)
@@ -309,9 +319,9 @@ class EpisodeSampler:
             self._agent_step(running, record, observation, terminateds, truncateds, infos.get(agent_id), over)
         if over or len(terminateds) > 1 or len(truncateds) > 1:
             for agent_id, record in running.records.items():
-                if agent_id not in agents_obs and not record.done:
-                    if over or terminateds.get(agent_id) or truncateds.get(agent_id):
-                        self._agent_step(running, record, None, terminateds, truncateds, infos.get(agent_id), over)
+                done = over or terminateds.get(agent_id) or truncateds.get(agent_id)
+                if done and agent_id not in agents_obs and not record.done:
+                    self._agent_step(running, record, None, terminateds, truncateds, infos.get(agent_id), over)
         if self._listens_to_steps:
             self._call("on_episode_step", running)
         if over:
@@ -332,7 +342,9 @@ class EpisodeSampler:
         """One agent's part of a step: what it did is complete; it acts again, or is done."""
         agent_id = record.agent_id
         if record.done:
-            self._warn_once("done", f"agent {agent_id!r} was observed after its end in the same episode; it does not act again")
+            self._warn_once(
+                "done", f"agent {agent_id!r} was observed after its end in the same episode; it does not act again"
+            )
             return
         terminated, truncated = bool(terminateds.get(agent_id)), bool(truncateds.get(agent_id))
         if over and not terminated and not truncated:
@@ -398,7 +410,9 @@ class EpisodeSampler:
             return
         if record.done:
             if not record.add_late(value) and value:
-                self._warn_once("late", f"a reward of {value} came for agent {agent_id!r} after its last step was trained on")
+                self._warn_once(
+                    "late", f"a reward of {value} came for agent {agent_id!r} after its last step was trained on"
+                )
         elif record.current >= 0:
             record.reward += value
 
@@ -408,7 +422,11 @@ class EpisodeSampler:
             return agents_obs
         worker = self.worker
         changed = function(
-            agent_obs=agents_obs, worker=worker, base_env=self.base_env, policies=worker.policy_map, episode=running.episode
+            agent_obs=agents_obs,
+            worker=worker,
+            base_env=self.base_env,
+            policies=worker.policy_map,
+            episode=running.episode,
         )
         if not isinstance(changed, dict):
             raise EnvError(f"observation_fn must return a dict of observations by agent, not {changed!r:.200}")
@@ -428,7 +446,9 @@ class EpisodeSampler:
             return
         self._idle_steps += 1
         if self._idle_steps > _STEPS_WITHOUT_AGENTS:
-            raise EnvError(f"{self._idle_steps} steps were done in which no agent acted: the environment observes no agents any more")
+            raise EnvError(
+                f"{self._idle_steps} steps were done in which no agent acted: the environment observes no agents any more"
+            )
 
     # ---- ends ----
 
@@ -477,7 +497,9 @@ class EpisodeSampler:
             worker=self.worker, base_env=self.base_env, policies=self.worker.policy_map, episode=error, env_index=env_id
         )
         if failures >= _FAILURES_IN_A_ROW:
-            raise EnvError(f"sub-environment {env_id} failed {failures} times in a row without ending an episode: {error!r}") from error
+            raise EnvError(
+                f"sub-environment {env_id} failed {failures} times in a row without ending an episode: {error!r}"
+            ) from error
         self.base_env.try_restart(env_id)
         self._reset(env_id)
 
@@ -544,7 +566,11 @@ class EpisodeSampler:
     def _call(self, hook: str, running: _Running) -> None:
         worker = self.worker
         getattr(worker.callbacks, hook)(
-            worker=worker, base_env=self.base_env, policies=worker.policy_map, episode=running.episode, env_index=running.env_id
+            worker=worker,
+            base_env=self.base_env,
+            policies=worker.policy_map,
+            episode=running.episode,
+            env_index=running.env_id,
         )
 
     def _tell_postprocessed(self, trajectory: Trajectory, processed: SampleBatch, originals: dict[Any, Any]) -> None:

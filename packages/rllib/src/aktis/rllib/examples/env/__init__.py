@@ -1,0 +1,1 @@
+"""Small environments for examples and tests."""
