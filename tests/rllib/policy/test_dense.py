@@ -44,7 +44,9 @@ NETWORKS = {
     "two networks, relu": two("relu"),
     "shared layers": Network([layer(3, 5, "tanh")], [layer(5, 2)], [layer(5, 1)]),
     "linear": Network([], [layer(3, 2)], [layer(3, 1)]),
-    "standard deviations": Network([layer(3, 4, "tanh")], [layer(4, 2)], [layer(4, 1)], np.array([0.1, -0.3], np.float32)),
+    "standard deviations": Network(
+        [layer(3, 4, "tanh")], [layer(4, 2)], [layer(4, 1)], np.array([0.1, -0.3], np.float32)
+    ),
 }
 
 

@@ -57,7 +57,9 @@ def experience(rows: int = 40, seed: int = 0) -> SampleBatch:
 def ppo(action_space: Any = TWO, numpy: bool = True, **training: Any) -> PPOTorchPolicy:
     config = PPOConfig().framework("torch").debugging(seed=3)
     model = {"fcnet_hiddens": [16, 16], "vf_share_layers": False}
-    policy = PPOTorchPolicy(OBS, action_space, config.training(**{"lr": 1e-3, "grad_clip": 0.5, "model": model, **training}))
+    policy = PPOTorchPolicy(
+        OBS, action_space, config.training(**{"lr": 1e-3, "grad_clip": 0.5, "model": model, **training})
+    )
     if not numpy:
         policy._fast = policy._dense = None
         policy._make_optimizers()
@@ -86,7 +88,9 @@ def test_a_policy_acts_on_one_observation_and_on_many() -> None:
     assert sorted(extra) == ["action_dist_inputs", "action_logp", "action_prob"]
     actions, _, extra = policy.compute_actions([np.zeros(4, np.float32)] * 5)
     assert actions.shape == (5,)
-    np.testing.assert_allclose(policy.compute_log_likelihoods(actions, np.zeros((5, 4))), extra["action_logp"], rtol=1e-5)
+    np.testing.assert_allclose(
+        policy.compute_log_likelihoods(actions, np.zeros((5, 4))), extra["action_logp"], rtol=1e-5
+    )
     assert policy.global_timestep == 6
     with pytest.raises(ValueError, match="obs"):
         policy.compute_single_action()
@@ -120,7 +124,9 @@ def test_numpy_and_torch_act_alike(space: Any, shared: bool) -> None:
             np.testing.assert_allclose(quick[key], thorough[key], rtol=1e-4, atol=1e-5)
         actions, _, extra = fast.compute_actions(obs)
         assert actions.shape == b.shape
-        np.testing.assert_allclose(slow.compute_log_likelihoods(actions, obs), extra["action_logp"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            slow.compute_log_likelihoods(actions, obs), extra["action_logp"], rtol=1e-4, atol=1e-4
+        )
 
 
 def test_weights_that_are_set_are_what_numpy_acts_with() -> None:
@@ -188,6 +194,10 @@ def test_a_policy_learns_what_is_rewarded() -> None:
     assert info["num_grad_updates_lifetime"] == policy.num_grad_updates == 60
 
 
+def _joined(lists: list[Any]) -> list[Any]:
+    return [item for inner in lists for item in inner]
+
+
 def test_sgd_uses_every_row_in_every_epoch() -> None:
     seen: list[Any] = []
 
@@ -201,14 +211,14 @@ def test_sgd_uses_every_row_in_every_epoch() -> None:
     seen.clear()
     info = policy.sgd(batch, num_sgd_iter=2, minibatch_size=20)
     assert [len(rows) for rows in seen] == [16, 17, 17] * 2
-    first, second = sum(seen[:3], []), sum(seen[3:], [])
+    first, second = _joined(seen[:3]), _joined(seen[3:])
     assert sorted(first) == sorted(second) == sorted(batch["obs"][:, 0].tolist())
     assert first != second
     assert info["learner_stats"]["rows"] == pytest.approx(50 / 3)
     assert policy.num_grad_updates == 6
     seen.clear()
     policy.sgd(batch, minibatch_size=20, shuffle=False)
-    assert sum(seen, []) == batch["obs"][:, 0].tolist()
+    assert _joined(seen) == batch["obs"][:, 0].tolist()
 
 
 def test_sgd_standardizes_over_the_whole_batch() -> None:
@@ -406,7 +416,9 @@ def test_only_columns_that_are_read_are_asked_for() -> None:
         def loss(self, model: Any, dist_class: Any, train_batch: Any) -> Any:
             return super().loss(model, dist_class, train_batch) + 0 * train_batch["new_obs"].sum()
 
-        def postprocess_trajectory(self, sample_batch: Any, other_agent_batches: Any = None, episode: Any = None) -> Any:
+        def postprocess_trajectory(
+            self, sample_batch: Any, other_agent_batches: Any = None, episode: Any = None
+        ) -> Any:
             sample_batch["extra"] = np.array([len(info) for info in sample_batch["infos"]], np.float32)
             return sample_batch
 
@@ -541,9 +553,7 @@ def algorithm(policies: dict[str, Any], **config: Any) -> Any:
 
     worker = SimpleNamespace(policy_map=policies, is_policy_to_train=lambda pid, batch=None: pid != "frozen")
     workers = SimpleNamespace(local_worker=lambda: worker)
-    return SimpleNamespace(
-        config=config, workers=workers, _timers=defaultdict(Timer), _counters=defaultdict(int)
-    )
+    return SimpleNamespace(config=config, workers=workers, _timers=defaultdict(Timer), _counters=defaultdict(int))
 
 
 def test_one_step_trains_those_that_are_to_be_trained() -> None:
