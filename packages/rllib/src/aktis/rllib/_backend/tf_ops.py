@@ -238,6 +238,10 @@ def stop_gradient(x: Tensor) -> Tensor:
     return tf.stop_gradient(x)
 
 
+def no_grad() -> Any:
+    return contextlib.nullcontext()  # a tape that has to be stopped is not known here: targets go through stop_gradient
+
+
 def huber(x: Tensor, delta: float = 1.0) -> Tensor:
     size = tf.abs(x)
     return tf.where(size <= delta, 0.5 * tf.square(x), delta * (size - 0.5 * delta))

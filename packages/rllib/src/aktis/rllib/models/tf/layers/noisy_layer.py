@@ -37,17 +37,8 @@ class NoisyLayer(Part):
         self.sigma_weight = tf.Variable(tf.fill((self._out_size, self._in_size), sigma0 * bound))
         self.sigma_bias = tf.Variable(tf.fill((self._out_size,), sigma0 * bound))
         self.noise = True
-        self._generator: Any = None
+        self.generator: Any = None
         self._activation = activation_function(activation)
-
-    @property
-    def generator(self) -> Any:
-        """What noise is drawn from; None is TensorFlow's own."""
-        return self._generator
-
-    @generator.setter
-    def generator(self, generator: Any) -> None:
-        self._generator = _Unseen(generator)
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, in_size] to [B, out_size]."""
@@ -60,13 +51,6 @@ class NoisyLayer(Part):
         return x if self._activation is None else self._activation(x)
 
     def _draw(self, size: int) -> Tensor:
-        generator = None if self._generator is None else self._generator.generator
-        noise = tf_ops.normal((size,), generator)
+        noise = tf_ops.normal((size,), self.generator)
         return tf.sign(noise) * tf.sqrt(tf.abs(noise))  # f(x) of equation 10
 
-
-class _Unseen:
-    """Keeps a generator, whose state is a variable, out of the model's variables."""
-
-    def __init__(self, generator: Any) -> None:
-        self.generator = generator
