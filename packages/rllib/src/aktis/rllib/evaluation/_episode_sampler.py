@@ -34,6 +34,7 @@ from aktis.rllib.evaluation._agent_batches import AgentBatches
 from aktis.rllib.evaluation._agent_policies import Acting
 from aktis.rllib.evaluation._agent_record import AgentRecord, Trajectory
 from aktis.rllib.evaluation._observations import EnvError
+from aktis.rllib.evaluation._trajectories import tell_exploration
 from aktis.rllib.evaluation.episode import Episode
 from aktis.rllib.evaluation.metrics import RolloutMetrics
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch, SampleBatchType
@@ -245,6 +246,7 @@ class EpisodeSampler:
                 normalize=settings.normalize_actions,
                 clip=settings.clip_actions,
                 update_filter=settings.update_filter,
+                flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
             )
             if acting is not None:
                 fresh.take_over(acting)
@@ -381,10 +383,10 @@ class EpisodeSampler:
             running.learn = False
         acting.arrive(record, row)
 
-    def _row(self, acting: Acting, running: _Running, agent_id: Any, observation: Any) -> Array:
+    def _row(self, acting: Acting, running: _Running, agent_id: Any, observation: Any) -> Any:
         if self.settings.check and (self._polls <= _FIRST_CHECKS or not self._polls % _CHECK_EVERY):
             acting.reader.check(observation, self._where(running, agent_id))
-        return acting.reader.row(observation)
+        return acting.row(observation)
 
     def _record(self, running: _Running, agent_id: Any) -> AgentRecord:
         episode = running.episode
@@ -572,6 +574,9 @@ class EpisodeSampler:
             episode=running.episode,
             env_index=running.env_id,
         )
+        if hook in ("on_episode_start", "on_episode_end"):
+            for policy in worker.policy_map.values():
+                tell_exploration(policy, hook, self.base_env, running.episode)
 
     def _tell_postprocessed(self, trajectory: Trajectory, processed: SampleBatch, originals: dict[Any, Any]) -> None:
         record = trajectory.record

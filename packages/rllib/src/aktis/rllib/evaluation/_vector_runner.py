@@ -12,6 +12,7 @@ import numpy as np
 from aktis.rllib.evaluation._action_transform import ActionTransform, flatten_actions
 from aktis.rllib.evaluation._block import Block
 from aktis.rllib.evaluation._episode_book import EpisodeBook
+from aktis.rllib.evaluation._trajectories import exploration_listens, tell_exploration
 from aktis.rllib.evaluation._views import Views
 from aktis.rllib.evaluation.metrics import RolloutMetrics
 
@@ -129,6 +130,7 @@ class VectorRunner:
         if policy is self.policy:
             return
         self.policy = policy
+        self._tells_exploration = exploration_listens(policy)
         requirements = getattr(policy, "view_requirements", None) or {}
         self._asked = {name for name, view in requirements.items() if getattr(view, "used_for_training", True)}
         self._views = Views(requirements, self.num_envs)
@@ -268,6 +270,8 @@ class VectorRunner:
                 if truncated:
                     self._truncated[env, block.steps] = (final, [state[env].copy() for state in self._state])
             extra = {} if self.tracker is None else self.tracker.end(env, stepper)
+            if self._tells_exploration:
+                tell_exploration(self.policy, "on_episode_end")
             length = int(book.lengths[env])
             self._ended_steps += length
             if stepper.monitors is None:
@@ -280,6 +284,8 @@ class VectorRunner:
         skipped = self.stepper.skipped
         assert self._current is not None
         for env in self.stepper.begun:
+            if self._tells_exploration:
+                tell_exploration(self.policy, "on_episode_start")
             number = self.book.restart(env, after_skip=skipped is not None and bool(skipped[env]))
             for state, initial in zip(self._state, self._initial, strict=True):
                 state[env] = initial
