@@ -9,7 +9,7 @@ import numpy as np
 
 from aktis.rllib.evaluation._agent_record import Trajectory
 from aktis.rllib.evaluation._policy_log import PolicyLog
-from aktis.rllib.evaluation._trajectories import handles_whole_rollouts
+from aktis.rllib.evaluation._trajectories import explored, handles_whole_rollouts
 from aktis.rllib.evaluation._views import Views, shifted_column
 from aktis.rllib.evaluation.rollout import Rollout
 from aktis.rllib.policy import _columns
@@ -128,7 +128,8 @@ class AgentBatches:
             record = trajectory.record
             originals = together[id(record.episode)]
             others = {agent: entry for agent, entry in originals.items() if agent != record.agent_id}
-            processed = self._policies[record.policy_id].postprocess_trajectory(batch, others, record.episode)
+            policy = self._policies[record.policy_id]
+            processed = policy.postprocess_trajectory(explored(policy, batch), others, record.episode)
             if self._after is not None:
                 self._after(trajectory, processed, originals)
             done[record.policy_id].append(processed)

@@ -34,6 +34,7 @@ from aktis.rllib.evaluation._agent_batches import AgentBatches
 from aktis.rllib.evaluation._agent_policies import Acting
 from aktis.rllib.evaluation._agent_record import AgentRecord, Trajectory
 from aktis.rllib.evaluation._observations import EnvError
+from aktis.rllib.evaluation._trajectories import tell_exploration
 from aktis.rllib.evaluation.episode import Episode
 from aktis.rllib.evaluation.metrics import RolloutMetrics
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch, SampleBatchType
@@ -573,6 +574,9 @@ class EpisodeSampler:
             episode=running.episode,
             env_index=running.env_id,
         )
+        if hook in ("on_episode_start", "on_episode_end"):
+            for policy in worker.policy_map.values():
+                tell_exploration(policy, hook, self.base_env, running.episode)
 
     def _tell_postprocessed(self, trajectory: Trajectory, processed: SampleBatch, originals: dict[Any, Any]) -> None:
         record = trajectory.record

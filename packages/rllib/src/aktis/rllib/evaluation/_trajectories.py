@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from aktis.rllib.evaluation.rollout import Rollout
-from aktis.rllib.policy.sample_batch import SampleBatch
+from aktis.rllib.policy.sample_batch import SampleBatch, concat_samples
 
-__all__ = ["as_batch", "handles_whole_rollouts", "overrides", "postprocess_each"]
+__all__ = [
+    "as_batch",
+    "exploration_listens",
+    "explored",
+    "handles_whole_rollouts",
+    "overrides",
+    "postprocess_each",
+    "tell_exploration",
+]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 
 def overrides(instance: Any, name: str, base: type) -> bool:
@@ -28,7 +34,7 @@ def handles_whole_rollouts(policy: Any) -> bool:
 
     It does unless a class further down defines ``postprocess_trajectory`` alone: then that is what its author wants called.
     """
-    if "postprocess_trajectory" in getattr(policy, "__dict__", {}):
+    if "postprocess_trajectory" in getattr(policy, "__dict__", {}) or _exploration_changes_trajectories(policy):
         return False
     for cls in type(policy).__mro__:
         if "postprocess_rollout" in cls.__dict__:
@@ -37,6 +43,38 @@ def handles_whole_rollouts(policy: Any) -> bool:
             # The base class has one that gives back what it gets: nothing is lost by not calling it.
             return cls.__module__ == "aktis.rllib.policy.policy"
     return True
+
+
+def _exploration_changes_trajectories(policy: Any) -> bool:
+    from aktis.rllib.utils.exploration.exploration import Exploration
+
+    exploration = getattr(policy, "exploration", None)
+    return exploration is not None and overrides(exploration, "postprocess_trajectory", Exploration)
+
+
+def explored(policy: Any, batch: SampleBatch) -> SampleBatch:
+    """A trajectory after the exploration's ``postprocess_trajectory`` (which adds intrinsic rewards, for example): before the policy's own."""
+    if not _exploration_changes_trajectories(policy):
+        return batch
+    changed: SampleBatch = policy.exploration.postprocess_trajectory(policy, batch)
+    return changed
+
+
+def tell_exploration(policy: Any, hook: str, environment: Any = None, episode: Any = None) -> None:
+    """Call the exploration's ``on_episode_start`` or ``on_episode_end``."""
+    exploration = getattr(policy, "exploration", None)
+    if exploration is not None:
+        getattr(exploration, hook)(policy, environment=environment, episode=episode)
+
+
+def exploration_listens(policy: Any) -> bool:
+    """Whether the exploration wants to know of the beginnings or ends of episodes."""
+    from aktis.rllib.utils.exploration.exploration import Exploration
+
+    exploration = getattr(policy, "exploration", None)
+    return exploration is not None and any(
+        overrides(exploration, hook, Exploration) for hook in ("on_episode_start", "on_episode_end")
+    )
 
 
 def as_batch(columns: dict[str, Array], mask: Array | None) -> SampleBatch:
@@ -70,8 +108,12 @@ def postprocess_each(
     for env, batch in trajectories(rollout, mask):
         episode = episode_of(env, int(batch["eps_id"][0]))
         original = SampleBatch(dict(batch)) if after is not None else batch
-        processed = policy.postprocess_trajectory(batch, {}, episode)
+        processed = policy.postprocess_trajectory(explored(policy, batch), {}, episode)
         if after is not None:
             after(episode, processed, original)
         done.append(processed)
-    return SampleBatch.concat_samples(done) if done else SampleBatch({})
+    if not done:
+        return SampleBatch({})
+    whole = concat_samples(done)
+    assert isinstance(whole, SampleBatch)
+    return whole

@@ -69,7 +69,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         priorities = np.broadcast_to(np.asarray(weight, np.float64), (entry.count,))
         if self.storage_unit is not StorageUnit.TIMESTEPS:
             priorities = priorities.mean(keepdims=True)
-        self.update_priorities(slots, priorities[-len(slots) :])
+        self._set_priorities(slots, priorities[-len(slots) :])
         return slots
 
     def _on_evicted(self, slots: Slots) -> None:
@@ -118,14 +118,17 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             raise ValueError(f"{values.shape} priorities for {slots.shape} entries: there must be one for each.")
         if not len(slots):
             return
+        if slots.min() < 0 or slots.max() >= self.capacity or not self._tree.get(slots).all():
+            raise ValueError("Priorities for entries that are not in the buffer: use the batch_indexes of a sample.")
+        self._set_priorities(slots, values)
+        self._priority_updates += len(slots)
+
+    def _set_priorities(self, slots: Slots, values: NDArray[np.float64]) -> None:
         if not values.min() > 0 or not np.isfinite(values.max()):
             bad = values[~((values > 0) & np.isfinite(values))][0]
             raise ValueError(f"Priorities must be positive numbers, not {bad}: a TD error of NaN means that the loss diverged.")
-        if slots.min() < 0 or slots.max() >= self.capacity or not self._tree.get(slots).all():
-            raise ValueError("Priorities for entries that are not in the buffer: use the batch_indexes of a sample.")
         self._tree.set(slots, values**self._alpha)
         self._max_priority = max(self._max_priority, float(values.max()))
-        self._priority_updates += len(slots)
 
     def stats(self, debug: bool = False) -> dict[str, Any]:
         """As ReplayBuffer's; with `debug`, also the mean of priorities and their number of updates."""

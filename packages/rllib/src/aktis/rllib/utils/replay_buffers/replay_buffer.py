@@ -195,8 +195,9 @@ class ReplayBuffer:
     def _add_entry(self, entry: Any, **kwargs: Any) -> Slots:
         """Stores one piece, and keeps the counters. Returns its slots."""
         slots, evicted = self._storage.add(entry)
-        if len(evicted):
+        if len(evicted) or self._num_timesteps_added + entry.count > self.capacity:
             self._eviction_started = True
+        if len(evicted):
             self._evicted_hits = [*self._evicted_hits, *self._hits[evicted].tolist()][-1000:]
             self._on_evicted(evicted)
         self._hits[slots] = 0
