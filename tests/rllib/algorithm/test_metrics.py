@@ -86,7 +86,9 @@ def test_window_has_all_new_episodes_and_the_latest_old_ones(rounds, smoothing):
 def test_learner_information_is_the_mean_of_updates():
     builder = LearnerInfoBuilder()
     for loss in (1.0, 3.0):
-        builder.add_learn_on_batch_results({"learner_stats": {"loss": loss, "kind": "x"}, "td_error": np.full(2, loss)}, "p")
+        builder.add_learn_on_batch_results(
+            {"learner_stats": {"loss": loss, "kind": "x"}, "td_error": np.full(2, loss)}, "p"
+        )
     builder.add_learn_on_batch_results_multi_agent({"q": {"learner_stats": {"loss": 7}}})
     made = builder.finalize()
     assert made["p"]["learner_stats"] == {"loss": 2, "kind": "x"}
@@ -98,7 +100,9 @@ def test_learner_information_is_the_mean_of_updates():
 
 def test_learner_information_of_several_devices_is_their_mean():
     builder = LearnerInfoBuilder(num_devices=2)
-    builder.add_learn_on_batch_results({"tower_0": {"learner_stats": {"l": 1.0}}, "tower_1": {"learner_stats": {"l": 2.0}}, "n": 4})
+    builder.add_learn_on_batch_results(
+        {"tower_0": {"learner_stats": {"l": 1.0}}, "tower_1": {"learner_stats": {"l": 2.0}}, "n": 4}
+    )
     assert builder.finalize() == {"default_policy": {"learner_stats": {"l": 1.5}, "n": 4}}
 
 
@@ -136,12 +140,25 @@ def test_timer_means_and_throughput():
         ({"min_sample_timesteps_per_iteration": 10}, {"num_env_steps_sampled": 10}, 0, True),
         ({"min_train_timesteps_per_iteration": 10}, {"num_env_steps_sampled": 10}, 0, False),
         ({"min_train_timesteps_per_iteration": 5}, {"num_env_steps_trained": 5}, 0, True),
-        ({"min_sample_timesteps_per_iteration": 5, "count_steps_by": "agent_steps"}, {"num_env_steps_sampled": 9}, 0, False),
-        ({"min_sample_timesteps_per_iteration": 5, "count_steps_by": "agent_steps"}, {"num_agent_steps_sampled": 9}, 0, True),
+        (
+            {"min_sample_timesteps_per_iteration": 5, "count_steps_by": "agent_steps"},
+            {"num_env_steps_sampled": 9},
+            0,
+            False,
+        ),
+        (
+            {"min_sample_timesteps_per_iteration": 5, "count_steps_by": "agent_steps"},
+            {"num_agent_steps_sampled": 9},
+            0,
+            True,
+        ),
     ],
 )
 def test_iteration_is_over_when_all_of_it_is_done(settings, counters, seconds, over):
-    now, counted = 100.0, {"num_env_steps_sampled": 1000, "num_agent_steps_sampled": 1000, "num_env_steps_trained": 1000}
+    now, counted = (
+        100.0,
+        {"num_env_steps_sampled": 1000, "num_agent_steps_sampled": 1000, "num_env_steps_trained": 1000},
+    )
     clock = [now]
     iteration = Iteration(counted, AlgorithmConfig.from_dict(settings), lambda: clock[0])
     clock[0] += seconds

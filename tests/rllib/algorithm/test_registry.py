@@ -56,12 +56,12 @@ def test_old_names():
     from aktis.rllib.algorithms.ppo import PPO, PPOConfig
 
     assert ppo.PPOTrainer is PPO and Trainer is Algorithm
-    assert ppo.DEFAULT_CONFIG == PPOConfig().to_dict()
+    assert PPOConfig().to_dict() == ppo.DEFAULT_CONFIG
     ppo.DEFAULT_CONFIG["lr"] = 3
     assert ppo.DEFAULT_CONFIG["lr"] != 3
     assert with_common_config({"mine": 1})["mine"] == 1
     with pytest.raises(AttributeError, match="PPOTrainr"):
-        ppo.PPOTrainr  # noqa: B018
+        ppo.PPOTrainr
 
 
 def test_names_reach_another_process(monkeypatch):

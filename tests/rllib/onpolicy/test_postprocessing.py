@@ -15,7 +15,9 @@ ADVANTAGES, TARGETS = Postprocessing.ADVANTAGES, Postprocessing.VALUE_TARGETS
 
 
 def trajectory(**columns: object) -> SampleBatch:
-    return SampleBatch({"rewards": np.array([1, 2, 3, 4], np.float32), "vf_preds": np.array([1, 0.5, 0.2, 0.1], np.float32), **columns})
+    return SampleBatch(
+        {"rewards": np.array([1, 2, 3, 4], np.float32), "vf_preds": np.array([1, 0.5, 0.2, 0.1], np.float32), **columns}
+    )
 
 
 def by_definition(rewards, values, ends, bootstrap, gamma, lambda_):
@@ -100,7 +102,9 @@ def test_nstep_takes_one_trajectory() -> None:
     gamma=st.floats(0.0, 1.0),
     lambda_=st.floats(0.0, 1.0),
 )
-def test_gae_of_a_rollout_is_that_of_the_definition(seed: int, envs: int, steps: int, gamma: float, lambda_: float) -> None:
+def test_gae_of_a_rollout_is_that_of_the_definition(
+    seed: int, envs: int, steps: int, gamma: float, lambda_: float
+) -> None:
     rng = np.random.default_rng(seed)
     rewards, values, after = rng.normal(size=(3, envs, steps))
     ends = rng.random((envs, steps)) < 0.3

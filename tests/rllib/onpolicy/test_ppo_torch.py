@@ -163,11 +163,15 @@ def test_rewards_are_scaled_by_the_deviation_of_the_return(by_trajectory: bool) 
     returns = [2.0, 1.0, 4.0, 102.0]  # 0 + 0.5 * 2; 100 + 0.5 * 4
     if by_trajectory:
         columns["new_obs"] = columns["obs"]
-        parts = [SampleBatch({name: column[rows] for name, column in columns.items()}) for rows in (slice(0, 2), slice(2, 4))]
+        parts = [
+            SampleBatch({name: column[rows] for name, column in columns.items()}) for rows in (slice(0, 2), slice(2, 4))
+        ]
         scaled = np.concatenate([policy.postprocess_trajectory(part)["rewards"] for part in parts])
         expected = [*rewards[:2] / np.std(returns[:2]), *rewards[2:] / np.std(returns)]
     else:
-        rollout = Rollout({name: column[None] for name, column in columns.items()}, np.array([3]), np.zeros((1, 3), np.float32))
+        rollout = Rollout(
+            {name: column[None] for name, column in columns.items()}, np.array([3]), np.zeros((1, 3), np.float32)
+        )
         policy.postprocess_rollout(rollout)
         scaled = rollout.columns["rewards"][0]
         expected = rewards / np.std(returns)

@@ -120,7 +120,9 @@ def test_a_search_varies_the_configuration_of_the_algorithm(tmp_path: Path) -> N
     assert {result.metrics["seen_workers"] for result in results} == {1}
 
 
-def test_a_name_needs_rllib() -> None:
+def test_a_name_needs_rllib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aktis.tune.registry._PROVIDERS", ())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # as where it is not installed
     with pytest.raises(
         ImportError, match="'PPO' is one of aktis.rllib, which is not installed: pip install aktis-rllib"
     ):

@@ -14,7 +14,7 @@ rows of a table without columns when that is sliced, concatenated or sent.
 
 from __future__ import annotations
 
-from aktis.data._blocks.batches import BATCH_FORMATS, column_to_numpy, from_batch, to_batch
+from aktis.data._blocks.batches import BATCH_FORMATS, column_to_numpy, from_batch, kept_apart, to_batch
 from aktis.data._blocks.buffer import OutputBuffer
 from aktis.data._blocks.convert import conform, rows_only
 from aktis.data._blocks.frames import frame_rows
@@ -45,6 +45,7 @@ __all__ = [
     "from_rows",
     "is_object",
     "is_tensor",
+    "kept_apart",
     "kind_of",
     "metadata_of",
     "row_slices",

@@ -20,6 +20,7 @@ from aktis.data._blocks.values import to_list, value_column
 from aktis.data.exceptions import BatchTypeError
 
 BATCH_FORMATS = ("default", "native", "pandas", "pyarrow", "numpy", "polars")
+KEPT_APART = 1 << 20  # bytes: of larger arrays, a copy takes as long as what it saves
 _NAT = np.iinfo(np.int64).min  # NaT as an integer
 _ALLOWED = (
     "a list of rows, a pandas or polars DataFrame, a pyarrow Table or RecordBatch, a numpy array, or a dict of arrays"
@@ -292,6 +293,28 @@ def writable(array: Array) -> Array:
     return result
 
 
+def kept_apart(batch: Any) -> Any:
+    """What a function returned, with small arrays of numbers copied to memory of Arrow's pool.
+
+    Results are kept until a block is full. Where they lie among what the function computes with and frees, malloc finds no
+    hole of the right size for the next batch: the heap grows with each, and page faults take longer than these copies. And a
+    function may return the same array each time, with other values.
+    """
+    if isinstance(batch, dict):
+        return {name: _apart(values) for name, values in batch.items()}
+    return _apart(batch)
+
+
+def _apart(values: Any) -> Any:
+    if type(values) is not np.ndarray or values.dtype.kind not in "biuf" or not values.ndim:
+        return values
+    if not 0 < values.nbytes <= KEPT_APART or not values.dtype.isnative:
+        return values
+    result: Array = np.frombuffer(pa.allocate_buffer(values.nbytes), values.dtype).reshape(values.shape)
+    np.copyto(result, values)
+    return result
+
+
 def to_pandas(block: Block, *, copy: bool = True) -> Any:
     """The block as a pandas frame."""
     import pandas as pd
@@ -354,6 +377,7 @@ __all__ = [
     "array_column",
     "column_to_numpy",
     "from_batch",
+    "kept_apart",
     "pandas_column",
     "to_batch",
     "to_pandas",

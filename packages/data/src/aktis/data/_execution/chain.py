@@ -55,7 +55,8 @@ class Program:
     def task_context(self, index: int, metadata: Sequence[BlockMetadata]) -> TaskContext:
         files = [path for meta in metadata for path in meta.input_files or ()]
         origin = next((meta.origin for meta in metadata if meta.origin), "")
-        return TaskContext(self.operator, index, self.context, origin, files, cache=self.cache)
+        last = self.transforms[-1] if self.transforms else None
+        return TaskContext(self.operator, index, self.context, origin, files, cache=self.cache, last=last)
 
 
 class Watch:

@@ -17,6 +17,7 @@ import aktis
 from aktis.data._blocks.types import Block, BlockMetadata
 from aktis.data._execution import chain
 from aktis.data._execution.chain import BlockFailure, Made, Program
+from aktis.data._execution.memory import keep_freed_memory
 from aktis.data.exceptions import user_function_error
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def shared(where: Shared) -> Any:
     key, packed = where
     value = _kept.get(key)
     if value is None:
+        keep_freed_memory()
         value = _kept[key] = pickle.loads(packed) if isinstance(packed, bytes) else aktis.get(packed[0])
         while len(_kept) > KEPT_PROGRAMS:
             _kept.popitem(last=False)
@@ -115,6 +117,7 @@ class MapActor:
     """One of a pool. Keeps the instances of callable classes that its chain needs."""
 
     def __init__(self, program: Program) -> None:
+        keep_freed_memory()
         self._program = program
 
     def ready(self) -> BaseException | None:

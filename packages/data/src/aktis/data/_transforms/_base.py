@@ -23,6 +23,7 @@ class TaskContext:
     user_seconds: float = 0.0  # transforms add the time spent in the user's function
     result: Any = None  # what a terminal transform (a write) reports to the driver beside its blocks
     cache: dict[str, Any] = field(default_factory=dict)  # lives as long as the worker's copy of the chain
+    last: Transform | None = None  # of the chain: whether its blocks are small or large, nobody sees
 
 
 class Transform(ABC):

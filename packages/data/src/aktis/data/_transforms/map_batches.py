@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Literal, Union
 
-from aktis.data._blocks import concat, frame_rows, size_bytes, slice_rows, to_batch
+from aktis.data._blocks import concat, frame_rows, kept_apart, size_bytes, slice_rows, to_batch
 from aktis.data._blocks.types import Block
 from aktis.data._transforms._base import TaskContext, Transform
 from aktis.data._transforms.asynchronous import AsyncCalls, Several
+from aktis.data._transforms.gathering import Gatherer
 from aktis.data._transforms.user_code import UserFunction, batch_block, calling
 
 RUN_BYTES = (
@@ -48,19 +49,30 @@ class MapBatches(Transform):
             yield from self._asynchronously(batches, task)
             return
         call = self.function.call
+        gatherer = Gatherer()
         for batch in batches:
             with calling(task, self.name, self.function.name, batch):
                 result = call(batch)
+            if task.last is self and gatherer.add(result):
+                result = None
+                if gatherer.is_full:
+                    yield batch_block(gatherer.take(), task, self.name, self.function.name)
+                continue
+            if gatherer.rows:
+                yield batch_block(gatherer.take(), task, self.name, self.function.name)
+            result = kept_apart(result)
             if inspect.isgenerator(result) or (hasattr(result, "__next__") and hasattr(result, "__iter__")):
                 yield from self._generated(result, batch, task)
             else:
                 yield batch_block(result, task, self.name, self.function.name)
+        if gatherer.rows:
+            yield batch_block(gatherer.take(), task, self.name, self.function.name)
 
     def _generated(self, results: Iterator[Any], batch: Any, task: TaskContext) -> Iterator[Block]:
         while True:
             with calling(task, self.name, self.function.name, batch):
                 try:
-                    result = next(results)
+                    result = kept_apart(next(results))
                 except StopIteration:
                     return
             yield batch_block(result, task, self.name, self.function.name)
@@ -73,7 +85,7 @@ class MapBatches(Transform):
             if made is None:
                 return
             for result in made[1] if isinstance(made[1], Several) else (made[1],):
-                yield batch_block(result, task, self.name, self.function.name)
+                yield batch_block(kept_apart(result), task, self.name, self.function.name)
 
     def _batches(self, blocks: Iterator[Block], task: TaskContext) -> Iterator[Any]:
         whole = isinstance(self.batch_size, int)

@@ -107,7 +107,9 @@ class VectorEnvWrapper(BaseEnv):
             self._news = {i: (obs[i], 0.0, False, False, infos[i], False) for i in range(self.num_envs)}
         news, self._news = self._news, {}
         polled: tuple[MultiEnvDict, ...] = ({}, {}, {}, {}, {})
-        for index, (obs_, reward, terminated, truncated, info, stepped) in news.items():
+        for index, (obs_, reward, terminated, truncated, info, stepped) in sorted(
+            news.items(), key=lambda item: item[0]
+        ):
             if isinstance(obs_, Exception):
                 polled[0][index] = obs_  # type: ignore[assignment]
                 values: tuple[Any, ...] = ({}, {"__all__": True}, {"__all__": False}, {})

@@ -139,7 +139,8 @@ class MultiAgentEnvWrapper(BaseEnv):
         terminateds: MultiEnvDict = {}
         truncateds: MultiEnvDict = {}
         infos: MultiEnvDict = {}
-        for index, step in news.items():
+        for index in sorted(news):  # always in the same order, so that runs repeat
+            step = news[index]
             obs[index], rewards[index], terminateds[index], truncateds[index], infos[index] = step
         return obs, rewards, terminateds, truncateds, infos, {}
 

@@ -113,8 +113,9 @@ class RemoteBaseEnv(BaseEnv):
         if waiting and (self.poll_timeout or len(ready) < len(self._pending)):
             more, _ = ray.wait(waiting, num_returns=len(waiting), timeout=self.poll_timeout)
             ready = [*ready, *more]
-        for reference in ready:
-            index = self._pending.pop(reference)
+        for index, reference in sorted(
+            ((self._pending.pop(reference), reference) for reference in ready), key=lambda pair: pair[0]
+        ):
             try:
                 step = ray.get(reference)
             except Exception as error:

@@ -142,7 +142,10 @@ class _VectorizedGymEnv(VectorEnv):
         """Begin an episode in all of them; one that cannot be reset is made anew once, if so asked."""
         observations, infos = [], []
         for index in range(self.num_envs):
-            given = {"seed": seeds[index] if seeds else None, "options": options[index] if options else None}
+            given: dict[str, Any] = {
+                "seed": seeds[index] if seeds else None,
+                "options": options[index] if options else None,
+            }
             result = self.reset_at(index, **given)
             if isinstance(result, Exception):
                 self.restart_at(index)

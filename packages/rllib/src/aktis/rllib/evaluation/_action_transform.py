@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
 
 __all__ = ["ActionTransform", "flatten_actions"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 Leaf = Callable[[Array], Array]
 
 
@@ -25,16 +25,16 @@ class ActionTransform:
 
     def __init__(self, space: gymnasium.Space[Any], *, normalize: bool, clip: bool) -> None:
         self.space = space
-        self._structured = isinstance(space, (gymnasium.spaces.Dict, gymnasium.spaces.Tuple))
+        self.structured = isinstance(space, (gymnasium.spaces.Dict, gymnasium.spaces.Tuple))
         self._plain_integers = isinstance(space, gymnasium.spaces.Discrete)
-        self._leaf = None if self._structured else _leaf_transform(space, normalize, clip)
+        self._leaf = None if self.structured else _leaf_transform(space, normalize, clip)
         self._leaves: list[tuple[Any, Leaf | None]] = []
-        if self._structured:
+        if self.structured:
             self._leaves = [(path, _leaf_transform(leaf, normalize, clip)) for path, leaf in _leaves_of(space)]
 
     def batch(self, actions: Any) -> Any:
         """The actions of all environments, as a batch of the structure of the space."""
-        if not self._structured:
+        if not self.structured:
             return actions if self._leaf is None else self._leaf(actions)
         return _build(
             self.space,
@@ -48,7 +48,7 @@ class ActionTransform:
             listed: list[Any] = actions.tolist()
             return listed
         batch = self.batch(actions)
-        if not self._structured:
+        if not self.structured:
             return list(batch)
         count = len(_get(batch, self._leaves[0][0]))
         return [_row(self.space, batch, index) for index in range(count)]

@@ -12,6 +12,7 @@ from aktis.rllib.evaluation._policy_log import PolicyLog
 from aktis.rllib.evaluation._trajectories import explored, handles_whole_rollouts
 from aktis.rllib.evaluation._views import Views, shifted_column
 from aktis.rllib.evaluation.rollout import Rollout
+from aktis.rllib.policy import _columns
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 __all__ = ["AgentBatches", "training_columns"]
@@ -67,6 +68,8 @@ class AgentBatches:
         whole = self._after is None and all(
             handles_whole_rollouts(self._policies[policy_id]) for policy_id in by_policy
         )
+        # Rollouts are arrays: structured observations go the other way.
+        whole = whole and not any(isinstance(t.next_obs, (dict, tuple)) for t in trajectories)
         for policy_id, mine in by_policy.items():
             wanted = asked_for(self._policies[policy_id])
             rollouts[policy_id] = one_rollout(
@@ -93,12 +96,18 @@ class AgentBatches:
         """Each trajectory through `postprocess_trajectory`, with those of the others in its episode beside it."""
         raw: list[tuple[int, Trajectory, SampleBatch]] = []
         for policy_id, mine in by_policy.items():
-            columns = {name: column[0] for name, column in rollouts[policy_id].columns.items()}
+            columns = {name: _columns.take(column, 0) for name, column in rollouts[policy_id].columns.items()}
             end = 0
             for number, trajectory in mine:
                 first, end = end, end + len(trajectory)
                 raw.append(
-                    (number, trajectory, SampleBatch({name: column[first:end] for name, column in columns.items()}))
+                    (
+                        number,
+                        trajectory,
+                        SampleBatch(
+                            {name: _columns.take(column, slice(first, end)) for name, column in columns.items()}
+                        ),
+                    )
                 )
         raw.sort(key=lambda entry: entry[0])
         # Trajectories of one agent may follow one another in the same episode (complete episodes never do): the latest is seen.
@@ -125,6 +134,26 @@ class AgentBatches:
                 self._after(trajectory, processed, originals)
             done[record.policy_id].append(processed)
         return {policy_id: SampleBatch.concat_samples(batches) for policy_id, batches in done.items()}  # type: ignore[misc]
+
+
+def stacked(rows: Sequence[Any]) -> Any:
+    """Rows (arrays, or structures of arrays) as a column."""
+    return (
+        np.stack(rows)
+        if isinstance(rows[0], np.ndarray)
+        else _columns.map_column(lambda *leaves: np.stack(leaves), *rows)
+    )
+
+
+def _following(obs: Array, at: Array, last: Array) -> Array:
+    following = np.empty_like(obs)
+    following[:-1] = obs[1:]
+    following[at] = last
+    return following
+
+
+def _with_axis(column: Any) -> Any:
+    return column[None] if isinstance(column, np.ndarray) else _columns.map_column(lambda leaf: leaf[None], column)
 
 
 def asked_for(policy: Any) -> set[str]:
@@ -163,9 +192,9 @@ def one_rollout(
     )
     cut = [trajectory for trajectory in trajectories if not trajectory.terminated]
     obs = columns["obs"]
-    cut_obs = np.stack([trajectory.next_obs for trajectory in cut]) if cut else np.zeros((0, *obs.shape[1:]), obs.dtype)
+    cut_obs = stacked([trajectory.next_obs for trajectory in cut]) if cut else _columns.take(obs, slice(0, 0))
     states = [np.stack(rows) for rows in zip(*(trajectory.states for trajectory in cut), strict=True)] if cut else []
-    return Rollout({name: column[None] for name, column in columns.items()}, cuts, cut_obs, states)
+    return Rollout({name: _with_axis(column) for name, column in columns.items()}, cuts, cut_obs, states)
 
 
 def training_columns(
@@ -174,10 +203,10 @@ def training_columns(
     """Add what is there only where it is asked for: next observations, infos, environments, and views of earlier steps."""
     ends = np.cumsum(lengths)
     if "new_obs" in wanted:
-        following = np.empty_like(columns["obs"])
-        following[:-1] = columns["obs"][1:]
-        following[ends - 1] = np.stack([trajectory.next_obs for trajectory in trajectories])
-        columns["new_obs"] = following
+        last = stacked([trajectory.next_obs for trajectory in trajectories])
+        columns["new_obs"] = _columns.map_column(
+            lambda obs, final: _following(obs, ends - 1, final), columns["obs"], last
+        )
     if "infos" in wanted:
         infos: Array = np.empty(int(lengths.sum()), object)
         for index, info in enumerate(info for trajectory in trajectories for info in trajectory.infos):

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from aktis.rllib.evaluation._action_transform import ActionTransform, flatten_actions
 from aktis.rllib.evaluation._agent_record import AgentRecord
 from aktis.rllib.evaluation._observations import Reader
 from aktis.rllib.evaluation._policy_log import PolicyLog
 from aktis.rllib.evaluation._views import Views
+from aktis.rllib.policy import _columns
 
 __all__ = ["Acting", "RowOf"]
 
@@ -47,16 +49,29 @@ class Acting:
         normalize: Actions are in [-1, 1] and unsquashed for the environment.
         clip: Actions are clipped for the environment.
         update_filter: Whether observations change the statistics of the filter.
+        flatten: Structured actions are stored flattened.
     """
 
     def __init__(
-        self, policy: Any, filter_: Any, preprocessor: Any, *, normalize: bool, clip: bool, update_filter: bool
+        self,
+        policy: Any,
+        filter_: Any,
+        preprocessor: Any,
+        *,
+        normalize: bool,
+        clip: bool,
+        update_filter: bool,
+        flatten: bool = True,
     ) -> None:
         self.policy = policy
-        self.filter = filter_
+        self.filter = None if type(filter_).__name__ == "NoFilter" else filter_
         self.update_filter = update_filter
         space = policy.observation_space
-        self.reader = Reader(getattr(space, "original_space", space), preprocessor)
+        space = getattr(space, "original_space", space)
+        # Without a preprocessor, observations that are dicts or tuples stay so.
+        self.structured = preprocessor is None and isinstance(space, (spaces.Dict, spaces.Tuple))
+        self._flatten = flatten
+        self.reader = Reader(space, preprocessor)
         self._normalizes = normalize
         self.transform = ActionTransform(policy.action_space, normalize=normalize, clip=clip)
         self.log = PolicyLog()
@@ -72,6 +87,12 @@ class Acting:
 
     # ---- observations ----
 
+    def row(self, observation: Any) -> Any:
+        """An observation as policies get it: preprocessed, not filtered."""
+        if self.structured:
+            return _columns.map_column(np.asarray, observation)
+        return self.reader.row(observation)
+
     def arrive(self, record: AgentRecord, row: Array) -> None:
         """An agent has observed something that it will act on (after `filter_arrived`)."""
         self._arrived.append((record, row))
@@ -85,11 +106,11 @@ class Acting:
         if not self._arrived:
             return
         arrived, self._arrived = self._arrived, []
-        rows = np.stack([row for _, row in arrived])
+        rows = self._stacked([row for _, row in arrived])
         if self.filter is not None:
             rows = self.filter.batch(rows, update=self.update_filter)
         for index, (record, _) in enumerate(arrived):
-            record.next_obs = rows[index]
+            record.next_obs = _columns.take(rows, index) if self.structured else rows[index]
             record.pending = True
             if self.views.views and not record.recent:
                 self._begin_views(record)
@@ -101,10 +122,15 @@ class Acting:
         self._arrived = [entry for entry in self._arrived if id(entry[0]) not in dropped]
         if not any(id(record) in dropped for record in self._records):
             return
-        rows = np.concatenate(self._observations)
+        rows = _columns.concat(self._observations)
         kept = [index for index, record in enumerate(self._records) if id(record) not in dropped]
         self._records = [self._records[index] for index in kept]
-        self._observations = [rows[kept]] if kept else []
+        self._observations = [_columns.take(rows, np.array(kept))] if kept else []
+
+    def _stacked(self, rows: list[Any]) -> Any:
+        if self.structured:
+            return _columns.map_column(lambda *leaves: np.stack(leaves), rows[0], *rows[1:])
+        return np.stack(rows)
 
     def take_over(self, other: Acting) -> None:
         """Go on in the place of another policy: its agents wait for this one now, and what it computed stays in the log."""
@@ -125,7 +151,7 @@ class Acting:
         if not self._records:
             return
         records, self._records = self._records, []
-        obs = self._observations[0] if len(self._observations) == 1 else np.concatenate(self._observations)
+        obs = self._observations[0] if len(self._observations) == 1 else _columns.concat(self._observations)
         self._observations = []
         columns: dict[str, Any] = {"obs": obs}
         if self.views.views:
@@ -141,7 +167,7 @@ class Acting:
         actions, states, extras = policy.compute_actions_from_input_dict(
             dict(columns), timestep=policy.global_timestep, episodes=[record.episode for record in records]
         )
-        stored = flatten_actions(policy.action_space, actions)
+        stored = flatten_actions(policy.action_space, actions) if self._flatten else actions
         logged = {"obs": obs, "actions": stored, **extras}
         logged.update(
             {name: column for name, column in columns.items() if name.startswith("state_in_") and self.initial}
@@ -154,9 +180,10 @@ class Acting:
         for index, record in enumerate(records):
             record.act(first + index, record.episode.length, [state[index] for state in state_arrays])
             if self.views.views:
-                record.acted = {"obs": obs[index], "actions": stored[index]}
+                record.acted = {"obs": obs[index], "actions": _columns.take(stored, index)}
                 record.acted.update({f"state_out_{i}": np.asarray(state)[index] for i, state in enumerate(states)})
-            yield record, for_env[index], stored[index], RowOf(extras, index)
+            mine = stored[index] if self._flatten else _columns.take(stored, index)
+            yield record, for_env[index], mine, RowOf(extras, index)
 
     def logged_instead(self, record: AgentRecord, action: Any) -> Any:
         """An agent did another action than the policy's: store that one, and how likely it was.
@@ -170,11 +197,12 @@ class Acting:
         """
         policy = self.policy
         mine = self._normalized(action)
-        values: dict[str, Any] = {"actions": flatten_actions(policy.action_space, _batch_of_one(mine))[0]}
+        stored = flatten_actions(policy.action_space, _batch_of_one(mine))[0] if self._flatten else mine
+        values: dict[str, Any] = {"actions": stored}
         try:
             likelihood = policy.compute_log_likelihoods(
                 _batch_of_one(mine),
-                record.next_obs[None],
+                _batch_of_one(record.next_obs),
                 [state[None] for state in record.states_in],
                 actions_normalized=True,
             )
@@ -189,7 +217,6 @@ class Acting:
 
     def _normalized(self, action: Any) -> Any:
         import tree
-        from gymnasium import spaces
 
         def leaf(space: Any, value: Any) -> Any:
             value = np.asarray(value)

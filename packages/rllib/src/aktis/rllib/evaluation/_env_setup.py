@@ -37,10 +37,13 @@ class EnvMaker:
         self._validate = validate
         self._created = created
 
+    def without_callbacks(self) -> EnvMaker:
+        """One that can be sent to another process."""
+        return EnvMaker(self._creator, self._config, self.context)
+
     def first(self) -> Any:
         """The environment of index 0, checked. None where the creator makes none."""
-        env = self._make(0, checked=True)
-        return env
+        return self._make(0, checked=True)
 
     def make(self, index: int) -> Any:
         """The environment of an index."""

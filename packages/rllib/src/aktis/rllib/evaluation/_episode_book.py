@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 __all__ = ["EpisodeBook"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 
 class EpisodeBook:
@@ -21,11 +21,11 @@ class EpisodeBook:
     """
 
     def __init__(self, num_envs: int, worker_index: int = 0, generation: int = 0) -> None:
-        self.returns = np.zeros(num_envs, np.float64)
-        self.lengths = np.zeros(num_envs, np.int64)
+        self.returns: Array = np.zeros(num_envs, np.float64)
+        self.lengths: Array = np.zeros(num_envs, np.int64)
         first = (worker_index << 44) + (generation << 36)
         self._next_unroll = first
-        self.ids = np.arange(first, first + num_envs, dtype=np.int64)
+        self.ids: Array = np.arange(first, first + num_envs, dtype=np.int64)
         self._next_episode = first + num_envs
         self._begin = self.lengths.copy()
         self._ids_in_block: list[list[int]] = []
@@ -55,7 +55,7 @@ class EpisodeBook:
     def columns(self, ended: Array) -> tuple[Array, Array]:
         """The columns ``t`` and ``eps_id`` of the block, given the last steps of episodes ``[N, T]``."""
         t, number = step_counts(ended, self._begin)
-        ids = np.empty(ended.shape, np.int64)
+        ids: Array = np.empty(ended.shape, np.int64)
         for env, numbers in enumerate(self._ids_in_block):
             if len(numbers) == 1:
                 ids[env] = numbers[0]
@@ -66,7 +66,7 @@ class EpisodeBook:
     def unroll_ids(self, ends: Array) -> Array:
         """A number for each trajectory of a batch, given the last steps of trajectories ``[N, T]``."""
         flat = ends.reshape(-1)
-        number = np.zeros(flat.shape, np.int64)
+        number: Array = np.zeros(flat.shape, np.int64)
         np.cumsum(flat[:-1], out=number[1:])
         ids = number + self._next_unroll
         self._next_unroll += int(number[-1]) + 1
@@ -88,7 +88,7 @@ def step_counts(ended: Array, first: Array) -> tuple[Array, Array]:
     Returns:
         ``[N, T]`` the number of the step within its episode, and ``[N, T]`` how many episodes of that environment ended before it.
     """
-    after_end = np.zeros(ended.shape, bool)
+    after_end: Array = np.zeros(ended.shape, bool)
     after_end[:, 1:] = ended[:, :-1]
     before = np.cumsum(after_end, axis=1)
     index = np.arange(ended.shape[1])

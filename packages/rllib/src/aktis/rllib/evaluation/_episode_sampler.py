@@ -246,6 +246,7 @@ class EpisodeSampler:
                 normalize=settings.normalize_actions,
                 clip=settings.clip_actions,
                 update_filter=settings.update_filter,
+                flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
             )
             if acting is not None:
                 fresh.take_over(acting)
@@ -382,10 +383,10 @@ class EpisodeSampler:
             running.learn = False
         acting.arrive(record, row)
 
-    def _row(self, acting: Acting, running: _Running, agent_id: Any, observation: Any) -> Array:
+    def _row(self, acting: Acting, running: _Running, agent_id: Any, observation: Any) -> Any:
         if self.settings.check and (self._polls <= _FIRST_CHECKS or not self._polls % _CHECK_EVERY):
             acting.reader.check(observation, self._where(running, agent_id))
-        return acting.reader.row(observation)
+        return acting.row(observation)
 
     def _record(self, running: _Running, agent_id: Any) -> AgentRecord:
         episode = running.episode

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aktis.rllib.evaluation.episode import AGENT, Episode
 
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EpisodeTracker", "HOOKS"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 # The hooks for which episodes have to be objects.
 HOOKS = ("on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end")

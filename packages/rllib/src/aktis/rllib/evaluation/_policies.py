@@ -6,7 +6,8 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from aktis.rllib.policy.policy import Policy, PolicySpec
-from aktis.rllib.utils.filter import Filter, get_filter
+from aktis.rllib.utils.filter import Filter, NoFilter, get_filter
+from aktis.rllib.utils.policy import validate_policy_id
 
 __all__ = ["PolicyTable"]
 
@@ -36,13 +37,22 @@ class PolicyTable:
         self.map: Any = _new_map(config)
         self.specs: dict[str, PolicySpec] = {}
         self.preprocessors: dict[str, Any] = {}
-        self.filters: dict[str, Filter] = {}
+        self._filters: dict[str, Filter] = {}
         self.mapping_fn: Callable[..., str] = config.policy_mapping_fn
         specs, self.is_to_train = config.get_multi_agent_setup(
             env=worker.env, spaces=spaces, default_policy_class=self._default_class
         )
         for policy_id, spec in specs.items():
             self._make(policy_id, spec)
+
+    @property
+    def filters(self) -> dict[str, Filter]:
+        """By policy id. A policy's filter is that of its connectors, so that it goes into the policy's own checkpoint."""
+        if self._worker.config.enable_connectors and not self._worker.config.policy_states_are_swappable:
+            for policy_id, filter_ in self._filters.items():
+                if type(filter_) is not NoFilter:
+                    self._filters[policy_id] = _of_connectors(self.map[policy_id], filter_)
+        return self._filters
 
     def add(
         self,
@@ -56,7 +66,7 @@ class PolicyTable:
         policy_state: dict[str, Any] | None,
     ) -> Policy:
         """See :meth:`RolloutWorker.add_policy`."""
-        _check_id(policy_id)
+        validate_policy_id(policy_id, error=True)
         if policy_id in self.map:
             raise KeyError(f"there is a policy {policy_id!r} already: remove it first, or choose another id")
         if policy_cls is not None and policy is not None:
@@ -86,7 +96,7 @@ class PolicyTable:
         """See :meth:`RolloutWorker.remove_policy`."""
         if policy_id not in self.map:
             raise KeyError(f"there is no policy {policy_id!r} to remove: there are {sorted(self.map.keys())}")
-        for table in (self.map, self.specs, self.preprocessors, self.filters):
+        for table in (self.map, self.specs, self.preprocessors, self._filters):
             table.pop(policy_id, None)
 
     def set_mapping_fn(self, function: Callable[..., str] | None) -> None:
@@ -105,7 +115,7 @@ class PolicyTable:
     def get_state(self) -> dict[str, Any]:
         """Policies, filters and the mapping."""
         return {
-            "policy_states": {policy_id: self.map[policy_id].get_state() for policy_id in self.map.keys()},
+            "policy_states": {policy_id: self.map[policy_id].get_state() for policy_id in self.map},
             "filters": {policy_id: filter_.as_serializable() for policy_id, filter_ in self.filters.items()},
             "policy_ids": list(self.map.keys()),
             "policy_mapping_fn": self.mapping_fn,
@@ -132,7 +142,7 @@ class PolicyTable:
             raise KeyError(
                 f"the state has a policy {policy_id!r} that this worker does not have, and does not say how to make it (no 'policy_spec')"
             )
-        made = PolicySpec.deserialize(spec) if isinstance(spec, Mapping) else spec
+        made = PolicySpec.deserialize(dict(spec)) if isinstance(spec, Mapping) else spec
         original = getattr(made.observation_space, "original_space", made.observation_space)
         self.add(
             policy_id,
@@ -148,7 +158,7 @@ class PolicyTable:
         worker = self._worker
         settings = own_settings(spec.config, worker.config, worker.worker_index, policy_id)
         preprocessor = None
-        space = spec.observation_space
+        space: Any = spec.observation_space
         if not worker.config._disable_preprocessor_api:
             from aktis.rllib.models.catalog import ModelCatalog
 
@@ -166,7 +176,11 @@ class PolicyTable:
         self.map[policy_id] = policy
         self.specs[policy_id] = spec
         self.preprocessors[policy_id] = preprocessor
-        self.filters[policy_id] = get_filter(settings.get("observation_filter", "NoFilter"), space)
+        self._filters[policy_id] = get_filter(settings.get("observation_filter", "NoFilter"), space)
+        if worker.config.enable_connectors and space.shape is not None and policy.agent_connectors is None:
+            from aktis.rllib.connectors.util import create_connectors_for_policy
+
+            create_connectors_for_policy(policy, settings)
         worker.callbacks.on_create_policy(policy_id=policy_id, policy=policy)
         return policy
 
@@ -205,13 +219,9 @@ def _new_map(config: Any) -> Any:
     )
 
 
-def _check_id(policy_id: Any) -> None:
-    if (
-        not isinstance(policy_id, str)
-        or not policy_id
-        or any(letter in policy_id for letter in '<>:"/\\|?*')
-        or policy_id[0] in "."
-    ):
-        raise ValueError(
-            f"{policy_id!r} cannot be the id of a policy: checkpoints have a folder of that name. Use letters, digits, - and _"
-        )
+def _of_connectors(policy: Any, default: Filter) -> Filter:
+    """The filter of a policy's connectors."""
+    from aktis.rllib.connectors.agent.synced_filter import SyncedFilterAgentConnector
+
+    found = policy.agent_connectors[SyncedFilterAgentConnector] if policy.agent_connectors is not None else []
+    return found[0].filter if found else default

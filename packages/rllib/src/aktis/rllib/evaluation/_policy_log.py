@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from aktis.rllib.policy import _columns
+
 __all__ = ["PolicyLog"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -33,11 +35,11 @@ class PolicyLog:
     def replace(self, row: int, values: dict[str, Any]) -> None:
         """Change single values of a row of the last block."""
         block = self._blocks[-1]
-        first = self.rows - len(next(iter(block.values())))
+        first = self.rows - _columns.rows_of(block["obs"])
         for name, value in values.items():
             if name in block:
-                column = block[name] = np.array(block[name])
-                column[row - first] = value
+                column = block[name] = _columns.copied(block[name])
+                _columns.map_column(lambda leaf, part: leaf.__setitem__(row - first, part), column, value)
 
     def take(self, rows: Sequence[int] | Array) -> dict[str, Array]:
         """The columns of these rows, in this order."""
@@ -46,8 +48,8 @@ class PolicyLog:
             return {}
         names = [name for name in self._blocks[0] if all(name in block for block in self._blocks)]
         if len(self._blocks) == 1:
-            return {name: self._blocks[0][name][index] for name in names}
-        return {name: np.concatenate([block[name] for block in self._blocks])[index] for name in names}
+            return {name: _columns.take(self._blocks[0][name], index) for name in names}
+        return {name: _columns.take(_columns.concat([block[name] for block in self._blocks]), index) for name in names}
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget all rows but these; what was `rows[i]` is row i now."""

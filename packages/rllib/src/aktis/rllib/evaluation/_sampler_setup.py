@@ -85,7 +85,14 @@ def _is_array_space(space: Any) -> bool:
 
 def _has_own_connectors(worker: Any) -> bool:
     """Whether somebody changed a policy's connectors; the default ones do what the vectorised loop does."""
-    return any(getattr(policy, "connectors_changed", False) for policy in worker.policy_map.values())
+    if not worker.config.enable_connectors:
+        return False
+    pipelines = [
+        pipeline
+        for policy in worker.policy_map.values()
+        for pipeline in (policy.agent_connectors, policy.action_connectors)
+    ]
+    return any(getattr(pipeline, "changed", False) for pipeline in pipelines)
 
 
 def sampler_settings(worker: Any) -> SamplerSettings:
@@ -147,7 +154,7 @@ def active_filter(filter_: Any) -> Any:
 
 def _stepper(worker: Any, reader: Reader, *, keep_raw: bool) -> Any:
     config = worker.config
-    mode = config.get("gym_env_vectorize_mode", "sub_envs")
+    mode = config.get("gym_env_vectorize_mode") or "sub_envs"
     if mode != "sub_envs":
         from aktis.rllib.evaluation._vector_stepper import make_vector_stepper
 

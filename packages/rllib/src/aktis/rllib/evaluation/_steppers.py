@@ -7,7 +7,7 @@ begun anew within the same step: ``obs`` is always what the next actions are for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from aktis.rllib.evaluation._observations import EnvError, Reader
 
 __all__ = ["Stepper", "SubEnvStepper"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 # Observations are checked in this many steps after the start, and then in one step of so many.
 FIRST_CHECKS = 20
@@ -26,6 +26,8 @@ class Stepper(Protocol):
     """N environments that step together."""
 
     num_envs: int
+    takes_batches: bool  # whether actions come as one batch, or as a list with one for each environment
+    monitors: list[Any] | None  # where episodes are parts of games: who keeps account of games
     envs: list[Any]  # the environments themselves, where there is one object each
     obs: Array  # [N, ...] what the next actions are for
     rewards: Array  # [N] float64, of the last step
@@ -66,6 +68,8 @@ class SubEnvStepper:
         after_step: Called with the index of each environment after its step (rendering).
     """
 
+    takes_batches = False
+
     def __init__(
         self,
         envs: list[Any],
@@ -84,10 +88,10 @@ class SubEnvStepper:
         self._check = check
         self._after_step = after_step
         count = self.num_envs
-        self.obs = np.zeros((count, *reader.shape), reader.dtype)
-        self.rewards = np.zeros(count, np.float64)
-        self.terminateds = np.zeros(count, bool)
-        self.truncateds = np.zeros(count, bool)
+        self.obs: Array = np.zeros((count, *reader.shape), reader.dtype)
+        self.rewards: Array = np.zeros(count, np.float64)
+        self.terminateds: Array = np.zeros(count, bool)
+        self.truncateds: Array = np.zeros(count, bool)
         self.infos: list[dict[str, Any]] = [{} for _ in envs]
         self.reset_infos: dict[int, dict[str, Any]] = {}
         self.raw_obs: list[Any] = [None] * count
@@ -99,6 +103,7 @@ class SubEnvStepper:
         self.skipped: Array | None = None
         self.steps = 0
         self._step_of = [env.step for env in envs]
+        self.monitors = _monitors(envs)
 
     def reset(self, seeds: Sequence[int | None]) -> None:
         """Begin an episode in each environment; a seed of None leaves its randomness as it is."""
@@ -201,6 +206,7 @@ class SubEnvStepper:
             raise error
         self.envs[index] = self._restart(index)
         self._step_of[index] = self.envs[index].step
+        self.monitors = _monitors(self.envs)
         self.failed.append((index, error))
         self._begin(index, None)
 
@@ -238,3 +244,10 @@ class SubEnvStepper:
         env = self.envs[index]
         name = getattr(getattr(env, "spec", None), "id", None) or type(getattr(env, "unwrapped", env)).__name__
         return f"environment {name} (sub-environment {index}, step {self.steps})"
+
+
+def _monitors(envs: list[Any]) -> list[Any] | None:
+    from aktis.rllib.env.wrappers.atari_wrappers import MonitorEnv, get_wrapper_by_cls
+
+    found = [get_wrapper_by_cls(env, MonitorEnv) for env in envs]
+    return found if all(monitor is not None for monitor in found) else None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from aktis.rllib.evaluation.rollout import Rollout
-from aktis.rllib.policy.sample_batch import SampleBatch
+from aktis.rllib.policy.sample_batch import SampleBatch, concat_samples
 
 __all__ = [
     "as_batch",
@@ -20,7 +18,7 @@ __all__ = [
     "tell_exploration",
 ]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 
 def overrides(instance: Any, name: str, base: type) -> bool:
@@ -114,4 +112,8 @@ def postprocess_each(
         if after is not None:
             after(episode, processed, original)
         done.append(processed)
-    return SampleBatch.concat_samples(done) if done else SampleBatch({})
+    if not done:
+        return SampleBatch({})
+    whole = concat_samples(done)
+    assert isinstance(whole, SampleBatch)
+    return whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cut", "SamplerSettings", "Steps", "VectorRunner"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 Cut = tuple[Array, list[Array]]  # what was observed after a step, and the recurrent states there
 
 
@@ -106,10 +106,12 @@ class VectorRunner:
         self.always_new_obs = False  # whoever asks for it sets it: new_obs even where the policy does not want it
         self._get_policy = get_policy
         self._get_filter = get_filter
+        self._filter: Any = None
         self._seeds = seeds
         self._transform = ActionTransform(
             settings.action_space, normalize=settings.normalize_actions, clip=settings.clip_actions
         )
+        self._for_env = self._transform.batch if stepper.takes_batches else self._transform.each
         self._views = Views({}, self.num_envs)
         self._asked: set[str] = set()
         self._initial: list[Array] = []
@@ -124,6 +126,7 @@ class VectorRunner:
     def refresh(self) -> None:
         """Get ready for what comes: another policy may have taken the place of the last one."""
         policy = self._get_policy()
+        self._filter = self._get_filter()
         if policy is self.policy:
             return
         self.policy = policy
@@ -204,12 +207,12 @@ class VectorRunner:
             inputs, timestep=policy.global_timestep, episodes=episodes
         )
         inferred = clock()
-        stored = flatten_actions(self.settings.action_space, actions)
+        stored = flatten_actions(self.settings.action_space, actions) if self._transform.structured else actions
         block.write("obs", obs)
         block.write("actions", stored)
         for name, values in extras.items():
             block.write(name, values)
-        for_env = self._transform.each(actions)
+        for_env = self._for_env(actions)
         acted = clock()
         stepper.step(for_env)
         stepped = clock()
@@ -256,7 +259,7 @@ class VectorRunner:
         block.steps += 1
 
     def _note_ends(self, block: Block) -> None:
-        stepper, filter_, book = self.stepper, self._get_filter(), self.book
+        stepper, filter_, book = self.stepper, self._filter, self.book
         wants_new_obs = self.always_new_obs or "new_obs" in self._asked
         for env in stepper.ended:
             truncated = not stepper.terminateds[env]
@@ -271,7 +274,11 @@ class VectorRunner:
                 tell_exploration(self.policy, "on_episode_end")
             length = int(book.lengths[env])
             self._ended_steps += length
-            self._note(length, float(book.returns[env]), **extra)
+            if stepper.monitors is None:
+                self._note(length, float(book.returns[env]), **extra)
+            else:  # what ends here may be one life of a game: the game itself is what is told of
+                for total, steps in stepper.monitors[env].next_episode_results():
+                    self._note(steps, total, **extra)
 
     def _begin_episodes(self) -> None:
         skipped = self.stepper.skipped
@@ -324,7 +331,7 @@ class VectorRunner:
     # Helpers --------------------------------------------------------------------------------------------------------
 
     def _filtered(self, obs: Array) -> Array:
-        filter_ = self._get_filter()
+        filter_ = self._filter
         if filter_ is None:
             return obs
         filtered: Array = filter_.batch(obs, update=self.settings.update_filter)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, 
 
 __all__ = ["SamplerSettings", "VectorSampler"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 
 class VectorSampler:

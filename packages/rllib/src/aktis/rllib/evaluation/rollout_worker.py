@@ -119,10 +119,10 @@ class RolloutWorker:
             os.environ[name] = str(value)
 
         creator = env_creator if env_creator is not None else _creator_of(config)
-        self._envs = EnvMaker(
+        self.env_maker = EnvMaker(
             creator, config, self.env_context, validate=validate_env, created=self._sub_environment_created
         )
-        self.env: Any = self._envs.first()
+        self.env: Any = self.env_maker.first()
         self.is_simple_env = self.env is not None and is_simple_env(self.env)
         self.policies = PolicyTable(self, spaces, default_policy_class)
         self.async_env: Any = None
@@ -145,9 +145,12 @@ class RolloutWorker:
                 f"worker {self.worker_index} has no environment to sample: with remote workers, the local one gets one only if "
                 "config.rollouts(create_env_on_local_worker=True)"
             )
-        batch = self.sampler.sample(self.fragment_length)
+        batch: SampleBatch | MultiAgentBatch = self.sampler.sample(self.fragment_length)
         self.callbacks.on_sample_end(worker=self, samples=batch)
-        return self._written(batch)
+        writer = self._output_writer()
+        if writer is not None:
+            writer.write(batch)
+        return batch
 
     @property
     def fragment_length(self) -> int:
@@ -184,12 +187,6 @@ class RolloutWorker:
     def get_metrics(self) -> list[RolloutMetrics]:
         """The episodes that have ended since the last call (each is told of once), and estimates of offline data."""
         return [] if self.sampler is None else list(self.sampler.get_metrics())
-
-    def _written(self, batch: Any) -> Any:
-        writer = self._output_writer()
-        if writer is not None:
-            writer.write(batch)
-        return batch
 
     def _output_writer(self) -> Any:
         if self.config.output is None:
@@ -250,7 +247,8 @@ class RolloutWorker:
     @property
     def is_policy_to_train(self) -> Callable[..., bool]:
         """``f(policy_id, batch=None)`` says whether a policy is to be trained."""
-        return self.policies.is_to_train
+        decides: Callable[..., bool] = self.policies.is_to_train
+        return decides
 
     def get_policy(self, policy_id: str = DEFAULT_POLICY_ID) -> Any:
         """The policy of that id, or None."""
@@ -262,16 +260,16 @@ class RolloutWorker:
 
     def foreach_policy(self, func: Callable[..., T], **kwargs: Any) -> list[T]:
         """``func(policy, policy_id, **kwargs)`` of each policy."""
-        return [func(self.policy_map[policy_id], policy_id, **kwargs) for policy_id in list(self.policy_map.keys())]
+        return [func(self.policy_map[policy_id], policy_id, **kwargs) for policy_id in list(self.policy_map)]
 
     def foreach_policy_to_train(self, func: Callable[..., T], **kwargs: Any) -> list[T]:
         """The same, of each policy that is to be trained."""
-        chosen = [policy_id for policy_id in list(self.policy_map.keys()) if self.is_policy_to_train(policy_id, None)]
+        chosen = [policy_id for policy_id in list(self.policy_map) if self.is_policy_to_train(policy_id, None)]
         return [func(self.policy_map[policy_id], policy_id, **kwargs) for policy_id in chosen]
 
     def get_policies_to_train(self, batch: Any = None) -> set[str]:
         """The ids of the policies that are to be trained (with this batch)."""
-        return {policy_id for policy_id in self.policy_map.keys() if self.is_policy_to_train(policy_id, batch)}
+        return {policy_id for policy_id in self.policy_map if self.is_policy_to_train(policy_id, batch)}
 
     def set_policy_mapping_fn(self, policy_mapping_fn: Callable[..., str] | None = None) -> None:
         """Map agents to policies otherwise, from the next episodes on. None: leave it."""
@@ -351,7 +349,7 @@ class RolloutWorker:
 
     def make_sub_environment(self, index: int) -> Any:
         """A new environment, as the one of that index was made."""
-        return self._envs.make(index)
+        return self.env_maker.make(index)
 
     def _sub_environments(self) -> list[Any]:
         if self.async_env is None:
@@ -368,7 +366,7 @@ class RolloutWorker:
 
     def get_weights(self, policies: Container[str] | None = None) -> dict[str, Any]:
         """Weights by policy id: of all policies, or of those."""
-        chosen = [name for name in self.policy_map.keys() if policies is None or name in policies]
+        chosen = [name for name in self.policy_map if policies is None or name in policies]
         return {policy_id: self.policy_map[policy_id].get_weights() for policy_id in chosen}
 
     def set_weights(
@@ -400,7 +398,7 @@ class RolloutWorker:
         """Take over global variables, and tell the policies (all, or those) of them."""
         updates = self.global_vars["num_grad_updates_per_policy"] | global_vars.get("num_grad_updates_per_policy", {})
         self.global_vars = {**self.global_vars, **global_vars, "num_grad_updates_per_policy": updates}
-        for policy_id in list(self.policy_map.keys()):
+        for policy_id in list(self.policy_map):
             if policy_ids is None or policy_id in policy_ids:
                 own = {**global_vars, "num_grad_updates": updates.get(policy_id)}
                 self.policy_map[policy_id].on_global_var_update(own)

@@ -1,10 +1,10 @@
 """Policies on disk: numbers as JSON, arrays as npz, and nothing pickled but the class, spaces and configuration.
 
-    policy.json        everything but the arrays: scalars, exploration, time, connectors
-    weights.npz        parameters, by name
-    optimizer.npz      what optimizers keep
-    filters.npz        every other array of the state
-    spec.pkl           how to make the policy: class, spaces, configuration (it may hold functions)
+policy.json        everything but the arrays: scalars, exploration, time, connectors
+weights.npz        parameters, by name
+optimizer.npz      what optimizers keep
+filters.npz        every other array of the state
+spec.pkl           how to make the policy: class, spaces, configuration (it may hold functions)
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def write_policy(directory: str | os.PathLike[str], state: Mapping[str, Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, dict[str, Any]] = {_REST: {}, **{file: {} for file in _FILES.values()}}
     encoded = {
-        key: encode(value, arrays[_FILES.get(key, _REST)], key)
-        for key, value in state.items()
-        if key != "policy_spec"
+        key: encode(value, arrays[_FILES.get(key, _REST)], key) for key, value in state.items() if key != "policy_spec"
     }
     for file, found in arrays.items():
         write_arrays(folder / file, found)
@@ -87,12 +85,16 @@ def read_policies(
     folder = Path(directory) / "policies"
     found = sorted(path for path in folder.iterdir() if is_policy(path)) if folder.is_dir() else []
     if not found:
-        raise ValueError(f"{str(directory)!r} is no checkpoint of a policy or an algorithm: it has neither {STATE_FILE} nor policies/.")
+        raise ValueError(
+            f"{str(directory)!r} is no checkpoint of a policy or an algorithm: it has neither {STATE_FILE} nor policies/."
+        )
     states = {path.name: read_policy(path) for path in found if policy_ids is None or path.name in policy_ids}
     if isinstance(policy_ids, list | tuple | set | frozenset):
         missing = sorted(set(policy_ids) - set(states))
         if missing:
-            raise ValueError(f"The checkpoint {str(directory)!r} has no policies {missing}; it has {[p.name for p in found]}.")
+            raise ValueError(
+                f"The checkpoint {str(directory)!r} has no policies {missing}; it has {[p.name for p in found]}."
+            )
     return states
 
 
@@ -107,7 +109,7 @@ def encode(value: Any, arrays: dict[str, Any], path: str = "") -> Any:
         arrays: Where arrays go.
         path: Names this value.
     """
-    if value is None or isinstance(value, bool | int | str) and not isinstance(value, np.generic):
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, np.generic)):
         return value
     if isinstance(value, float) and not isinstance(value, np.generic):
         return value if np.isfinite(value) else {"__float__": repr(value)}

@@ -46,9 +46,7 @@ class Policy(metaclass=_PolicyMeta):
         config: An AlgorithmConfig or a dict.
     """
 
-    def __init__(
-        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], config: Any
-    ) -> None:
+    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any], config: Any) -> None:
         self.observation_space = observation_space
         self.action_space = action_space
         self.config = ConfigDict(config) if type(config) is dict else config
@@ -86,9 +84,7 @@ class Policy(metaclass=_PolicyMeta):
     # ---- making and saving
 
     @staticmethod
-    def from_checkpoint(
-        checkpoint: Any, policy_ids: Container[str] | None = None
-    ) -> Policy | dict[str, Policy]:
+    def from_checkpoint(checkpoint: Any, policy_ids: Container[str] | None = None) -> Policy | dict[str, Policy]:
         """The policy of a checkpoint, or a dict of those of an algorithm's checkpoint.
 
         Args:
@@ -160,7 +156,10 @@ class Policy(metaclass=_PolicyMeta):
     def get_connector_metrics(self) -> dict[str, Any]:
         """How long each kind of connectors took, in milliseconds."""
         metrics = {}
-        for name, pipeline in (("agent_connectors", self.agent_connectors), ("action_connectors", self.action_connectors)):
+        for name, pipeline in (
+            ("agent_connectors", self.agent_connectors),
+            ("action_connectors", self.action_connectors),
+        ):
             for timer, value in getattr(pipeline, "timers", {}).items():
                 mean = getattr(value, "mean", value)
                 metrics[f"{name}_{timer}_ms"] = 1000.0 * mean if isinstance(mean, int | float) else mean

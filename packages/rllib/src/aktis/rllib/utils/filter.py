@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 __all__ = ["ConcurrentMeanStdFilter", "Filter", "MeanStdFilter", "NoFilter", "RunningStat", "get_filter"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = Any  # np.ndarray
 
 
 class RunningStat:
@@ -100,7 +100,7 @@ class RunningStat:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of each value."""
-        return self.mean_array.shape
+        return tuple(self.mean_array.shape)
 
     def to_state(self) -> dict[str, Any]:
         """Plain numbers and arrays."""
@@ -172,7 +172,7 @@ class Filter:
         if cls is NoFilter:
             return NoFilter()
         stats = [RunningStat.from_state(part) for part in state["stats"]]
-        made = cls(stats[0].shape, **{name: state[name] for name in ("demean", "destd", "clip")})
+        made: MeanStdFilter = cls(stats[0].shape, **{name: state[name] for name in ("demean", "destd", "clip")})
         made.running_stats, made.buffer = stats[0], stats[1]
         return made
 

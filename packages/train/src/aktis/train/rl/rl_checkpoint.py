@@ -38,6 +38,24 @@ class RLCheckpoint(Checkpoint):
         Raises:
             CheckpointTypeError: no RLTrainer made this checkpoint, or its algorithm has no policy.
         """
+        algorithm = self.get_algorithm(env)
+        try:
+            get = getattr(algorithm, "get_policy", None)
+            if get is None:
+                raise CheckpointTypeError(f"{type(algorithm).__name__}, the algorithm of {self!r}, has no get_policy()")
+            return get()
+        finally:
+            algorithm.stop()
+
+    def get_algorithm(self, env: Any = None) -> Any:
+        """The algorithm, made again without workers of its own, and restored. It is the caller's to stop.
+
+        Args:
+            env: As for :meth:`get_policy`.
+
+        Raises:
+            CheckpointTypeError: no RLTrainer made this checkpoint.
+        """
         with self.as_directory() as folder:
             algorithm = _made(folder, repr(self), env)
             try:
@@ -45,14 +63,10 @@ class RLCheckpoint(Checkpoint):
                     load_state(algorithm, folder)
                 else:
                     algorithm.restore(folder)
-                get = getattr(algorithm, "get_policy", None)
-                if get is None:
-                    raise CheckpointTypeError(
-                        f"{type(algorithm).__name__}, the algorithm of {self!r}, has no get_policy()"
-                    )
-                return get()
-            finally:
+            except BaseException:
                 algorithm.stop()
+                raise
+        return algorithm
 
 
 def write_algorithm(folder: str, algorithm: Any, config: Mapping[str, Any]) -> None:

@@ -44,7 +44,13 @@ class RLPredictor(Predictor):
         """
         if not isinstance(checkpoint, RLCheckpoint):
             checkpoint = RLCheckpoint.from_checkpoint(checkpoint)
-        return cls(checkpoint.get_policy(env), preprocessor=checkpoint.get_preprocessor(), **kwargs)
+        algorithm = checkpoint.get_algorithm(env)
+        if hasattr(algorithm, "compute_actions"):  # it preprocesses and filters observations, as it did while it learnt
+            policy: Any = _Whole(algorithm)
+        else:
+            algorithm.stop()
+            policy = checkpoint.get_policy(env)
+        return cls(policy, preprocessor=checkpoint.get_preprocessor(), **kwargs)
 
     def predict(self, data: DataBatchType, **kwargs: Any) -> DataBatchType:
         """An action for each row.
@@ -69,3 +75,17 @@ class RLPredictor(Predictor):
         if isinstance(actions, tuple):  # actions, states of recurrent policies, further outputs
             actions = actions[0]
         return {PREDICTIONS: numpy.asarray(actions)}
+
+
+class _Whole:
+    """An algorithm of aktis.rllib as what acts for rows of observations."""
+
+    def __init__(self, algorithm: Any) -> None:
+        self.algorithm = algorithm
+
+    def compute_actions(self, observations: numpy.ndarray, **kwargs: Any) -> numpy.ndarray:
+        import numpy
+
+        made = self.algorithm.compute_actions(dict(enumerate(observations)), **kwargs)
+        actions = made[0] if isinstance(made, tuple) else made
+        return numpy.asarray([actions[row] for row in range(len(observations))])

@@ -76,8 +76,7 @@ class RLTrainer(BaseTrainer):
     ) -> None:
         algorithm_class(algorithm)
         self._algorithm = algorithm
-        convert = getattr(config, "to_dict", None)
-        self._config: Any = {} if config is None else convert() if callable(convert) else config
+        self._config: Any = {} if config is None else _changed(config) if hasattr(config, "to_dict") else config
         if not isinstance(self._config, Mapping):
             raise TypeError(f"config must be a dict, or an AlgorithmConfig, not {config!r}")
         super().__init__(
@@ -121,14 +120,27 @@ class RLTrainer(BaseTrainer):
         for name, key in (("train", None), ("evaluation", "evaluation_config")):
             if name in self.datasets:
                 reader = {"input": "dataset", "input_config": {"loader_fn": _Loader(self.datasets[name])}}
-                said.update(reader if key is None else {key: {**reader, **config.get(key, {})}})
+                said.update(reader if key is None else {key: {**reader, **(config.get(key) or {})}})
         return {**said, **config, **{key: said[key] for key in ("evaluation_config",) if key in said}}
 
     def as_trainable(self) -> type[Trainable]:
         """The algorithm as a class that Tune can run: its trials' configurations are arguments of this trainer."""
         cls = algorithm_class(self._algorithm)
-        members = {"_rl_trainer": self, "__module__": __name__, "__doc__": cls.__doc__}
+        members = {"_rl_trainer": self, "_algorithm_class": cls, "__module__": __name__, "__doc__": cls.__doc__}
         return type(type(self).__name__, (_OfTrainer, cls), members)
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """The settings of an AlgorithmConfig that are not the defaults: those of the ScalingConfig go before defaults."""
+    default = type(config)().to_dict()
+    return {key: value for key, value in config.to_dict().items() if key not in default or not _equal(value, default[key])}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one is other or one == other)
+    except Exception:  # arrays
+        return False
 
 
 class _Loader:

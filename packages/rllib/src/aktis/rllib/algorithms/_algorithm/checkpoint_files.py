@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,12 @@ def write_algorithm(directory: str, state: Mapping[str, Any], config: Any, cls: 
 
 
 def _write_config(folder: Path, config: Any, cls: type[Any], policy_mapping_fn: Any) -> None:
+    own = config.copy(copy_frozen=False)
+    own.algo_class = cls
     with policy_files.whole_file(folder / CONFIG) as out:
         content = {
             "algorithm_class": cls,
-            "config": config.copy(copy_frozen=False),
+            "config": own,
             "policy_mapping_fn": policy_mapping_fn,
         }
         cloudpickle.dump(content, out)
@@ -155,9 +158,14 @@ def read_algorithm(path: str, policy_ids: Container[str] | None = None) -> dict[
         state = {
             key: policy_files.decode(value, arrays) for key, value in json.loads((folder / STATE).read_text()).items()
         }
-        state.update(cloudpickle.loads((folder / CONFIG).read_bytes()))
-    except (OSError, ValueError, EOFError) as error:
+        pickled = (folder / CONFIG).read_bytes()
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"the checkpoint {directory!r} is damaged ({type(error).__name__}: {error})") from error
+    try:
+        state.update(cloudpickle.loads(pickled))
+    except Exception as error:  # damaged, or a class that cannot be imported here
+        why = "needs what cannot be imported here" if isinstance(error, ImportError | AttributeError) else "is damaged"
+        raise ValueError(f"{CONFIG} of the checkpoint {directory!r} {why} ({type(error).__name__}: {error})") from error
     state["filters"] = {policy_id: Filter.from_state(value) for policy_id, value in state["filters"].items()}
     state["policies"] = policy_files.read_policies(folder, policy_ids)
     if (folder / f"{BUFFER}.json").exists():

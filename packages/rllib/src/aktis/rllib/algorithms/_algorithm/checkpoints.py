@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._algorithm import checkpoint_files as files
 from aktis.rllib.algorithms._algorithm.base import AlgorithmParts
+from aktis.rllib.algorithms._algorithm.resources import fit_to_machine
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,6 +26,9 @@ __all__ = ["CheckpointsPart"]
 class CheckpointsPart(AlgorithmParts):
     """Saves and restores."""
 
+    _algorithm_class: type[Any] | None = None
+    """What checkpoints say that they are of, where that is not the class: one that somebody derived to run an algorithm."""
+
     # -- state ---------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
@@ -32,7 +36,7 @@ class CheckpointsPart(AlgorithmParts):
         ``store_buffer_in_checkpoints``."""
         local = self.workers.local_worker()
         state: dict[str, Any] = {
-            "algorithm_class": type(self),
+            "algorithm_class": self._algorithm_class or type(self),
             "config": self.config,
             "counters": dict(self._counters),
             "episode_history": [tuple(episode) for episode in self._episode_history],
@@ -118,7 +122,7 @@ class CheckpointsPart(AlgorithmParts):
             The directory.
         """
         state = self.get_state()
-        files.write_algorithm(checkpoint_dir, state, self.config, type(self), self.iteration)
+        files.write_algorithm(checkpoint_dir, state, self.config, state["algorithm_class"], self.iteration)
         if self.config.export_native_model_files:
             for policy_id in state["policies"]:
                 self.get_policy(policy_id).export_model(os.path.join(checkpoint_dir, "policies", policy_id, "model"))
@@ -147,26 +151,33 @@ class CheckpointsPart(AlgorithmParts):
         policy_ids: Container[str] | None = None,
         policy_mapping_fn: Callable[..., str] | None = None,
         policies_to_train: Collection[str] | Callable[..., bool] | None = None,
+        *,
+        config_overrides: Mapping[str, Any] | None = None,
     ) -> Self:
-        """The algorithm of a checkpoint, ready to train on.
+        """The algorithm of a checkpoint, ready to train on. Where there are not CPUs enough for all its workers, it has fewer.
 
         Args:
             checkpoint: The directory of one, or an ``aktis.air.Checkpoint``.
             policy_ids: Only these policies.
             policy_mapping_fn: Which agent has which policy, instead of what the checkpoint says.
             policies_to_train: Which policies learn, instead of what the checkpoint says.
+            config_overrides: Settings that are to be different, ``{"num_workers": 0}`` for example.
 
         Raises:
             ValueError: there is no checkpoint of an algorithm; or a policy of ``policy_ids`` is not in it.
         """
-        if not isinstance(checkpoint, (str, os.PathLike)) and hasattr(checkpoint, "as_directory"):
+        if not isinstance(checkpoint, str) and hasattr(checkpoint, "as_directory"):
             with checkpoint.as_directory() as directory:
-                return cls.from_checkpoint(directory, policy_ids, policy_mapping_fn, policies_to_train)
+                return cls.from_checkpoint(
+                    directory, policy_ids, policy_mapping_fn, policies_to_train, config_overrides=config_overrides
+                )
         directory = files.find(os.fspath(checkpoint))
         state = files.read_algorithm(directory, policy_ids)
         if not issubclass(state["algorithm_class"], cls):
             files.check_algorithm(files.read_info(directory), cls, str(directory))
         state = _with_policies(state, policy_ids, policy_mapping_fn, policies_to_train)
+        state["config"].update_from_dict(config_overrides or {})
+        fit_to_machine(state["config"])
         made: Self = cls.from_state(state)
         made._restored_from(directory)
         return made

@@ -65,8 +65,9 @@ class EvaluationSection(ConfigBase):
             evaluation_duration_unit: "episodes" or "timesteps".
             evaluation_sample_timeout_s: How long to wait for the samples of the evaluation's workers, in seconds.
             evaluation_parallel_to_training: Evaluate during the training iteration, with the weights from before it.
-            evaluation_config: What is different for evaluation: a dict (``AlgorithmConfig.overrides(explore=False)``),
-                or a whole configuration.
+            evaluation_config: What is different for evaluation: a dict (``AlgorithmConfig.overrides(explore=False)``), or a
+                whole configuration. Episodes are run one after the other in each worker, unless it says
+                ``num_envs_per_worker``: of many beside each other, those that end first are the short ones.
             off_policy_estimation_methods: Estimators by name: ``{"wis": {"type": WeightedImportanceSampling}}``, for
                 evaluation with offline data.
             ope_split_batch_by_episode: Give them one episode at a time.
@@ -129,6 +130,9 @@ class EvaluationSection(ConfigBase):
         if self.evaluation_duration_unit == "episodes":
             made.batch_mode = "complete_episodes"
             made.rollout_fragment_length = 1
+            if not isinstance(given, ConfigBase) and "num_envs_per_worker" not in (given or ()):
+                # The first ones to end among many environments that run beside each other are the short ones.
+                made.num_envs_per_worker = 1
         else:
             made.batch_mode = "truncate_episodes"
             environments = made.num_envs_per_worker * max(self.evaluation_num_workers, 1)

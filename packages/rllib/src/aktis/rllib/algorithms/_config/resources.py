@@ -18,7 +18,7 @@ __all__ = ["ResourcesSection"]
 logger = logging.getLogger(__name__)
 
 FRAMEWORKS = {"torch": "torch", "tf2": "tensorflow"}
-_OLD_FRAMEWORKS = {"tf": "tf2", "tfe": "tf2", "tf1": "tf2", "pytorch": "torch", None: "torch"}
+_OLD_FRAMEWORKS = {"tf": "tf2", "tfe": "tf2", "tf1": "tf2", "pytorch": "torch"}
 _STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 
@@ -41,7 +41,7 @@ class ResourcesSection(ConfigBase):
         self.custom_resources_per_worker: dict[str, float] = {}
         self.placement_strategy: str = "PACK"
 
-        self.framework_str: str = "torch"
+        self.framework_str: str | None = "torch"
         self.eager_tracing: bool = True
         self.eager_max_retraces: int | None = 20
         self.tf_session_args: dict[str, Any] = {}
@@ -111,7 +111,7 @@ class ResourcesSection(ConfigBase):
     @section
     def framework(
         self,
-        framework: str = NotProvided,
+        framework: str | None = NotProvided,
         *,
         eager_tracing: bool = NotProvided,
         eager_max_retraces: int | None = NotProvided,
@@ -121,7 +121,8 @@ class ResourcesSection(ConfigBase):
         """What computes.
 
         Args:
-            framework: "torch" or "tf2". "tf" means "tf2", too: the graphs of TensorFlow 1 are no more.
+            framework: "torch" or "tf2". "tf" means "tf2", too: the graphs of TensorFlow 1 are no more. None: policies need
+                neither (random or hand-written ones).
             eager_tracing: With TensorFlow: trace functions (``tf.function``), which makes them fast. False helps to debug.
             eager_max_retraces: With TensorFlow: how often a function may be traced before that is an error; None: as
                 often as it likes.
@@ -140,17 +141,17 @@ class ResourcesSection(ConfigBase):
         )
 
     def _normalised(self, name: str, value: Any) -> Any:
-        if name == "framework_str" and (value is None or isinstance(value, str)) and value in _OLD_FRAMEWORKS:
+        if name == "framework_str" and isinstance(value, str) and value in _OLD_FRAMEWORKS:
             if value in ("tf", "tf1"):
                 logger.info("framework=%r means TensorFlow 1, which is no more: framework='tf2' is used", value)
             return _OLD_FRAMEWORKS[value]
         return super()._normalised(name, value)
 
     def _validate_resources(self) -> None:
-        if self.framework_str not in FRAMEWORKS:
+        if self.framework_str not in (*FRAMEWORKS, None):
             raise ValueError(f"framework must be 'torch' or 'tf2', not {self.framework_str!r}")
-        module = FRAMEWORKS[self.framework_str]
-        if importlib.util.find_spec(module) is None:
+        module = FRAMEWORKS.get(self.framework_str or "")
+        if module is not None and importlib.util.find_spec(module) is None:
             raise ImportError(
                 f"framework={self.framework_str!r} needs {module}, which is not installed: pip install 'aktis-rllib[{module}]'"
             )

@@ -26,7 +26,7 @@ class A3CPolicy(ActorCriticPolicy):
         entropy = mean(dist.entropy())
         total = policy_loss - self.scalars["entropy_coeff"] * entropy
         self._seen = {"policy_loss": policy_loss, "policy_entropy": entropy}
-        if config.use_critic:
+        if config.get("use_critic", True):
             values, targets = model.value_function(), batch[Postprocessing.VALUE_TARGETS]
             vf_loss = 0.5 * mean(ops.square(values - targets))
             total = total + config.vf_loss_coeff * vf_loss
@@ -38,7 +38,7 @@ class A3CPolicy(ActorCriticPolicy):
     def stats_fn(self, batch: Any) -> dict[str, Any]:
         ops = self.ops
         stats = {name: ops.stop_gradient(x) for name, x in self._seen.items()}
-        if self.config.use_critic:
+        if self.config.get("use_critic", True):
             targets, values = (ops.stop_gradient(x) for x in self._seen_values)
             stats["vf_explained_var"] = self.explained_variance(targets, values, self.masked_mean(batch))
         return {**stats, "cur_lr": self.scalars["lr"], "entropy_coeff": self.scalars["entropy_coeff"]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aktis.rllib.algorithms._target_network import TargetNetworkPolicy
 from aktis.rllib.algorithms.impala.impala_policy import VTracePolicy
 from aktis.rllib.algorithms.ppo.ppo_policy import clipped_surrogate, next_kl_coeff
 from aktis.rllib.evaluation.postprocessing import Postprocessing
@@ -20,10 +21,16 @@ Tensor = Any
 _LARGEST_RATIO = 2.0  # of mu to pi_target (IMPACT's rho, section 3.2)
 
 
-class APPOPolicy(VTracePolicy):
-    """To be mixed into the neural policy of a framework. ``target_model`` is a second network of the same form."""
+class APPOPolicy(TargetNetworkPolicy, VTracePolicy):
+    """To be mixed into the neural policy of a framework. ``target_model`` is pi_target."""
 
+    add_scalar: Callable[..., None]
     set_scalar: Callable[[str, float], None]
+    get_scalar: Callable[[str], float]
+
+    def _add_scalars(self) -> None:
+        super()._add_scalars()
+        self.add_scalar("kl_coeff", self.config["kl_coeff"])
 
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor:
         """-(L_clip - c_kl KL - c_1 L_vf + c_2 entropy), with V-trace (or GAE) as the advantages."""
@@ -74,14 +81,14 @@ class APPOPolicy(VTracePolicy):
             stats["kl_coeff"] = self.scalars["kl_coeff"]
         return {**stats, "cur_lr": self.scalars["lr"], "entropy_coeff": self.scalars["entropy_coeff"]}
 
-    def update_target(self, tau: float = 1.0) -> None:
-        """pi_target <- pi_theta."""
-        self.ops.copy_params(self.model, self.target_model, tau)
+    def update_target(self, tau: float | None = None) -> None:
+        """pi_target <- pi_theta, or a part of the way."""
+        super().update_target(1.0 if tau is None else tau)
 
     def update_kl(self, sampled_kl: float) -> float:
         """Adapt the coefficient of the divergence; the new one is returned."""
-        if self.config.use_kl_loss:
-            self.set_scalar(
-                "kl_coeff", next_kl_coeff(float(self.scalars["kl_coeff"]), sampled_kl, self.config.kl_target)
-            )
-        return float(self.scalars["kl_coeff"])
+        coeff = self.get_scalar("kl_coeff")
+        if self.config["use_kl_loss"]:
+            coeff = next_kl_coeff(coeff, sampled_kl, self.config["kl_target"])
+            self.set_scalar("kl_coeff", coeff)
+        return coeff

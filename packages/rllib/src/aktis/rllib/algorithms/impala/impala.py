@@ -199,11 +199,8 @@ class ImpalaConfig(AlgorithmConfig):
         for name in ("num_sgd_iter", "minibatch_buffer_size", "learner_queue_size", "broadcast_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.vtrace and self.batch_mode == "truncate_episodes" and self.rollout_fragment_length != "auto":
-            if self.vtrace_drop_last_ts and self.rollout_fragment_length < 2:
-                raise ValueError(
-                    "vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more"
-                )
+        if self.vtrace and self.vtrace_drop_last_ts and self.rollout_fragment_length == 1:
+            raise ValueError("vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more")
 
 
 def _sample(worker: Any) -> Any:

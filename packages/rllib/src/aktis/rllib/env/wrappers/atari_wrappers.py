@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -25,9 +25,8 @@ __all__ = [
     "wrap_deepmind",
 ]
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Env = gymnasium.Env[Any, Any]
-Wrapper = gymnasium.Wrapper[Any, Any, Any, Any]
+Array: TypeAlias = Any  # np.ndarray
+Env: TypeAlias = Any  # gymnasium.Env
 
 
 def is_atari(env: Any) -> bool:
@@ -52,7 +51,7 @@ def get_wrapper_by_cls(env: Any, cls: type) -> Any:
         env = env.env
 
 
-class MonitorEnv(Wrapper):
+class MonitorEnv(gymnasium.Wrapper):  # type: ignore[misc]
     """Keeps account of whole games, whatever wrappers outside of it call an episode."""
 
     def __init__(self, env: Env) -> None:
@@ -64,7 +63,7 @@ class MonitorEnv(Wrapper):
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """A new game."""
-        found = self.env.reset(**kwargs)
+        found: tuple[Any, dict[str, Any]] = self.env.reset(**kwargs)
         if self._rewards:
             self._episodes.append((sum(self._rewards), len(self._rewards)))
         self._rewards = []
@@ -100,7 +99,7 @@ class MonitorEnv(Wrapper):
         self._told = len(self._episodes)
 
 
-class NoopResetEnv(Wrapper):
+class NoopResetEnv(gymnasium.Wrapper):  # type: ignore[misc]
     """Begins each game with a random number (1 to ``noop_max``) of steps in which nothing is done."""
 
     def __init__(self, env: Env, noop_max: int = 30) -> None:
@@ -108,7 +107,7 @@ class NoopResetEnv(Wrapper):
         self.noop_max = noop_max
         self.override_num_noops: int | None = None
         self.noop_action = 0
-        meanings = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
+        meanings = env.unwrapped.get_action_meanings()
         if meanings[0] != "NOOP":
             raise ValueError(f"NoopResetEnv needs a game whose action 0 is 'NOOP', not {meanings[0]!r}")
 
@@ -123,7 +122,7 @@ class NoopResetEnv(Wrapper):
         return obs, info
 
 
-class ClipRewardEnv(gymnasium.RewardWrapper[Any, Any]):
+class ClipRewardEnv(gymnasium.RewardWrapper):  # type: ignore[misc]
     """Rewards are their sign."""
 
     def __init__(self, env: Env) -> None:
@@ -134,12 +133,12 @@ class ClipRewardEnv(gymnasium.RewardWrapper[Any, Any]):
         return float(np.sign(reward))
 
 
-class FireResetEnv(Wrapper):
+class FireResetEnv(gymnasium.Wrapper):  # type: ignore[misc]
     """Presses "fire" after a reset, for games that stand still until then."""
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)
-        meanings = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
+        meanings = env.unwrapped.get_action_meanings()
         if len(meanings) < 3 or meanings[1] != "FIRE":
             raise ValueError(f"FireResetEnv needs a game whose action 1 is 'FIRE'; this one has {meanings}")
 
@@ -154,7 +153,7 @@ class FireResetEnv(Wrapper):
         return found[0], found[4]
 
 
-class EpisodicLifeEnv(Wrapper):
+class EpisodicLifeEnv(gymnasium.Wrapper):  # type: ignore[misc]
     """An episode ends with each life; the game itself only goes on from there."""
 
     def __init__(self, env: Env) -> None:
@@ -166,7 +165,7 @@ class EpisodicLifeEnv(Wrapper):
         """One step; a lost life is a terminal state."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         self.was_real_done = bool(terminated or truncated)
-        lives = self.unwrapped.ale.lives()  # type: ignore[attr-defined]
+        lives = self.unwrapped.ale.lives()
         # Some games have no lives left for a few frames before they end: that is no loss.
         if 0 < lives < self.lives:
             terminated = True
@@ -181,12 +180,12 @@ class EpisodicLifeEnv(Wrapper):
             obs, _, terminated, truncated, info = self.env.step(0)
             if terminated or truncated:
                 obs, info = self.env.reset(**kwargs)
-        self.lives = self.unwrapped.ale.lives()  # type: ignore[attr-defined]
+        self.lives = self.unwrapped.ale.lives()
         self.was_real_done = False
         return obs, info
 
 
-class MaxAndSkipEnv(Wrapper):
+class MaxAndSkipEnv(gymnasium.Wrapper):  # type: ignore[misc]
     """Does each action ``skip`` times, and shows the brighter of the last two pictures of each pixel (sprites flicker)."""
 
     def __init__(self, env: Env, skip: int = 4) -> None:
@@ -208,7 +207,7 @@ class MaxAndSkipEnv(Wrapper):
         return np.maximum.reduce(last), total, terminated, truncated, info
 
 
-class WarpFrame(gymnasium.ObservationWrapper[Any, Any, Any]):
+class WarpFrame(gymnasium.ObservationWrapper):  # type: ignore[misc]
     """Pictures in grey, of ``dim`` by ``dim`` pixels: ``[dim, dim, 1]`` of bytes."""
 
     def __init__(self, env: Env, dim: int = 84) -> None:
@@ -241,7 +240,7 @@ def area_weights(source: int, target: int) -> Array:
     return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-class FrameStack(Wrapper):
+class FrameStack(gymnasium.Wrapper):  # type: ignore[misc]
     """The last ``k`` pictures, along the last axis; at the start of an episode, the first one ``k`` times."""
 
     def __init__(self, env: Env, k: int) -> None:
@@ -251,7 +250,7 @@ class FrameStack(Wrapper):
         space = env.observation_space
         assert isinstance(space, gymnasium.spaces.Box)
         low, high = (np.concatenate([bound] * k, axis=-1) for bound in (space.low, space.high))
-        self.observation_space = gymnasium.spaces.Box(low, high, dtype=space.dtype)  # type: ignore[arg-type]
+        self.observation_space = gymnasium.spaces.Box(low, high, dtype=space.dtype)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A new episode."""
@@ -269,21 +268,21 @@ class FrameStack(Wrapper):
         return np.concatenate(list(self.frames), axis=-1)
 
 
-class FrameStackTrajectoryView(gymnasium.ObservationWrapper[Any, Any, Any]):
+class FrameStackTrajectoryView(gymnasium.ObservationWrapper):  # type: ignore[misc]
     """Pictures without the axis of colours, for models that stack them by their view requirements."""
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         space = env.observation_space
         assert isinstance(space, gymnasium.spaces.Box) and space.shape[2] == 1
-        self.observation_space = gymnasium.spaces.Box(0, 255, space.shape[:2], space.dtype)  # type: ignore[arg-type]
+        self.observation_space = gymnasium.spaces.Box(0, 255, space.shape[:2], space.dtype)
 
     def observation(self, observation: Any) -> Array:
         """``[dim, dim]``."""
         return np.squeeze(observation, axis=-1)
 
 
-class ScaledFloatFrame(gymnasium.ObservationWrapper[Any, Any, Any]):
+class ScaledFloatFrame(gymnasium.ObservationWrapper):  # type: ignore[misc]
     """Bytes as numbers from 0 to 1. (It takes four times the memory: models do it for themselves.)"""
 
     def __init__(self, env: Env) -> None:
@@ -309,7 +308,7 @@ def wrap_deepmind(env: Env, dim: int = 84, framestack: bool = True, noframeskip:
     if noframeskip or _shows_every_frame(env):
         env = MaxAndSkipEnv(env, skip=4)
     env = EpisodicLifeEnv(env)
-    if "FIRE" in env.unwrapped.get_action_meanings():  # type: ignore[attr-defined]
+    if "FIRE" in env.unwrapped.get_action_meanings():
         env = FireResetEnv(env)
     env = WarpFrame(env, dim)
     if framestack:

@@ -28,7 +28,7 @@ def is_old_gym_env(env: Any) -> bool:
     return hasattr(type(env), "seed") or not parameters
 
 
-class OldGymEnv(gymnasium.Env[Any, Any]):
+class OldGymEnv(gymnasium.Env):  # type: ignore[misc]
     """Speaks the old API inwards and the new one outwards.
 
     What such environments call ``done`` is ``terminated``, unless ``info["TimeLimit.truncated"]`` says that time was up. Environments of
@@ -81,7 +81,8 @@ class OldGymEnv(gymnasium.Env[Any, Any]):
         """One step, in five values."""
         result = self.env.step(action)
         if len(result) == 5:
-            return result  # type: ignore[no-any-return]
+            observation, reward, terminated, truncated, info = result
+            return observation, reward, bool(terminated), bool(truncated), info
         obs, reward, done, info = result
         truncated = bool(info.get("TimeLimit.truncated", False)) and bool(done)
         return obs, reward, bool(done) and not truncated, truncated, info

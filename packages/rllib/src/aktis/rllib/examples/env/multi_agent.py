@@ -110,12 +110,13 @@ class _TakingTurns(MultiAgentEnv):
         return {0: self.results[0][0]}, {0: {}}
 
     def step(self, action_dict: MultiAgentDict) -> Step:
-        if len(action_dict) != 1:
-            raise ValueError(f"it is the turn of one agent; actions came from {sorted(action_dict)}")
-        (agent,) = action_dict
-        counter = self.agents[agent]
-        done = counter.step()
-        self.results[agent] = (counter.observation(), counter.reward, done)
+        expected = [] if self.i in self.over else [self.i]  # who has just heard of its end does not act
+        if list(action_dict) != expected:
+            raise ValueError(f"it is the turn of {expected or 'nobody'}; actions came from {sorted(action_dict)}")
+        for agent in action_dict:
+            counter = self.agents[agent]
+            done = counter.step()
+            self.results[agent] = (counter.observation(), counter.reward, done)
         self.i = (self.i + 1) % len(self.agents)
         obs, reward, terminated = self.results[self.i]
         if terminated:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aktis.rllib.policy._neural.fast_inference import FastInference
+from aktis.rllib.policy._neural.numpy_dists import NumpyCategorical
 from aktis.rllib.policy._neural.statistics import Averages
 from aktis.rllib.policy._neural.train_data import minibatch_bounds
 from aktis.rllib.policy.sample_batch import SampleBatch
@@ -169,9 +170,7 @@ class DenseTrainer:
                 mixed = {key: column[order] for key, column in columns.items()}
             for start, end in zip(bounds, bounds[1:], strict=False):
                 averages.add(self.update({key: column[start:end] for key, column in mixed.items()}))
-            if self._may_stop and self.policy.stop_sgd(
-                averages.means(self.policy.ops, last=len(averages) - before)
-            ):
+            if self._may_stop and self.policy.stop_sgd(averages.means(self.policy.ops, last=len(averages) - before)):
                 break
         return averages, len(averages)
 
@@ -185,6 +184,10 @@ class DenseTrainer:
                 column = column.astype(np.float32)
             columns[key] = column
         obs = columns["obs"]
+        if "actions" in columns:
+            actions = columns["actions"]
+            flat = (len(actions),) if self.fast.dist_class is NumpyCategorical else (len(actions), -1)
+            columns["actions"] = actions.reshape(flat)
         columns["obs"] = np.ascontiguousarray(obs.reshape(len(obs), -1), dtype=np.float32)
         return columns
 
@@ -207,9 +210,10 @@ def make_trainer(policy: Any, fast: FastInference | None) -> DenseTrainer | None
 def _knows_derivatives(policy: Any) -> bool:
     """Whether `output_gradients` is of the loss that the policy has: no class below has changed one without the other."""
     order = type(policy).__mro__
-    where = {name: next((i for i, c in enumerate(order) if name in vars(c)), len(order)) for name in (
-        "output_gradients", "loss", "stats_fn"
-    )}
+    where = {
+        name: next((i for i, c in enumerate(order) if name in vars(c)), len(order))
+        for name in ("output_gradients", "loss", "stats_fn")
+    }
     return where["output_gradients"] < len(order) and all(
         where["output_gradients"] <= where[name] for name in ("loss", "stats_fn")
     )

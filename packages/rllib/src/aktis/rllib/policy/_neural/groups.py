@@ -19,7 +19,7 @@ class OptimizerGroup:
     """
 
     name: str
-    parameters: list[Any]
+    parameters: list[Any] = field(repr=False)
     lr: str = "lr"
     eps: float = 1e-8
     optimizer: Any = None

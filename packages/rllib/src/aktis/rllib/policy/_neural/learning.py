@@ -110,7 +110,6 @@ class Learning(Acting):
             self._dense is not None
             and self._dense.ready()
             and isinstance(dict.get(batch, "obs"), np.ndarray)
-            and "seq_lens" not in batch
             and batch.count > 0
         )
 
@@ -267,7 +266,7 @@ class Learning(Acting):
             batch = to_sequences(batch, self.max_seq_len)
         if batch._num_rows() == 0:
             raise ValueError(f"{type(self).__name__} cannot learn from a batch without rows.")
-        return TrainData(batch, self.ops, self.device, recurrent="seq_lens" in batch, only=self._only(batch))
+        return TrainData(batch, self.ops, self.device, recurrent=self.is_recurrent(), only=self._only(batch))
 
     def _only(self, batch: SampleBatch) -> set[str]:
         """Columns to move: all but those of which it is known that the loss does not read them."""

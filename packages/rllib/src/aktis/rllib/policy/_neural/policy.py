@@ -86,7 +86,9 @@ class NeuralPolicy(Learning):
         if seed is None:
             return None
         policy_id = str(self.config.get("__policy_id", None) or "default_policy")
-        return int(np.random.SeedSequence([int(seed) + self.worker_index, zlib.crc32(policy_id.encode())]).generate_state(1)[0])
+        return int(
+            np.random.SeedSequence([int(seed) + self.worker_index, zlib.crc32(policy_id.encode())]).generate_state(1)[0]
+        )
 
     def _make_callbacks(self) -> Any:
         given = self._option("callbacks")
@@ -309,7 +311,11 @@ class NeuralPolicy(Learning):
             self._keep_views(in_postprocessing, in_loss)
 
     def _try_acting(self, batch: SampleBatch, rows: int) -> dict[str, Any]:
-        given = {key: dict.__getitem__(batch, key) for key, view in self.view_requirements.items() if view.used_for_compute_actions}
+        given = {
+            key: dict.__getitem__(batch, key)
+            for key, view in self.view_requirements.items()
+            if view.used_for_compute_actions
+        }
         for i, state in enumerate(self.get_initial_state()):
             given[f"state_in_{i}"] = np.repeat(state[None], rows, axis=0)
             batch[f"state_in_{i}"] = given[f"state_in_{i}"]

@@ -39,7 +39,8 @@ class Averages:
         out: dict[str, Any] = {}
         for key, values in scalars.items():
             found = [next(numbers) if ops.is_tensor(v) else float(v) for v in values]
-            out[key] = float(np.mean(found))
+            # What stays the same stays exactly the same.
+            out[key] = found[0] if found.count(found[0]) == len(found) else float(np.mean(found))
         for key, values in kept.items():
             if key not in scalars:
                 out[key] = _mean([ops.as_numpy(v) for v in values])

@@ -55,7 +55,9 @@ def sample_space(space: gym.Space[Any], rows: int, rng: np.random.Generator) -> 
     if isinstance(space, gym.spaces.Discrete):
         return space.start + rng.integers(space.n, size=rows, dtype=np.int64)
     if isinstance(space, gym.spaces.MultiDiscrete):
-        return (getattr(space, "start", 0) + rng.integers(space.nvec, size=(rows, *space.nvec.shape))).astype(space.dtype)
+        return (getattr(space, "start", 0) + rng.integers(space.nvec, size=(rows, *space.nvec.shape))).astype(
+            space.dtype
+        )
     if isinstance(space, gym.spaces.MultiBinary):
         return rng.integers(2, size=(rows, *space.shape), dtype=space.dtype)
     if isinstance(space, gym.spaces.Box):

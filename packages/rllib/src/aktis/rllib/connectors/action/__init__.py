@@ -1,0 +1,1 @@
+"""Connectors on the way from policy to environment."""

@@ -1,0 +1,1 @@
+"""Connectors on the way from environment to policy."""
