@@ -62,11 +62,37 @@ class EagerTFPolicyV2(NeuralPolicy):
         return keras.optimizers.Adam(self.cur_lr)
 
     def compute_gradients_fn(self, policy: Any, optimizer: Any, loss: Any) -> list[tuple[Any, Any]]:
-        """Gradients and variables of a loss, if overridden; `optimizer.tape` has recorded it."""
+        """Gradients and variables of a loss, if overridden: `optimizer.compute_gradients(loss, variables)` gives them."""
         return []
 
-    def apply_gradients_fn(self, policy: Any, optimizer: Any, grads: Any) -> None:
+    def apply_gradients_fn(self, optimizer: Any, grads: Any) -> None:
         """Apply gradients (pairs with variables), if overridden."""
+
+    def extra_action_out_fn(self) -> dict[str, Any]:
+        """More columns of the batch, such as `vf_preds`: called after the model."""
+        return {}
+
+    def extra_learn_fetches_fn(self) -> dict[str, Any]:
+        """What `learn_on_batch` returns besides the statistics. Called right after `loss`."""
+        return {}
+
+    def extra_action_out(
+        self, input_dict: Any, state_batches: list[Any], model: Any, action_dist: Any
+    ) -> dict[str, Any]:
+        """See Acting: by default what `extra_action_out_fn` gives."""
+        return self.extra_action_out_fn()
+
+    def extra_compute_grad_fetches(self) -> dict[str, Any]:
+        """See Learning: by default with what `extra_learn_fetches_fn` gives."""
+        return {LEARNER_STATS: {}, **self.extra_learn_fetches_fn()}
+
+    def maybe_initialize_optimizer_and_loss(self) -> None:
+        """Without effect: both are made by the constructor. For policies that were written for graphs."""
+
+    @classmethod
+    def with_tracing(cls) -> type[EagerTFPolicyV2]:
+        """This class: the configuration says whether updates are traced (`eager_tracing`)."""
+        return cls
 
     def grad_stats_fn(self, train_batch: SampleBatch, grads: Any) -> dict[str, Any]:
         """What is to be told of gradients."""
@@ -125,7 +151,7 @@ class EagerTFPolicyV2(NeuralPolicy):
         if not overridden(self, "apply_gradients_fn", EagerTFPolicyV2):
             return super()._step(grads)
         for group, found in zip(self._groups, grads, strict=True):
-            self.apply_gradients_fn(self, group.optimizer, list(zip(found, group.parameters, strict=True)))
+            self.apply_gradients_fn(group.optimizer, list(zip(found, group.parameters, strict=True)))
         return {"grad_gnorm": self.ops.global_norm([grad for found in grads for grad in found])}
 
     def variables(self) -> list[Any]:
