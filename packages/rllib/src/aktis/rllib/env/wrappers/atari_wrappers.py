@@ -64,7 +64,8 @@ class MonitorEnv(gymnasium.Wrapper):  # type: ignore[misc]
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """A new game."""
         found: tuple[Any, dict[str, Any]] = self.env.reset(**kwargs)
-        if self._rewards:
+        # A game that a time limit outside of here ended counts; one that was only begun before the seed was set does not.
+        if self._rewards and kwargs.get("seed") is None:
             self._episodes.append((sum(self._rewards), len(self._rewards)))
         self._rewards = []
         return found
