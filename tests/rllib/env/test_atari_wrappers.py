@@ -94,8 +94,10 @@ def test_pictures_are_made_small_by_area() -> None:
     assert (small[:42] == 200).all() and (small[42:] == 0).all()
     colours = env.observation(np.broadcast_to(np.array([100, 50, 20], np.uint8), (210, 160, 3)))
     assert (colours == round(0.299 * 100 + 0.587 * 50 + 0.114 * 20)).all()
-    weights = wrappers.area_weights(5, 2)
-    np.testing.assert_allclose(weights, [[0.4, 0.4, 0.2, 0, 0], [0, 0, 0.2, 0.4, 0.4]], rtol=1e-6)
+    columns = np.arange(10.0).reshape(5, 2)
+    np.testing.assert_allclose(wrappers.shrunk(columns, 2), [[1.6, 2.6], [6.4, 7.4]])
+    weights = np.array([[0.4, 0.4, 0.2, 0, 0], [0, 0, 0.2, 0.4, 0.4]])
+    np.testing.assert_allclose(wrappers.shrunk(columns, 2), weights @ columns)
 
 
 def test_pictures_are_stacked() -> None:
