@@ -1,7 +1,9 @@
 """Acting with small dense networks in NumPy: a call into a framework costs more than their arithmetic.
 
-Guarantees: probabilities, values and best actions are those of the framework within rounding (compared when the policy is made); samples come from
-`policy.rng`. With PyTorch on the CPU, NumPy and the framework share the memory of the weights; otherwise they are copied once after each update.
+Guarantees: probabilities, values and best actions are those of the framework within rounding (compared when the
+    policy is made); samples come from
+`policy.rng`. With PyTorch on the CPU, NumPy and the framework share the memory of the weights; otherwise they are
+copied once after each update.
 """
 
 from __future__ import annotations
