@@ -41,7 +41,7 @@ def expand(inputs: str | os.PathLike[str] | Sequence[Any], suffixes: tuple[str, 
 
 
 def _expand_local(given: str, suffixes: tuple[str, ...]) -> list[str]:
-    path = os.path.abspath(os.path.expanduser(given.removeprefix("file://")))
+    path = _absolute(given)
     if os.path.isdir(path):
         names = sorted(name for name in os.listdir(path) if name.endswith(suffixes) and not name.startswith("."))
         if not names:
@@ -55,6 +55,16 @@ def _expand_local(given: str, suffixes: tuple[str, ...]) -> list[str]:
             return matches
         raise FileNotFoundError(f"no file matches {path}")
     raise FileNotFoundError(f"there is no file or folder {path}")
+
+
+def _absolute(given: str) -> str:
+    """A relative path is one from the working directory, or else from this package: what tuned examples learn from lies there."""
+    path = os.path.expanduser(given.removeprefix("file://"))
+    if not os.path.isabs(path) and not os.path.exists(path):
+        packaged = os.path.join(os.path.dirname(os.path.dirname(__file__)), path)
+        if os.path.exists(packaged):
+            return packaged
+    return os.path.abspath(path)
 
 
 def _expand_uri(uri: str, suffixes: tuple[str, ...]) -> list[str]:
