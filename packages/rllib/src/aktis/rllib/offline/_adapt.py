@@ -43,7 +43,8 @@ def adapt(batch: Batch, ioctx: IOContext, where: str) -> Batch:
     for policy_id, part in parts.items():
         if policy_id not in ids:
             raise OfflineDataError(
-                f"{where}: this is experience of the policy {policy_id!r}, and there are {sorted(ids)}: name it in config.multi_agent(policies=...)"
+                f"{where}: this is experience of the policy {policy_id!r}, and there are {sorted(ids)}: name it in "
+                "config.multi_agent(policies=...)"
             )
         preprocessor = worker.preprocessors.get(policy_id)
         made[policy_id] = _of_policy(part, policies[policy_id], preprocessor, ioctx.config, where)
@@ -52,7 +53,7 @@ def adapt(batch: Batch, ioctx: IOContext, where: str) -> Batch:
 
 def _of_policy(batch: SampleBatch, policy: Any, preprocessor: Any, config: Any, where: str) -> SampleBatch:
     batch.decompress_if_needed(list(batch))
-    _add_ends(batch)
+    _rename_dones(batch)
     missing = [name for name in columns_needed(policy) if name not in batch]
     if missing:
         raise OfflineDataError(
@@ -64,9 +65,7 @@ def _of_policy(batch: SampleBatch, policy: Any, preprocessor: Any, config: Any, 
     batch["actions"] = _actions(dict.__getitem__(batch, "actions"), policy, config, where)
     if "infos" in batch and "infos" not in policy.view_requirements:
         del batch["infos"]
-    if "eps_id" not in batch:
-        ends = batch["terminateds"] | batch["truncateds"]
-        batch["eps_id"] = np.cumsum(np.append(False, ends[:-1])).astype(np.int64)
+    _add_ends(batch)
     _add_states(batch, policy)
     if config.get("postprocess_inputs", False):
         done = [policy.postprocess_trajectory(one) for one in split_trajectories(batch)]
@@ -75,7 +74,7 @@ def _of_policy(batch: SampleBatch, policy: Any, preprocessor: Any, config: Any, 
 
 
 def columns_needed(policy: Any) -> list[str]:
-    """Columns without which a policy cannot learn from recorded experience: what it says in ``offline_columns``, or the usual ones."""
+    """Columns without which a policy cannot learn from recorded experience: its ``offline_columns``, or the usual ones."""
     needed = list(getattr(policy, "offline_columns", _NEEDED))
     view = policy.view_requirements.get("new_obs")
     if view is not None and view.used_for_training and not hasattr(policy, "offline_columns"):
@@ -83,20 +82,22 @@ def columns_needed(policy: Any) -> list[str]:
     return needed
 
 
-def _add_ends(batch: SampleBatch) -> None:
-    """``dones`` of older files are ``terminateds``; without ``truncateds``, nothing was cut."""
-    if "dones" in dict.keys(batch):
-        if "terminateds" not in dict.keys(batch):
+def _rename_dones(batch: SampleBatch) -> None:
+    """``dones`` of older files are ``terminateds``."""
+    if "dones" in batch:
+        if "terminateds" not in batch:
             batch["terminateds"] = dict.__getitem__(batch, "dones")
         del batch["dones"]
+
+
+def _add_ends(batch: SampleBatch) -> None:
+    """Where a column does not say that something ended, nothing did."""
     rows = batch._num_rows()
-    if "terminateds" not in dict.keys(batch) and not {"rewards", "new_obs"} & set(dict.keys(batch)):
-        batch["terminateds"] = np.zeros(rows, bool)  # pairs of observation and action, for imitation
     for name in ("terminateds", "truncateds"):
-        if name in dict.keys(batch):
-            batch[name] = np.asarray(dict.__getitem__(batch, name)).astype(bool)
-    if "terminateds" in dict.keys(batch) and "truncateds" not in dict.keys(batch):
-        batch["truncateds"] = np.zeros(rows, bool)
+        batch[name] = np.asarray(dict.__getitem__(batch, name)).astype(bool) if name in batch else np.zeros(rows, bool)
+    if "eps_id" not in batch:
+        ends = batch["terminateds"] | batch["truncateds"]
+        batch["eps_id"] = np.cumsum(np.append(False, ends[:-1])).astype(np.int64)
 
 
 def _add_states(batch: SampleBatch, policy: Any) -> None:
@@ -146,7 +147,8 @@ def _observations(name: str, column: Any, policy: Any, preprocessor: Any, where:
         reason = ""
     found = tree.map_structure(lambda leaf: np.shape(leaf)[1:], column)
     raise OfflineDataError(
-        f"{where}: {name} have the shape {found} for each step, and the observation space of the policy is {original}{reason}. Give the space "
+        f"{where}: {name} have the shape {found} for each step, and the observation space of the policy is "
+        f"{original}{reason}. Give the space "
         "that the data was recorded in: config.environment(observation_space=...)"
     )
 
@@ -171,7 +173,8 @@ def _actions(column: Any, policy: Any, config: Any, where: str) -> Any:
         made = made[:, 0]
     if made.shape[1:] != space.shape:
         raise OfflineDataError(
-            f"{where}: actions have the shape {made.shape[1:]} for each step, and the action space of the policy is {space}. Give the space that "
+            f"{where}: actions have the shape {made.shape[1:]} for each step, and the action space of the policy is "
+            f"{space}. Give the space that "
             "the data was recorded in: config.environment(action_space=...)"
         )
     return (

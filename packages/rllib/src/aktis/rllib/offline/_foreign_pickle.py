@@ -1,7 +1,7 @@
 """Columns in files of RLlib 2: compressed with lz4, and pickled NumPy arrays inside.
 
-A file of somebody else must not be able to run code here. So nothing is looked up but the few functions that pickled arrays of numbers
-and plain containers are made of; any other name is an error.
+A file of somebody else must not be able to run code here. So nothing is looked up but the few functions that pickled arrays of
+numbers and plain containers are made of; any other name is an error.
 """
 
 from __future__ import annotations

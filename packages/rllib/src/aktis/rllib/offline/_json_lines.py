@@ -3,8 +3,9 @@
     {"type": "SampleBatch", "obs": "QUtMMQ...", "actions": [0, 1], ...}
     {"type": "MultiAgentBatch", "count": 2, "policy_batches": {"default_policy": {"obs": ..., ...}}}
 
-A column is base64 of its compressed form (``aktis.rllib.utils.compression``), or plain lists. Lists of fractions are float32, of whole
-numbers int64, of truth values bool; a column of another type says so in ``"dtypes"``. The same form as in RLlib 2, whose files can be read.
+A column is base64 of its compressed form (``aktis.rllib.utils.compression``), or plain lists. Lists of fractions are float32,
+of whole numbers int64, of truth values bool; a column of another type says so in ``"dtypes"``. The same form as in RLlib 2,
+whose files can be read.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def _arrays(column: Any) -> Any:
 
 
 def _reads_back(column: Any) -> bool:
-    """Whether lists of a column are read as the same structure: of tuples, empty arrays and parts with other types they would not be."""
+    """Whether lists of a column are read as the same structure: of tuples, empty arrays and parts with other types they would
+    not be."""
     if isinstance(column, tuple):
         return False
     if isinstance(column, dict):

@@ -1,7 +1,8 @@
 """Batches as Arrow tables with a row for each step, and back.
 
-Numbers are columns of numbers, arrays are lists (nested, for more than one axis), dicts and tuples are structs. The schema's metadata keeps
-what tables do not know: the exact types, which structs are tuples, and how many steps of the environment a batch of several policies has.
+Numbers are columns of numbers, arrays are lists (nested, for more than one axis), dicts and tuples are structs. The schema's
+metadata keeps what tables do not know: the exact types, which structs are tuples, and how many steps of the environment a
+batch of several policies has.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,13 @@ class D4RLReader(InputReader):
 
     def __init__(self, inputs: str, ioctx: IOContext | None = None) -> None:
         try:
-            import d4rl
             import gym
+
+            d4rl: Any = importlib.import_module("d4rl")
         except ImportError as error:
             raise ImportError(
-                f"the input 'd4rl.{inputs}' needs D4RL, and {error.name or error} is not installed: see github.com/Farama-Foundation/D4RL"
+                f"the input 'd4rl.{inputs}' needs D4RL, and {error.name or error} is not installed: see "
+                "github.com/Farama-Foundation/D4RL"
             ) from error
         self.ioctx = ioctx or IOContext()
         self.name = inputs
@@ -59,8 +62,9 @@ def _as_batch(data: dict[str, Any]) -> SampleBatch:
     timeouts = np.asarray(data["timeouts"]).astype(bool) if "timeouts" in data else np.zeros(len(terminals), bool)
     following = np.asarray(data["next_observations"], np.float32)
     obs = np.asarray(data["observations"], np.float32)
-    # Transitions that do not follow one another are of different episodes: the dataset leaves the last one out where an episode was cut.
-    jump = np.append(np.any(obs[1:] != following[:-1], axis=tuple(range(1, obs.ndim))), False)
+    # Transitions that do not follow one another are of different episodes: the dataset leaves the last one out where an
+    # episode was cut.
+    jump: np.ndarray[Any, Any] = np.append(np.any(obs[1:] != following[:-1], axis=tuple(range(1, obs.ndim))), False)
     ends = terminals | timeouts | jump
     return SampleBatch(
         {

@@ -39,7 +39,8 @@ def _format_and_paths(given: Mapping[str, Any]) -> tuple[str, Any]:
     paths = given.get("paths") or given.get("path")
     if not paths:
         raise ValueError(
-            "input_='dataset' needs input_config={'format': 'json' or 'parquet', 'paths': ...}, or {'loader_fn': a function that returns "
+            "input_='dataset' needs input_config={'format': 'json' or 'parquet', 'paths': ...}, or {'loader_fn': a "
+            "function that returns "
             f"a dataset}}; it is {dict(given)!r}"
         )
     kind = given.get("format", "json")

@@ -1,4 +1,4 @@
-"""Experience to files that datasets are read from: ``config.offline_data(output="dataset", output_config={"format": ..., "path": ...})``."""
+"""Experience to files that datasets are read from: ``output="dataset", output_config={"format": ..., "path": ...}``."""
 
 from __future__ import annotations
 

@@ -68,7 +68,8 @@ class EpisodeRecorder:
             obs: Observed after it.
             terminated: Whether that was the end.
             truncated: Whether the episode was cut there.
-            columns: More of the step, such as ``action_prob``, the probability with which the action was chosen (off-policy estimators need it).
+            columns: More of the step, such as ``action_prob``, the probability with which the action was chosen (off-policy
+                estimators need it).
 
         Raises:
             RuntimeError: no episode is running.

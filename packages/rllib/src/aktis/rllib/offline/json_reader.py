@@ -56,7 +56,8 @@ class JsonReader(InputReader):
         Raises:
             OfflineDataError: a line is no batch, or not one for the worker's policies; the message names file and line.
         """
-        return next(self._batches)
+        batch: Batch = next(self._batches)
+        return batch
 
     def read_all_files(self) -> Iterator[Batch]:
         """Every batch of all files, once."""

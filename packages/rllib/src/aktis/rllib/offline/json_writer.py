@@ -19,8 +19,8 @@ __all__ = ["JsonWriter"]
 class JsonWriter(OutputWriter):
     """Writes each batch as one line, in files ``output-<date>_worker-<i>_<n>.json``.
 
-    A line is appended with one write and is in the file when ``write`` returns: whatever happens to the process, what was written before can
-    be read. Files of URIs are complete when the next one begins, or on ``close()``.
+    A line is appended with one write and is in the file when ``write`` returns: whatever happens to the process, what was
+    written before can be read. Files of URIs are complete when the next one begins, or on ``close()``.
 
     Args:
         path: A folder, which is made if there is none; or a URI that fsspec knows.

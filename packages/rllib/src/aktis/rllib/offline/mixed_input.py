@@ -18,8 +18,8 @@ class MixedInput(InputReader):
     """Draws each batch from a source of several.
 
     Args:
-        dist: The probability of each source: ``{"sampler": 0.4, "/data/*.json": 0.4, "d4rl.hopper-random-v0": 0.2}``. A source is what
-            ``config.offline_data(input_=...)`` takes, or a reader. The probabilities sum up to 1.
+        dist: The probability of each source: ``{"sampler": 0.4, "/data/*.json": 0.4, "d4rl.hopper-random-v0": 0.2}``. A source
+            is what ``config.offline_data(input_=...)`` takes, or a reader. The probabilities sum up to 1.
         ioctx: The context of the worker.
 
     Raises:

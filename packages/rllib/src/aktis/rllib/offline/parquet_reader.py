@@ -26,12 +26,13 @@ _STEPS = 1000  # of a batch of somebody else's file, at least; an episode is not
 class ParquetReader(InputReader):
     """Reads steps, over and over.
 
-    Row groups of ``ParquetWriter`` are batches. Other files are read in parts of about a thousand steps that end where an episode does.
-    Workers share files and batches as those of a ``JsonReader`` do.
+    Row groups of ``ParquetWriter`` are batches. Other files are read in parts of about a thousand steps that end where an
+    episode does. Workers share files and batches as those of a ``JsonReader`` do.
 
     Args:
-        inputs: A file, a folder (its ``*.parquet`` files), a pattern, a URI that fsspec knows, or a list of those. Columns have the names
-            of a SampleBatch: ``obs``, ``actions``, ``rewards``, ``terminateds``, ...; lists are arrays, structs are dicts.
+        inputs: A file, a folder (its ``*.parquet`` files), a pattern, a URI that fsspec knows, or a list of those. Columns
+            have the names of a SampleBatch: ``obs``, ``actions``, ``rewards``, ``terminateds``, ...; lists are arrays, structs
+            are dicts.
         ioctx: The context of the worker.
 
     Raises:
@@ -53,7 +54,8 @@ class ParquetReader(InputReader):
         Raises:
             OfflineDataError: a file is not of steps, or not of those of the worker's policies.
         """
-        return next(self._batches)
+        batch: Batch = next(self._batches)
+        return batch
 
     def read_all_files(self) -> Iterator[Batch]:
         """Every batch of all files, once."""
@@ -130,4 +132,4 @@ def _ends(batch: SampleBatch) -> list[int]:
     if "eps_id" in batch:
         ids = np.asarray(batch["eps_id"])
         end[:-1] |= ids[1:] != ids[:-1]
-    return (np.flatnonzero(end) + 1).tolist()
+    return [int(row) + 1 for row in np.flatnonzero(end)]

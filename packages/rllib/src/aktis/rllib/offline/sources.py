@@ -16,8 +16,8 @@ def make_reader(source: Any, ioctx: IOContext) -> Any:
 
     Args:
         source: What ``config.offline_data(input_=...)`` takes: "sampler", "dataset", "d4rl.<name>", a name of
-            ``aktis.tune.registry.register_input``, the dotted path of a class or function, paths of files, a dict of sources with their
-            probabilities, or ``f(ioctx)``.
+            ``aktis.tune.registry.register_input``, the dotted path of a class or function, paths of files, a dict of sources
+            with their probabilities, or ``f(ioctx)``.
         ioctx: The context of the worker.
 
     Raises:
@@ -37,7 +37,8 @@ def make_reader(source: Any, ioctx: IOContext) -> Any:
     if callable(source):
         return _checked(source(ioctx), source)
     raise ValueError(
-        f"config.offline_data(input_={source!r}): give 'sampler', files, 'dataset', a dict of sources with their probabilities, or a "
+        f"config.offline_data(input_={source!r}): give 'sampler', files, 'dataset', a dict of sources with their "
+        "probabilities, or a "
         "function of the IOContext that makes an InputReader"
     )
 

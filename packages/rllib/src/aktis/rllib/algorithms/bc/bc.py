@@ -25,7 +25,7 @@ class BCConfig(MARWILConfig):
         self.beta = 0.0
         self.postprocess_inputs = False
 
-    def training(self, **kwargs: Any) -> BCConfig:  # type: ignore[override]
+    def training(self, **kwargs: Any) -> BCConfig:
         """How BC learns: arguments are those of ``MARWILConfig.training``; ``beta`` stays 0."""
         super().training(**kwargs)
         return self

@@ -1,9 +1,10 @@
 """MARWIL: exponentially weighted imitation learning for batched historical data (Wang et al. 2018, NeurIPS).
 
-    for iteration = 1, 2, ... do                                                              (algorithm 1)
-        take a batch of recorded trajectories; R_t is the return from t on     synchronous_parallel_sample, MARWILPolicy.postprocess_trajectory
-        c^2 <- moving average of (R - V)^2                                     MARWILPolicy.after_learn
-        theta <- ascent along E[exp(beta A / c) grad log pi(a | s)]            train_one_step
+    for iteration = 1, 2, ... do                                         (algorithm 1)
+        take a batch of recorded trajectories                            synchronous_parallel_sample
+        R_t <- the return from t on                                      MARWILPolicy.postprocess_trajectory
+        c^2 <- moving average of (R - V)^2                               MARWILPolicy.after_learn
+        theta <- ascent along E[exp(beta A / c) grad log pi(a | s)]      train_one_step: MARWILPolicy.loss
         V <- regression to R
 
 beta = 0 weighs all actions alike: behaviour cloning (``BC``).
@@ -50,7 +51,7 @@ class MARWILConfig(AlgorithmConfig):
         self.lr = 1e-4
         self.train_batch_size = 2000
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         beta: float = NotProvided,
@@ -66,8 +67,10 @@ class MARWILConfig(AlgorithmConfig):
         """How MARWIL learns.
 
         Args:
-            beta: How much better actions count more: the weight of one is ``exp(beta * advantage / c)``. 0: all the same, behaviour cloning.
-            bc_logstd_coeff: With continuous actions: a bonus on the logarithm of the deviation, against policies that become narrow too early.
+            beta: How much better actions count more: the weight of one is ``exp(beta * advantage / c)``. 0: all the same,
+                behaviour cloning.
+            bc_logstd_coeff: With continuous actions: a bonus on the logarithm of the deviation, against policies that become
+                narrow too early.
             moving_average_sqd_adv_norm_update_rate: How fast c^2, the running mean of squared advantages, follows.
             moving_average_sqd_adv_norm_start: c^2 at first.
             use_gae: Where a recorded trajectory was cut, the critic says what would have followed; False: nothing.
@@ -94,7 +97,8 @@ class MARWILConfig(AlgorithmConfig):
             raise ValueError(f"beta must not be negative, it is {self.beta}: worse actions would be preferred")
         if self.beta > 0.0 and not self.postprocess_inputs and self.input_ not in (None, "sampler"):
             raise ValueError(
-                "MARWIL needs the returns of what is recorded: set postprocess_inputs=True (or beta=0, which imitates and needs none)"
+                "MARWIL needs the returns of what is recorded: set postprocess_inputs=True (or beta=0, which imitates and "
+                "needs none)"
             )
         if not 0.0 <= self.moving_average_sqd_adv_norm_update_rate <= 1.0:
             raise ValueError(
@@ -129,8 +133,8 @@ class MARWIL(Algorithm):
         config: Any = self.config
         with self._timers[SAMPLE_TIMER]:
             limit = "max_agent_steps" if config.count_steps_by == "agent_steps" else "max_env_steps"
-            batch = synchronous_parallel_sample(worker_set=self.workers, **{limit: config.train_batch_size})
-        batch = batch.as_multi_agent()
+            sampled: Any = synchronous_parallel_sample(worker_set=self.workers, **{limit: config.train_batch_size})
+        batch = sampled.as_multi_agent()
         self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
         self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
         results = train_one_step(self, batch)
@@ -138,5 +142,6 @@ class MARWIL(Algorithm):
         if self.workers.num_remote_workers():
             with self._timers[SYNCH_WORKER_WEIGHTS_TIMER]:  # the critic says what follows cut trajectories
                 self.workers.sync_weights(policies=list(results), global_vars=global_vars)
-        self.workers.local_worker().set_global_vars(global_vars)
+        local: Any = self.workers.local_worker()
+        local.set_global_vars(global_vars)
         return results

@@ -46,10 +46,9 @@ class MARWILPolicy(ActorCriticPolicy):
     ) -> SampleBatch:
         """The return from each step on, in ``advantages``: the critic's part of the advantage changes while it learns."""
         follows = 0.0
-        if self.config["use_gae"] and not bool(sample_batch[SampleBatch.TERMINATEDS][-1]):
+        if self.config["use_gae"] and SampleBatch.NEXT_OBS in sample_batch:
             # Cut in the middle of an episode: what follows is worth what the critic says, if the data has what was observed then.
-            if SampleBatch.NEXT_OBS in sample_batch:
-                follows = value_of_what_follows(self, sample_batch)  # type: ignore[arg-type]
+            follows = value_of_what_follows(self, sample_batch)  # type: ignore[arg-type]
         return compute_advantages(sample_batch, follows, self.config["gamma"], use_gae=False, use_critic=False)
 
     postprocess_rollout: Any = None  # workers that sample call postprocess_trajectory

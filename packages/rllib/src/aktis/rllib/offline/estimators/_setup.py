@@ -30,7 +30,8 @@ def make_estimators(config: Any, policy: Any) -> dict[str, Any]:
             kind = class_of(_SHORT.get(kind, kind), "aktis.rllib.offline.estimators")
         if not callable(kind):
             raise ValueError(
-                f"off_policy_estimation_methods[{name!r}] must have a 'type', an estimator such as ImportanceSampling; it is {given!r}"
+                f"off_policy_estimation_methods[{name!r}] must have a 'type', an estimator such as ImportanceSampling; it "
+                f"is {given!r}"
             )
         if "gamma" in inspect.signature(kind).parameters:
             arguments.setdefault("gamma", config.gamma)

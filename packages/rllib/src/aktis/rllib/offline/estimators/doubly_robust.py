@@ -15,13 +15,15 @@ __all__ = ["DoublyRobust"]
 
 
 class DoublyRobust(OffPolicyEstimator):
-    """Importance sampling of what a model of values leaves unexplained: right on average if the model is right, or the probabilities are.
+    """Importance sampling of what a model of values leaves unexplained: right on average if the model is right, or the
+    probabilities are.
 
     Args:
         policy: The policy that is judged; its actions are discrete.
         gamma: Discount of a step.
         epsilon_greedy: See ``OffPolicyEstimator``.
-        normalize_weights: In ``estimate_on_dataset`` with steps that are each an episode of their own (bandits): weights have the mean 1.
+        normalize_weights: In ``estimate_on_dataset`` with steps that are each an episode of their own (bandits): weights have
+            the mean 1.
         q_model_config: ``type``: a class of models (``FQETorchModel``); and its arguments.
     """
 

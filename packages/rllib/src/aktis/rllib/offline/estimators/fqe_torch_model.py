@@ -1,4 +1,4 @@
-"""Fitted Q evaluation (Le et al. 2019, https://arxiv.org/abs/1903.08738, algorithm 3): the Q function of a given policy, of recorded steps."""
+"""Fitted Q evaluation: the Q function of a given policy, of recorded steps (Le et al. 2019, arXiv 1903.08738, algorithm 3)."""
 
 from __future__ import annotations
 
@@ -71,14 +71,15 @@ class FQETorchModel:
         with torch.random.fork_rng(devices=[]):
             if seed is not None:
                 torch.manual_seed(int(seed))
-            self.q_model: Any = ModelCatalog.get_model_v2(
+            model: Any = ModelCatalog.get_model_v2(
                 obs_space=policy.observation_space,
                 action_space=policy.action_space,
                 num_outputs=self.choices,
                 model_config=settings,
                 framework="torch",
                 name="TorchQModel",
-            ).to(self.device)
+            )
+            self.q_model = model.to(self.device)
         self.target_q_model = copy.deepcopy(self.q_model)
         self.optimizer = torch.optim.Adam(self.q_model.parameters(), lr=lr)
         self._rng = np.random.default_rng(seed)
@@ -131,7 +132,8 @@ class FQETorchModel:
         actions = torch.as_tensor(np.asarray(batch["actions"]), device=self.device).long()
         with torch.no_grad():
             found = self._q(self.q_model, self._tensor(batch["obs"])).gather(1, actions[:, None])[:, 0]
-        return np.asarray(found.cpu())
+        values: np.ndarray[Any, np.dtype[Any]] = found.cpu().numpy()
+        return values
 
     def estimate_v(self, batch: SampleBatch) -> np.ndarray[Any, np.dtype[Any]]:
         """sum_a pi(a|s) Q(s, a) of the observations of a batch, [B]."""
@@ -161,7 +163,7 @@ class FQETorchModel:
         rows = len(obs)
         actions = np.tile(np.arange(self.choices), rows)
         logp = log_likelihoods(self.policy, np.repeat(obs, self.choices, axis=0), actions)
-        probs = np.exp(logp.astype(np.float32)).reshape(rows, self.choices)
+        probs: np.ndarray[Any, np.dtype[Any]] = np.exp(logp.astype(np.float32)).reshape(rows, self.choices)
         if self.epsilon_greedy:
             probs = probs * (1.0 - self.epsilon_greedy) + self.epsilon_greedy / self.choices
         return probs

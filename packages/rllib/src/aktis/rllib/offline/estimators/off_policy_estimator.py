@@ -1,6 +1,7 @@
 """What all off-policy estimators have in common.
 
-The behaviour policy mu recorded episodes s_0, a_0, r_0, s_1, ... with the probabilities mu(a_t | s_t); asked is the value of another policy pi.
+The behaviour policy mu recorded episodes s_0, a_0, r_0, s_1, ... with the probabilities mu(a_t | s_t); asked is the value of
+another policy pi.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class OffPolicyEstimator(OfflineEvaluator):
             split_batch_by_episode: Whether steps are of episodes; False: each is one of its own.
 
         Returns:
-            ``v_behavior``, ``v_target``: means over episodes; ``..._std``: their deviations; ``v_gain``: their quotient; ``v_delta``: their
-            difference.
+            ``v_behavior``, ``v_target``: means over episodes; ``..._std``: their deviations; ``v_gain``: their quotient;
+            ``v_delta``: their difference.
 
         Raises:
             ValueError: the batch does not say how probable actions were, or is empty.
@@ -126,8 +127,10 @@ class OffPolicyEstimator(OfflineEvaluator):
         steps = convert_ma_batch_to_sample_batch(batch)
         if "action_prob" not in steps and "action_logp" not in steps:
             raise ValueError(
-                "off-policy estimates need the column 'action_prob': the probability with which each action was chosen. A policy that acts "
-                "greedily has none; record with one that explores by chance (exploration_config={'type': 'SoftQ'} for DQN), or turn "
+                "off-policy estimates need the column 'action_prob': the probability with which each action was chosen. A "
+                "policy that acts "
+                "greedily has none; record with one that explores by chance (exploration_config={'type': 'SoftQ'} for "
+                "DQN), or turn "
                 "estimates off (off_policy_estimation_methods={})"
             )
 
@@ -144,7 +147,7 @@ class OffPolicyEstimator(OfflineEvaluator):
         logp = log_likelihoods(self.policy, batch["obs"], batch["actions"], batch)
         probs = np.exp(np.asarray(logp, np.float64))
         if self.epsilon_greedy:
-            choices = int(self.policy.action_space.n)  # type: ignore[attr-defined]
+            choices = int(self.policy.action_space.n)
             probs = probs * (1.0 - self.epsilon_greedy) + self.epsilon_greedy / choices
         return probs
 
@@ -166,7 +169,7 @@ def log_likelihoods(policy: Any, obs: Any, actions: Any, batch: SampleBatch | No
         actions: [B, ...], as the policy makes them.
         batch: Where recurrent states and earlier actions are, if the policy reads them.
     """
-    states = []
+    states: list[Any] = []
     while batch is not None and f"state_in_{len(states)}" in batch:
         states.append(batch[f"state_in_{len(states)}"])
     more = {}

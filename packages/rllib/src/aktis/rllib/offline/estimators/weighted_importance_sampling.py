@@ -13,8 +13,8 @@ __all__ = ["WeightedImportanceSampling"]
 
 
 class WeightedImportanceSampling(OffPolicyEstimator):
-    """V = E[sum_t gamma^t (p_t / w_t) r_t], where p_t is the product of ratios up to t and w_t its mean over the episodes of the batch that
-    have a step t: with a bias that vanishes with more episodes, and much less variance."""
+    """V = E[sum_t gamma^t (p_t / w_t) r_t], where p_t is the product of ratios up to t and w_t its mean over the episodes of
+    the batch that have a step t: with a bias that vanishes with more episodes, and much less variance."""
 
     def __init__(self, policy: Any, gamma: float, epsilon_greedy: float = 0.0) -> None:
         super().__init__(policy, gamma, epsilon_greedy)
