@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._actor_critic import ActorCriticPolicy
-from aktis.rllib.evaluation.postprocessing import Postprocessing, compute_advantages, value_of_what_follows
+from aktis.rllib.evaluation.postprocessing import (
+    Postprocessing,
+    add_advantages,
+    compute_advantages,
+    inputs_after_cuts,
+    value_of_what_follows,
+)
 from aktis.rllib.policy.sample_batch import SampleBatch
+
+if TYPE_CHECKING:
+    from aktis.rllib.evaluation.rollout import Rollout
 
 __all__ = ["MARWILPolicy", "imitation_weights"]
 
@@ -27,6 +36,7 @@ class MARWILPolicy(ActorCriticPolicy):
     add_scalar: Callable[..., None]
     set_scalar: Callable[[str, float], None]
     get_scalar: Callable[[str], float]
+    view_requirements: dict[str, Any]
 
     def _add_scalars(self) -> None:
         super()._add_scalars()  # type: ignore[misc]
@@ -35,23 +45,30 @@ class MARWILPolicy(ActorCriticPolicy):
     @property
     def offline_columns(self) -> tuple[str, ...]:
         """What recorded experience must have. Imitation alone needs neither rewards nor ends."""
-        if self.config["beta"] == 0.0 and not self.config.get("postprocess_inputs", False):
-            return ("obs", "actions")
-        return ("obs", "actions", "rewards", "terminateds")
+        return ("obs", "actions") if self.config["beta"] == 0.0 else ("obs", "actions", "rewards", "terminateds")
 
-    # -- after reading
+    # -- after reading (or sampling): the return from each step on, in `advantages`; the critic's part changes while it learns
 
     def postprocess_trajectory(
         self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None
     ) -> SampleBatch:
-        """The return from each step on, in ``advantages``: the critic's part of the advantage changes while it learns."""
+        """Returns of one trajectory."""
+        if self.config["beta"] == 0.0:
+            return sample_batch
         follows = 0.0
         if self.config["use_gae"] and SampleBatch.NEXT_OBS in sample_batch:
             # Cut in the middle of an episode: what follows is worth what the critic says, if the data has what was observed then.
             follows = value_of_what_follows(self, sample_batch)  # type: ignore[arg-type]
         return compute_advantages(sample_batch, follows, self.config["gamma"], use_gae=False, use_critic=False)
 
-    postprocess_rollout: Any = None  # workers that sample call postprocess_trajectory
+    def postprocess_rollout(self, rollout: Rollout) -> None:
+        """Returns of all trajectories of a rollout."""
+        if self.config["beta"] == 0.0:
+            return
+        values: Any = [0.0] * len(rollout.cuts)
+        if len(rollout.cuts) and self.config["use_gae"]:
+            values = self.compute_values(inputs_after_cuts(rollout, self.view_requirements))
+        add_advantages(rollout, values, self.config["gamma"], 1.0, use_gae=False, use_critic=False)
 
     # -- learning
 
