@@ -139,11 +139,8 @@ def _lists(column: Any) -> Any:
     if isinstance(column, dict):
         return {key: _lists(part) for key, part in column.items()}
     array = np.asarray(column.detach().cpu() if hasattr(column, "detach") else column)
-    if array.dtype in (
-        np.float32,
-        np.float16,
-    ):  # nine digits say which float32 it is; of a double there would be seventeen
-        return _nested([float(f"{x:.9g}") for x in array.ravel().tolist()], array.shape)
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:  # as few digits as say which one it is: of a double they would be 17
+        return _nested([float(text) for text in array.ravel().astype(str).tolist()], array.shape)
     return array.tolist()
 
 
