@@ -7,14 +7,17 @@ import pytest
 pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
+
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig  # noqa: E402
 from aktis.rllib.algorithms.bc import BCConfig  # noqa: E402
 from aktis.rllib.algorithms.marwil import MARWILConfig  # noqa: E402
-from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
 
 
 class TestBC(AlgorithmConformance):
-    observation_spaces = ("box", "discrete", "dict")
+    observation_spaces = ("box", "discrete")
+    action_spaces = ("discrete", "box")
+    recurrent = False  # as MARWIL, whose policy it is
     learner_keys = ("policy_loss", "total_loss", "entropy", "cur_lr")
 
     def config(self) -> AlgorithmConfig:
@@ -22,7 +25,7 @@ class TestBC(AlgorithmConformance):
 
 
 class TestMARWIL(AlgorithmConformance):
-    observation_spaces = ("box", "image", "tuple")
+    observation_spaces = ("box", "tuple")
     learner_keys = ("policy_loss", "vf_loss", "moving_average_sqd_adv_norm", "vf_explained_var")
 
     def config(self) -> AlgorithmConfig:

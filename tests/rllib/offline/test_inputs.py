@@ -112,7 +112,8 @@ def test_registered_inputs_functions_and_dotted_paths(tmp_path: Path, monkeypatc
 
 
 STEPS = [
-    {"obs": [float(i)], "new_obs": [i + 1.0], "actions": i % 2, "rewards": 1.0, "terminateds": i % 3 == 2} for i in range(9)
+    {"obs": [float(i)], "new_obs": [i + 1.0], "actions": i % 2, "rewards": 1.0, "terminateds": i % 3 == 2}
+    for i in range(9)
 ]
 
 

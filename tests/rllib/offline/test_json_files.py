@@ -36,9 +36,15 @@ def steps(start: int = 0, count: int = 4) -> SampleBatch:
 def equal(one: Any, other: Any) -> bool:
     """Same structure, types and numbers (NaN is NaN)."""
     if isinstance(one, MultiAgentBatch):
-        return isinstance(other, MultiAgentBatch) and one.count == other.count and equal(one.policy_batches, other.policy_batches)
+        return (
+            isinstance(other, MultiAgentBatch)
+            and one.count == other.count
+            and equal(one.policy_batches, other.policy_batches)
+        )
     if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+        return (
+            isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+        )
     if isinstance(one, tuple):
         return isinstance(other, tuple) and len(one) == len(other) and all(map(equal, one, other))
     return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
@@ -74,7 +80,9 @@ def batches(draw: Any) -> SampleBatch:
     made: dict[str, Any] = {}
     for name in draw(st.lists(st.sampled_from(["obs", "actions", "rewards", "x"]), min_size=1, unique=True)):
         kind = draw(kinds)
-        made[name] = column() if kind == "array" else {"a": column(), "b": column()} if kind == "dict" else (column(), column())
+        made[name] = (
+            column() if kind == "array" else {"a": column(), "b": column()} if kind == "dict" else (column(), column())
+        )
     return SampleBatch(made)
 
 
@@ -166,7 +174,11 @@ def test_a_file_cannot_name_code(trap: Any, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_pickled_arrays_of_every_kind(protocol: int) -> None:
     lz4_frame = pytest.importorskip("lz4.frame")
-    value = {"a": np.arange(6.0).reshape(2, 3), "b": (np.float32(2), [np.array([True])]), "c": np.asfortranarray(np.ones((2, 2)))}
+    value = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "b": (np.float32(2), [np.array([True])]),
+        "c": np.asfortranarray(np.ones((2, 2))),
+    }
     again = unpack_foreign(lz4_frame.compress(pickle.dumps(value, protocol)))
     assert np.array_equal(again["a"], value["a"]) and np.array_equal(again["c"], value["c"])
     assert again["b"][0] == 2 and again["b"][1][0].tolist() == [True]
@@ -219,7 +231,11 @@ def test_folders_patterns_lists_and_uris(tmp_path: Path) -> None:
     with JsonWriter("memory://recorded", max_file_size=1) as writer:
         writer.write(steps(1))
         writer.write(steps(2))
-    assert first("memory://recorded") == first("memory://recorded/*_0.json") + first("memory://recorded/*_1.json") == [1, 2]
+    assert (
+        first("memory://recorded")
+        == first("memory://recorded/*_0.json") + first("memory://recorded/*_1.json")
+        == [1, 2]
+    )
 
 
 def test_what_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:

@@ -27,7 +27,11 @@ def steps(start: int = 0, count: int = 4, **more: Any) -> SampleBatch:
 
 def equal(one: Any, other: Any) -> bool:
     if isinstance(one, MultiAgentBatch):
-        return isinstance(other, MultiAgentBatch) and one.count == other.count and equal(one.policy_batches, other.policy_batches)
+        return (
+            isinstance(other, MultiAgentBatch)
+            and one.count == other.count
+            and equal(one.policy_batches, other.policy_batches)
+        )
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
     if isinstance(one, tuple):
@@ -42,7 +46,9 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         for batch in written:
             writer.write(batch)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert len(names) == 3 and all("_worker-3_" in name and name.endswith(".parquet") for name in names)  # one for each set of columns
+    assert len(names) == 3 and all(
+        "_worker-3_" in name and name.endswith(".parquet") for name in names
+    )  # one for each set of columns
     reader = ParquetReader(tmp_path)
     assert all(equal(batch, reader.next()) for batch in [*written, written[0]])
     reader.close()

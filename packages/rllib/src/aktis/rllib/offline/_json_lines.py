@@ -139,7 +139,9 @@ def _lists(column: Any) -> Any:
     if isinstance(column, dict):
         return {key: _lists(part) for key, part in column.items()}
     array = np.asarray(column.detach().cpu() if hasattr(column, "detach") else column)
-    if array.dtype.kind == "f" and array.dtype.itemsize < 8:  # as few digits as say which one it is: of a double they would be 17
+    if (
+        array.dtype.kind == "f" and array.dtype.itemsize < 8
+    ):  # as few digits as say which one it is: of a double they would be 17
         return _nested([float(text) for text in array.ravel().astype(str).tolist()], array.shape)
     return array.tolist()
 
