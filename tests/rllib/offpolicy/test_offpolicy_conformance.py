@@ -14,6 +14,7 @@ pytestmark = pytest.mark.torch
 
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig  # noqa: E402
 from aktis.rllib.algorithms.dqn import DQNConfig  # noqa: E402
+from aktis.rllib.algorithms.es import ESConfig  # noqa: E402
 from aktis.rllib.algorithms.sac import SACConfig  # noqa: E402
 from aktis.rllib.algorithms.simple_q import SimpleQConfig  # noqa: E402
 from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
@@ -58,3 +59,12 @@ class TestSAC(AlgorithmConformance):
         net = {"fcnet_hiddens": [8]}
         config = SACConfig().training(policy_model_config=net, q_model_config=net, **SMALL)
         return config.reporting(min_sample_timesteps_per_iteration=32)
+
+
+class TestES(AlgorithmConformance):
+    recurrent = False
+    multi_agent = False
+    learner_keys = ("weights_norm", "grad_norm", "update_ratio", "episodes_this_iter", "eval_reward_mean")
+
+    def config(self) -> AlgorithmConfig:
+        return ESConfig().training(episodes_per_batch=4, train_batch_size=1, noise_size=1_100_000, eval_prob=1.0)

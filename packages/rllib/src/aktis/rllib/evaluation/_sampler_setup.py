@@ -90,6 +90,10 @@ def _episode_sampler(worker: Any) -> Any:
         generation=int(worker.recreated_worker),
     )
     seeds = env_seeds(config.seed, worker.worker_index, config.num_envs_per_worker)
+    if _has_own_connectors(worker):
+        from aktis.rllib.evaluation._connector_sampler import ConnectorSampler
+
+        return ConnectorSampler(worker, worker.async_env, settings, seeds)
     return EpisodeSampler(worker, worker.async_env, settings, seeds)
 
 
