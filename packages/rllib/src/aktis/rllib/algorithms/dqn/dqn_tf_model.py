@@ -77,7 +77,7 @@ class DQNTFModel(QNetwork, TFModelV2):
 
     def layers(self) -> None:
         """None: behind the dense layers of the features are streams that are put together."""
-        return None
+        return
 
     def feature_layers(self) -> DenseNetwork | None:
         """The dense layers that make the features; None for other networks."""
