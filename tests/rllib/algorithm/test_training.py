@@ -181,11 +181,7 @@ def test_curriculum_sets_tasks_that_are_new(coin, build):
             original = inner.set_task
             inner.set_task = lambda task: (set_tasks.append(task), original(task))[1]
             inner.counted = True
-        return (
-            result["training_iteration_of_mine"]
-            if "training_iteration_of_mine" in result
-            else int(result["timesteps_total"] >= 40)
-        )
+        return int(result["timesteps_total"] >= 40)
 
     algorithm = build(coin.environment(env_task_fn=task_of))
     for _ in range(4):

@@ -130,7 +130,8 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         config = self.config
         agents = config.count_steps_by == "agent_steps"
         size: dict[str, Any] = {"max_agent_steps" if agents else "max_env_steps": config.train_batch_size}
-        batch = synchronous_parallel_sample(worker_set=self.workers, **size).as_multi_agent()
+        sampled: Any = synchronous_parallel_sample(worker_set=self.workers, **size)
+        batch = sampled.as_multi_agent()
         self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
         self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
 
@@ -250,7 +251,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         else:
             results, iteration = self._run_one_training_iteration()
         self._sync_filters_if_needed(
-            from_worker=self.workers.local_worker(),
+            from_worker=self._local,
             workers=self.workers,
             timeout_seconds=self.config.sync_filters_on_rollout_workers_timeout_s,
         )

@@ -53,7 +53,7 @@ def collect_episodes(
         lambda worker: worker.get_metrics(),
         local_worker=True,
         remote_worker_ids=remote_worker_ids,
-        timeout_seconds=timeout_seconds,  # type: ignore[arg-type]
+        timeout_seconds=timeout_seconds,
     )
     return [episode for episodes in lists for episode in episodes]
 
