@@ -43,6 +43,17 @@ def test_restored_algorithm_acts_like_the_saved_one(build, tmp_path):
     np.testing.assert_allclose(2.0 * np.clip(own, -1, 1), action, atol=1e-5)
 
 
+def test_settings_that_are_new_count_after_a_restore(build, tmp_path):
+    algorithm = build(_ppo().training(lr=0.5, entropy_coeff=0.1))
+    algorithm.train()
+    path = algorithm.save(str(tmp_path))
+    other = build(_ppo().training(lr=0.25, entropy_coeff=0.1))
+    other.restore(path)
+    assert other.get_policy().get_scalar("lr") == 0.25
+    stats = other.train()["info"]["learner"]["default_policy"]["learner_stats"]
+    assert stats["cur_lr"] == 0.25 and stats["entropy_coeff"] == pytest.approx(0.1)
+
+
 def test_actions_are_scaled_to_the_space(build):
     algorithm = build(_ppo("Pendulum-v1"))
     seen = np.zeros(3, np.float32)

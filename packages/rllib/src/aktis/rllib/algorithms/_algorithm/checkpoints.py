@@ -83,6 +83,7 @@ class CheckpointsPart(AlgorithmParts):
         for policy_id, policy_state in state["policies"].items():
             if policy_id in local.policy_map:
                 local.get_policy(policy_id).set_state(policy_state)
+                _keep_own_numbers(local.get_policy(policy_id), state.get("config"))
         if state.get("filters"):
             local.sync_filters({**local.get_filters(), **state["filters"]})
         self._counters.clear()
@@ -199,6 +200,15 @@ class CheckpointsPart(AlgorithmParts):
         made: Self = algorithm_class(config=config)
         made.set_state(state)
         return made
+
+
+def _keep_own_numbers(policy: Any, saved_config: Any) -> None:
+    """Where the configuration is another one than that of the checkpoint, its learning rate and coefficients count: population based
+    training goes on from the checkpoint of one trial with the settings of another."""
+    for name in getattr(policy, "scalars", ()):
+        own, saved = policy.config.get(name), None if saved_config is None else saved_config.get(name)
+        if saved_config is not None and isinstance(own, (int, float)) and own != saved:
+            policy.set_scalar(name, own)
 
 
 class _GiveFilters:
