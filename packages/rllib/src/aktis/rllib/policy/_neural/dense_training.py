@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aktis.rllib.policy._neural.blas import one_thread
 from aktis.rllib.policy._neural.fast_inference import FastInference
 from aktis.rllib.policy._neural.numpy_dists import NumpyCategorical
 from aktis.rllib.policy._neural.statistics import Averages
@@ -157,6 +158,12 @@ class DenseTrainer:
         self, batch: SampleBatch, epochs: int, size: int | None, shuffle: bool, standardize: tuple[str, ...]
     ) -> tuple[Averages, int]:
         """See `NeuralPolicy.sgd`. Returns statistics, and how many updates there were."""
+        with one_thread():
+            return self._sgd(batch, epochs, size, shuffle, standardize)
+
+    def _sgd(
+        self, batch: SampleBatch, epochs: int, size: int | None, shuffle: bool, standardize: tuple[str, ...]
+    ) -> tuple[Averages, int]:
         columns = self._columns(batch)
         for key in standardize:
             column = columns[key]

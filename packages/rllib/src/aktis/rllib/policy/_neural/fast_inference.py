@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from aktis.rllib.policy._neural.blas import one_thread
 from aktis.rllib.policy._neural.dense import DenseNet
 from aktis.rllib.policy._neural.numpy_dists import NumpyCategorical, NumpyDeterministic, NumpyDiagGaussian
 
 # Above so many parameters the arithmetic costs more than the calls, and a framework does it with several processors.
 MAX_PARAMETERS = 300_000
+
+# Multiplications in a layer from which OpenBLAS takes several threads (its own bound is 2^18).
+_THREADED = 200_000
 
 _DISTS = {"Categorical": NumpyCategorical, "DiagGaussian": NumpyDiagGaussian, "Deterministic": NumpyDeterministic}
 
@@ -39,6 +43,7 @@ class FastInference:
         shape = getattr(policy.action_space, "shape", ()) or ()
         self._shape = tuple(shape) if dist_class is not NumpyCategorical and len(shape) != 1 else None
         self._width = int(net.pieces[0].shape[-1])
+        self._widest = max(int(np.prod(piece.shape)) for piece in net.pieces)
         self._plain_extra = _plain_extra(policy)
         self._values = _Values()
 
@@ -65,7 +70,7 @@ class FastInference:
             obs = obs.astype(np.float32)
         if obs.ndim != 2:
             obs = obs.reshape(len(obs), -1)
-        inputs, values = self.net.forward(obs)
+        inputs, values = self._forward(obs)
         dist = self.dist_class(inputs)
         if explore:
             actions = dist.sample(self.policy.rng)
@@ -92,7 +97,13 @@ class FastInference:
         """Values [B] of observations."""
         if self.stale:
             self.refresh()
-        return self.net.forward(np.asarray(obs, np.float32).reshape(len(obs), -1))[1]
+        return self._forward(np.asarray(obs, np.float32).reshape(len(obs), -1))[1]
+
+    def _forward(self, obs: Any) -> tuple[Any, Any]:
+        if len(obs) * self._widest < _THREADED:
+            return self.net.forward(obs)
+        with one_thread():
+            return self.net.forward(obs)
 
 
 class _Values:
