@@ -66,11 +66,12 @@ def _episode_sampler(worker: Any) -> Any:
     from aktis.rllib.evaluation._episode_sampler import EpisodeSampler, EpisodeSamplerSettings
 
     config = worker.config
+    remote = config.remote_worker_envs
     worker.async_env = convert_to_base_env(
         worker.env,
-        make_env=worker.make_sub_environment,
+        make_env=worker.env_maker.for_other_process(remote=True).make if remote else worker.make_sub_environment,
         num_envs=config.num_envs_per_worker,
-        remote_envs=config.remote_worker_envs,
+        remote_envs=remote,
         remote_env_batch_wait_ms=config.remote_env_batch_wait_ms,
         worker=worker,
         restart_failed_sub_environments=config.restart_failed_sub_environments,

@@ -236,7 +236,7 @@ class _Maker:
 def make_vector_stepper(worker: Any, reader: Reader, mode: str, *, keep_raw: bool) -> GymVectorStepper:
     """The stepper of a worker in one of Gymnasium's modes."""
     config = worker.config
-    make = worker.env_maker.without_callbacks().make if mode == "async" else worker.make_sub_environment
+    make = worker.env_maker.for_other_process().make if mode == "async" else worker.make_sub_environment
     env = make_vector_env(mode, config.num_envs_per_worker, make, config.env, dict(config.env_config or {}))
     if mode != "vector_entry_point":
         worker.env.close()  # it only told what its spaces are
