@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, RandomPolicy, config_of, worker_of
 
 import aktis
 from aktis.rllib.offline.input_reader import InputReader
 from aktis.rllib.policy.sample_batch import SampleBatch
-from tests.helpers.rollouts import Counter, RandomPolicy, config_of, worker_of
 
 
 def test_a_worker_samples_ahead_in_a_thread() -> None:
-    one, other = (worker_of(config_of(env_config={"length": 5}, sample_async=value).debugging(seed=2)) for value in (True, False))
+    one, other = (
+        worker_of(config_of(env_config={"length": 5}, sample_async=value).debugging(seed=2)) for value in (True, False)
+    )
     for _ in range(3):
         ahead, batch = one.sample(), other.sample()
         np.testing.assert_array_equal(ahead["obs"], batch["obs"])

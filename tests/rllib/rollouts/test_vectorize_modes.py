@@ -7,13 +7,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, LeanPolicy, RandomPolicy, config_of, worker_of
 
 from aktis.rllib.evaluation._observations import Reader
 from aktis.rllib.evaluation._vector_stepper import GymVectorStepper, make_vector_env
-from tests.helpers.rollouts import Counter, LeanPolicy, RandomPolicy, config_of, worker_of
 
 
-def batches(mode: str, env: Any = "CartPole-v1", count: int = 2, policy: Any = RandomPolicy, **rollouts: Any) -> list[Any]:
+def batches(
+    mode: str, env: Any = "CartPole-v1", count: int = 2, policy: Any = RandomPolicy, **rollouts: Any
+) -> list[Any]:
     config = config_of(env, rollout_fragment_length=40, num_envs_per_worker=3, gym_env_vectorize_mode=mode, **rollouts)
     config.debugging(seed=1)
     worker = worker_of(config, policy)

@@ -5,7 +5,8 @@
     worker's thread   sample() ◄─ queue of one batch ◄─ the sampler's thread: sampler.sample(), over and over
                       set_weights() ── policy_lock ──►
 
-Guarantees: a batch is made with one set of weights (who changes them takes the lock that the thread holds while it samples); what the
+Guarantees: a batch is made with one set of weights (who changes them takes the lock that the thread holds while it
+    samples); what the
 thread raises is raised by the next ``sample()``; ``close()`` ends the thread.
 """
 
@@ -23,12 +24,12 @@ class AsyncSampler:
 
     Args:
         sampler: What samples.
-        policy_lock: Held while it does.
+        policy_lock: A lock (that may be taken twice by one thread), held while it does.
     """
 
-    def __init__(self, sampler: Any, policy_lock: threading.RLock) -> None:  # type: ignore[valid-type]
+    def __init__(self, sampler: Any, policy_lock: Any) -> None:
         self.sampler = sampler
-        self._policy_lock: Any = policy_lock
+        self._policy_lock = policy_lock
         self._batches: queue.Queue[Any] = queue.Queue(maxsize=1)
         self._metrics: list[Any] = []
         self._metrics_lock = threading.Lock()

@@ -1,4 +1,7 @@
-"""Which sampler a worker gets: the vectorised loop where it will do, else the one that keeps episode objects; or a reader of files."""
+"""Which sampler a worker gets.
+
+The vectorised loop where it will do, else the one that keeps episode objects; or a reader of files.
+"""
 
 from __future__ import annotations
 

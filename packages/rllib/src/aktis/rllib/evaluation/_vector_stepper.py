@@ -1,7 +1,10 @@
-"""Gymnasium's own vectorised environments as a stepper, whichever way they begin episodes anew (``gymnasium.vector.AutoresetMode``).
+"""Gymnasium's own vectorised environments as a stepper, whichever way they begin episodes anew.
+
+The ways (``gymnasium.vector.AutoresetMode``):
 
 - Same step: what is observed with the end is the first observation of the next episode; the final one is in the infos.
-- Next step: the final observation comes with the end, and the next call only resets: its action has no effect and its step does not count.
+- Next step: the final observation comes with the end, and the next call only resets: its action has no effect and its
+step does not count.
 - Disabled: whoever steps resets, with a mask.
 """
 
@@ -210,7 +213,8 @@ def make_vector_env(
         spec = gymnasium.registry.get(name) if isinstance(name, str) else None
         if spec is None or spec.vector_entry_point is None:
             raise ValueError(
-                f"gym_env_vectorize_mode='vector_entry_point' needs an environment that comes vectorised, and {name!r} does not: use "
+                "gym_env_vectorize_mode='vector_entry_point' needs an environment that comes vectorised, and "
+                f"{name!r} does not: use "
                 "'sub_envs', 'sync' or 'async'"
             )
         return gymnasium.make_vec(name, num_envs=count, vectorization_mode=mode, **(settings or {}))

@@ -135,7 +135,8 @@ class RolloutWorker:
     def sample(self, **kwargs: Any) -> SampleBatch | MultiAgentBatch:
         """The next batch of experience.
 
-        In ``"truncate_episodes"`` mode, ``rollout_fragment_length`` steps of each environment; in ``"complete_episodes"`` mode, whole
+        In ``"truncate_episodes"`` mode, ``rollout_fragment_length`` steps of each environment; in
+        ``"complete_episodes"`` mode, whole
         episodes that have at least ``rollout_fragment_length`` steps together.
 
         Raises:
