@@ -127,7 +127,9 @@ SHAPES: list[tuple[str, tuple[Any, ...], Any]] = [
 def test_an_operation_is_that_of_numpy(ops: Any, name: str, args: tuple[Any, ...], expected: Any) -> None:
     given = [ops.from_numpy(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
     result = ops.as_numpy(getattr(ops, name)(*given))
-    tree.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), result, _arrays(expected, result))
+    tree.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), result, _arrays(expected, result)
+    )
 
 
 def _arrays(expected: Any, result: Any) -> Any:

@@ -1,13 +1,16 @@
 """The tensor operations that policies, distributions and losses are written in, once for every framework.
 
-`ops_for("torch")` and `ops_for("tf2")` return modules with the functions of `Ops`. They follow NumPy: `axis` counts from the end when negative, `keepdims`
-keeps reduced axes, elementwise functions broadcast and take tensors or numbers. Floats are 32 bits and integers 64 unless asked otherwise.
+`ops_for("torch")` and `ops_for("tf2")` return modules with the functions of `Ops`. They follow NumPy: `axis` counts
+from the end when negative, `keepdims`
+keeps reduced axes, elementwise functions broadcast and take tensors or numbers. Floats are 32 bits and integers 64
+unless asked otherwise.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 Tensor = Any
 Axis = int | tuple[int, ...] | None
@@ -23,7 +26,8 @@ class Ops(Protocol):
     # ---- making tensors, and back to NumPy
     def is_tensor(self, x: Any) -> bool: ...
     def from_numpy(self, x: Any, device: Any = None, dtype: str | None = None) -> Tensor:
-        """A tensor of an array, a number or a (nested) list; float64 becomes float32 and other integers than 64 bits become int64, unless `dtype` says otherwise."""
+        """A tensor of an array, a number or a (nested) list; float64 becomes float32 and other integers than 64 bits
+        become int64, unless `dtype` says otherwise."""
 
     def as_numpy(self, x: Any) -> Any:
         """Every tensor in a structure as an array (detached); other leaves as they are."""
@@ -152,7 +156,8 @@ class Ops(Protocol):
         """Seeds the framework's own generators: weights are drawn from them."""
 
     def seeded(self, seed: int | None) -> Any:
-        """A context in which the framework's own generators (of which weights are drawn) are seeded; afterwards they are as before. None: nothing happens."""
+        """A context in which the framework's own generators (of which weights are drawn) are seeded; afterwards they
+        are as before. None: nothing happens."""
 
     # ---- parameters, gradients and optimizers
     def parameters(self, model: Any) -> list[Any]:
@@ -204,11 +209,9 @@ def ops_for(framework: str) -> Ops:
         ImportError: It is not installed.
     """
     if framework == "torch":
-        from aktis.rllib._backend import torch_ops
-
-        return torch_ops
+        module = importlib.import_module("aktis.rllib._backend.torch_ops")
+        return cast("Ops", module)
     if framework in ("tf2", "tf"):
-        from aktis.rllib._backend import tf_ops
-
-        return tf_ops
+        module = importlib.import_module("aktis.rllib._backend.tf_ops")
+        return cast("Ops", module)
     raise ValueError(f"There is no framework {framework!r}: choose 'torch' or 'tf2'.")

@@ -18,6 +18,7 @@ class TargetNetworkPolicy:
         super().__init__(*args, **kwargs)
         with self.ops.seeded(0):  # the weights are copied: they need no random numbers of anybody
             self.target_model, _ = self._build_model()  # type: ignore[attr-defined]
+        self.target_model.generator = self.generator  # type: ignore[attr-defined]
         self.ops.copy_params(self.model, self.target_model)
 
     def update_target(self, tau: float | None = None) -> None:

@@ -103,12 +103,9 @@ def _unknown(name: str, error: Exception) -> str:
 
     import gymnasium
 
-    from aktis.tune import registry
-
-    known = [*gymnasium.registry, *getattr(registry, "_envs", {})]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (
-        f"there is no environment {name!r} ({error}).{hint} Register your own with tune.register_env({name!r}, creator), or give its "
-        "class as env="
+        f"there is no environment {name!r} ({error}).{hint} Register your own with tune.register_env({name!r}, creator), or give "
+        "its class as env="
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from aktis.rllib.evaluation._observations import Reader
@@ -10,8 +11,9 @@ from aktis.rllib.evaluation._steppers import SubEnvStepper
 from aktis.rllib.evaluation._trajectories import overrides
 from aktis.rllib.evaluation._vector_runner import SamplerSettings, VectorRunner
 from aktis.rllib.evaluation._vector_sampler import VectorSampler
+from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID
 
-__all__ = ["make_sampler", "sampler_settings"]
+__all__ = ["make_env_sampler", "make_sampler", "remade_sampler", "sampler_settings"]
 
 
 def make_sampler(worker: Any) -> Any:
@@ -30,6 +32,34 @@ def make_env_sampler(worker: Any) -> Any:
     return _episode_sampler(worker)
 
 
+def remade_sampler(worker: Any, sampler: Any) -> Any:
+    """The sampler of a worker whose policies have changed: another one, if the vectorised loop will not do for them any more.
+
+    Episodes that run are begun anew then; those that have ended are told of.
+    """
+    if not isinstance(sampler, VectorSampler):
+        settings = getattr(sampler, "settings", None)
+        if settings is not None and hasattr(settings, "multi_agent") and _several(worker):
+            sampler.settings = replace(settings, multi_agent=True)
+        return sampler
+    if list(worker.policy_map) == [sampler.policy_id]:
+        return sampler
+    ended = sampler.get_metrics()
+    stepper = sampler.runner.stepper
+    for env in stepper.envs[1:] if isinstance(stepper, SubEnvStepper) else stepper.envs:
+        env.close()  # the others are made anew
+    if not isinstance(stepper, SubEnvStepper):
+        worker.env = worker.make_sub_environment(0)
+    made = make_env_sampler(worker)
+    (made.runner.metrics if isinstance(made, VectorSampler) else made.metrics).extend(ended)
+    return made
+
+
+def _several(worker: Any) -> bool:
+    """Whether batches are for policies by id: there are several, or another one than the default one."""
+    return worker.config.is_multi_agent() or list(worker.policy_map) != [DEFAULT_POLICY_ID]
+
+
 def _episode_sampler(worker: Any) -> Any:
     """For whatever has several agents, or policies, or an own idea of time."""
     from aktis.rllib.env.base_env import convert_to_base_env
@@ -46,7 +76,7 @@ def _episode_sampler(worker: Any) -> Any:
         restart_failed_sub_environments=config.restart_failed_sub_environments,
     )
     settings = EpisodeSamplerSettings(
-        multi_agent=config.is_multi_agent(),
+        multi_agent=_several(worker),
         complete_episodes=config.batch_mode == "complete_episodes",
         count_steps_by=config.count_steps_by,
         clip_rewards=clip_of(worker),
@@ -60,6 +90,10 @@ def _episode_sampler(worker: Any) -> Any:
         generation=int(worker.recreated_worker),
     )
     seeds = env_seeds(config.seed, worker.worker_index, config.num_envs_per_worker)
+    if _has_own_connectors(worker):
+        from aktis.rllib.evaluation._connector_sampler import ConnectorSampler
+
+        return ConnectorSampler(worker, worker.async_env, settings, seeds)
     return EpisodeSampler(worker, worker.async_env, settings, seeds)
 
 

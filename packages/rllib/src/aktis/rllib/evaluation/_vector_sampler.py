@@ -44,7 +44,7 @@ class VectorSampler:
         self.runner = runner
         self.num_envs = runner.num_envs
         self._after_trajectory = after_trajectory
-        self._policy_id = policy_id
+        self.policy_id = policy_id
         self._finished: deque[Finished] = deque()
         self._partial: list[list[dict[str, Array]]] = [[] for _ in range(runner.num_envs)]
 
@@ -76,8 +76,8 @@ class VectorSampler:
             runner.tracker.forget(np.unique(rollout.columns["eps_id"]).tolist())
         if runner.settings.compress:
             batch.compress(columns=frozenset({"obs", "new_obs"}))
-        if self._policy_id != DEFAULT_POLICY_ID:
-            return MultiAgentBatch({self._policy_id: batch}, batch.count)
+        if self.policy_id != DEFAULT_POLICY_ID:
+            return MultiAgentBatch({self.policy_id: batch}, batch.count)
         return batch
 
     def get_metrics(self) -> list[RolloutMetrics]:

@@ -17,7 +17,7 @@ from aktis.rllib.env.env_context import EnvContext
 from aktis.rllib.evaluation import _worker_learning
 from aktis.rllib.evaluation._env_setup import EnvMaker, is_simple_env
 from aktis.rllib.evaluation._policies import PolicyTable
-from aktis.rllib.evaluation._sampler_setup import make_sampler
+from aktis.rllib.evaluation._sampler_setup import make_sampler, remade_sampler
 from aktis.rllib.evaluation._seeds import worker_seed
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch
 
@@ -126,7 +126,7 @@ class RolloutWorker:
         self.is_simple_env = self.env is not None and is_simple_env(self.env)
         self.policies = PolicyTable(self, spaces, default_policy_class)
         self.async_env: Any = None
-        self.sampler = None if self.env is None and not _reads(config) else make_sampler(self)
+        self.sampler: Any = None if self.env is None and not _reads(config) else make_sampler(self)
         self._policies_of_samples: set[str] = set()
 
     # Sampling -------------------------------------------------------------------------------------------------------
@@ -274,6 +274,8 @@ class RolloutWorker:
     def set_policy_mapping_fn(self, policy_mapping_fn: Callable[..., str] | None = None) -> None:
         """Map agents to policies otherwise, from the next episodes on. None: leave it."""
         self.policies.set_mapping_fn(policy_mapping_fn)
+        if policy_mapping_fn is not None and self.sampler is not None:
+            self.sampler = remade_sampler(self, self.sampler)
 
     def set_is_policy_to_train(self, is_policy_to_train: Container[str] | Callable[..., bool] | None) -> None:
         """Say anew which policies are to be trained: ids, or ``f(policy_id, batch)``."""
@@ -331,6 +333,8 @@ class RolloutWorker:
     ) -> None:
         """One policy less; episodes that run with it are played to their end."""
         self.policies.remove(policy_id)
+        if self.sampler is not None:
+            self.sampler = remade_sampler(self, self.sampler)
         self.set_policy_mapping_fn(policy_mapping_fn)
         self.set_is_policy_to_train(policies_to_train)
 

@@ -17,7 +17,7 @@ def dummy_batch(views: Mapping[str, ViewRequirement], batch_size: int) -> Sample
     columns: dict[str, Any] = {}
     for key, view in views.items():
         if key == "infos":
-            column = np.empty(batch_size, object)
+            column: np.ndarray = np.empty(batch_size, object)
             column[:] = [{} for _ in range(batch_size)]
             columns[key] = column
         else:

@@ -36,6 +36,8 @@ class PolicySpec:
             and self.config == other.config
         )
 
+    __hash__ = None  # type: ignore[assignment]
+
     def serialize(self) -> dict[str, Any]:
         """A dict of this: the class by its name where it can be imported."""
         return {

@@ -11,7 +11,7 @@ import tree
 from aktis.rllib.policy._dummy import dummy_value
 
 
-class _Bare(torch.nn.Module):
+class _Bare(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     """A model as a function of tensors: observation, states and lengths of sequences in, outputs and states out."""
 
     def __init__(self, model: Any, names: list[str], num_states: int) -> None:
@@ -44,7 +44,9 @@ def export(policy: Any, directory: Path, onnx: int | None) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     example = dummy_value(policy.observation_space)
     if isinstance(example, dict | tuple):
-        raise ValueError(f"A model of observations in {policy.observation_space} cannot be exported: flatten them with a preprocessor.")
+        raise ValueError(
+            f"A model of observations in {policy.observation_space} cannot be exported: flatten them with a preprocessor."
+        )
     inputs = {"obs": torch.as_tensor(example)[None].repeat(1, *[1] * example.ndim).float()}
     for key, view in policy.model.view_requirements.items():
         if key != "obs" and view.used_for_compute_actions and not key.startswith("state_"):

@@ -109,7 +109,7 @@ class Policy(metaclass=_PolicyMeta):
         serialized = state.get("policy_spec")
         if not serialized:
             raise ValueError("No policy can be made from this state: it has no `policy_spec`.")
-        spec = PolicySpec.deserialize(serialized) if isinstance(serialized, Mapping) else serialized
+        spec = PolicySpec.deserialize(dict(serialized)) if isinstance(serialized, Mapping) else serialized
         policy: Policy = find_class(spec.policy_class)(spec.observation_space, spec.action_space, spec.config)
         policy.set_state(state)
         return policy
@@ -255,7 +255,7 @@ class Policy(metaclass=_PolicyMeta):
         **kwargs: Any,
     ) -> tuple[Any, list[Any], dict[str, Any]]:
         """Actions for a batch, of which `view_requirements` says what is in it. See `compute_actions`."""
-        states = []
+        states: list[Any] = []
         while f"state_in_{len(states)}" in input_dict:
             states.append(input_dict[f"state_in_{len(states)}"])
         return self.compute_actions(
@@ -534,7 +534,7 @@ def space_struct(space: Any) -> Any:
 
 def _with_batch_axis(key: str, value: Any) -> Any:
     if key == "infos":
-        wrapped = np.empty(1, object)
+        wrapped: np.ndarray = np.empty(1, object)
         wrapped[0] = value
         return wrapped
     return tree.map_structure(lambda leaf: np.expand_dims(np.asarray(leaf), 0), value)

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class PolicyMap(MutableMapping[str, "Policy"]):
     """A dict of policies by id, of which at most `capacity` are in memory: those used last.
 
-    The states of the others are in the object store, or on disk where aktis is not initialised, and come back when they are asked for. A
+    The states of the others are in the object store, or on disk where aktis is not initialised, and come back when
+    they are asked for. A
     policy that is no longer in the map's memory must not be used any more: what it learns would be lost.
 
     Args:
         capacity: How many are in memory at most.
-        policy_states_are_swappable: A policy that comes back may take over the object of the one that goes (of the same class, with the
+        policy_states_are_swappable: A policy that comes back may take over the object of the one that goes (of the
+            same class, with the
             same spaces), which is faster than to make a new one.
         worker_index: Of the worker that has this map.
         num_workers: How many workers there are.

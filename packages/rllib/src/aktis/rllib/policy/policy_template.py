@@ -102,7 +102,7 @@ def _torch_class(name: str, given: dict[str, Any], mixins: tuple[type, ...]) -> 
     methods: dict[str, Any] = {"__init__": __init__, "__module__": __name__}
     methods.update(_methods(given))
     made: type[Any] = type(name, (*mixins, TorchPolicy), methods)
-    made.with_updates = staticmethod(lambda **changes: build_policy_class(**{**given, **changes}))  # type: ignore[attr-defined]
+    made.with_updates = staticmethod(lambda **changes: build_policy_class(**{**given, **changes}))
     return made
 
 

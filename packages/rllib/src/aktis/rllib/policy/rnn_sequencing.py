@@ -19,9 +19,7 @@ __all__ = [
 ]
 
 
-def add_time_dimension(
-    padded_inputs: Any, seq_lens: Any, framework: str = "tf", time_major: bool = False
-) -> Any:
+def add_time_dimension(padded_inputs: Any, seq_lens: Any, framework: str = "tf", time_major: bool = False) -> Any:
     """Rows of padded sequences [B * T, ...] with an axis of time: [B, T, ...].
 
     Args:
@@ -97,14 +95,17 @@ def pad_batch_to_sequences_of_same_size(
 def _arranged(column: np.ndarray, order: np.ndarray, rows: int, missing: int) -> np.ndarray:
     blocks = column.reshape(len(order), rows, *column.shape[1:])[order]
     empty = np.zeros((missing, *blocks.shape[1:]), blocks.dtype)
-    return np.concatenate([blocks, empty]).reshape(-1, *column.shape[1:])
+    joined: np.ndarray = np.concatenate([blocks, empty])
+    return joined.reshape(-1, *column.shape[1:])
 
 
 def _pad_to_multiple(batch: SampleBatch, multiple: int) -> None:
     rows = batch.count
     missing = -rows % multiple
     if missing and rows:
-        index = np.concatenate([np.arange(rows), np.arange(missing) % rows])  # some rows twice: zeros would be experience
+        index = np.concatenate(
+            [np.arange(rows), np.arange(missing) % rows]
+        )  # some rows twice: zeros would be experience
         for key in list(batch):
             batch[key] = tree.map_structure(lambda leaf: leaf[index], dict.__getitem__(batch, key))
 
@@ -196,7 +197,10 @@ def timeslice_along_seq_lens_with_overlap(
                 state = column[begin if len(column) == ends[-1] else i][None]
                 columns[key] = np.zeros_like(state) if zero_init_states else state
             elif key != "infos":
-                columns[key] = tree.map_structure(lambda leaf: _framed(leaf[begin : int(end)], lead, total), column)
+                inside = slice(begin, int(end))
+                columns[key] = tree.map_structure(
+                    lambda leaf, rows=inside, at=lead, n=total: _framed(leaf[rows], at, n), column
+                )
         columns["seq_lens"] = np.array([lead + int(end) - begin], np.int32)
         pieces.append(
             SampleBatch._of(columns.items(), sample_batch, max_seq_len=total, zero_padded=bool(zero_pad_max_seq_len))
@@ -205,6 +209,6 @@ def timeslice_along_seq_lens_with_overlap(
 
 
 def _framed(rows: np.ndarray, lead: int, total: int) -> np.ndarray:
-    out = np.zeros((total, *rows.shape[1:]), rows.dtype)
+    out: np.ndarray = np.zeros((total, *rows.shape[1:]), rows.dtype)
     out[lead : lead + len(rows)] = rows
     return out

@@ -110,7 +110,7 @@ def call_with(
         if "input_dict" in parameters:
             wanted.pop("obs_batch", None)
         return function(policy, model, **wanted)
-    names = [name for name in parameters][2:]
+    names = list(parameters)[2:]
     unknown = [name for name in names if name not in given and parameters[name].default is inspect.Parameter.empty]
     positional = [obs_batch] if unknown else []  # the observations, under a name of one's own
     return function(policy, model, *positional, **{name: given[name] for name in names if name in given})

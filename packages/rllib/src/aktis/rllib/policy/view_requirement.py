@@ -57,9 +57,10 @@ class ViewRequirement:
 
     def _shifts(self) -> np.ndarray:
         if self.shift_from is not None and self.shift_to is not None and self.shift_step is not None:
-            shifts = np.arange(self.shift_from, self.shift_to + 1, self.shift_step)
+            shifts: np.ndarray = np.arange(self.shift_from, self.shift_to + 1, self.shift_step)
             return shifts if self.index is None else shifts[[self.index]]
-        return np.atleast_1d(np.asarray(self.shift, dtype=np.int64))
+        single: np.ndarray = np.asarray(self.shift, dtype=np.int64)
+        return single.reshape(-1)
 
     @property
     def is_single(self) -> bool:

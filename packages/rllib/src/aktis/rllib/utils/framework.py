@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 
@@ -43,7 +44,7 @@ def try_import_tfp(error: bool = False) -> Any:
         error: Raise ImportError then.
     """
     try:
-        import tensorflow_probability as tfp
+        tfp = importlib.import_module("tensorflow_probability")
     except ImportError as e:
         if error:
             raise ImportError("TensorFlow Probability is not installed: pip install tensorflow-probability") from e

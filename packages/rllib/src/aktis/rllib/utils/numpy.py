@@ -148,7 +148,8 @@ def lstm(
 
 
 def convert_to_numpy(x: Any, reduce_type: bool = True, reduce_floats: Any = None) -> Any:
-    """A structure with every tensor (of torch or TensorFlow) as an array; what is neither becomes an array where that is one of numbers.
+    """A structure with every tensor (of torch or TensorFlow) as an array; what is neither becomes an array where that
+    is one of numbers.
 
     Args:
         x: Any structure.
@@ -176,7 +177,8 @@ def convert_to_numpy(x: Any, reduce_type: bool = True, reduce_floats: Any = None
 
 
 def flatten_inputs_to_1d_tensor(inputs: Any, spaces_struct: Any = None, time_axis: bool = False) -> Array:
-    """Everything in a structure of batches as one row of numbers for each entry; integers of Discrete and MultiDiscrete spaces as one-hots.
+    """Everything in a structure of batches as one row of numbers for each entry; integers of Discrete and
+    MultiDiscrete spaces as one-hots.
 
     Args:
         inputs: Arrays [B, ...] (or [B, T, ...]) in dicts and tuples.
@@ -206,7 +208,8 @@ def flatten_inputs_to_1d_tensor(inputs: Any, spaces_struct: Any = None, time_axi
 
 
 def make_action_immutable(obj: Any) -> Any:
-    """A read-only view of an action, so that an environment cannot change what was stored of it: arrays not writeable, mappings proxied."""
+    """A read-only view of an action, so that an environment cannot change what was stored of it: arrays not
+    writeable, mappings proxied."""
     if isinstance(obj, np.ndarray):
         obj.setflags(write=False)
         return obj

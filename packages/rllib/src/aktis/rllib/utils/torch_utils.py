@@ -112,7 +112,8 @@ def explained_variance(y: Tensor, pred: Tensor) -> Tensor:
 
 
 def flatten_inputs_to_1d_tensor(inputs: Any, spaces_struct: Any = None, time_axis: bool = False) -> Tensor:
-    """Everything in a structure of batches as one row of numbers for each entry; integers of Discrete and MultiDiscrete spaces as one-hots.
+    """Everything in a structure of batches as one row of numbers for each entry; integers of Discrete and
+    MultiDiscrete spaces as one-hots.
 
     Args:
         inputs: Tensors [B, ...] (or [B, T, ...]) in dicts and tuples.

@@ -41,11 +41,12 @@ class CheckpointsPart(AlgorithmParts):
             "counters": dict(self._counters),
             "episode_history": [tuple(episode) for episode in self._episode_history],
             "policies": {policy_id: local.get_policy(policy_id).get_state() for policy_id in self._policies_to_save()},
+            "global_vars": local.get_global_vars(),
             "filters": local.get_filters(flush_after=False),
             "policy_mapping_fn": local.policy_mapping_fn,
             "training": self._training_state(),
         }
-        if self.local_replay_buffer is not None and self.config.store_buffer_in_checkpoints:
+        if self.local_replay_buffer is not None and self.config.get("store_buffer_in_checkpoints"):
             state["local_replay_buffer"] = self.local_replay_buffer.get_state()
         return state
 
@@ -90,21 +91,21 @@ class CheckpointsPart(AlgorithmParts):
         self._load_training_state(state.get("training") or {})
         if self.local_replay_buffer is not None and state.get("local_replay_buffer") is not None:
             self.local_replay_buffer.set_state(state["local_replay_buffer"])
-        self._spread_state()
+        self._spread_state(state.get("global_vars") or self._global_vars())
 
-    def _spread_state(self) -> None:
+    def _spread_state(self, global_vars: dict[str, Any]) -> None:
         """Bring all workers to where the local one is."""
         local = self.workers.local_worker()
         for worker_set in (self.workers, self.evaluation_workers):
             if worker_set is None or (worker_set.num_remote_workers() == 0 and worker_set is self.workers):
                 continue
-            worker_set.sync_weights(from_worker=local, global_vars=self._global_vars(), timeout_seconds=None)
+            worker_set.sync_weights(from_worker=local, global_vars=global_vars, timeout_seconds=None)
             if self.config.observation_filter != "NoFilter":
                 filters = local.get_filters(flush_after=False)
                 worker_set.foreach_worker(
                     lambda worker, f=filters: worker.sync_filters(f), local_worker=worker_set is not self.workers
                 )
-        local.set_global_vars(self._global_vars())
+        local.set_global_vars(global_vars)
 
     def _global_vars(self) -> dict[str, Any]:
         agents = self.config.count_steps_by == "agent_steps"

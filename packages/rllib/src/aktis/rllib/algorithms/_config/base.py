@@ -215,10 +215,8 @@ class ConfigBase(metaclass=_Sealed):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The setting of that name, or ``default`` if there is none."""
-        try:
-            return self[key]
-        except KeyError:
-            return default
+        # Not by way of the KeyError: its message looks for the nearest name, and algorithms ask for what they may not have all the time.
+        return self[key] if key in self else default
 
     def pop(self, key: str, default: Any = None) -> Any:
         """The same as :meth:`get`: a setting cannot be taken out."""

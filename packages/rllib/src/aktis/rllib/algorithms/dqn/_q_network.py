@@ -26,6 +26,7 @@ class QNetwork:
     state_value: Any
     support: np.ndarray[Any, np.dtype[np.float32]]
     _noisy_layers: list[Any]
+    generator: Any
 
     def atoms(self) -> Tensor:
         """z, the points of the distribution of returns. [N]"""
@@ -35,6 +36,7 @@ class QNetwork:
         """Whether noisy layers draw noise, or use the means of their weights."""
         for layer in self._noisy_layers:
             layer.noise = noise
+            layer.generator = self.generator
 
     def q_values(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Q(s, .) [B, A], and the logits of the atoms [B, A, N] where there are several."""

@@ -1,4 +1,5 @@
-"""Derivatives of PPO's loss (`ppo_policy.py`) by what comes out of the networks, in NumPy: for small networks that learn without a framework.
+"""Derivatives of PPO's loss (`ppo_policy.py`) by what comes out of the networks, in NumPy: for small networks that
+learn without a framework.
 
 The same formulas in the same order as `PPOPolicy.loss` and `stats_fn`; a test compares them.
 """

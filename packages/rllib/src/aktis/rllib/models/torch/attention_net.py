@@ -11,14 +11,10 @@ from torch import nn
 
 from aktis.rllib._backend import torch_ops
 from aktis.rllib.models._encode import encode, encoded_size
+from aktis.rllib.models._previous import features_of, inner_config, previous_requirements, without_value_head
 from aktis.rllib.models.torch.fcnet import Layers
 from aktis.rllib.models.torch.modules.gtrxl import GTrXL
-from aktis.rllib.models.torch.recurrent_net import (
-    _no_value_head,
-    add_time,
-    features_of,
-    previous_requirements,
-)
+from aktis.rllib.models.torch.recurrent_net import add_time
 from aktis.rllib.models.torch.torch_modelv2 import TorchModelV2
 
 Tensor = Any
@@ -140,11 +136,10 @@ class AttentionWrapper(_WithMemory, nn.Module):  # type: ignore[misc]
     ) -> None:
         TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
         nn.Module.__init__(self)
-        inner_config = {**model_config, "free_log_std": False, "no_final_linear": False, "vf_share_layers": True}
         self.wrapped = self.wrapped_class(
-            obs_space, action_space, None, inner_config, f"{name}_wrapped", **wrapped_kwargs
+            obs_space, action_space, None, inner_config(model_config), f"{name}_wrapped", **wrapped_kwargs
         )
-        _no_value_head(self.wrapped)
+        without_value_head(self.wrapped)
         self.n_actions = int(model_config.get("attention_use_n_prev_actions") or 0)
         self.n_rewards = int(model_config.get("attention_use_n_prev_rewards") or 0)
         self._action_size = encoded_size(action_space)

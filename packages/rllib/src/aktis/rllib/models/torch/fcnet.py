@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from torch import nn
 
+from aktis.rllib.models._widths import hidden_layers, means_of
 from aktis.rllib.models.modelv2 import DenseLayer, DenseNetwork
 from aktis.rllib.models.torch.misc import ORTHOGONAL_GAIN, SlimFC, activation, initializer
 from aktis.rllib.models.torch.torch_modelv2 import TorchModelV2
@@ -105,28 +106,6 @@ class FullyConnectedNetwork(TorchModelV2, nn.Module):  # type: ignore[misc]
         if self.vf_share_layers:
             return DenseNetwork(hidden, head, value, self.log_std)
         return DenseNetwork([], hidden + head, (_plain(self.value_hidden) or []) + value, self.log_std)
-
-
-def hidden_layers(config: dict[str, Any]) -> tuple[list[int], list[Any]]:
-    """Widths and activations of the hidden layers: those of ``fcnet_hiddens``, then those of ``post_fcnet_hiddens``."""
-    first, then = list(config.get("fcnet_hiddens") or []), list(config.get("post_fcnet_hiddens") or [])
-    activations = [config.get("fcnet_activation")] * len(first) + [config.get("post_fcnet_activation")] * len(then)
-    return [int(n) for n in first + then], activations
-
-
-def means_of(num_outputs: int, free_log_std: bool) -> int:
-    """Outputs that the network computes: half of them where standard deviations are parameters.
-
-    Raises:
-        ValueError: the number of outputs is odd then.
-    """
-    if not free_log_std:
-        return num_outputs
-    if num_outputs % 2:
-        raise ValueError(
-            f"free_log_std is for Gaussian policies, which have an even number of outputs, not {num_outputs}: set it to False."
-        )
-    return num_outputs // 2
 
 
 class Layers:

@@ -11,6 +11,7 @@ from torch import nn
 
 from aktis.rllib._backend import torch_ops
 from aktis.rllib.models._encode import encode, encoded_size
+from aktis.rllib.models._previous import features_of, inner_config, previous_requirements, without_value_head
 from aktis.rllib.models.torch.fcnet import Layers
 from aktis.rllib.models.torch.torch_modelv2 import TorchModelV2
 
@@ -60,18 +61,6 @@ def without_time(x: Tensor, time_major: bool, width: int | None = None) -> Tenso
     return x.reshape(-1, x.shape[-1] if width is None else width)
 
 
-def previous_requirements(action_space: spaces.Space[Any], actions: bool, rewards: bool) -> dict[str, Any]:
-    """View requirements for the previous action and reward."""
-    from aktis.rllib.policy.view_requirement import ViewRequirement
-
-    found: dict[str, Any] = {}
-    if actions:
-        found["prev_actions"] = ViewRequirement("actions", space=action_space, shift=-1)
-    if rewards:
-        found["prev_rewards"] = ViewRequirement("rewards", shift=-1)
-    return found
-
-
 class LSTMWrapper(RecurrentNetwork, nn.Module):  # type: ignore[misc]
     """An LSTM behind a network (``use_lstm``), with heads for policy and value on what it gives.
 
@@ -95,11 +84,10 @@ class LSTMWrapper(RecurrentNetwork, nn.Module):  # type: ignore[misc]
     ) -> None:
         TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
         nn.Module.__init__(self)
-        inner_config = {**model_config, "free_log_std": False, "no_final_linear": False, "vf_share_layers": True}
         self.wrapped = self.wrapped_class(
-            obs_space, action_space, None, inner_config, f"{name}_wrapped", **wrapped_kwargs
+            obs_space, action_space, None, inner_config(model_config), f"{name}_wrapped", **wrapped_kwargs
         )
-        _no_value_head(self.wrapped)
+        without_value_head(self.wrapped)
         self.cell_size = int(model_config["lstm_cell_size"])
         self.use_prev_action = bool(model_config.get("lstm_use_prev_action"))
         self.use_prev_reward = bool(model_config.get("lstm_use_prev_reward"))
@@ -162,27 +150,6 @@ class LSTMWrapper(RecurrentNetwork, nn.Module):  # type: ignore[misc]
     def metrics(self) -> dict[str, Tensor]:
         """Those of the network before the LSTM."""
         return self.wrapped.metrics()  # type: ignore[no-any-return]
-
-
-def _no_value_head(model: Any) -> None:
-    """The head that a built-in network has for the value is not used behind a memory: it would only be carried along."""
-    if isinstance(getattr(model, "value", None), nn.Module) and type(model).__module__.startswith("aktis."):
-        model.value = None
-
-
-def features_of(model: Any) -> int:
-    """Width of what a network without a policy's head returns.
-
-    Raises:
-        ValueError: the network does not say it.
-    """
-    if not model.num_outputs:
-        raise ValueError(
-            f"{type(model).__name__} is made with num_outputs=None, because a memory follows it: its __init__ "
-            f"sets self.num_outputs to the "
-            "width of the features that forward() returns."
-        )
-    return int(model.num_outputs)
 
 
 def _orthogonal(lstm: nn.LSTM) -> None:

@@ -34,7 +34,8 @@ class Acting(Policy):
         return None, None, None, None
 
     def action_distribution_fn(self, model: Any, *, obs_batch: Any, state_batches: Any, **kwargs: Any) -> Any:
-        """Make the distribution of actions in one's own way, if overridden. Gets `seq_lens`, `explore`, `timestep` and `is_training` too.
+        """Make the distribution of actions in one's own way, if overridden. Gets `seq_lens`, `explore`, `timestep`
+        and `is_training` too.
 
         Returns:
             Inputs of the distribution, its class, and the next state.
@@ -67,7 +68,7 @@ class Acting(Policy):
             return actions, [], extra
         batch = self._to_tensors(input_dict, training=False)
         rows = _rows(batch["obs"])
-        states = []
+        states: list[Any] = []
         while f"state_in_{len(states)}" in batch:
             states.append(batch[f"state_in_{len(states)}"])
         seq_lens = self.ops.ones((rows,), dtype="int32", device=self.device) if states else None
@@ -161,7 +162,8 @@ class Acting(Policy):
         """See Policy."""
         if self._sampler is not None and self._distribution is None:
             raise ValueError(
-                "The probability of an action is not known where `action_sampler_fn` samples: define `action_distribution_fn` instead."
+                "The probability of an action is not known where `action_sampler_fn` samples: "
+                "define `action_distribution_fn` instead."
             )
         actions = _stacked(actions)
         if not actions_normalized and self._option("normalize_actions", False):

@@ -1,6 +1,7 @@
 """Small dense networks in NumPy: forward, and backward from the gradients of what comes out.
 
-A call into a framework costs more than the arithmetic of a network of 2 x 64 units; NumPy's cost about a microsecond. The networks of policy and value have
+A call into a framework costs more than the arithmetic of a network of 2 x 64 units; NumPy's cost about a microsecond.
+The networks of policy and value have
 the same shape, so that each layer is one product of stacks:
 
     x [B, n] ─► h [K, B, 64] ─► h [K, B, 64] ─┬─► outputs [B, A]        from h[0]
@@ -71,8 +72,8 @@ class DenseNet:
         self._head = self._layer(head)
         self._value = self._layer(value)
         self._log_std = None if network.log_std is None else self._add(network.log_std)
-        self.flat = np.zeros(self._size, np.float32)
-        self.gradient = np.zeros(self._size, np.float32)
+        self.flat: Array = np.zeros(self._size, np.float32)
+        self.gradient: Array = np.zeros(self._size, np.float32)
         self._arrays = self._views(self.flat)
         self._grads = self._views(self.gradient)
         self._kept: list[Array] = []

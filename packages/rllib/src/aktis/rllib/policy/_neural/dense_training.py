@@ -1,7 +1,9 @@
 """Learning with small dense networks in NumPy: where the loss of a policy knows its derivatives, no framework is needed.
 
-A policy takes part by defining `output_gradients`: derivatives of its loss by what comes out of the networks. The rest (backward through the layers, clipping,
-Adam) is here. It is the same arithmetic in the same order of minibatches as over a framework's tensors, so that both learn the same within rounding (tested).
+A policy takes part by defining `output_gradients`: derivatives of its loss by what comes out of the networks. The
+rest (backward through the layers, clipping,
+Adam) is here. It is the same arithmetic in the same order of minibatches as over a framework's tensors, so that both
+learn the same within rounding (tested).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aktis.rllib.policy._neural.blas import one_thread
 from aktis.rllib.policy._neural.fast_inference import FastInference
 from aktis.rllib.policy._neural.numpy_dists import NumpyCategorical
 from aktis.rllib.policy._neural.statistics import Averages
@@ -40,9 +43,9 @@ class FlatAdam:
         self.eps = eps
         self.betas = betas
         self.steps = 0
-        self.first = np.zeros(size, np.float32)
-        self.second = np.zeros(size, np.float32)
-        self._scratch = np.zeros(size, np.float32)
+        self.first: Array = np.zeros(size, np.float32)
+        self.second: Array = np.zeros(size, np.float32)
+        self._scratch: Array = np.zeros(size, np.float32)
 
     def step(self, gradient: Array) -> None:
         """Move the weights along a gradient."""
@@ -131,9 +134,9 @@ class DenseTrainer:
         """Whether the memory is still the model's (a model may be moved to another device)."""
         if self.fast.stale:
             self.fast.refresh()
-        return self.fast.shared
+        return bool(self.fast.shared)
 
-    def update(self, columns: dict[str, Array]) -> dict[str, float]:
+    def update(self, columns: dict[str, Array]) -> Any:
         """One step with a minibatch. Returns statistics."""
         net = self.net
         outputs, values = net.forward(columns["obs"], keep=True)
@@ -155,6 +158,12 @@ class DenseTrainer:
         self, batch: SampleBatch, epochs: int, size: int | None, shuffle: bool, standardize: tuple[str, ...]
     ) -> tuple[Averages, int]:
         """See `NeuralPolicy.sgd`. Returns statistics, and how many updates there were."""
+        with one_thread():
+            return self._sgd(batch, epochs, size, shuffle, standardize)
+
+    def _sgd(
+        self, batch: SampleBatch, epochs: int, size: int | None, shuffle: bool, standardize: tuple[str, ...]
+    ) -> tuple[Averages, int]:
         columns = self._columns(batch)
         for key in standardize:
             column = columns[key]

@@ -1,7 +1,9 @@
 """Acting with small dense networks in NumPy: a call into a framework costs more than their arithmetic.
 
-Guarantees: probabilities, values and best actions are those of the framework within rounding (compared when the policy is made); samples come from
-`policy.rng`. With PyTorch on the CPU, NumPy and the framework share the memory of the weights; otherwise they are copied once after each update.
+Guarantees: probabilities, values and best actions are those of the framework within rounding (compared when the
+    policy is made); samples come from
+`policy.rng`. With PyTorch on the CPU, NumPy and the framework share the memory of the weights; otherwise they are
+copied once after each update.
 """
 
 from __future__ import annotations
@@ -10,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from aktis.rllib.policy._neural.blas import one_thread
 from aktis.rllib.policy._neural.dense import DenseNet
 from aktis.rllib.policy._neural.numpy_dists import NumpyCategorical, NumpyDeterministic, NumpyDiagGaussian
 
 # Above so many parameters the arithmetic costs more than the calls, and a framework does it with several processors.
 MAX_PARAMETERS = 300_000
+
+# Multiplications in a layer from which OpenBLAS takes several threads (its own bound is 2^18).
+_THREADED = 200_000
 
 _DISTS = {"Categorical": NumpyCategorical, "DiagGaussian": NumpyDiagGaussian, "Deterministic": NumpyDeterministic}
 
@@ -37,6 +43,7 @@ class FastInference:
         shape = getattr(policy.action_space, "shape", ()) or ()
         self._shape = tuple(shape) if dist_class is not NumpyCategorical and len(shape) != 1 else None
         self._width = int(net.pieces[0].shape[-1])
+        self._widest = max(int(np.prod(piece.shape)) for piece in net.pieces)
         self._plain_extra = _plain_extra(policy)
         self._values = _Values()
 
@@ -62,7 +69,7 @@ class FastInference:
             obs = obs.astype(np.float32)
         if obs.ndim != 2:
             obs = obs.reshape(len(obs), -1)
-        inputs, values = self.net.forward(obs)
+        inputs, values = self._forward(obs)
         dist = self.dist_class(inputs)
         if explore:
             actions = dist.sample(self.policy.rng)
@@ -89,7 +96,13 @@ class FastInference:
         """Values [B] of observations."""
         if self.stale:
             self.refresh()
-        return self.net.forward(np.asarray(obs, np.float32).reshape(len(obs), -1))[1]
+        return self._forward(np.asarray(obs, np.float32).reshape(len(obs), -1))[1]
+
+    def _forward(self, obs: Any) -> tuple[Any, Any]:
+        if len(obs) * self._widest < _THREADED:
+            return self.net.forward(obs)
+        with one_thread():
+            return self.net.forward(obs)
 
 
 class _Values:

@@ -163,7 +163,8 @@ class Learning(Acting):
         losses = list(found) if isinstance(found, list | tuple) else [found]
         if len(losses) not in (1, len(self._groups)):
             raise ValueError(
-                f"{type(self).__name__}.loss() returned {len(losses)} losses for {len(self._groups)} optimizers: return one, or one for each."
+                f"{type(self).__name__}.loss() returned {len(losses)} losses for {len(self._groups)} optimizers: "
+                "return one, or one for each."
             )
         return losses, dict(self.stats_fn(batch)), dict(self.extra_compute_grad_fetches())
 
@@ -183,7 +184,8 @@ class Learning(Acting):
         return {"grad_gnorm": self.ops.global_norm(norms)}
 
     def compute_gradients(self, postprocessed_batch: SampleBatch) -> tuple[Any, dict[str, Any]]:
-        """See Policy. Gradients are clipped where the configuration says so, and are of the framework (arrays do as well for applying)."""
+        """See Policy. Gradients are clipped where the configuration says so, and are of the framework (arrays do as
+        well for applying)."""
         data = self._train_data(postprocessed_batch)
         with self._threads():
             self._training_mode(True)

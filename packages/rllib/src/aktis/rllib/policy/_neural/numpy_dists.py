@@ -1,6 +1,7 @@
 """Distributions over actions in NumPy: samples, probabilities, and the derivatives of these by the distribution's inputs.
 
-B rows, A choices, D dimensions. Methods that begin with `d_` take the derivative of a loss by the quantity, [B], and give that by the inputs.
+B rows, A choices, D dimensions. Methods that begin with `d_` take the derivative of a loss by the quantity, [B], and
+give that by the inputs.
 """
 
 from __future__ import annotations

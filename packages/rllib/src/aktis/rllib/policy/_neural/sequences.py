@@ -23,7 +23,7 @@ def sequence_starts(ids: list[np.ndarray], rows: int, max_seq_len: int) -> tuple
     """
     if rows == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    change = np.zeros(rows, bool)
+    change: np.ndarray = np.zeros(rows, bool)
     change[0] = True
     for column in ids:
         change[1:] |= column[1:] != column[:-1]
@@ -35,7 +35,7 @@ def sequence_starts(ids: list[np.ndarray], rows: int, max_seq_len: int) -> tuple
 
 def starts_of_lengths(lengths: np.ndarray, max_seq_len: int) -> tuple[np.ndarray, np.ndarray]:
     """The same for trajectories of these lengths, one after the other: those that are too long are cut."""
-    ids = np.repeat(np.arange(len(lengths)), lengths)
+    ids: np.ndarray = np.repeat(np.arange(len(lengths)), lengths)
     return sequence_starts([ids], len(ids), max_seq_len)
 
 

@@ -38,7 +38,7 @@ class TrainData:
         for key in batch:
             if key != "infos" and (only is None or key in only) and (recurrent or key != "seq_lens"):
                 column = dict.__getitem__(batch, key)
-                if all(getattr(leaf, "dtype", None) != object for leaf in tree.flatten(column)):
+                if not any(str(getattr(leaf, "dtype", "object")) == "object" for leaf in tree.flatten(column)):
                     self.columns[key] = tree.map_structure(lambda leaf: ops.from_numpy(leaf, device=device), column)
         self.units = len(dict.__getitem__(batch, "seq_lens")) if recurrent else batch._num_rows()
         #: Real steps, without padding.
@@ -99,7 +99,7 @@ class TrainData:
         return self.ops.reshape(self.ops.take_rows(sequences, index), (-1, *rest))
 
     def _batch(self, columns: dict[str, Any]) -> SampleBatch:
-        return SampleBatch._of(columns, self.like, _is_training=True)
+        return SampleBatch._of(columns.items(), self.like, _is_training=True)
 
 
 def minibatch_bounds(units: int, size: int) -> list[int]:

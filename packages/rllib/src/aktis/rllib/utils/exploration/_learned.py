@@ -15,8 +15,8 @@ def dense_model(ops: Any, inputs: int, outputs: int, hiddens: Sequence[int], act
     from aktis.rllib.models.catalog import ModelCatalog
 
     space = gym.spaces.Box(-np.inf, np.inf, (inputs,), np.float32)
-    config = {"fcnet_hiddens": list(hiddens), "fcnet_activation": activation, "vf_share_layers": True}
-    return ModelCatalog.get_model_v2(space, gym.spaces.Discrete(2), outputs, config, ops.name, name)
+    config = {"fcnet_hiddens": list(hiddens), "fcnet_activation": activation, **_linear_end(outputs)}
+    return ModelCatalog.get_model_v2(space, gym.spaces.Discrete(2), None, config, ops.name, name)
 
 
 def encoder(ops: Any, observation_space: Any, outputs: int, config: dict[str, Any], name: str) -> Any:
@@ -25,7 +25,13 @@ def encoder(ops: Any, observation_space: Any, outputs: int, config: dict[str, An
 
     from aktis.rllib.models.catalog import ModelCatalog
 
-    return ModelCatalog.get_model_v2(observation_space, gym.spaces.Discrete(2), outputs, config, ops.name, name)
+    config = {**config, **_linear_end(outputs)}
+    return ModelCatalog.get_model_v2(observation_space, gym.spaces.Discrete(2), None, config, ops.name, name)
+
+
+def _linear_end(outputs: int) -> dict[str, Any]:
+    """A linear layer as the last, with weights like those before it: a policy's would begin near 0."""
+    return {"post_fcnet_hiddens": [outputs], "post_fcnet_activation": "linear", "vf_share_layers": True}
 
 
 class Trained:

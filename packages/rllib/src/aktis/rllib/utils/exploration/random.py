@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class Random(Exploration):
-    """Every action of the space is as likely as any other (normal where it has no bounds). Without `explore`, the policy's best action.
+    """Every action of the space is as likely as any other (normal where it has no bounds). Without `explore`, the
+    policy's best action.
 
     Args:
         action_space: What the policy does.
@@ -66,7 +67,7 @@ def sample_space(space: gym.Space[Any], rows: int, rng: np.random.Generator) -> 
     return np.stack([np.asarray(space.sample()) for _ in range(rows)])
 
 
-def _sample_box(space: Any, rows: int, rng: np.random.Generator) -> np.ndarray:
+def _sample_box(space: Any, rows: int, rng: np.random.Generator) -> Any:
     shape = (rows, *space.shape)
     if space.dtype.kind in "iu":
         return rng.integers(space.low, space.high, size=shape, dtype=space.dtype, endpoint=True)

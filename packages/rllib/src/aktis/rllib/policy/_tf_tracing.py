@@ -1,0 +1,76 @@
+"""Updates that are traced once for each kind of batch, and then run without Python."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tree
+
+from aktis.rllib.policy.sample_batch import SampleBatch
+
+logger = logging.getLogger(__name__)
+
+
+class Traced:
+    """Calls a function of a batch through `tf.function`.
+
+    Kinds of batches differ in their columns, types and shapes (but not in the number of rows), and in how long their sequences are. There
+    are at most ``max_traces`` traces; what comes after runs eagerly, which is slower and gives the same.
+
+    Args:
+        function: Of a SampleBatch of tensors; what it returns are tensors and numbers in dicts and tuples.
+        max_traces: How many kinds of batches are traced.
+        name: Whose function it is, for the message.
+    """
+
+    def __init__(self, function: Callable[[SampleBatch], Any], max_traces: int, name: str) -> None:
+        self._function = function
+        self._max = max_traces
+        self._name = name
+        self._traces: dict[Any, Any] = {}
+        self._warned = False
+
+    @property
+    def count(self) -> int:
+        """How many kinds of batches were traced."""
+        return len(self._traces)
+
+    def __call__(self, batch: SampleBatch) -> Any:
+        """What the function returns for ``batch``."""
+        columns = {key: dict.__getitem__(batch, key) for key in batch}
+        leaves = tree.flatten(columns)
+        kind = (
+            tuple((path, leaf.dtype, tuple(leaf.shape[1:])) for path, leaf in tree.flatten_with_path(columns)),
+            batch.max_seq_len,
+        )
+        traced = self._traces.get(kind)
+        if traced is None:
+            if len(self._traces) >= self._max:
+                self._warn()
+                return self._function(batch)
+            traced = self._traces[kind] = self._trace(batch, columns, leaves)
+        return traced(*leaves)
+
+    def _trace(self, batch: SampleBatch, columns: dict[str, Any], leaves: list[Any]) -> Any:
+        like = SampleBatch._of({}, batch)  # what is known of the batch besides its columns
+
+        def run(*tensors: Any) -> Any:
+            inside = tree.unflatten_as(columns_like, list(tensors))
+            return self._function(SampleBatch._of(inside.items(), like, _is_training=True))
+
+        columns_like = tree.map_structure(lambda leaf: None, columns)
+        signature = [tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
+        return tf.function(run, input_signature=signature)
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s was traced for %d kinds of batches (eager_max_retraces); further kinds run eagerly, which is slower. "
+                "Columns, types or sequence lengths that change from batch to batch are the usual reason.",
+                self._name,
+                self._max,
+            )
