@@ -29,7 +29,7 @@ class Traced:
 
     def __init__(self, function: Callable[[SampleBatch], Any], max_traces: int, name: str) -> None:
         self._function = function
-        self._max = max_traces
+        self.max_traces = max_traces
         self._name = name
         self._traces: dict[Any, Any] = {}
         self._warned = False
@@ -49,7 +49,7 @@ class Traced:
         )
         traced = self._traces.get(kind)
         if traced is None:
-            if len(self._traces) >= self._max:
+            if len(self._traces) >= self.max_traces:
                 self._warn()
                 return self._function(batch)
             traced = self._traces[kind] = self._trace(batch, columns, leaves)
@@ -73,7 +73,7 @@ class Traced:
                 "%s was traced for %d kinds of batches (eager_max_retraces); further kinds run eagerly, which is slower. "
                 "Columns, types or sequence lengths that change from batch to batch are the usual reason.",
                 self._name,
-                self._max,
+                self.max_traces,
             )
 
 
