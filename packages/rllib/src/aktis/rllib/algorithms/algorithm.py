@@ -15,7 +15,7 @@ from aktis.rllib.algorithms._algorithm.evaluation import EvaluationPart
 from aktis.rllib.algorithms._algorithm.iteration import Iteration
 from aktis.rllib.algorithms._algorithm.names import EnvCreator
 from aktis.rllib.algorithms._algorithm.policies import PoliciesPart
-from aktis.rllib.algorithms._algorithm.resources import bundles_of, wants_evaluation_workers
+from aktis.rllib.algorithms._algorithm.resources import bundles_of, check_resources, wants_evaluation_workers
 from aktis.rllib.algorithms._algorithm.results import ResultsPart
 from aktis.rllib.algorithms._algorithm.usage import Usage
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -173,6 +173,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
             logging.getLogger("aktis.rllib").setLevel(self.config.log_level.replace("WARNING", "WARN"))
         self.callbacks = self.config.callbacks_class()
         self.env_creator = self._env_creator(self.config.env)
+        check_resources(self.config)
         self.workers = self._make_workers(self.config, self.config.num_rollout_workers)
         self.local_replay_buffer = self._create_local_replay_buffer_if_necessary(self.config)
         if wants_evaluation_workers(self.config):
