@@ -220,7 +220,10 @@ class EpisodeSampler:
 
     def _act(self) -> dict[Any, dict[Any, Any]]:
         """What is sent to the environments that wait."""
-        for acting in self._acting.values():
+        for policy_id, waiting in list(self._acting.items()):
+            if not waiting.waits:
+                continue
+            acting = self._refresh(policy_id)
             for record, action, stored, extra in acting.act():
                 running = self._running[record.episode.env_id]
                 if record.agent_id in running.logged:
@@ -236,22 +239,30 @@ class EpisodeSampler:
         return sent
 
     def _acting_for(self, policy_id: str) -> Acting:
-        """The policy of this id, ready to act (the agents that wait go on with a policy that takes another's place)."""
-        policy = self.worker.policy_map[policy_id]
+        """What belongs to the policy of this id. The policy itself is not touched: it may not be in memory."""
         acting = self._acting.get(policy_id)
-        if acting is None or acting.policy is not policy:
-            settings = self.settings
-            fresh = Acting(
-                policy,
-                _of_policy(self.worker, "filters", policy_id),
-                _of_policy(self.worker, "preprocessors", policy_id),
-                normalize=settings.normalize_actions,
-                clip=settings.clip_actions,
-                update_filter=settings.update_filter,
-                flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
-            )
-            if acting is not None:
-                fresh.take_over(acting)
+        if acting is None:
+            acting = self._acting[policy_id] = self._new_acting(policy_id, self.worker.policy_map[policy_id])
+        return acting
+
+    def _new_acting(self, policy_id: str, policy: Any) -> Acting:
+        settings = self.settings
+        return Acting(
+            policy,
+            _of_policy(self.worker, "filters", policy_id),
+            _of_policy(self.worker, "preprocessors", policy_id),
+            normalize=settings.normalize_actions,
+            clip=settings.clip_actions,
+            update_filter=settings.update_filter,
+            flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
+        )
+
+    def _refresh(self, policy_id: str) -> Acting:
+        """The same with the policy itself: fetched into memory, or another one in its place (its waiting agents stay)."""
+        acting, policy = self._acting[policy_id], self.worker.policy_map[policy_id]
+        if acting.policy is not policy and not acting.replace_policy(policy):
+            fresh = self._new_acting(policy_id, policy)
+            fresh.take_over(acting)
             acting = self._acting[policy_id] = fresh
         return acting
 
