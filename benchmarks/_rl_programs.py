@@ -69,8 +69,17 @@ def aktis_learn(example: str, seed: int, steps: int, episodes: int = 20) -> dict
     result: dict[str, Any] = {}
     best = float("-inf")
     for result in iterations(algorithm, steps):
-        best = max(best, result["episode_reward_mean"]) if result["episode_reward_mean"] == result["episode_reward_mean"] else best
-    found = {**clock.read(), "training": result["episode_reward_mean"], "best": best, "steps": result["num_env_steps_sampled"]}
+        best = (
+            max(best, result["episode_reward_mean"])
+            if result["episode_reward_mean"] == result["episode_reward_mean"]
+            else best
+        )
+    found = {
+        **clock.read(),
+        "training": result["episode_reward_mean"],
+        "best": best,
+        "steps": result["num_env_steps_sampled"],
+    }
     return {**found, "greedy": greedy(algorithm, episodes)}
 
 
@@ -173,7 +182,9 @@ def aktis_sampling(seed: int, seconds: float, envs: int = 64) -> dict[str, Any]:
     """Steps per second of a worker that samples from vectorised CartPoles, beside stepping ``gymnasium.vector`` alone, in turns."""
     import gymnasium
 
-    config = tuned("ppo/cartpole-ppo", seed, num_envs_per_worker=envs, train_batch_size=envs * 32, sgd_minibatch_size=envs * 32)
+    config = tuned(
+        "ppo/cartpole-ppo", seed, num_envs_per_worker=envs, train_batch_size=envs * 32, sgd_minibatch_size=envs * 32
+    )
     algorithm = config.build()
     worker = algorithm.workers.local_worker()
     vector = gymnasium.make_vec("CartPole-v1", num_envs=envs, vectorization_mode="sync")
@@ -279,7 +290,12 @@ def ray_algorithm(setting: str, seed: int) -> Any:
     from ray.rllib.algorithms.ppo import PPOConfig
 
     envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[setting]
-    config = PPOConfig().environment("CartPole-v1").debugging(seed=seed).env_runners(num_env_runners=0, num_envs_per_env_runner=envs)
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .debugging(seed=seed)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=envs)
+    )
     config.training(
         train_batch_size_per_learner=envs * length, minibatch_size=batch, num_epochs=epochs, gamma=gamma, lambda_=lambda_,
         lr=[[0, 0.001], [100_000, 0.0]], clip_param=0.2, use_kl_loss=False, grad_clip=0.5,

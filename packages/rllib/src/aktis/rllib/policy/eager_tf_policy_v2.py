@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 import tree
 
-from aktis.rllib.policy._neural.acting import overridden
+from aktis.rllib.policy._neural.acting import Acting, overridden
 from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy._neural.learning import LEARNER_STATS
 from aktis.rllib.policy._neural.policy import NeuralPolicy
-from aktis.rllib.policy._tf_tracing import Traced
+from aktis.rllib.policy._tf_tracing import Traced, TracedActing
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,13 @@ class EagerTFPolicyV2(NeuralPolicy):
     ) -> None:
         super().__init__(observation_space, action_space, config, max_seq_len=max_seq_len)
         self._traced: Traced | None = None
+        self._acting: TracedActing | None = None
         if self._option("eager_tracing", True):
             limit = self._option("eager_max_retraces", 20)
-            self._traced = Traced(self._update_now, 20 if limit is None else int(limit), type(self).__name__)
+            limit = 20 if limit is None else int(limit)
+            self._traced = Traced(self._update_now, limit, type(self).__name__)
+            if self._may_trace_acting():
+                self._acting = TracedActing(self, limit)
 
     # ---- what a class derived from this may define
 
@@ -116,6 +120,40 @@ class EagerTFPolicyV2(NeuralPolicy):
                 optimizer.build(parameters)  # its variables cannot be made within a trace
         return [OptimizerGroup(f"optimizer_{i}", parameters, optimizer=optimizer) for i, optimizer in enumerate(made)]
 
+    # ---- acting
+
+    def _may_trace_acting(self) -> bool:
+        """Whether what acts is ours: what users write may look at numbers, or change with time."""
+        names = ("_dist_inputs", "_make_dist", "extra_action_out", "action_distribution_fn", "extra_action_out_fn")
+        ours = all(getattr(type(self), name).__module__.startswith("aktis.") for name in names)
+        return ours and self._sampler is None and self.exploration is not None
+
+    def _act(
+        self, batch: SampleBatch, states: list[Any], seq_lens: Any, explore: bool, timestep: int
+    ) -> tuple[Any, list[Any], dict[str, Any]]:
+        acting = self._acting
+        kind = None if acting is None else acting.kind_of(batch, explore)
+        if acting is None or not acting.takes(kind):
+            return super()._act(batch, states, seq_lens, explore, timestep)
+        self.exploration.before_compute_actions(explore=explore, timestep=timestep)
+        try:
+            actions, logp, inputs, state_out, extra = acting(kind, batch, explore)
+        except Exception as e:  # whatever a model of one's own does that cannot be traced
+            if acting.count:
+                raise
+            logger.info("%s acts without a trace: %s", type(self).__name__, e)
+            self._acting = None
+            return super()._act(batch, states, seq_lens, explore, timestep)
+        if actions is None:
+            actions, logp = self.exploration.get_exploration_action(
+                action_distribution=self._make_dist(self.dist_class, inputs), timestep=timestep, explore=explore
+            )
+        extra["action_dist_inputs"] = inputs
+        if logp is not None:
+            extra["action_prob"] = self.ops.exp(self.ops.cast(logp, "float32"))
+            extra["action_logp"] = logp
+        return actions, list(state_out), extra
+
     # ---- updates
 
     def _update(self, batch: SampleBatch) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -168,6 +206,11 @@ class EagerTFPolicyV2(NeuralPolicy):
 
     def _assign_scalar(self, name: str, value: float) -> None:
         self.scalars[name].assign(value)
+
+    def _overrides_acting(self) -> bool:
+        # `extra_action_out_fn` asks the model for what it computed last: the model has to have computed it.
+        names = ("_act", "_dist_inputs", "_make_dist", "extra_action_out_fn")
+        return any(overridden(self, name, Acting, EagerTFPolicyV2) for name in names)
 
     def _inference(self) -> Any:
         return contextlib.nullcontext()
