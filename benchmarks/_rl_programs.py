@@ -33,6 +33,7 @@ def tuned(name: str, seed: int, **changes: Any) -> Any:
     from importlib.resources import files
 
     import yaml
+
     from aktis.rllib.algorithms.registry import get_algorithm_class
 
     text = (files("aktis.rllib") / "tuned_examples" / f"{name}.yaml").read_text(encoding="utf-8")

@@ -180,7 +180,7 @@ def learns(setting: Setting) -> list[Row]:
     rows = []
     for one in LEARNS:
         steps = 2_000 if setting.quick else one.steps
-        episodes = 2 if setting.quick else 20
+        episodes = 2 if setting.quick else 100
         print(f"  {one.example} ...", file=sys.stderr, flush=True)
         try:
             runs = [
