@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 
 import numpy as np
 import pytest
 
 from aktis.rllib.algorithms.algorithm import Algorithm
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
+from aktis.tune.logger import UnifiedLogger
 
 TOP = [
     "episode_reward_max",
@@ -181,11 +184,7 @@ def test_curriculum_sets_tasks_that_are_new(coin, build):
             original = inner.set_task
             inner.set_task = lambda task: (set_tasks.append(task), original(task))[1]
             inner.counted = True
-        return (
-            result["training_iteration_of_mine"]
-            if "training_iteration_of_mine" in result
-            else int(result["timesteps_total"] >= 40)
-        )
+        return int(result["timesteps_total"] >= 40)
 
     algorithm = build(coin.environment(env_task_fn=task_of))
     for _ in range(4):
@@ -208,6 +207,18 @@ def test_actions_for_observations(coin, build):
         algorithm.compute_single_action()
     with pytest.raises(ValueError, match="no policy 'x'; the policies are default_policy"):
         algorithm.compute_single_action(seen, policy_id="x")
+
+
+def test_results_are_logged_as_the_configuration_says(coin, tmp_path, monkeypatch):
+    monkeypatch.delenv("OF_THE_ALGORITHM", raising=False)
+    coin.python_environment(extra_python_environs_for_driver={"OF_THE_ALGORITHM": 3})
+    algorithm = coin.debugging(logger_config={"type": UnifiedLogger, "logdir": str(tmp_path)}).build()
+    algorithm.train()
+    algorithm.stop()
+    assert os.environ.pop("OF_THE_ALGORITHM") == "3"
+    assert algorithm.logdir == str(tmp_path)
+    (line,) = (tmp_path / "result.json").read_text().splitlines()
+    assert json.loads(line)["num_env_steps_sampled"] == 20
 
 
 def test_weights_are_those_of_the_policies(coin, build):

@@ -152,11 +152,6 @@ def test_tuner_with_a_configuration_that_has_search_spaces(coin, tmp_path):
 
 
 def test_error_in_the_configuration_of_a_trial_names_the_setting(registered, tmp_path):
+    config = {"env": "corridor of mine", "haeds": 1}
     with pytest.raises(Exception, match="did you mean 'heads'"):
-        tune.run(
-            registered,
-            config={"env": "corridor of mine", "haeds": 1},
-            local_dir=str(tmp_path),
-            verbose=0,
-            stop={"training_iteration": 1},
-        )
+        tune.run(registered, config=config, local_dir=str(tmp_path), verbose=0, stop={"training_iteration": 1})

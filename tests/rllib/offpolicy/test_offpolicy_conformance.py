@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 from typing import Any
 
 import pytest
@@ -12,11 +10,13 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 
+from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
+
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig  # noqa: E402
 from aktis.rllib.algorithms.dqn import DQNConfig  # noqa: E402
+from aktis.rllib.algorithms.es import ESConfig  # noqa: E402
 from aktis.rllib.algorithms.sac import SACConfig  # noqa: E402
 from aktis.rllib.algorithms.simple_q import SimpleQConfig  # noqa: E402
-from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
 
 SMALL: dict[str, Any] = {"train_batch_size": 16, "num_steps_sampled_before_learning_starts": 16}
 Q_STATS = ("mean_q", "min_q", "max_q", "mean_td_error", "cur_lr", "grad_gnorm")
@@ -46,7 +46,11 @@ class TestRainbow(TestDQN):
     observation_spaces = ("box",)
 
     def config(self) -> AlgorithmConfig:
-        return DQNConfig().training(hiddens=[8], n_step=3, num_atoms=5, noisy=True, **SMALL).reporting(min_sample_timesteps_per_iteration=32)
+        return (
+            DQNConfig()
+            .training(hiddens=[8], n_step=3, num_atoms=5, noisy=True, **SMALL)
+            .reporting(min_sample_timesteps_per_iteration=32)
+        )
 
 
 class TestSAC(AlgorithmConformance):
@@ -58,3 +62,12 @@ class TestSAC(AlgorithmConformance):
         net = {"fcnet_hiddens": [8]}
         config = SACConfig().training(policy_model_config=net, q_model_config=net, **SMALL)
         return config.reporting(min_sample_timesteps_per_iteration=32)
+
+
+class TestES(AlgorithmConformance):
+    recurrent = False
+    multi_agent = False
+    learner_keys = ("weights_norm", "grad_norm", "update_ratio", "episodes_this_iter", "eval_reward_mean")
+
+    def config(self) -> AlgorithmConfig:
+        return ESConfig().training(episodes_per_batch=4, train_batch_size=1, noise_size=1_100_000, eval_prob=1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,7 +131,8 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         config = self.config
         agents = config.count_steps_by == "agent_steps"
         size: dict[str, Any] = {"max_agent_steps" if agents else "max_env_steps": config.train_batch_size}
-        batch = synchronous_parallel_sample(worker_set=self.workers, **size).as_multi_agent()
+        sampled: Any = synchronous_parallel_sample(worker_set=self.workers, **size)
+        batch = sampled.as_multi_agent()
         self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
         self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
 
@@ -166,6 +168,9 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         self._episodes_to_be_collected = []
         self.evaluation_metrics = {}
         self._usage = Usage() if self.config.log_sys_usage else None
+        os.environ.update({name: str(value) for name, value in self.config.extra_python_environs_for_driver.items()})
+        if self.config.log_level != "WARN":
+            logging.getLogger("aktis.rllib").setLevel(self.config.log_level.replace("WARNING", "WARN"))
         self.callbacks = self.config.callbacks_class()
         self.env_creator = self._env_creator(self.config.env)
         self.workers = self._make_workers(self.config, self.config.num_rollout_workers)
@@ -250,7 +255,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         else:
             results, iteration = self._run_one_training_iteration()
         self._sync_filters_if_needed(
-            from_worker=self.workers.local_worker(),
+            from_worker=self._local,
             workers=self.workers,
             timeout_seconds=self.config.sync_filters_on_rollout_workers_timeout_s,
         )
@@ -317,8 +322,6 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         Base.restore(self, directory)
 
     def _export_model(self, export_formats: Any, export_dir: str) -> dict[str, str]:
-        import os
-
         paths: dict[str, str] = {}
         for kind in export_formats:
             if kind not in ("model", "checkpoint", "onnx"):

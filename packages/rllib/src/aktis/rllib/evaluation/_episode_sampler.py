@@ -159,6 +159,8 @@ class EpisodeSampler:
         Args:
             fragment: With truncated episodes: steps of each environment. With complete ones: how many steps the batch has at least.
         """
+        for acting in self._acting.values():
+            acting.connectors.refresh()
         if self.settings.complete_episodes:
             return self._sample_complete(fragment)
         wanted = fragment * self.num_envs
@@ -218,7 +220,10 @@ class EpisodeSampler:
 
     def _act(self) -> dict[Any, dict[Any, Any]]:
         """What is sent to the environments that wait."""
-        for acting in self._acting.values():
+        for policy_id, waiting in list(self._acting.items()):
+            if not waiting.waits:
+                continue
+            acting = self._refresh(policy_id)
             for record, action, stored, extra in acting.act():
                 running = self._running[record.episode.env_id]
                 if record.agent_id in running.logged:
@@ -234,22 +239,30 @@ class EpisodeSampler:
         return sent
 
     def _acting_for(self, policy_id: str) -> Acting:
-        """The policy of this id, ready to act (the agents that wait go on with a policy that takes another's place)."""
-        policy = self.worker.policy_map[policy_id]
+        """What belongs to the policy of this id. The policy itself is not touched: it may not be in memory."""
         acting = self._acting.get(policy_id)
-        if acting is None or acting.policy is not policy:
-            settings = self.settings
-            fresh = Acting(
-                policy,
-                _of_policy(self.worker, "filters", policy_id),
-                _of_policy(self.worker, "preprocessors", policy_id),
-                normalize=settings.normalize_actions,
-                clip=settings.clip_actions,
-                update_filter=settings.update_filter,
-                flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
-            )
-            if acting is not None:
-                fresh.take_over(acting)
+        if acting is None:
+            acting = self._acting[policy_id] = self._new_acting(policy_id, self.worker.policy_map[policy_id])
+        return acting
+
+    def _new_acting(self, policy_id: str, policy: Any) -> Acting:
+        settings = self.settings
+        return Acting(
+            policy,
+            _of_policy(self.worker, "filters", policy_id),
+            _of_policy(self.worker, "preprocessors", policy_id),
+            normalize=settings.normalize_actions,
+            clip=settings.clip_actions,
+            update_filter=settings.update_filter,
+            flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
+        )
+
+    def _refresh(self, policy_id: str) -> Acting:
+        """The same with the policy itself: fetched into memory, or another one in its place (its waiting agents stay)."""
+        acting, policy = self._acting[policy_id], self.worker.policy_map[policy_id]
+        if acting.policy is not policy and not acting.replace_policy(policy):
+            fresh = self._new_acting(policy_id, policy)
+            fresh.take_over(acting)
             acting = self._acting[policy_id] = fresh
         return acting
 
@@ -288,7 +301,10 @@ class EpisodeSampler:
     def _first_observations(self, running: _Running, agents_obs: dict[Any, Any], infos: dict[Any, Any]) -> None:
         agents_obs = self._transformed(running, agents_obs)
         for agent_id, observation in agents_obs.items():
-            self._arrive(running, self._record(running, agent_id), observation, infos.get(agent_id))
+            record, info = self._record(running, agent_id), infos.get(agent_id)
+            row, _ = self._row(self._acting_for(record.policy_id), running, record, observation, info, False, False)
+            if row is not None:
+                self._arrive(running, record, row, observation, info)
         self._take_common(running, infos)
         running.waits = True
         self._call("on_episode_start", running)
@@ -351,42 +367,69 @@ class EpisodeSampler:
         terminated, truncated = bool(terminateds.get(agent_id)), bool(truncateds.get(agent_id))
         if over and not terminated and not truncated:
             terminated, truncated = bool(terminateds["__all__"]), bool(truncateds["__all__"])
+        acting = self._acting_for(record.policy_id)
+        row, reward = None, record.reward
+        if observation is not None:
+            row, reward = self._row(acting, running, record, observation, info, terminated, truncated)
         if record.current >= 0:
             if not record.rows:
                 record.before = dict(record.recent)
-            reward = record.reward
             record.complete(reward, info or {})
             self._agent_steps += 1
             if record.recent:
                 record.remember(float(self._clip(np.array([reward]))[0]))
         if not (terminated or truncated):
-            self._arrive(running, record, observation, info)
+            if row is not None:
+                self._arrive(running, record, row, observation, info)
             return
         record.done, record.terminated, record.truncated = True, terminated, truncated
         running.episode.finish(agent_id, terminated=terminated, truncated=truncated)
-        if observation is not None:
-            acting = self._acting_for(record.policy_id)
-            row = self._row(acting, running, agent_id, observation)
+        if row is not None:
             running.episode.observe(agent_id, row, raw=observation, info=info)
             acting.final(record, row)
         if record.pending:  # it was observed, and the environment ended its part before it acted
             self._drop_waiting(record)
 
-    def _arrive(self, running: _Running, record: AgentRecord, observation: Any, info: dict[str, Any] | None) -> None:
+    def _arrive(
+        self, running: _Running, record: AgentRecord, row: Any, observation: Any, info: dict[str, Any] | None
+    ) -> None:
         """An agent has observed something that it acts on."""
         if record.pending:
             self._drop_waiting(record)
         acting = self._acting_for(record.policy_id)
-        row = self._row(acting, running, record.agent_id, observation)
         running.episode.observe(record.agent_id, row, raw=observation, info=info)
         if info and info.get("training_enabled") is False:
             running.learn = False
         acting.arrive(record, row)
 
-    def _row(self, acting: Acting, running: _Running, agent_id: Any, observation: Any) -> Any:
+    def _row(
+        self,
+        acting: Acting,
+        running: _Running,
+        record: AgentRecord,
+        observation: Any,
+        info: dict[str, Any] | None,
+        terminated: bool,
+        truncated: bool,
+    ) -> tuple[Any, float]:
+        """What an agent's policy gets of an observation (None: connectors keep it back), and the reward that came with it."""
+        agent_id = record.agent_id
         if self.settings.check and (self._polls <= _FIRST_CHECKS or not self._polls % _CHECK_EVERY):
             acting.reader.check(observation, self._where(running, agent_id))
-        return acting.row(observation)
+        if acting.connectors.agent is None:
+            return acting.row(observation), record.reward
+        data = {
+            "new_obs": observation,
+            "rewards": record.reward,
+            "terminateds": terminated,
+            "truncateds": truncated,
+            "infos": info or {},
+            "t": running.episode.length - 1,
+            "env_id": running.env_id,
+            "agent_index": record.index,
+        }
+        through = acting.connectors.observe(running.env_id, agent_id, data)
+        return (None, record.reward) if through is None else through
 
     def _record(self, running: _Running, agent_id: Any) -> AgentRecord:
         episode = running.episode
@@ -471,6 +514,8 @@ class EpisodeSampler:
             )
         )
         del self._running[running.env_id]
+        for acting in self._acting.values():
+            acting.connectors.reset(running.env_id)
         self._ended.append((running, self._cut_all(running)))
         self._reset(running.env_id)
 

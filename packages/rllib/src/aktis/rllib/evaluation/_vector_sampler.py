@@ -30,7 +30,8 @@ class VectorSampler:
 
     Args:
         runner: Steps the environments.
-        after_trajectory: ``after_trajectory(episode, postprocessed, original)``: the callback ``on_postprocess_trajectory``, if it is
+        after_trajectory: ``after_trajectory(episode, postprocessed, original)``: the callback
+            ``on_postprocess_trajectory``, if it is
             overridden.
         policy_id: Of the policy that acts. Batches of another one than the default are MultiAgentBatches, as everywhere.
     """

@@ -3,8 +3,10 @@
 Two forms of the same numbers: of one trajectory as a SampleBatch (``compute_advantages``, the form that
 ``postprocess_trajectory`` is written in), and of all trajectories of a rollout at once (``gae``, ``discounted_returns``).
 
-What follows the last step of a trajectory is worth nothing if the episode *terminated* there. If it was truncated by a time limit, or
-the fragment ended in the middle of the episode, it is worth the value of what was observed then: the final observation, not that of the
+What follows the last step of a trajectory is worth nothing if the episode *terminated* there. If it was truncated by a
+time limit, or
+the fragment ended in the middle of the episode, it is worth the value of what was observed then: the final observation,
+not that of the
 next reset.
 """
 
@@ -161,7 +163,8 @@ def compute_gae_for_sample_batch(
 def adjust_nstep(n_step: int, gamma: float, batch: SampleBatch) -> None:
     """Make one-step transitions into those of ``n_step`` steps, in place.
 
-    ``rewards[t]`` becomes the discounted sum of the next ``n_step`` rewards; ``new_obs``, ``terminateds`` and ``truncateds`` those of the
+    ``rewards[t]`` becomes the discounted sum of the next ``n_step`` rewards; ``new_obs``, ``terminateds`` and
+    ``truncateds`` those of the
     last of these steps. At the end of the trajectory there are fewer: what is left counts.
 
     Args:

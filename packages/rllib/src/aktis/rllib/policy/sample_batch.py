@@ -274,7 +274,7 @@ class SampleBatch(dict[str, Any]):
         else:
             ends = np.cumsum(lens)
             begins = ends - lens
-        inside = np.flatnonzero((begins < end) & (ends > start))
+        inside = np.flatnonzero((begins < end) & (ends > start)) if start < end else np.zeros(0, np.int64)
         if len(inside) == 0:
             return 0, 0, lens[:0]
         first, last = int(inside[0]), int(inside[-1]) + 1

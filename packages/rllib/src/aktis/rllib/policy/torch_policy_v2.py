@@ -27,8 +27,8 @@ _SMALL = 400_000
 class TorchPolicyV2(NeuralPolicy):
     """A policy with a model in PyTorch.
 
-    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`, `extra_action_out`, `make_model`,
-    `optimizer`, `extra_grad_process`, `action_sampler_fn`, `action_distribution_fn`.
+    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`, `extra_action_out`,
+    `make_model`, `optimizer`, `extra_grad_process`, `action_sampler_fn`, `action_distribution_fn`.
 
     Args:
         observation_space: What it observes, after preprocessing.

@@ -39,8 +39,8 @@ def _of_worker(config: Any) -> dict[str, float]:
 
 
 def fit_to_machine(config: Any) -> None:
-    """Take workers out of a configuration, of another machine perhaps, until this one has CPUs enough for them: an actor that never gets
-    its resources would be waited for without end. Workers of the evaluation go last.
+    """Take workers out of a configuration, of another machine perhaps, until this one has CPUs enough for them: an
+    actor that never gets its resources would be waited for without end. Workers of the evaluation go last.
 
     Args:
         config: An AlgorithmConfig; it is changed.

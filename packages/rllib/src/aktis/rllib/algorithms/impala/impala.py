@@ -200,7 +200,9 @@ class ImpalaConfig(AlgorithmConfig):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.vtrace and self.vtrace_drop_last_ts and self.rollout_fragment_length == 1:
-            raise ValueError("vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more")
+            raise ValueError(
+                "vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more"
+            )
 
 
 def _sample(worker: Any) -> Any:

@@ -44,11 +44,9 @@ class SACTFModel(SACNetworks, TFModelV2):
         target_entropy: float | str | None = None,
     ) -> None:
         super().__init__(obs_space, action_space, num_outputs, model_config, name)
-        self.log_alpha = tf.Variable(math.log(initial_alpha), dtype=tf.float32)
         self._build(int(num_outputs or 0), policy_model_config or {}, q_model_config or {}, twin_q, target_entropy)
+        self.log_alpha = tf.Variable(math.log(initial_alpha), dtype=tf.float32)
 
-    def forward(
-        self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """The observation itself: policy and Q-functions each have their own layers."""
         return (input_dict["obs"] if self._structure is None else input_dict["obs_flat"]), state

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -51,11 +53,27 @@ class RecurrentNetwork(TFModelV2):
         raise NotImplementedError(f"{type(self).__name__} defines no forward_rnn(inputs, state, seq_lens).")
 
 
+_steps: int | None = None  # of every sequence, where it is known while a function is traced
+
+
+@contextlib.contextmanager
+def steps_known(steps: int) -> Iterator[None]:
+    """Within it sequences have this many steps: the axis of time has a known size also where the number of rows is not known."""
+    global _steps
+    before, _steps = _steps, steps
+    try:
+        yield
+    finally:
+        _steps = before
+
+
 def add_time(x: Tensor, seq_lens: Tensor | None, time_major: bool) -> Tensor:
     """From rows [B * T, ...] to sequences [B, T, ...], or [T, B, ...]."""
-    sequences = tf_ops.shape(x if seq_lens is None else seq_lens)[0]
     rest = tf_ops.shape(x)[1:]
-    x = tf.reshape(x, (sequences, -1, *rest))
+    if _steps is not None:
+        x = tf.reshape(x, (-1, _steps, *rest))
+    else:
+        x = tf.reshape(x, (tf_ops.shape(x if seq_lens is None else seq_lens)[0], -1, *rest))
     return tf.transpose(x, (1, 0, *range(2, 2 + len(rest)))) if time_major else x
 
 

@@ -22,6 +22,7 @@ class Acting(Policy):
     _fast: Any
     _sampler: Callable[..., Any] | None
     _distribution: Callable[..., Any] | None
+    _explore_default: bool | None = None
 
     # ---- what a class derived from this may define
 
@@ -59,7 +60,7 @@ class Acting(Policy):
         **kwargs: Any,
     ) -> tuple[Any, list[Any], dict[str, Any]]:
         """See Policy."""
-        explore = bool(self._option("explore", True)) if explore is None else explore
+        explore = self._explores() if explore is None else explore
         timestep = self.global_timestep if timestep is None else timestep
         fast = self._fast
         if fast is not None and fast.takes(input_dict):
@@ -184,6 +185,14 @@ class Acting(Policy):
             inputs, dist_class, _ = self._dist_inputs(batch, states, seq_lens, False, self.global_timestep, in_training)
             logp = self._make_dist(dist_class, inputs).logp(batch["actions"])
         return self.ops.as_numpy(logp)
+
+    def _explores(self) -> bool:
+        """Whether to explore if nobody says."""
+        if isinstance(self.config, dict):
+            return bool(self.config.get("explore", True))
+        if self._explore_default is None:  # looking it up in a configuration takes as long as a small network
+            self._explore_default = bool(self._option("explore", True))
+        return self._explore_default
 
     # ---- of the framework
 

@@ -69,8 +69,8 @@ class FlatAdam:
 
     def step_with(self, parameters: Any, grads: list[Array]) -> None:
         """A step with the gradient of each parameter."""
-        by_id = {id(parameter): grad for parameter, grad in zip(parameters, grads, strict=True)}
-        gradient = np.concatenate([np.ravel(by_id[id(piece.parameter)]) for piece in sorted(self.pieces, key=_start)])
+        by_id = {id(parameter): np.ravel(np.asarray(grad)) for parameter, grad in zip(parameters, grads, strict=True)}
+        gradient = np.concatenate([by_id[id(piece.parameter)] for piece in sorted(self.pieces, key=_start)])
         self.step(gradient)
 
     # As the optimizers of a framework: see `_backend.Ops`.

@@ -57,7 +57,8 @@ class FastInference:
         if self.shared and self.net.pieces[0].parameter.data_ptr() == self.net.flat.ctypes.data:
             self.stale = False
             return
-        self.net.load([self.policy.ops.as_numpy(piece.parameter) for piece in self.net.pieces])
+        current = DenseNet(self.policy.model.layers())  # layers may be new tensors each time
+        self.net.load([self.policy.ops.as_numpy(piece.parameter) for piece in current.pieces])
         self.shared = False
         self.stale = False
 
