@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("torch")
 
 import gymnasium as gym
+from tests.rllib.algorithms.conformance import AlgorithmConformance
+
 from aktis.rllib.algorithms.a2c import A2CConfig
 from aktis.rllib.algorithms.a3c import A3CConfig
 from aktis.rllib.algorithms.a3c.a3c_torch_policy import A3CTorchPolicy
@@ -21,8 +23,6 @@ from aktis.rllib.algorithms.impala.impala_torch_policy import ImpalaTorchPolicy
 from aktis.rllib.algorithms.pg import PGConfig
 from aktis.rllib.algorithms.pg.pg_torch_policy import PGTorchPolicy
 from aktis.rllib.policy.sample_batch import SampleBatch
-
-from tests.rllib.algorithms.conformance import AlgorithmConformance
 
 pytestmark = pytest.mark.torch
 
@@ -177,7 +177,9 @@ def vtrace_by_hand(log_rhos, rewards, values, follows, gamma):
     v_after = vs_after = follows
     for t in reversed(range(len(rewards))):
         advantages[t] = rhos[t] * (rewards[t] + gamma * vs_after - values[t])
-        vs[t] = values[t] + rhos[t] * (rewards[t] + gamma * v_after - values[t]) + gamma * rhos[t] * (vs_after - v_after)
+        vs[t] = (
+            values[t] + rhos[t] * (rewards[t] + gamma * v_after - values[t]) + gamma * rhos[t] * (vs_after - v_after)
+        )
         v_after, vs_after = values[t], vs[t]
     return vs, advantages
 

@@ -632,3 +632,21 @@ def test_the_constructor_takes_functions() -> None:
     )
     assert policy.compute_actions(np.ones((3, 4), np.float32))[0].tolist() == [0, 0, 0]
     assert policy.learn_on_batch(experience())["learner_stats"]["grad_gnorm"] > 0
+
+
+def test_states_wait_in_the_object_store_where_there_is_one() -> None:
+    import aktis
+
+    aktis.init(num_cpus=1)
+    try:
+        policies = PolicyMap(capacity=1)
+        for name in "ab":
+            policies[name] = Reinforce(OBS, TWO, CONFIG)
+            policies[name].learn_on_batch(experience(seed=ord(name)))
+        assert isinstance(policies._stash._kept["a"], aktis.ObjectRef)
+        weights = policies["b"].get_weights()
+        policies["a"].learn_on_batch(experience())  # what comes from the store is read-only there, and not here
+        assert policies["a"].num_grad_updates == 2
+        assert all(np.array_equal(w, policies["b"].get_weights()[key]) for key, w in weights.items())
+    finally:
+        aktis.shutdown()

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._algorithm.actions import ActionsPart
 from aktis.rllib.algorithms._algorithm.checkpoints import CheckpointsPart
@@ -61,11 +61,6 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         KeyError: a setting that does not exist.
         ValueError: a setting that makes no sense.
     """
-
-    _progress_metrics: ClassVar[tuple[str, ...]] = (
-        "num_env_steps_sampled", "num_env_steps_trained", "episodes_total", "sampler_results/episode_len_mean",
-        "evaluation/episode_reward_mean",
-    )  # fmt: skip
 
     def __init__(
         self,

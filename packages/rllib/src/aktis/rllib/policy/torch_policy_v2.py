@@ -139,9 +139,11 @@ class TorchPolicyV2(NeuralPolicy):
     def _place(self, model: Any) -> Any:
         return model.to(self.device)
 
-    def _inference(self) -> Any:
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
         self._training_mode(False)
-        return torch.no_grad()
+        with self._threads(), torch.no_grad():
+            yield
 
     def _training_mode(self, training: bool) -> None:
         if self.model.training != training:
