@@ -64,7 +64,9 @@ class Traced:
 
         columns_like = tree.map_structure(lambda leaf: None, columns)
         signature = [tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
-        return tf.function(run, input_signature=signature)
+        return tf.function(
+            run, input_signature=signature, autograph=False
+        )  # Python means what it says, and traces faster
 
     def _warn(self) -> None:
         if not self._warned:
@@ -145,4 +147,6 @@ class TracedActing:
             return actions, logp, inputs, list(state_out or []), extra
 
         signature = [tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
-        return tf.function(run, input_signature=signature)
+        return tf.function(
+            run, input_signature=signature, autograph=False
+        )  # Python means what it says, and traces faster

@@ -265,7 +265,7 @@ class EagerTFPolicyV2(NeuralPolicy):
             except (NotImplementedError, ValueError):
                 return {"outputs": outputs}
 
-        module.serve = tf.function(serve, input_signature=[spec])
+        module.serve = tf.function(serve, input_signature=[spec], autograph=False)
         Path(export_dir).mkdir(parents=True, exist_ok=True)
         tf.saved_model.save(module, str(export_dir), signatures={"serving_default": module.serve})
 
