@@ -76,7 +76,7 @@ def run(setting: Setting, program: str, library: str = "aktis", **arguments: Any
 
 
 def in_turns(setting: Setting, program: str, **arguments: Any) -> dict[str, list[dict[str, Any]]]:
-    """Runs of each library with each seed, one library after the other; Ray's, which take minutes, once. One that fails is left out."""
+    """Runs of each library with each seed, in turns. Ray's, which take minutes: once. What fails is left out."""
     found: dict[str, list[dict[str, Any]]] = {library: [] for library in setting.libraries()}
     for seed in range(setting.seeds):
         for library in setting.libraries():

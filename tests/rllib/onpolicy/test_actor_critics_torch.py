@@ -76,7 +76,16 @@ class TestA3C(OfActorCritics):
     iterations = 2  # fragments of 10 steps
 
     def config(self) -> AlgorithmConfig:
-        return A3CConfig().training(lr=0.01)
+        return A3CConfig().training(lr=0.01, sample_async=False)
+
+    def test_samples_in_a_thread_while_it_learns(self) -> None:
+        algorithm = self.made(use_lstm=True, lstm_cell_size=8).training(sample_async=True).build()
+        try:
+            for _ in range(5):
+                stats = algorithm.train()["info"]["learner"]["default_policy"]["learner_stats"]
+                assert all(np.isfinite(value) for value in stats.values())
+        finally:
+            algorithm.stop()
 
 
 class TestImpala(OfActorCritics):
