@@ -90,7 +90,7 @@ class RolloutsSection(ConfigBase):
                 environments that come vectorised themselves (CartPole does), which are the fastest by far.
             create_env_on_local_worker: Have an environment in the algorithm's own process, too, though there are workers.
             sample_collector: Taken, and without effect: batches are made as columns.
-            sample_async: A worker samples on in a thread while its last batch is learned from.
+            sample_async: A remote worker samples on in a thread while its last batch is learned from.
             enable_connectors: Observations go to the policy, and actions to the environment, through the policy's connectors.
             rollout_fragment_length: Steps of each environment for one batch of a worker. "auto": what makes a training
                 batch in one round.
