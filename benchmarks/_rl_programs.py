@@ -1,7 +1,8 @@
 """The programs of benchmarks/rl.py: ``python _rl_programs.py PROGRAM LIBRARY [JSON]`` prints one line of JSON.
 
-A library is ``aktis``, ``sb3`` or ``ray``; each runs in an interpreter that has it, on one core (``OMP_NUM_THREADS=1``). Ours are the
-tuned examples of aktis-rllib, as they are; stable-baselines3's settings are those of rl-baselines3-zoo.
+A library is ``aktis``, ``sb3`` or ``ray``; each runs in an interpreter that has it, on one core
+(``OMP_NUM_THREADS=1``). Ours are the tuned examples of aktis-rllib, as they are; stable-baselines3's settings are those
+of rl-baselines3-zoo.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def tuned(name: str, seed: int, **changes: Any) -> Any:
     from importlib.resources import files
 
     import yaml
+
     from aktis.rllib.algorithms.registry import get_algorithm_class
 
     text = (files("aktis.rllib") / "tuned_examples" / f"{name}.yaml").read_text(encoding="utf-8")

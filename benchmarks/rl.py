@@ -1,13 +1,13 @@
 """How fast and how well aktis.rllib learns, beside stable-baselines3 and Ray RLlib in one run.
 
     hatch run bench-rl                                             everything of ours
-    hatch run bench-rl --sb3-python PATH --ray-python PATH         stable-baselines3 and Ray RLlib of those interpreters, too
-    hatch run bench-rl --only reach --only speed --seeds 3         some parts
-    hatch run bench-rl --quick                                     does it work at all
-    hatch run bench-rl --write                                     put the table into benchmarks/README.md
+    hatch run bench-rl --sb3-python PATH --ray-python PATH         stable-baselines3 and Ray RLlib of those
+    interpreters, too hatch run bench-rl --only reach --only speed --seeds 3         some parts hatch run bench-rl
+    --quick                                     does it work at all hatch run bench-rl --write
+    put the table into benchmarks/README.md
 
-Every run is a fresh process on one core (workers have processes of their own), those that are compared take turns, and the median over seeds
-counts. The exit status is 1 when a program of ours failed, or a bar is missed.
+Every run is a fresh process on one core (workers have processes of their own), those that are compared take turns, and
+the median over seeds counts. The exit status is 1 when a program of ours failed, or a bar is missed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def run(setting: Setting, program: str, library: str = "aktis", **arguments: Any
 
 
 def in_turns(setting: Setting, program: str, **arguments: Any) -> dict[str, list[dict[str, Any]]]:
-    """Runs of each library with each seed, one library after the other. Ray's, which take minutes, once; one that fails is left out."""
+    """Runs of each library with each seed, in turns. Ray's, which take minutes: once. What fails is left out."""
     found: dict[str, list[dict[str, Any]]] = {library: [] for library in setting.libraries()}
     for seed in range(setting.seeds):
         for library in setting.libraries():
@@ -180,7 +180,7 @@ def learns(setting: Setting) -> list[Row]:
     rows = []
     for one in LEARNS:
         steps = 2_000 if setting.quick else one.steps
-        episodes = 2 if setting.quick else 20
+        episodes = 2 if setting.quick else 100
         print(f"  {one.example} ...", file=sys.stderr, flush=True)
         try:
             runs = [

@@ -68,6 +68,13 @@ def test_worker_that_died_is_an_error_otherwise(coin, build):
         algorithm.train()
 
 
+def test_workers_that_there_is_no_room_for_are_an_error_and_not_waited_for(coin):
+    with pytest.raises(ValueError, match=r"9 rollout worker.*need 9 CPU, and there are 4: set num_rollout_workers"):
+        coin.rollouts(num_rollout_workers=9).build()
+    with pytest.raises(ValueError, match=r"need 1 GPU, and there are 0"):
+        coin.rollouts(num_rollout_workers=1).resources(num_gpus_per_worker=1).build()
+
+
 def test_policies_are_added_and_removed_on_all(coin, build):
     coin.multi_agent(policies=["a", "b"], policy_mapping_fn=lambda agent_id, *args, **kwargs: "a")
     algorithm = build(coin.rollouts(num_rollout_workers=1))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis.air.display import format_duration, format_value
-from aktis.air.html import Fact, Page, Series, figure, line_chart, table
+from aktis.air.html import Fact, Page, Series, colour_legend, figure, line_chart, table
 from aktis.air.nested import flatten
 from aktis.rllib._report.gather import RunRecord, gather
 
@@ -88,34 +88,37 @@ def _chart(runs: list[RunRecord], key: str, label: str, x_label: str = "steps") 
     for i, run in enumerate(runs):
         xs, ys = run.curve(key)
         if ys:
-            series.append(Series(run.name if len(runs) > 1 else label, xs, ys, key=f"run{i}"))
+            series.append(Series(run.name if len(runs) > 1 else label, xs, ys, key=f"run{i}", colour=i))
     if not series:
         return ""
-    return figure(line_chart(series, x_label=x_label, y_label=label), label)
+    return figure(line_chart(series, x_label=x_label, width=520, height=230), label)
 
 
 def _add_returns(page: Page, runs: list[RunRecord]) -> None:
     section = page.section("Learning curves")
     if len(runs) == 1:
-        run, bounds = runs[0], []
+        run = runs[0]
+        bounds: list[Series] = []
         for key, name in _SPREAD.items():
             xs, ys = run.curve(key)
             if ys:
-                bounds.append(Series(name, xs, ys))
+                bounds.append(Series(name, xs, ys, colour=len(bounds)))
         if bounds:
-            section.add(
-                figure(line_chart(bounds, x_label="steps", y_label="return of an episode"), "return of an episode")
-            )
+            chart = line_chart(bounds, x_label="steps", y_label="return of an episode")
+            section.add(figure(chart), colour_legend([series.name for series in bounds]))
         else:
             section.text("No episode has ended yet.")
         returns = run.episodes()
         charts = [_chart(runs, "episode_len_mean", "steps of an episode")]
         if len(returns) > 1:
             points = Series("return", [float(i + 1) for i in range(len(returns))], returns)
-            charts.append(figure(line_chart([points], x_label="episode", y_label="return"), "every episode"))
+            charts.append(
+                figure(line_chart([points], x_label="episode", width=520, height=230), "return of every episode")
+            )
         section.side_by_side([chart for chart in charts if chart])
         return
-    section.add(*[chart for chart in (_chart(runs, key, key.replace("_", " ")) for key in _RETURNS) if chart])
+    section.add(colour_legend([run.name for run in runs]))
+    section.side_by_side([chart for chart in (_chart(runs, key, key.replace("_", " ")) for key in _RETURNS) if chart])
 
 
 def _add_policies(page: Page, runs: list[RunRecord]) -> None:

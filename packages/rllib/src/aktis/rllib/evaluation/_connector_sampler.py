@@ -204,7 +204,7 @@ class ConnectorSampler:
         row, agent.pending = agent.pending, None
         row["rewards"] = np.float32(reward)
         row["terminateds"] = bool(kept.get("terminateds", False))
-        row["truncateds"] = bool(kept.get("truncateds", False)) and not row["terminateds"]
+        row["truncateds"] = bool(kept.get("truncateds", False))
         row["new_obs"], row["infos"] = obs, info
         agent.rows.append(row)
 
@@ -220,6 +220,7 @@ class ConnectorSampler:
             columns = {key: np.asarray(value)[0] for key, value in inputs[index].items() if key != "seq_lens"}
             agent.pending = {**columns, "actions": stored[index], **one[2], "t": agent.t}
             agent.states = one[1]
+            agent.pending.update({f"state_out_{number}": state for number, state in enumerate(one[1])})
             agent.t += 1
             running.episode.act(agent_id, stored[index], state=one[1], extra=one[2])
             passed = ActionConnectorDataType(env_id, agent_id, output.raw_dict, one)

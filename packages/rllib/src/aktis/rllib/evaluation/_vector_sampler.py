@@ -58,7 +58,7 @@ class VectorSampler:
         runner = self.runner
         runner.refresh()
         by_trajectory = self._after_trajectory is not None or not handles_whole_rollouts(runner.policy)
-        runner.always_new_obs = by_trajectory
+        runner.for_trajectories = by_trajectory
         if runner.settings.complete_episodes:
             rollout, mask = self._complete(fragment)
         else:

@@ -1,7 +1,8 @@
 """What is computed of a trajectory before it is trained on: returns, advantages, n-step rewards. Pure functions of arrays.
 
 Two forms of the same numbers: of one trajectory as a SampleBatch (``compute_advantages``, the form that
-``postprocess_trajectory`` is written in), and of all trajectories of a rollout at once (``gae``, ``discounted_returns``).
+``postprocess_trajectory`` is written in), and of all trajectories of a rollout at once (``gae``,
+``discounted_returns``).
 
 What follows the last step of a trajectory is worth nothing if the episode *terminated* there. If it was truncated by a
 time limit, or
@@ -127,7 +128,11 @@ def value_of_what_follows(policy: Policy, sample_batch: SampleBatch) -> float:
     if bool(sample_batch[SampleBatch.TERMINATEDS][-1]):
         return 0.0
     step = sample_batch.get_single_step_input_dict(policy.view_requirements, index="last")
-    return float(policy.compute_values(step)[0])
+    values: Any = getattr(policy, "compute_values", None)
+    if values is not None:
+        return float(values(step)[0])
+    value: Any = policy._value  # type: ignore[attr-defined]  # of a policy that is not ours: see ValueNetworkMixin
+    return float(value(**step))
 
 
 def compute_gae_for_sample_batch(
@@ -304,8 +309,8 @@ def add_advantages(
 def inputs_after_cuts(rollout: Rollout, view_requirements: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """What a policy computes the values of ``rollout.cut_obs`` from: [K, ...] each.
 
-    Views of earlier steps (previous actions and rewards, stacked observations, memories of attention) are those of the step before,
-    moved by one.
+    Views of earlier steps (previous actions and rewards, stacked observations, memories of attention) are those of the
+    step before, moved by one.
 
     Args:
         rollout: With K cuts.

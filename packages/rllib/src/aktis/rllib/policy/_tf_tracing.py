@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 class Traced:
     """Calls a function of a batch through `tf.function`.
 
-    Kinds of batches differ in their columns, types and shapes (but not in the number of rows), and in how long their sequences are. There
+    Kinds of batches differ in their columns, types and shapes (but not in the number of rows), and in how long their
+    sequences are. There
     are at most ``max_traces`` traces; what comes after runs eagerly, which is slower and gives the same.
 
     Args:
@@ -77,7 +78,8 @@ class Traced:
 
 
 class TracedActing:
-    """Computes actions through `tf.function`: the model, `extra_action_out`, and where chance is all that there is to exploration, the sample.
+    """Computes actions through `tf.function`: the model, `extra_action_out`, and where chance is all that there is
+    to exploration, the sample.
 
     Args:
         policy: The policy.
@@ -106,8 +108,8 @@ class TracedActing:
         )
 
     def __call__(self, kind: Any, batch: SampleBatch, explore: bool) -> tuple[Any, Any, Any, list[Any], dict[str, Any]]:
-        """Actions and the logarithms of their probabilities (None where the exploration chooses), inputs of the distribution, next states,
-        and more columns."""
+        """Actions and the logarithms of their probabilities (None where the exploration chooses), inputs of the
+        distribution, next states, and more columns."""
         columns = {key: dict.__getitem__(batch, key) for key in batch}
         leaves = tree.flatten(columns)
         traced = self._traces.get(kind)

@@ -1,6 +1,7 @@
 """Policies in TensorFlow 2, made by deriving a class.
 
-Updates are traced (`tf.function`) where the configuration says `eager_tracing`: once for each kind of batch, with rows of any number.
+Updates are traced (`tf.function`) where the configuration says `eager_tracing`: once for each kind of batch, with
+rows of any number.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ __all__ = ["LEARNER_STATS", "EagerTFPolicyV2"]
 class EagerTFPolicyV2(NeuralPolicy):
     """A policy with a model in TensorFlow 2.
 
-    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`, `extra_action_out`, `make_model`,
+    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`,
+    `extra_action_out`, `make_model`,
     `optimizer`, `compute_gradients_fn`, `apply_gradients_fn`, `action_sampler_fn`, `action_distribution_fn`.
 
-    With `eager_tracing` the loss is traced: Python in it runs once. What changes between updates is a tensor of the batch, or a number in
-    `self.scalars` (a tf.Variable).
+    With `eager_tracing` the loss is traced: Python in it runs once. What changes between updates is a tensor of the
+    batch, or a number in `self.scalars` (a tf.Variable).
 
     Args:
         observation_space: What it observes, after preprocessing.

@@ -121,7 +121,7 @@ class TorchPolicyV2(NeuralPolicy):
         return overridden(self, name, Policy, Acting, Learning, NeuralPolicy, TorchPolicyV2)
 
     def _share_memory(self, net: Any) -> bool:
-        if self.device.type != "cpu":
+        if self.device.type != "cpu" or any(piece.parameter.device.type != "cpu" for piece in net.pieces):
             return False
         net.load([piece.parameter.detach().numpy() for piece in net.pieces])
         for piece in net.pieces:
@@ -139,9 +139,11 @@ class TorchPolicyV2(NeuralPolicy):
     def _place(self, model: Any) -> Any:
         return model.to(self.device)
 
-    def _inference(self) -> Any:
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
         self._training_mode(False)
-        return torch.no_grad()
+        with self._threads(), torch.no_grad():
+            yield
 
     def _training_mode(self, training: bool) -> None:
         if self.model.training != training:

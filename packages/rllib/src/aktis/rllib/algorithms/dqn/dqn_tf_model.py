@@ -89,7 +89,8 @@ class Stream(Part):
 
 
 class DQNTFModel(QNetwork, TFModelV2):
-    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTFModel)`: the catalog's model makes features, and this the rest.
+    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTFModel)`: the catalog's model makes features,
+    and this the rest.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TFModelV2.

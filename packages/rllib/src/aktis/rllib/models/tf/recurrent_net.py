@@ -37,9 +37,7 @@ class RecurrentNetwork(TFModelV2):
         out, new_state = self.forward_rnn(inputs, state, seq_lens)
         return without_time(out, self.is_time_major(), self.num_outputs), new_state
 
-    def forward_rnn(
-        self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward_rnn(self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Evaluate the network on sequences.
 
         Args:
@@ -180,9 +178,7 @@ class LSTMWrapper(RecurrentNetwork):
         out, new_state = self.forward_rnn(add_time(features, seq_lens, self.time_major), state, seq_lens)
         return without_time(out, self.time_major), new_state
 
-    def forward_rnn(
-        self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward_rnn(self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Features [B, T, n] to [B, T, num_outputs], and the state."""
         x_TBN = inputs if self.time_major else tf.transpose(inputs, (1, 0, 2))
         hs, h, c = self.lstm(x_TBN, *state)

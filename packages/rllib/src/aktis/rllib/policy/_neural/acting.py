@@ -194,6 +194,27 @@ class Acting(Policy):
             self._explore_default = bool(self._option("explore", True))
         return self._explore_default
 
+    # ---- values
+
+    def compute_values(self, input_dict: SampleBatch | dict[str, Any]) -> Any:
+        """The values of observations, [B] in NumPy.
+
+        Args:
+            input_dict: What actions would be computed from: `obs` [B, ...], `state_in_0`, ... as arrays.
+        """
+        fast = self._fast
+        if fast is not None and fast.takes(input_dict):
+            return fast.values_of(input_dict["obs"])
+        batch = self._to_tensors(input_dict, training=False)
+        states: list[Any] = []
+        while f"state_in_{len(states)}" in batch:
+            states.append(batch[f"state_in_{len(states)}"])
+        seq_lens = self.ops.ones((_rows(batch["obs"]),), dtype="int32", device=self.device) if states else None
+        with self._inference():
+            self.model(batch, states, seq_lens)
+            found = self.ops.as_numpy(self.model.value_function())
+        return np.asarray(found, np.float32)
+
     # ---- of the framework
 
     def _to_tensors(self, batch: Any, training: bool) -> SampleBatch:
