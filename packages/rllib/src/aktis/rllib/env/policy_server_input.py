@@ -362,6 +362,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "aktis-rllib"
     sys_version = ""
     disable_nagle_algorithm = True
+    wbufsize = 1 << 16  # head and body leave together
 
     def do_POST(self) -> None:
         refusal = self._refusal()
