@@ -102,7 +102,9 @@ def test_filters_go_to_evaluation_and_do_not_come_back(coin, build):
 
 
 def test_remote_workers_need_not_wait_for_each_other(coin, build, cluster):
-    coin.evaluation(evaluation_interval=1, evaluation_num_workers=2, evaluation_duration=5, enable_async_evaluation=True)
+    coin.evaluation(
+        evaluation_interval=1, evaluation_num_workers=2, evaluation_duration=5, enable_async_evaluation=True
+    )
     algorithm = build(coin)
     for _ in range(6):
         result = algorithm.train()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aktis.rllib.algorithms.algorithm import Algorithm
+from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 from aktis.tune.logger import UnifiedLogger
 
@@ -121,6 +122,25 @@ def test_forms_of_configuration(coin):
         made.stop()
     with pytest.raises(KeyError, match="did you mean 'heads'"):
         coin.algo_class(config={"haeds": 1})
+
+
+def test_configuration_of_another_algorithm_is_an_error(coin):
+    with pytest.raises(TypeError, match="CoinAlgorithm needs a CoinConfig: AlgorithmConfig has no 'heads'"):
+        coin.algo_class(config=AlgorithmConfig())
+
+
+def test_usual_training_step_samples_learns_and_spreads_the_weights(coin, build):
+    class Usual(coin.algo_class):
+        training_step = Algorithm.training_step
+
+    config = coin.copy(copy_frozen=False).multi_agent(count_steps_by="agent_steps")
+    config.algo_class = Usual
+    algorithm = build(config)
+    result = algorithm.train()
+    assert result["info"]["learner"]["default_policy"]["learner_stats"]["bias"] == 0.6
+    assert (result["num_agent_steps_sampled_this_iter"], result["num_agent_steps_trained_this_iter"]) == (20, 20)
+    assert {"sample_time_ms", "learn_time_ms", "synch_weights_time_ms"} <= result["timers"].keys()
+    assert result["timers"]["learn_throughput"] > 0
 
 
 def test_configuration_is_frozen_when_built_and_the_users_is_not(coin, build):

@@ -187,3 +187,38 @@ def test_several_agents() -> None:
     assert batch["rewards"][b].tolist() == [4.0, 2.0] and batch["rewards"][~b].tolist() == [1.0] * 3
     with pytest.raises(ValueError, match="must be a dict by agent"):
         env.get_action(env.start_episode(), np.zeros(1))
+
+
+@pytest.mark.torch
+def test_an_algorithm_learns_from_an_environment_that_drives_itself() -> None:
+    pytest.importorskip("torch")
+    from aktis.rllib.algorithms.ppo import PPOConfig
+
+    class Target(ExternalEnv):
+        """The reward is higher the nearer the action is to 1."""
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(ACT, OBS)
+
+        def run(self) -> None:
+            while True:
+                name = self.start_episode()
+                for _ in range(5):
+                    action = self.get_action(name, np.ones(1, np.float32))
+                    self.log_returns(name, -abs(float(action[0]) - 1.0))
+                self.end_episode(name, np.ones(1, np.float32))
+
+    algorithm = (
+        PPOConfig()
+        .environment(Target)
+        .framework("torch")
+        .rollouts(num_rollout_workers=0, rollout_fragment_length=100)
+        .training(train_batch_size=200, sgd_minibatch_size=50, num_sgd_iter=2, model={"fcnet_hiddens": [8]})
+        .build()
+    )
+    try:
+        result = algorithm.train()
+        assert result["episodes_this_iter"] >= 39 and result["num_env_steps_sampled"] == 200
+        assert result["episode_len_mean"] == 5.0
+    finally:
+        algorithm.stop()

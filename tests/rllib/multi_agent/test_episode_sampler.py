@@ -597,7 +597,7 @@ def test_more_policies_than_are_in_memory(small_worker: Any, counting_policy: An
             policies[f"p{index}"] = policy = Own(space, ACT)
             policy.number = float(index)
         sampler = make(BasicMultiAgent(5), small_worker, policies, lambda agent, *args, **kwargs: f"p{agent}")
-        batch = sampler.sample(30)
+        batch = sampler.sample(6)
         for index in range(5):
             assert set(batch[f"p{index}"]["number"]) == {float(index)}
-            assert len(batch[f"p{index}"]) == 30
+            assert len(batch[f"p{index}"]) == 6

@@ -15,7 +15,7 @@ from aktis.rllib.examples.env.multi_agent import MultiAgentCartPole
 from aktis.rllib.examples.env.repeat_after_me_env import RepeatAfterMeEnv
 from aktis.rllib.examples.env.two_step_game import TwoStepGame
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def shared(*args: Any, **kwargs: Any) -> str:

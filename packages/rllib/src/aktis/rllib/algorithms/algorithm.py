@@ -7,7 +7,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._algorithm.actions import ActionsPart
 from aktis.rllib.algorithms._algorithm.checkpoints import CheckpointsPart
@@ -22,6 +22,7 @@ from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.utils.metrics import (
     NUM_AGENT_STEPS_SAMPLED,
     NUM_ENV_STEPS_SAMPLED,
+    SAMPLE_TIMER,
     SYNCH_WORKER_WEIGHTS_TIMER,
     TRAINING_ITERATION_TIMER,
 )
@@ -61,11 +62,6 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         ValueError: a setting that makes no sense.
     """
 
-    _progress_metrics: ClassVar[tuple[str, ...]] = (
-        "num_env_steps_sampled", "num_env_steps_trained", "episodes_total", "sampler_results/episode_len_mean",
-        "evaluation/episode_reward_mean",
-    )  # fmt: skip
-
     def __init__(
         self,
         config: AlgorithmConfig | Mapping[str, Any] | None = None,
@@ -94,6 +90,15 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
     def _as_config(cls, config: AlgorithmConfig | Mapping[str, Any] | None) -> AlgorithmConfig:
         default = cls.get_default_config()
         if isinstance(config, AlgorithmConfig):
+            missing = (
+                [name for name in default._fields() if not config._has(name)]
+                if isinstance(default, AlgorithmConfig)
+                else []
+            )
+            if missing:
+                raise TypeError(
+                    f"{cls.__name__} needs a {type(default).__name__}: {type(config).__name__} has no {missing[0]!r}"
+                )
             made = config if not config._is_frozen else config.copy(copy_frozen=False)
         else:
             if not isinstance(default, AlgorithmConfig):  # a dict, in algorithms of users
@@ -131,7 +136,8 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         config = self.config
         agents = config.count_steps_by == "agent_steps"
         size: dict[str, Any] = {"max_agent_steps" if agents else "max_env_steps": config.train_batch_size}
-        sampled: Any = synchronous_parallel_sample(worker_set=self.workers, **size)
+        with self._timers[SAMPLE_TIMER]:
+            sampled: Any = synchronous_parallel_sample(worker_set=self.workers, **size)
         batch = sampled.as_multi_agent()
         self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
         self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()

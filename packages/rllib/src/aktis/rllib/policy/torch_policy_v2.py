@@ -121,7 +121,7 @@ class TorchPolicyV2(NeuralPolicy):
         return overridden(self, name, Policy, Acting, Learning, NeuralPolicy, TorchPolicyV2)
 
     def _share_memory(self, net: Any) -> bool:
-        if self.device.type != "cpu":
+        if self.device.type != "cpu" or any(piece.parameter.device.type != "cpu" for piece in net.pieces):
             return False
         net.load([piece.parameter.detach().numpy() for piece in net.pieces])
         for piece in net.pieces:

@@ -127,13 +127,19 @@ class DenseTrainer:
         pieces = [by_id[id(parameter)] for parameter in group.parameters]
         self.adam = FlatAdam(pieces, self.net.flat, lr=policy.get_scalar(group.lr), eps=group.eps)
         group.optimizer = self.adam
+        self.group = group
         self._clip = policy._option("grad_clip")
         self._may_stop = policy._may_stop
 
     def ready(self) -> bool:
-        """Whether the memory is still the model's (a model may be moved to another device)."""
+        """Whether the memory is still the model's. Where it cannot be any more, the framework takes over for good."""
         if self.fast.stale:
             self.fast.refresh()
+        if not self.fast.shared:
+            ops, group = self.policy.ops, self.group
+            group.optimizer = ops.adam(group.parameters, lr=self.adam.lr, eps=self.adam.eps)
+            ops.load_optimizer_state(group.optimizer, self.adam.state_of())
+            self.policy._dense = None
         return bool(self.fast.shared)
 
     def update(self, columns: dict[str, Array]) -> Any:
