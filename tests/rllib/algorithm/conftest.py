@@ -77,6 +77,7 @@ class CoinConfig(AlgorithmConfig):
         self.rollout_fragment_length = "auto"
         self.exploration_config = {}
         self.heads = 0
+        self.store_buffer_in_checkpoints = False
         self.env = Corridor
 
     def training(self, *, heads=None, **kwargs):

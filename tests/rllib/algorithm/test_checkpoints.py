@@ -256,7 +256,8 @@ class Buffer:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_replay_buffer_is_in_it_only_if_asked_for(coin, build, tmp_path, stored):
-    algorithm = build(coin.checkpointing(store_buffer_in_checkpoints=stored))
+    coin.store_buffer_in_checkpoints = stored
+    algorithm = build(coin)
     algorithm.local_replay_buffer = Buffer()
     algorithm.local_replay_buffer.rows = np.arange(5.0)
     path = algorithm.save(str(tmp_path))

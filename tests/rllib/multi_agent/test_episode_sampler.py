@@ -542,3 +542,62 @@ def test_logs_do_not_grow(counting_policy: Any, small_worker: Any) -> None:
         for _ in range(10):
             sampler.sample(60)
             assert sampler._acting["p"].log.rows <= 200
+
+
+def test_connectors_that_a_user_added_are_called(small_worker: Any, counting_policy: Any) -> None:
+    from aktis.rllib.connectors.action.lambdas import register_lambda_action_connector
+    from aktis.rllib.connectors.agent.lambdas import register_lambda_agent_connector
+    from aktis.rllib.connectors.connector import ConnectorContext
+    from aktis.rllib.connectors.util import create_connectors_for_policy
+
+    def doubled(data: Any) -> Any:
+        return {**data, "new_obs": data["new_obs"] * 2, "rewards": data["rewards"] * 10}
+
+    env = Scripted(SLOW_B)
+    policy = counting_policy(OBS, ACT)
+    create_connectors_for_policy(policy, policy.config)
+    context = ConnectorContext.from_policy(policy)
+    policy.agent_connectors.prepend(register_lambda_agent_connector("Doubled", doubled)(context))
+    opposite = register_lambda_action_connector(
+        "Opposite", lambda action, states, fetches: (1 - action, states, fetches)
+    )
+    policy.action_connectors.append(opposite(context))
+    sampler = make(env, small_worker, {"p": policy})
+    batch = sampler.sample(5)["p"]
+    a = batch["agent_index"] == 0
+    assert batch["obs"][a][:, 0].tolist() == [0, 2, 4, 6, 8]
+    assert batch["new_obs"][a][:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert batch["rewards"][a].tolist() == [10.0] * 5
+    assert [actions["a"] for actions in env.actions] == (1 - batch["actions"][a]).tolist()
+    assert sampler.get_metrics()[0].agent_rewards[("a", "p")] == 5.0  # as the environment gave them
+
+
+def test_more_policies_than_are_in_memory(small_worker: Any, counting_policy: Any) -> None:
+    from aktis.rllib.policy.policy_map import PolicyMap
+
+    class Own(counting_policy):  # type: ignore[misc]
+        """Says which it is: with its weights."""
+
+        number = -1.0
+
+        def compute_actions_from_input_dict(self, input_dict: Any, **kwargs: Any) -> Any:
+            count = len(input_dict["obs"])
+            return np.zeros(count, np.int64), [], {"number": np.full(count, self.number)}
+
+        def get_weights(self) -> Any:
+            return {"number": np.array(self.number)}
+
+        def set_weights(self, weights: Any) -> None:
+            self.number = float(weights["number"])
+
+    for swappable in (False, True):
+        policies = PolicyMap(capacity=2, policy_states_are_swappable=swappable)
+        space = gym.spaces.Discrete(2)
+        for index in range(5):
+            policies[f"p{index}"] = policy = Own(space, ACT)
+            policy.number = float(index)
+        sampler = make(BasicMultiAgent(5), small_worker, policies, lambda agent, *args, **kwargs: f"p{agent}")
+        batch = sampler.sample(6)
+        for index in range(5):
+            assert set(batch[f"p{index}"]["number"]) == {float(index)}
+            assert len(batch[f"p{index}"]) == 6

@@ -285,6 +285,28 @@ def test_who_changes_the_loss_learns_in_torch() -> None:
     assert policy.learn_on_batch(ppo_batch(policy))["learner_stats"]["grad_gnorm"] == 0.0
 
 
+def test_parameters_may_be_given_other_memory() -> None:
+    one, two = ppo(), ppo()
+    batch = ppo_batch(one)
+    for parameter in one.model.parameters():
+        parameter.data = parameter.data.clone()
+    for policy in (one, two):
+        policy.rng = np.random.default_rng(0)
+        policy._weights_changed()
+        policy.sgd(batch, 1, 50)
+    assert one._dense is not None
+    assert all(np.array_equal(w, two.get_weights()[key]) for key, w in one.get_weights().items())
+    two._share_memory = lambda net: False  # type: ignore[method-assign]  # as where the model has moved to a GPU
+    for parameter in two.model.parameters():
+        parameter.data = parameter.data.clone()
+    for policy in (one, two):
+        policy._weights_changed()
+        policy.sgd(batch, 1, 50, shuffle=False)
+    assert two._dense is None
+    for key, weights in one.get_weights().items():
+        np.testing.assert_allclose(two.get_weights()[key], weights, atol=1e-5)
+
+
 @pytest.mark.parametrize("numpy", [True, False])
 def test_the_same_seed_gives_the_same_bits(numpy: bool) -> None:
     def run(seed: int) -> dict[str, Any]:
@@ -632,3 +654,21 @@ def test_the_constructor_takes_functions() -> None:
     )
     assert policy.compute_actions(np.ones((3, 4), np.float32))[0].tolist() == [0, 0, 0]
     assert policy.learn_on_batch(experience())["learner_stats"]["grad_gnorm"] > 0
+
+
+def test_states_wait_in_the_object_store_where_there_is_one() -> None:
+    import aktis
+
+    aktis.init(num_cpus=1)
+    try:
+        policies = PolicyMap(capacity=1)
+        for name in "ab":
+            policies[name] = Reinforce(OBS, TWO, CONFIG)
+            policies[name].learn_on_batch(experience(seed=ord(name)))
+        assert isinstance(policies._stash._kept["a"], aktis.ObjectRef)
+        weights = policies["b"].get_weights()
+        policies["a"].learn_on_batch(experience())  # what comes from the store is read-only there, and not here
+        assert policies["a"].num_grad_updates == 2
+        assert all(np.array_equal(w, policies["b"].get_weights()[key]) for key, w in weights.items())
+    finally:
+        aktis.shutdown()

@@ -58,7 +58,11 @@ class Stack:
     def refresh(self, as_array: Callable[[Any], Array]) -> None:
         """Take the parameters as they are now."""
         self.arrays = [
-            (as_array(layer.weight), None if layer.bias is None else as_array(layer.bias), _ACTIVATIONS[layer.activation])
+            (
+                as_array(layer.weight),
+                None if layer.bias is None else as_array(layer.bias),
+                _ACTIVATIONS[layer.activation],
+            )
             for layer in self.layers
         ]
 
@@ -127,7 +131,14 @@ class FastQ(FastActing):
     """
 
     def __init__(
-        self, policy: Any, trunk: Stack, advantage: Stack | None, value: Stack | None, support: Array | None, width: int, scale: float
+        self,
+        policy: Any,
+        trunk: Stack,
+        advantage: Stack | None,
+        value: Stack | None,
+        support: Array | None,
+        width: int,
+        scale: float,
     ) -> None:
         super().__init__(policy, [stack for stack in (trunk, advantage, value) if stack is not None], width)
         self.trunk, self.advantage, self.value, self.support, self.scale = trunk, advantage, value, support, scale
@@ -156,7 +167,11 @@ class FastQ(FastActing):
         q = self.q_values(obs)
         actions = self.policy.exploration.choose(q, timestep, explore)
         rows = len(q)
-        return actions, {"action_dist_inputs": q, "action_prob": np.ones(rows, np.float32), "action_logp": np.zeros(rows, np.float32)}
+        return actions, {
+            "action_dist_inputs": q,
+            "action_prob": np.ones(rows, np.float32),
+            "action_logp": np.zeros(rows, np.float32),
+        }
 
 
 class FastGaussian(FastActing):
@@ -170,7 +185,9 @@ class FastGaussian(FastActing):
         bounds: Of the logarithms of standard deviations.
     """
 
-    def __init__(self, policy: Any, net: Stack, width: int, shape: tuple[int, ...], bounds: tuple[float, float]) -> None:
+    def __init__(
+        self, policy: Any, net: Stack, width: int, shape: tuple[int, ...], bounds: tuple[float, float]
+    ) -> None:
         super().__init__(policy, [net], width)
         self.net, self.shape, self.bounds = net, shape, bounds
 
@@ -221,7 +238,12 @@ class FastActingPolicy:
         _, _, slow = self.compute_actions_from_input_dict({"obs": shaped}, explore=False)
         self.global_timestep = time
         same = all(
-            np.allclose(slow["action_dist_inputs"][rows], quick.act(shaped[rows], False, time)[1]["action_dist_inputs"], rtol=1e-3, atol=1e-4)
+            np.allclose(
+                slow["action_dist_inputs"][rows],
+                quick.act(shaped[rows], False, time)[1]["action_dist_inputs"],
+                rtol=1e-3,
+                atol=1e-4,
+            )
             for rows in (slice(0, 3), slice(0, 1))
         )
         return quick if same else None
@@ -232,7 +254,12 @@ class FastActingPolicy:
             self._quick.stale = True
 
     def compute_actions_from_input_dict(
-        self, input_dict: Any, explore: bool | None = None, timestep: int | None = None, episodes: Any = None, **kwargs: Any
+        self,
+        input_dict: Any,
+        explore: bool | None = None,
+        timestep: int | None = None,
+        episodes: Any = None,
+        **kwargs: Any,
     ) -> tuple[Any, list[Any], dict[str, Any]]:
         """See Policy."""
         quick = self._quick

@@ -73,7 +73,11 @@ class PolicyClient:
         self._inference: Any = None
         self.env: Any = None
         if inference_mode == "local":
-            self._start_inference()
+            try:
+                self._start_inference()
+            except BaseException:
+                self._connection.close()
+                raise
 
     # ---- episodes ----
 

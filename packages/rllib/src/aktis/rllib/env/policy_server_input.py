@@ -12,8 +12,10 @@ every request that waits. Nothing that a client sends is unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
+import socket
 import threading
 import time
 from collections import OrderedDict
@@ -153,8 +155,12 @@ class PolicyServerInput(InputReader):
             except queue.Empty:
                 return found
 
-    def shutdown(self) -> None:
-        """End the server; requests that wait get an error. Twice is once."""
+    def shutdown(self, patience: float = 1.0) -> None:
+        """End the server; requests that wait get an error. Twice is once.
+
+        Args:
+            patience: Seconds to wait until those errors have been sent.
+        """
         if self._closed.is_set():
             return
         self._closed.set()
@@ -165,6 +171,7 @@ class PolicyServerInput(InputReader):
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10.0)
+        self._server.close_connections()
         remove_token_file(self.port, self._token)
 
     close = shutdown
@@ -305,7 +312,30 @@ class PolicyServerInput(InputReader):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
-    block_on_close = False  # connections are kept open by clients; their threads end with them
+    block_on_close = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """Clients keep connections open; their threads end with them."""
+        with self._open_lock:
+            connections = list(self._open)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from aktis.rllib.evaluation._action_transform import ActionTransform, flatten_actions
+from aktis.rllib.evaluation._agent_connectors import OwnConnectors
 from aktis.rllib.evaluation._agent_record import AgentRecord
 from aktis.rllib.evaluation._observations import Reader
 from aktis.rllib.evaluation._policy_log import PolicyLog
@@ -75,6 +76,7 @@ class Acting:
         self._normalizes = normalize
         self.transform = ActionTransform(policy.action_space, normalize=normalize, clip=clip)
         self.log = PolicyLog()
+        self.connectors = OwnConnectors(policy)
         requirements = getattr(policy, "view_requirements", None) or {}
         self.views = Views(requirements, 1)
         states = [np.asarray(state) for state in policy.get_initial_state()]
@@ -99,7 +101,9 @@ class Acting:
 
     def final(self, record: AgentRecord, row: Array) -> None:
         """An agent has observed the end of its episode."""
-        record.next_obs = row if self.filter is None else self.filter(row, update=False)
+        if self.filter is not None and self.connectors.agent is None:
+            row = self.filter(row, update=False)
+        record.next_obs = row
 
     def filter_arrived(self) -> None:
         """Filter what has arrived, all together."""
@@ -107,7 +111,7 @@ class Acting:
             return
         arrived, self._arrived = self._arrived, []
         rows = self._stacked([row for _, row in arrived])
-        if self.filter is not None:
+        if self.filter is not None and self.connectors.agent is None:
             rows = self.filter.batch(rows, update=self.update_filter)
         for index, (record, _) in enumerate(arrived):
             record.next_obs = _columns.take(rows, index) if self.structured else rows[index]
@@ -131,6 +135,23 @@ class Acting:
         if self.structured:
             return _columns.map_column(lambda *leaves: np.stack(leaves), rows[0], *rows[1:])
         return np.stack(rows)
+
+    @property
+    def waits(self) -> bool:
+        """Whether agents wait for its actions."""
+        return bool(self._records)
+
+    def replace_policy(self, policy: Any) -> bool:
+        """Go on with another object for the same policy (one that was fetched into memory). False: it is of another kind."""
+        old = self.policy
+        alike = type(policy) is type(old) and policy.observation_space == old.observation_space
+        if not alike or policy.action_space != old.action_space:
+            return False
+        if set(policy.view_requirements) != set(old.view_requirements):
+            return False
+        self.policy = policy
+        self.connectors = OwnConnectors(policy)
+        return True
 
     def take_over(self, other: Acting) -> None:
         """Go on in the place of another policy: its agents wait for this one now, and what it computed stays in the log."""
@@ -182,8 +203,19 @@ class Acting:
             if self.views.views:
                 record.acted = {"obs": obs[index], "actions": _columns.take(stored, index)}
                 record.acted.update({f"state_out_{i}": np.asarray(state)[index] for i, state in enumerate(states)})
+            if self.connectors.agent is not None or self.connectors.action is not None:
+                for_env[index] = self._through_connectors(
+                    record, index, columns, actions, states, extras, for_env[index]
+                )
             mine = stored[index] if self._flatten else _columns.take(stored, index)
             yield record, for_env[index], mine, RowOf(extras, index)
+
+    def _through_connectors(
+        self, record: AgentRecord, index: int, columns: Any, actions: Any, states: Any, extras: Any, for_env: Any
+    ) -> Any:
+        given = {name: _columns.take(column, slice(index, index + 1)) for name, column in columns.items()}
+        output = (_columns.take(actions, index), [state[index] for state in states], dict(RowOf(extras, index)))
+        return self.connectors.act(record.episode.env_id, record.agent_id, given, output, for_env)
 
     def logged_instead(self, record: AgentRecord, action: Any) -> Any:
         """An agent did another action than the policy's: store that one, and how likely it was.

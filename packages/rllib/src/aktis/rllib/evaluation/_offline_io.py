@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from aktis.rllib.offline.input_reader import InputReader
 from aktis.rllib.policy.sample_batch import concat_samples
 
 __all__ = ["ReadingSampler", "make_reading_sampler", "make_writer"]
@@ -43,7 +44,7 @@ class ReadingSampler:
                 close()
 
 
-class _SamplerInput:
+class _SamplerInput(InputReader):
     """A worker's own environment as a reader."""
 
     def __init__(self, sampler: Any, worker: Any) -> None:

@@ -140,7 +140,8 @@ class PolicyTable:
         spec = state.get("policy_spec")
         if spec is None:
             raise KeyError(
-                f"the state has a policy {policy_id!r} that this worker does not have, and does not say how to make it (no 'policy_spec')"
+                f"the state has a policy {policy_id!r} that this worker does not have, and does not say how to make "
+                "it (no 'policy_spec')"
             )
         made = PolicySpec.deserialize(dict(spec)) if isinstance(spec, Mapping) else spec
         original = getattr(made.observation_space, "original_space", made.observation_space)
@@ -169,7 +170,8 @@ class PolicyTable:
         if policy is None:
             if spec.policy_class is None:
                 raise ValueError(
-                    f"nothing says of which class the policy {policy_id!r} is: give PolicySpec(policy_class=...), or build an algorithm "
+                    f"nothing says of which class the policy {policy_id!r} is: give PolicySpec(policy_class=...), or "
+                    "build an algorithm "
                     "that has one"
                 )
             policy = spec.policy_class(space, spec.action_space, settings)

@@ -103,7 +103,8 @@ class VectorRunner:
         self.metrics: list[RolloutMetrics] = []
         self.policy: Any = None
         self.tracker = tracker
-        self.always_new_obs = False  # whoever asks for it sets it: new_obs even where the policy does not want it
+        # Whether each trajectory is looked at by itself: with new_obs and state_out_*, even where the policy does not want them.
+        self.for_trajectories = False
         self._get_policy = get_policy
         self._get_filter = get_filter
         self._filter: Any = None
@@ -240,9 +241,11 @@ class VectorRunner:
             views.push("obs", block.columns["obs"][:, block.steps])
             views.push("actions", stored)
             views.push("rewards", rewards)
-            for index, state in enumerate(states if not self._state else ()):
-                block.write(f"state_out_{index}", state)
+            for index, state in enumerate(states):
                 views.push(f"state_out_{index}", np.asarray(state))
+        if not self._state or self.for_trajectories:
+            for index, state in enumerate(states):
+                block.write(f"state_out_{index}", state)
         if self.tracker is not None:
             self.tracker.step(stored, stepper)
         if stepper.ended:
@@ -260,7 +263,7 @@ class VectorRunner:
 
     def _note_ends(self, block: Block) -> None:
         stepper, filter_, book = self.stepper, self._filter, self.book
-        wants_new_obs = self.always_new_obs or "new_obs" in self._asked
+        wants_new_obs = self.for_trajectories or "new_obs" in self._asked
         for env in stepper.ended:
             truncated = not stepper.terminateds[env]
             if truncated or wants_new_obs:
@@ -318,7 +321,7 @@ class VectorRunner:
             columns.update(self._views.columns(self._before, columns, columns["t"]))
         current = self._current
         assert current is not None
-        if self.always_new_obs or "new_obs" in self._asked:
+        if self.for_trajectories or "new_obs" in self._asked:
             obs = columns["obs"]
             following = np.empty_like(obs)
             following[:, :-1] = obs[:, 1:]

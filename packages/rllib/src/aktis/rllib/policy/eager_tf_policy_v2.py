@@ -1,6 +1,7 @@
 """Policies in TensorFlow 2, made by deriving a class.
 
-Updates are traced (`tf.function`) where the configuration says `eager_tracing`: once for each kind of batch, with rows of any number.
+Updates are traced (`tf.function`) where the configuration says `eager_tracing`: once for each kind of batch, with
+rows of any number.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 import tree
 
-from aktis.rllib.policy._neural.acting import overridden
+from aktis.rllib.policy._neural.acting import Acting, overridden
 from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy._neural.learning import LEARNER_STATS
 from aktis.rllib.policy._neural.policy import NeuralPolicy
-from aktis.rllib.policy._tf_tracing import Traced
+from aktis.rllib.policy._tf_tracing import Traced, TracedActing
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,12 @@ __all__ = ["LEARNER_STATS", "EagerTFPolicyV2"]
 class EagerTFPolicyV2(NeuralPolicy):
     """A policy with a model in TensorFlow 2.
 
-    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`, `extra_action_out`, `make_model`,
+    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`,
+    `extra_action_out`, `make_model`,
     `optimizer`, `compute_gradients_fn`, `apply_gradients_fn`, `action_sampler_fn`, `action_distribution_fn`.
 
-    With `eager_tracing` the loss is traced: Python in it runs once. What changes between updates is a tensor of the batch, or a number in
-    `self.scalars` (a tf.Variable).
+    With `eager_tracing` the loss is traced: Python in it runs once. What changes between updates is a tensor of the
+    batch, or a number in `self.scalars` (a tf.Variable).
 
     Args:
         observation_space: What it observes, after preprocessing.
@@ -49,9 +51,13 @@ class EagerTFPolicyV2(NeuralPolicy):
     ) -> None:
         super().__init__(observation_space, action_space, config, max_seq_len=max_seq_len)
         self._traced: Traced | None = None
+        self._acting: TracedActing | None = None
         if self._option("eager_tracing", True):
             limit = self._option("eager_max_retraces", 20)
-            self._traced = Traced(self._update_now, 20 if limit is None else int(limit), type(self).__name__)
+            limit = 20 if limit is None else int(limit)
+            self._traced = Traced(self._update_now, limit, type(self).__name__)
+            if self._may_trace_acting():
+                self._acting = TracedActing(self, limit)
 
     # ---- what a class derived from this may define
 
@@ -62,11 +68,37 @@ class EagerTFPolicyV2(NeuralPolicy):
         return keras.optimizers.Adam(self.cur_lr)
 
     def compute_gradients_fn(self, policy: Any, optimizer: Any, loss: Any) -> list[tuple[Any, Any]]:
-        """Gradients and variables of a loss, if overridden; `optimizer.tape` has recorded it."""
+        """Gradients and variables of a loss, if overridden: `optimizer.compute_gradients(loss, variables)` gives them."""
         return []
 
-    def apply_gradients_fn(self, policy: Any, optimizer: Any, grads: Any) -> None:
+    def apply_gradients_fn(self, optimizer: Any, grads: Any) -> None:
         """Apply gradients (pairs with variables), if overridden."""
+
+    def extra_action_out_fn(self) -> dict[str, Any]:
+        """More columns of the batch, such as `vf_preds`: called after the model."""
+        return {}
+
+    def extra_learn_fetches_fn(self) -> dict[str, Any]:
+        """What `learn_on_batch` returns besides the statistics. Called right after `loss`."""
+        return {}
+
+    def extra_action_out(
+        self, input_dict: Any, state_batches: list[Any], model: Any, action_dist: Any
+    ) -> dict[str, Any]:
+        """See Acting: by default what `extra_action_out_fn` gives."""
+        return self.extra_action_out_fn()
+
+    def extra_compute_grad_fetches(self) -> dict[str, Any]:
+        """See Learning: by default with what `extra_learn_fetches_fn` gives."""
+        return {LEARNER_STATS: {}, **self.extra_learn_fetches_fn()}
+
+    def maybe_initialize_optimizer_and_loss(self) -> None:
+        """Without effect: both are made by the constructor. For policies that were written for graphs."""
+
+    @classmethod
+    def with_tracing(cls) -> type[EagerTFPolicyV2]:
+        """This class: the configuration says whether updates are traced (`eager_tracing`)."""
+        return cls
 
     def grad_stats_fn(self, train_batch: SampleBatch, grads: Any) -> dict[str, Any]:
         """What is to be told of gradients."""
@@ -89,6 +121,40 @@ class EagerTFPolicyV2(NeuralPolicy):
             if hasattr(optimizer, "build"):
                 optimizer.build(parameters)  # its variables cannot be made within a trace
         return [OptimizerGroup(f"optimizer_{i}", parameters, optimizer=optimizer) for i, optimizer in enumerate(made)]
+
+    # ---- acting
+
+    def _may_trace_acting(self) -> bool:
+        """Whether what acts is ours: what users write may look at numbers, or change with time."""
+        names = ("_dist_inputs", "_make_dist", "extra_action_out", "action_distribution_fn", "extra_action_out_fn")
+        ours = all(getattr(type(self), name).__module__.startswith("aktis.") for name in names)
+        return ours and self._sampler is None and self.exploration is not None
+
+    def _act(
+        self, batch: SampleBatch, states: list[Any], seq_lens: Any, explore: bool, timestep: int
+    ) -> tuple[Any, list[Any], dict[str, Any]]:
+        acting = self._acting
+        kind = None if acting is None else acting.kind_of(batch, explore)
+        if acting is None or not acting.takes(kind):
+            return super()._act(batch, states, seq_lens, explore, timestep)
+        self.exploration.before_compute_actions(explore=explore, timestep=timestep)
+        try:
+            actions, logp, inputs, state_out, extra = acting(kind, batch, explore)
+        except Exception as e:  # whatever a model of one's own does that cannot be traced
+            if acting.count:
+                raise
+            logger.info("%s acts without a trace: %s", type(self).__name__, e)
+            self._acting = None
+            return super()._act(batch, states, seq_lens, explore, timestep)
+        if actions is None:
+            actions, logp = self.exploration.get_exploration_action(
+                action_distribution=self._make_dist(self.dist_class, inputs), timestep=timestep, explore=explore
+            )
+        extra["action_dist_inputs"] = inputs
+        if logp is not None:
+            extra["action_prob"] = self.ops.exp(self.ops.cast(logp, "float32"))
+            extra["action_logp"] = logp
+        return actions, list(state_out), extra
 
     # ---- updates
 
@@ -125,7 +191,7 @@ class EagerTFPolicyV2(NeuralPolicy):
         if not overridden(self, "apply_gradients_fn", EagerTFPolicyV2):
             return super()._step(grads)
         for group, found in zip(self._groups, grads, strict=True):
-            self.apply_gradients_fn(self, group.optimizer, list(zip(found, group.parameters, strict=True)))
+            self.apply_gradients_fn(group.optimizer, list(zip(found, group.parameters, strict=True)))
         return {"grad_gnorm": self.ops.global_norm([grad for found in grads for grad in found])}
 
     def variables(self) -> list[Any]:
@@ -142,6 +208,11 @@ class EagerTFPolicyV2(NeuralPolicy):
 
     def _assign_scalar(self, name: str, value: float) -> None:
         self.scalars[name].assign(value)
+
+    def _overrides_acting(self) -> bool:
+        # `extra_action_out_fn` asks the model for what it computed last: the model has to have computed it.
+        names = ("_act", "_dist_inputs", "_make_dist", "extra_action_out_fn")
+        return any(overridden(self, name, Acting, EagerTFPolicyV2) for name in names)
 
     def _inference(self) -> Any:
         return contextlib.nullcontext()

@@ -1,4 +1,7 @@
-"""What policies of one's own in PyTorch can be mixed with, as in reference scripts. Policies of ours have all of this already (`add_scalar`)."""
+"""What policies of one's own in PyTorch can be mixed with, as in reference scripts.
+
+Policies of ours have all of this already: see `NeuralPolicy.add_scalar`.
+"""
 
 from __future__ import annotations
 

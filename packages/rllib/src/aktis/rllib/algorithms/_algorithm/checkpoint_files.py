@@ -23,7 +23,7 @@ CONFIG = "config.pkl"
 CONFIG_FOR_PEOPLE = "config.json"
 BUFFER = "replay_buffer"
 
-_PLAIN = ("counters", "episode_history", "training")
+_PLAIN = ("counters", "global_vars", "episode_history", "training")
 
 
 def write_algorithm(directory: str, state: Mapping[str, Any], config: Any, cls: type[Any], iteration: int) -> None:

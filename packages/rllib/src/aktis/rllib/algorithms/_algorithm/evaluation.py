@@ -53,7 +53,7 @@ class EvaluationPart(AlgorithmParts):
         self.restore_workers(evaluators)
         self._sync_weights_to_workers(worker_set=evaluators)
         if self.config.observation_filter != "NoFilter":
-            filters = self.workers.local_worker().get_filters()
+            filters = self._local.get_filters()
             evaluators.foreach_worker(
                 lambda worker: worker.sync_filters(filters),
                 timeout_seconds=self.config.sync_filters_on_rollout_workers_timeout_s,
@@ -87,7 +87,9 @@ class EvaluationPart(AlgorithmParts):
             if duration == "auto":  # asked for outside of training: nothing says how long that is
                 duration = max(evaluators.num_remote_workers(), 1)
             duration_fn = _up_to(duration)
-        run = rounds.of_workers if evaluators.num_remote_workers() > 0 else rounds.of_local_worker
+        run = rounds.of_local_worker
+        if evaluators.num_remote_workers() > 0:
+            run = rounds.of_workers_async if self.config.enable_async_evaluation else rounds.of_workers
         done = run(evaluators, duration_fn, unit, keep_batches, self.config)
         metrics = summarize_episodes(done.episodes, done.episodes, self.config.keep_per_episode_custom_metrics)
         metrics[NUM_AGENT_STEPS_SAMPLED_THIS_ITER] = done.agent_steps
@@ -147,7 +149,7 @@ class EvaluationPart(AlgorithmParts):
 
     def _sync_weights_to_workers(self, *, worker_set: Any) -> None:
         """Give a set of workers the weights (and the time) of the policies that learn."""
-        local = self.workers.local_worker()
+        local = self._local
         global_vars = local.get_global_vars() if hasattr(local, "get_global_vars") else None
         worker_set.sync_weights(from_worker=local, global_vars=global_vars, timeout_seconds=None)
 
@@ -165,27 +167,13 @@ class EvaluationPart(AlgorithmParts):
         )
 
     def restore_workers(self, workers: Any) -> None:
-        """Make workers anew that died, if the configuration says so, and give them the state of the local one.
+        """Get workers back that died, if the configuration says so; they have the state of the local one before they do anything.
 
         Args:
             workers: The set.
         """
-        if not (self.config.recreate_failed_workers or self.config.ignore_worker_failures):
-            return
-        restored = workers.probe_unhealthy_workers()
-        if not restored or not self.config.recreate_failed_workers:
-            return
-        import aktis
-
-        source = workers.local_worker() or self.workers.local_worker()
-        state = aktis.put(source.get_state())
-        workers.foreach_worker(
-            lambda worker: worker.set_state(aktis.get(state)),
-            remote_worker_ids=restored,
-            local_worker=False,
-            timeout_seconds=self.config.worker_restore_timeout_s,
-            mark_healthy=True,
-        )
+        if self.config.recreate_failed_workers or self.config.ignore_worker_failures:
+            workers.probe_unhealthy_workers()
 
 
 def _up_to(duration: int) -> Callable[[int], int]:

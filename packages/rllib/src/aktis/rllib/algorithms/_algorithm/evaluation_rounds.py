@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aktis.rllib.evaluation.metrics import RolloutMetrics
 
-__all__ = ["Sampled", "of_local_worker", "of_workers", "shares"]
+__all__ = ["Sampled", "of_local_worker", "of_workers", "of_workers_async", "shares"]
 
 
 @dataclass
@@ -82,13 +82,10 @@ def of_workers(workers: Any, duration_fn: Callable[[int], int], unit: str, keep_
         RuntimeError: all of them died, or none answered in ``evaluation_sample_timeout_s``.
     """
     done = Sampled()
-    failed_rounds = 0
     while (wanted := duration_fn(done.units(unit))) > 0:
         healthy = workers.healthy_worker_ids()
         if not healthy:
-            raise RuntimeError(
-                "all workers of the evaluation died: the log has why. recreate_failed_workers=True makes them anew"
-            )
+            raise RuntimeError(_ALL_DIED)
         parts = shares(wanted, len(healthy))
         share_of = dict(zip(healthy, parts, strict=False))
         answers = workers.foreach_worker_with_id(
@@ -100,18 +97,66 @@ def of_workers(workers: Any, duration_fn: Callable[[int], int], unit: str, keep_
         )
         for answer in answers:
             done.add(answer)
-        failed_rounds = 0 if answers else failed_rounds + 1
-        if failed_rounds > config.num_consecutive_worker_failures_tolerance or (
-            not answers and workers.healthy_worker_ids()
-        ):
-            raise RuntimeError(
-                f"no worker of the evaluation had its share of {parts[0]} {unit} ready after "
-                f"evaluation_sample_timeout_s={config.evaluation_sample_timeout_s:g}: raise that, evaluate less "
-                "(evaluation_duration), or with more workers (evaluation_num_workers)"
-            )
+        if not answers and workers.healthy_worker_ids():
+            raise _late(parts[0], unit, config)
         if answers and not any(answer.env_steps for answer in answers):
             break
     return done
+
+
+def of_workers_async(
+    workers: Any, duration_fn: Callable[[int], int], unit: str, keep_batches: bool, config: Any
+) -> Sampled:
+    """Evaluate with remote workers that do not wait for each other.
+
+    Raises:
+        RuntimeError: all of them died, or none answered in ``evaluation_sample_timeout_s``.
+    """
+    done, asked = Sampled(), set[int]()
+    one = 1 if unit == "episodes" else int(workers.local_worker().fragment_length)
+    while True:
+        healthy = workers.healthy_worker_ids()
+        asked &= set(healthy)
+        open_units = duration_fn(done.units(unit)) - one * len(asked)
+        if open_units > 0 and not healthy:
+            raise RuntimeError(_ALL_DIED)
+        for worker_id in healthy:
+            if open_units > 0 and worker_id not in asked:
+                workers.foreach_worker_async(_One(one, unit, keep_batches), remote_worker_ids=[worker_id])
+                asked.add(worker_id)
+                open_units -= one
+        if not asked:
+            return done
+        answers = workers.fetch_ready_async_reqs(timeout_seconds=config.evaluation_sample_timeout_s)
+        if not answers and asked <= set(workers.healthy_worker_ids()):
+            raise _late(one, unit, config)
+        for worker_id, answer in answers:
+            asked.discard(worker_id)
+            done.add(answer)
+
+
+_ALL_DIED = "all workers of the evaluation died: the log has why. recreate_failed_workers=True makes them anew"
+
+
+def _late(share: int, unit: str, config: Any) -> RuntimeError:
+    return RuntimeError(
+        f"no worker of the evaluation had its share of {share} {unit} ready after "
+        f"evaluation_sample_timeout_s={config.evaluation_sample_timeout_s:g}: raise that, evaluate less "
+        f"(evaluation_duration), or with "
+        "more workers (evaluation_num_workers)"
+    )
+
+
+class _One:
+    """Asks a worker for a little."""
+
+    def __init__(self, units: int, unit: str, keep_batches: bool) -> None:
+        self.units = units
+        self.unit = unit
+        self.keep_batches = keep_batches
+
+    def __call__(self, worker: Any) -> Sampled:
+        return sample_share(worker, self.units, self.unit, self.keep_batches)
 
 
 class _Share:

@@ -30,7 +30,6 @@ class ReportingSection(ConfigBase):
 
         self.export_native_model_files: bool = False
         self.checkpoint_trainable_policies_only: bool = False
-        self.store_buffer_in_checkpoints: bool = False
 
         self.logger_creator: Callable[..., Any] | None = None
         self.logger_config: dict[str, Any] | None = None
@@ -77,19 +76,16 @@ class ReportingSection(ConfigBase):
         *,
         export_native_model_files: bool = NotProvided,
         checkpoint_trainable_policies_only: bool = NotProvided,
-        store_buffer_in_checkpoints: bool = NotProvided,
     ) -> Self:
         """What is in a checkpoint.
 
         Args:
             export_native_model_files: Also the model as the framework writes it.
             checkpoint_trainable_policies_only: Only policies that learn.
-            store_buffer_in_checkpoints: Also the replay buffer of algorithms that have one; it can be large.
         """
         return self._update(
             export_native_model_files=export_native_model_files,
             checkpoint_trainable_policies_only=checkpoint_trainable_policies_only,
-            store_buffer_in_checkpoints=store_buffer_in_checkpoints,
         )
 
     @section

@@ -84,7 +84,11 @@ class DQNPolicy(SimpleQPolicy):
         if not heads:
             return int(self.action_space.n)
         # A model of one's own is told how many features are wanted, as RLlib does; others return their last hidden layer.
-        return int((self.config["model"].get("fcnet_hiddens") or [256])[-1]) if self.config["model"].get("custom_model") else None
+        return (
+            int((self.config["model"].get("fcnet_hiddens") or [256])[-1])
+            if self.config["model"].get("custom_model")
+            else None
+        )
 
     # -- values
 
@@ -100,7 +104,15 @@ class DQNPolicy(SimpleQPolicy):
         return self.q_and_logits(model, input_dict)[0]
 
     def action_distribution_fn(
-        self, model: Any, *, input_dict: Any, state_batches: Any, seq_lens: Any, explore: bool, timestep: int, is_training: bool
+        self,
+        model: Any,
+        *,
+        input_dict: Any,
+        state_batches: Any,
+        seq_lens: Any,
+        explore: bool,
+        timestep: int,
+        is_training: bool,
     ) -> tuple[Tensor, Any, list[Any]]:
         """Actions are chosen by Q-values; noise in the weights is exploration."""
         q, _ = self.q_and_logits(model, input_dict, noise=explore)
@@ -134,7 +146,11 @@ class DQNPolicy(SimpleQPolicy):
             # Double Q-learning: a* = argmax_a Q(s', a), valued by the target network (van Hasselt et al. 2016, equation 4).
             chooser = self.q_values(model, next_batch) if config["double_q"] else next_q
             best = ops.argmax(chooser, axis=-1)
-            rewards, terminateds, discounts = batch[SampleBatch.REWARDS], batch[SampleBatch.TERMINATEDS], self.discounts(batch)
+            rewards, terminateds, discounts = (
+                batch[SampleBatch.REWARDS],
+                batch[SampleBatch.TERMINATEDS],
+                self.discounts(batch),
+            )
         if logits is None:
             with self.no_grad():
                 targets = q_targets(ops, rewards, discounts, terminateds, ops.gather_rows(next_q, best))

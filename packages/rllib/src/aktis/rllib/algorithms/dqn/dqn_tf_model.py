@@ -89,7 +89,8 @@ class Stream(Part):
 
 
 class DQNTFModel(QNetwork, TFModelV2):
-    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTFModel)`: the catalog's model makes features, and this the rest.
+    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTFModel)`: the catalog's model makes features,
+    and this the rest.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TFModelV2.
@@ -141,7 +142,7 @@ class DQNTFModel(QNetwork, TFModelV2):
 
     def layers(self) -> None:
         """None: behind the dense layers of the features are streams that are put together."""
-        return None
+        return
 
     def feature_layers(self) -> DenseNetwork | None:
         """The dense layers that make the features; None for other networks."""

@@ -48,7 +48,9 @@ class Adam:
         epsilon: Added to its root.
     """
 
-    def __init__(self, size: int, stepsize: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> None:
+    def __init__(
+        self, size: int, stepsize: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    ) -> None:
         self.stepsize, self.beta1, self.beta2, self.epsilon = stepsize, beta1, beta2, epsilon
         self.m = np.zeros(size, np.float32)
         self.v = np.zeros(size, np.float32)

@@ -40,7 +40,12 @@ class SACConfig(SimpleQConfig):
     >>> algorithm.train()  # doctest: +SKIP
     """
 
-    _merges = {**SimpleQConfig._merges, "q_model_config": "merge", "policy_model_config": "merge", "optimization": "merge"}
+    _merges = {
+        **SimpleQConfig._merges,
+        "q_model_config": "merge",
+        "policy_model_config": "merge",
+        "optimization": "merge",
+    }
 
     def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
         super().__init__(algo_class=algo_class or SAC)
@@ -132,12 +137,16 @@ class SACConfig(SimpleQConfig):
         if self.n_step < 1:
             raise ValueError(f"n_step must be at least 1, not {self.n_step}")
         if not self.initial_alpha > 0.0:
-            raise ValueError(f"initial_alpha must be above 0, not {self.initial_alpha}: its logarithm is what is learned")
+            raise ValueError(
+                f"initial_alpha must be above 0, not {self.initial_alpha}: its logarithm is what is learned"
+            )
         if isinstance(self.target_entropy, str) and self.target_entropy != "auto":
             raise ValueError(f"target_entropy must be a number or 'auto', not {self.target_entropy!r}")
         for key, value in self.optimization.items():
             if key not in ("actor_learning_rate", "critic_learning_rate", "entropy_learning_rate") or not value >= 0:
-                raise ValueError(f"optimization has no {key}={value!r}: it has actor_, critic_ and entropy_learning_rate, which are not negative")
+                raise ValueError(
+                    f"optimization has no {key}={value!r}: it has actor_, critic_ and entropy_learning_rate, which are not negative"
+                )
 
     def get_rollout_fragment_length(self, worker_index: int = 0) -> int:
         """Steps of each environment for one batch of a worker; "auto" is ``n_step``."""

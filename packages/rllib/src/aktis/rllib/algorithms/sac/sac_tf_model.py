@@ -17,7 +17,8 @@ __all__ = ["SACTFModel"]
 
 
 class SACTFModel(SACNetworks, TFModelV2):
-    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or `build_q_model`, for your own.
+    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or
+    `build_q_model`, for your own.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TFModelV2; `num_outputs` are those of the policy.

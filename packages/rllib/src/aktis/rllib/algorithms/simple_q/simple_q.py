@@ -1,11 +1,11 @@
 """Simple Q-learning with a deep network (Mnih et al. 2015, https://doi.org/10.1038/nature14236), and the loop of all that learn from replay.
 
-    for each training step:
-        act in the environment (epsilon-greedily), and store the transitions in replay memory D         synchronous_parallel_sample, add
-        once there are enough, as often as `training_intensity` says:                                   training_rounds
-            sample a batch from D                                                                       sample_min_n_steps_from_buffer
-            one gradient step on the error of Q(s, a) to r + gamma max_a' Q^(s', a')                    train_one_step
-            from time to time Q^ <- Q                                                                   update_target
+for each training step:
+    act in the environment (epsilon-greedily), and store the transitions in replay memory D         synchronous_parallel_sample, add
+    once there are enough, as often as `training_intensity` says:                                   training_rounds
+        sample a batch from D                                                                       sample_min_n_steps_from_buffer
+        one gradient step on the error of Q(s, a) to r + gamma max_a' Q^(s', a')                    train_one_step
+        from time to time Q^ <- Q                                                                   update_target
 """
 
 from __future__ import annotations
@@ -85,7 +85,12 @@ class SimpleQConfig(AlgorithmConfig):
         self.rollout_fragment_length = 4
         self.lr = 5e-4
         self.train_batch_size = 32
-        self.exploration_config = {"type": "EpsilonGreedy", "initial_epsilon": 1.0, "final_epsilon": 0.02, "epsilon_timesteps": 10000}
+        self.exploration_config = {
+            "type": "EpsilonGreedy",
+            "initial_epsilon": 1.0,
+            "final_epsilon": 0.02,
+            "epsilon_timesteps": 10000,
+        }
         self.evaluation_config = {"explore": False}
         self.min_sample_timesteps_per_iteration = 1000
 
@@ -142,7 +147,9 @@ class SimpleQConfig(AlgorithmConfig):
         if not 0.0 < self.tau <= 1.0:
             raise ValueError(f"tau must be above 0 and at most 1, not {self.tau}: the target network would not follow")
         if self.num_steps_sampled_before_learning_starts < 0 or self.target_network_update_freq < 0:
-            raise ValueError("num_steps_sampled_before_learning_starts and target_network_update_freq must not be negative")
+            raise ValueError(
+                "num_steps_sampled_before_learning_starts and target_network_update_freq must not be negative"
+            )
         if self.training_intensity is not None and self.training_intensity <= 0:
             raise ValueError(f"training_intensity must be above 0 (or None), not {self.training_intensity}")
 
@@ -214,7 +221,9 @@ class SimpleQ(Algorithm):
         config: Any = self.config
         assert self.local_replay_buffer is not None
         by_agent = config.count_steps_by == "agent_steps"
-        batch = sample_min_n_steps_from_buffer(self.local_replay_buffer, config.train_batch_size, count_by_agent_steps=by_agent)
+        batch = sample_min_n_steps_from_buffer(
+            self.local_replay_buffer, config.train_batch_size, count_by_agent_steps=by_agent
+        )
         if batch is None:
             return {}
         batch = batch.as_multi_agent()

@@ -92,7 +92,9 @@ class SimpleQPolicy(DenseQTrainingPolicy, FastActingPolicy, NStepPolicy, TargetN
         taken = ops.gather_rows(q, batch[SampleBatch.ACTIONS])  # Q(s, a) [B]
         with self.no_grad():
             best = ops.max(self.q_values(self.target_model, self.next_batch(batch)), axis=-1)
-            targets = q_targets(ops, batch[SampleBatch.REWARDS], self.discounts(batch), batch[SampleBatch.TERMINATEDS], best)
+            targets = q_targets(
+                ops, batch[SampleBatch.REWARDS], self.discounts(batch), batch[SampleBatch.TERMINATEDS], best
+            )
         errors = taken - targets
         self._seen = (q, errors)
         return self.weighted_mean(td_loss(ops, self.config["td_error_loss_fn"], errors), batch)

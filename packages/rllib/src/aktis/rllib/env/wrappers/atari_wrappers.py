@@ -1,4 +1,7 @@
-"""The preprocessing of Atari games with which DeepMind's DQN learned (Mnih et al. 2015, Methods; Machado et al. 2018, section 5)."""
+"""The preprocessing of Atari games with which DeepMind's DQN learned (Mnih et al.
+
+2015, Methods; Machado et al. 2018, section 5).
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,8 @@ class MonitorEnv(gymnasium.Wrapper):  # type: ignore[misc]
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """A new game."""
         found: tuple[Any, dict[str, Any]] = self.env.reset(**kwargs)
-        if self._rewards:
+        # A game that a time limit outside of here ended counts; one that was only begun before the seed was set does not.
+        if self._rewards and kwargs.get("seed") is None:
             self._episodes.append((sum(self._rewards), len(self._rewards)))
         self._rewards = []
         return found
@@ -215,8 +219,6 @@ class WarpFrame(gymnasium.ObservationWrapper):  # type: ignore[misc]
         self.width = self.height = dim
         shape = env.observation_space.shape
         assert shape is not None
-        self._rows = area_weights(shape[0], dim)
-        self._columns = area_weights(shape[1], dim).T
         self._colours = len(shape) > 2 and shape[2] == 3
         self.observation_space = gymnasium.spaces.Box(0, 255, (dim, dim, 1), np.uint8)
 
@@ -224,20 +226,26 @@ class WarpFrame(gymnasium.ObservationWrapper):  # type: ignore[misc]
         """The picture, smaller and without colours."""
         picture = np.asarray(observation, np.float32)
         if self._colours:  # luma of ITU-R BT.601
-            picture = picture @ np.array([0.299, 0.587, 0.114], np.float32)
+            picture = 0.299 * picture[:, :, 0] + 0.587 * picture[:, :, 1] + 0.114 * picture[:, :, 2]
         else:
             picture = picture.reshape(picture.shape[:2])
-        small = self._rows @ picture @ self._columns
+        small = shrunk(shrunk(picture, self.height).T, self.width).T
         return np.rint(small).astype(np.uint8)[:, :, None]
 
 
-def area_weights(source: int, target: int) -> Array:
-    """``[target, source]``: how much of each source pixel is in each target pixel, when a line of pixels is made shorter (or longer)."""
+def shrunk(picture: Array, target: int) -> Array:
+    """A picture ``[H, W]`` as ``[target, W]``: each new row is the mean of what it covers of the old ones.
+
+    By differences of running sums, and not as a product of matrices, for which BLAS would start threads in every worker.
+    """
+    source = len(picture)
     edges = np.linspace(0.0, source, target + 1)
-    left, right = edges[:-1, None], edges[1:, None]
-    pixel = np.arange(source)[None, :]
-    overlap = np.clip(np.minimum(right, pixel + 1) - np.maximum(left, pixel), 0.0, None)
-    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
+    whole = np.minimum(edges.astype(np.int64), source - 1)
+    sums = np.zeros((source + 1, picture.shape[1]), np.float64)
+    np.cumsum(picture, axis=0, out=sums[1:])
+    up_to_edge = sums[whole] + (edges - whole)[:, None] * picture[whole]
+    means: Array = np.diff(up_to_edge, axis=0) * (target / source)
+    return means
 
 
 class FrameStack(gymnasium.Wrapper):  # type: ignore[misc]
@@ -295,7 +303,9 @@ class ScaledFloatFrame(gymnasium.ObservationWrapper):  # type: ignore[misc]
 
 
 def wrap_deepmind(env: Env, dim: int = 84, framestack: bool = True, noframeskip: bool = False) -> Env:
-    """All of it, in the order of the paper. Rewards are not clipped here: samplers do (``clip_rewards``), so that metrics show the game's.
+    """All of it, in the order of the paper.
+
+    Rewards are not clipped here: samplers do that (``clip_rewards``), so that metrics show the game's.
 
     Args:
         env: An Atari game.

@@ -97,7 +97,12 @@ class TransformerUnit(Part):
         self.attention = RelativeAttention(width, num_heads, head_dim)
         self.attention_gate = GRUGate(width, gate_bias)
         # The second has no weights; it keeps the names those of PyTorch's.
-        self.mlp = [LayerNorm(width), _linear(width, mlp_width, "relu", True), [], _linear(mlp_width, width, None, True)]
+        self.mlp = [
+            LayerNorm(width),
+            _linear(width, mlp_width, "relu", True),
+            [],
+            _linear(mlp_width, width, None, True),
+        ]
         self.mlp_gate = GRUGate(width, gate_bias)
 
     def __call__(self, x_BTD: Tensor, memory_BMD: Tensor, valid_BM: Tensor) -> Tensor:

@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from aktis.rllib.policy._neural.blas import one_thread
 from aktis.rllib.policy._neural.dense import DenseNet
 from aktis.rllib.policy._neural.numpy_dists import NumpyCategorical, NumpyDeterministic, NumpyDiagGaussian
 
 # Above so many parameters the arithmetic costs more than the calls, and a framework does it with several processors.
 MAX_PARAMETERS = 300_000
+
+# Multiplications in a layer from which OpenBLAS takes several threads (its own bound is 2^18).
+_THREADED = 200_000
 
 _DISTS = {"Categorical": NumpyCategorical, "DiagGaussian": NumpyDiagGaussian, "Deterministic": NumpyDeterministic}
 
@@ -39,6 +43,7 @@ class FastInference:
         shape = getattr(policy.action_space, "shape", ()) or ()
         self._shape = tuple(shape) if dist_class is not NumpyCategorical and len(shape) != 1 else None
         self._width = int(net.pieces[0].shape[-1])
+        self._widest = max(int(np.prod(piece.shape)) for piece in net.pieces)
         self._plain_extra = _plain_extra(policy)
         self._values = _Values()
 
@@ -49,11 +54,11 @@ class FastInference:
 
     def refresh(self) -> None:
         """Make sure that the weights are those of the model."""
-        if self.shared and self.net.pieces[0].parameter.data_ptr() == self.net.flat.ctypes.data:
-            self.stale = False
-            return
-        self.net.load([self.policy.ops.as_numpy(piece.parameter) for piece in self.net.pieces])
-        self.shared = False
+        if self.shared and any(not _lies_in(piece, self.net) for piece in self.net.pieces):
+            self.shared = self.policy._share_memory(self.net)  # somebody gave parameters other memory
+        if not self.shared:
+            current = DenseNet(self.policy.model.layers())  # layers may be new tensors each time
+            self.net.load([self.policy.ops.as_numpy(piece.parameter) for piece in current.pieces])
         self.stale = False
 
     def act(self, obs: Any, explore: bool) -> tuple[Any, dict[str, Any]]:
@@ -64,7 +69,7 @@ class FastInference:
             obs = obs.astype(np.float32)
         if obs.ndim != 2:
             obs = obs.reshape(len(obs), -1)
-        inputs, values = self.net.forward(obs)
+        inputs, values = self._forward(obs)
         dist = self.dist_class(inputs)
         if explore:
             actions = dist.sample(self.policy.rng)
@@ -91,7 +96,17 @@ class FastInference:
         """Values [B] of observations."""
         if self.stale:
             self.refresh()
-        return self.net.forward(np.asarray(obs, np.float32).reshape(len(obs), -1))[1]
+        return self._forward(np.asarray(obs, np.float32).reshape(len(obs), -1))[1]
+
+    def _forward(self, obs: Any) -> tuple[Any, Any]:
+        if len(obs) * self._widest < _THREADED:
+            return self.net.forward(obs)
+        with one_thread():
+            return self.net.forward(obs)
+
+
+def _lies_in(piece: Any, net: DenseNet) -> bool:
+    return bool(piece.parameter.data_ptr() == net.flat.ctypes.data + net.flat.itemsize * piece.start)
 
 
 class _Values:
