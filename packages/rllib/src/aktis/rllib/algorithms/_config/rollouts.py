@@ -168,7 +168,8 @@ class RolloutsSection(ConfigBase):
             raise ValueError(f"batch_mode must be one of {', '.join(map(repr, BATCH_MODES))}, not {self.batch_mode!r}")
         if self.gym_env_vectorize_mode not in VECTORIZE_MODES:
             raise ValueError(
-                f"gym_env_vectorize_mode must be one of {', '.join(map(repr, VECTORIZE_MODES))}, not {self.gym_env_vectorize_mode!r}"
+                f"gym_env_vectorize_mode must be one of {', '.join(map(repr, VECTORIZE_MODES))}, "
+                f"not {self.gym_env_vectorize_mode!r}"
             )
         if self.preprocessor_pref not in ("deepmind", "rllib", None):
             raise ValueError(f"preprocessor_pref must be 'deepmind', 'rllib' or None, not {self.preprocessor_pref!r}")
