@@ -17,7 +17,7 @@ from aktis.rllib.policy.sample_batch import SampleBatch
 
 def test_a_worker_samples_ahead_in_a_thread() -> None:
     one, other = (
-        worker_of(config_of(env_config={"length": 5}, sample_async=value).debugging(seed=2)) for value in (True, False)
+        worker_of(config_of(env_config={"length": 5}, sample_async=value).debugging(seed=2), worker_index=1) for value in (True, False)
     )
     for _ in range(3):
         ahead, batch = one.sample(), other.sample()
@@ -31,7 +31,7 @@ def test_a_worker_samples_ahead_in_a_thread() -> None:
 
 
 def test_what_the_thread_raises_is_raised() -> None:
-    worker = worker_of(config_of(env_config={"fail_at": 3}, sample_async=True))
+    worker = worker_of(config_of(env_config={"fail_at": 3}, sample_async=True), worker_index=1)
     with pytest.raises(RuntimeError, match="the simulation crashed"):
         worker.sample()
     worker.stop()
