@@ -337,3 +337,33 @@ def test_bad_settings_are_refused() -> None:
             config.framework("torch").environment("CartPole-v1").validate()
     with pytest.raises(ValueError, match="Discrete, Box and Simplex"):
         sac(spaces.MultiDiscrete([2, 2]))
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"dueling": False, "double_q": False}, {"hiddens": [], "dueling": False}, {"td_error_loss_fn": "mse"}])
+@pytest.mark.parametrize("grad_clip", [None, 0.05])
+def test_learning_in_numpy_is_learning_in_torch(kwargs: dict[str, Any], grad_clip: float | None) -> None:
+    config = DQNConfig().training(**{"hiddens": [8], **kwargs}, model={**MODEL, "fcnet_hiddens": [8, 8]}, grad_clip=grad_clip, lr=1e-2)
+    quick, slow = (policy_of(DQNTorchPolicy, config.copy(), spaces.Discrete(4)) for _ in range(2))
+    assert quick._trainer is not None
+    slow._trainer = None
+    rows = batch(spaces.Discrete(4), weights=np.linspace(0.1, 1.0, 16, dtype=np.float32))
+    for _ in range(5):
+        one, other = quick.learn_on_batch(rows.copy()), slow.learn_on_batch(rows.copy())
+        np.testing.assert_allclose(one["td_error"], other["td_error"], rtol=1e-3, atol=1e-4)
+        assert one["learner_stats"].keys() == other["learner_stats"].keys()
+        assert one["learner_stats"] == pytest.approx(other["learner_stats"], rel=1e-3, abs=1e-4)
+    ours, theirs = quick.get_weights(), slow.get_weights()
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_loss_of_ones_own_is_the_one_that_is_learned() -> None:
+    class Mine(DQNTorchPolicy):
+        def loss(self, model: Any, dist_class: Any, train_batch: Any) -> Any:
+            return 0.0 * super().loss(model, dist_class, train_batch)
+
+    policy = policy_of(Mine, DQNConfig().training(hiddens=[8], model=MODEL), spaces.Discrete(4))
+    before = policy.get_weights()
+    policy.learn_on_batch(batch(spaces.Discrete(4)))
+    after = policy.get_weights()
+    assert all(np.array_equal(before[name], after[name]) for name in before)

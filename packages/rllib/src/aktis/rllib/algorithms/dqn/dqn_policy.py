@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aktis.rllib.algorithms._fast_acting import FastActing, FastQ, Stack, dense
+from aktis.rllib.algorithms._dense_q_training import DenseQTraining
+from aktis.rllib.algorithms._fast_acting import FastQ, Stack, dense
 from aktis.rllib.algorithms.simple_q.simple_q_policy import SimpleQPolicy, q_targets, td_loss
 from aktis.rllib.policy.sample_batch import SampleBatch
 
@@ -118,17 +119,20 @@ class DQNPolicy(SimpleQPolicy):
         temperature = float(self.config["categorical_distribution_temperature"])
         return (q if temperature == 1.0 else q / temperature), self.dist_class, []
 
-    def make_quick(self) -> FastActing | None:
-        """Dense Q-networks without noise are evaluated in NumPy."""
-        model, config = self.model, self.config  # type: ignore[attr-defined]
+    def _dense_network(self, model: Any) -> FastQ | None:
+        """The dense layers of a Q-network without noise; None for other networks."""
         features = dense(model.feature_layers())
-        if features is None or config["noisy"] or not hasattr(self.exploration, "choose"):
+        if features is None or self.config["noisy"]:
             return None
         advantage, value = (None if layers is None else Stack(layers) for layers in model.stream_layers())
         width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
         support = model.support if model.num_atoms > 1 else None
-        temperature = float(config["categorical_distribution_temperature"])
+        temperature = float(self.config["categorical_distribution_temperature"])
         return FastQ(self, Stack(features), advantage, value, support, width, temperature)
+
+    def make_trainer(self) -> DenseQTraining | None:
+        """As SimpleQ's; distributions of returns are trained in the framework."""
+        return super().make_trainer() if int(self.config["num_atoms"]) == 1 else None
 
     # -- learning
 
