@@ -248,6 +248,31 @@ def test_a_repeated_request_is_done_once(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["remote", "local"])
+def test_filters_learn_from_clients(mode: str) -> None:
+    config = config_of().rollouts(observation_filter="MeanStdFilter")
+    worker = RolloutWorker(config=config.offline_data(input_=lambda ioctx: PolicyServerInput(ioctx, port=0)))
+    server = worker.sampler.reader
+    try:
+        with PolicyClient(f"127.0.0.1:{server.port}", mode) as client:
+            for _ in range(2):
+                name = client.start_episode()
+                for t in range(5):
+                    client.get_action(name, np.array([t, 100], np.float32))
+                client.end_episode(name, np.array([5, 100], np.float32))
+        worker.sample()
+        worker.sample()
+        server._take_weights()
+        stats = worker.filters["default_policy"].running_stats
+        assert stats.n == 10 and stats.mean.tolist() == [2.0, 100.0]
+        if mode == "local":
+            for wrong in ({"default_policy": 1}, {"nobody": {}}, [1]):
+                message = {"client": "c", "number": 1, "command": "REPORT_SAMPLES", "filters": wrong}
+                assert post(server, encode({**message, "client": repr(wrong)}))[0] == 400
+    finally:
+        worker.stop()
+
+
+@pytest.mark.parametrize("mode", ["remote", "local"])
 def test_a_server_that_ends_is_told_to_those_who_wait(mode: str, serve: Any) -> None:
     worker, server = serve()
     client = PolicyClient(f"127.0.0.1:{server.port}", mode, connect_timeout=0.3)

@@ -303,3 +303,10 @@ def test_bad_calls_are_named() -> None:
         batch.to_device("cpu", framework="jax")
     with pytest.raises(ValueError, match="needs the column `seq_lens`"):
         batch.right_zero_pad(5)
+
+
+def test_time_major_batches_are_cut_by_sequences() -> None:
+    batch = SampleBatch({"x": np.arange(6).reshape(2, 3)}, _time_major=True)  # two steps of three sequences
+    assert batch.count == 6
+    assert [part["x"].tolist() for part in batch.timeslices(size=2)] == [[[0, 1], [3, 4]], [[2], [5]]]
+    assert concat_samples(batch.timeslices(size=1))["x"].tolist() == batch["x"].tolist()

@@ -1,4 +1,4 @@
-"""Adam over all parameters of a group at once: a handful of calls rather than a handful for each of them, and no bookkeeping around."""
+"""Adam over all parameters of a group at once: a few calls rather than a few for each of them, and no bookkeeping."""
 
 from __future__ import annotations
 
@@ -93,7 +93,11 @@ class TorchAdam:
             return []
         arrays: list[Any] = []
         for first, second in zip(self._parts(self._first), self._parts(self._second), strict=True):
-            arrays += [first.cpu().numpy().copy(), second.cpu().numpy().copy(), np.asarray(float(self.steps), np.float32)]
+            arrays += [
+                first.cpu().numpy().copy(),
+                second.cpu().numpy().copy(),
+                np.asarray(float(self.steps), np.float32),
+            ]
         return arrays
 
     def load_state_of(self, arrays: Sequence[Any]) -> None:

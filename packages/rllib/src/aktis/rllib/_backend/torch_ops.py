@@ -16,7 +16,7 @@ try:
 except ImportError as e:  # pragma: no cover
     raise ImportError('framework "torch" needs PyTorch: pip install "aktis-rllib[torch]"') from e
 
-from aktis.rllib._backend._torch_adam import TorchAdam  # noqa: E402
+from aktis.rllib._backend._torch_adam import TorchAdam
 
 Tensor = Any
 Axis = int | tuple[int, ...] | None

@@ -83,6 +83,7 @@ class EpisodeSampler:
             with_policy_ids=settings.with_policy_ids,
             compress=settings.compress,
         )
+        self._renders = bool(getattr(getattr(worker, "config", None), "render_env", False))
         self._listens_to_steps = _overrides(worker.callbacks, "on_episode_step")
         self._acting: dict[str, Acting] = {}
         self._running: dict[Any, Running] = {}
@@ -285,6 +286,8 @@ class EpisodeSampler:
                 done = over or terminateds.get(agent_id) or truncateds.get(agent_id)
                 if done and agent_id not in agents_obs and not record.done:
                     self._agent_step(running, record, None, terminateds, truncateds, infos.get(agent_id), over)
+        if self._renders:
+            self._render(running.env_id)
         if self._listens_to_steps:
             self._call("on_episode_step", running)
         if over:
@@ -549,6 +552,13 @@ class EpisodeSampler:
             postprocessed_batch=processed,
             original_batches=originals,
         )
+
+    def _render(self, env_id: Any) -> None:
+        try:
+            self.base_env.try_render(env_id)
+        except Exception as error:
+            self._renders = False
+            self._warn_once("render", f"environments cannot be shown: {type(error).__name__}: {error}")
 
     def _warn_once(self, kind: str, message: str) -> None:
         if kind not in self._warned:

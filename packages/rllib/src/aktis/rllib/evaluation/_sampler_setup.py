@@ -26,7 +26,8 @@ def make_sampler(worker: Any) -> Any:
 
         return make_reading_sampler(worker)
     sampler = make_env_sampler(worker)
-    if worker.config.sample_async:
+    # In the algorithm's own process a thread would only take turns with it, and make runs that cannot be repeated.
+    if worker.config.sample_async and worker.worker_index > 0:
         from aktis.rllib.evaluation._async_sampler import AsyncSampler
 
         return AsyncSampler(sampler, worker.policy_lock)

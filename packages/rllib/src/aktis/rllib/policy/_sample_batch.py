@@ -134,15 +134,17 @@ class SampleBatch(dict[str, Any]):
                 return int(lens.sum()) if hasattr(lens, "sum") else int(np.sum(lens))
             except (TypeError, NotImplementedError):  # a symbolic tensor while TensorFlow traces a function
                 pass
+        if self.time_major:
+            return max((_columns.rows_of(column) * _columns.rows_of(column, 1) for column in self.values()), default=0)
         return self._num_rows()
 
     def _num_rows(self) -> int:
-        """Rows in memory: padding included."""
+        """Rows in memory: padding included. Of time-major batches: sequences."""
         for key, column in self.items():
             if key != "seq_lens" and not (key.startswith("state_in_") and "seq_lens" in self):
                 rows = _columns.rows_of(column)
                 if rows:
-                    return rows * _columns.rows_of(column, 1) if self.time_major else rows
+                    return _columns.rows_of(column, 1) if self.time_major else rows
         return self._rows
 
     def __len__(self) -> int:

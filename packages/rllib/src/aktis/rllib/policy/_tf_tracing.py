@@ -29,7 +29,7 @@ class Traced:
 
     def __init__(self, function: Callable[[SampleBatch], Any], max_traces: int, name: str) -> None:
         self._function = function
-        self._max = max_traces
+        self.max_traces = max_traces
         self._name = name
         self._traces: dict[Any, Any] = {}
         self._warned = False
@@ -49,7 +49,7 @@ class Traced:
         )
         traced = self._traces.get(kind)
         if traced is None:
-            if len(self._traces) >= self._max:
+            if len(self._traces) >= self.max_traces:
                 self._warn()
                 return self._function(batch)
             traced = self._traces[kind] = self._trace(batch, columns, leaves)
@@ -64,7 +64,9 @@ class Traced:
 
         columns_like = tree.map_structure(lambda leaf: None, columns)
         signature = [tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
-        return tf.function(run, input_signature=signature)
+        return tf.function(
+            run, input_signature=signature, autograph=False
+        )  # Python means what it says, and traces faster
 
     def _warn(self) -> None:
         if not self._warned:
@@ -73,7 +75,7 @@ class Traced:
                 "%s was traced for %d kinds of batches (eager_max_retraces); further kinds run eagerly, which is slower. "
                 "Columns, types or sequence lengths that change from batch to batch are the usual reason.",
                 self._name,
-                self._max,
+                self.max_traces,
             )
 
 
@@ -145,4 +147,6 @@ class TracedActing:
             return actions, logp, inputs, list(state_out or []), extra
 
         signature = [tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
-        return tf.function(run, input_signature=signature)
+        return tf.function(
+            run, input_signature=signature, autograph=False
+        )  # Python means what it says, and traces faster

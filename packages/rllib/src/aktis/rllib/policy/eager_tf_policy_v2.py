@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aktis.rllib.policy._neural.acting import Acting, overridden
 from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy._neural.learning import LEARNER_STATS
 from aktis.rllib.policy._neural.policy import NeuralPolicy
+from aktis.rllib.policy._tf_threads import set_threads
 from aktis.rllib.policy._tf_tracing import Traced, TracedActing
 from aktis.rllib.policy.sample_batch import SampleBatch
 
@@ -54,10 +56,8 @@ class EagerTFPolicyV2(NeuralPolicy):
         self._acting: TracedActing | None = None
         if self._option("eager_tracing", True):
             limit = self._option("eager_max_retraces", 20)
-            limit = 20 if limit is None else int(limit)
+            limit = sys.maxsize if limit is None else int(limit)
             self._traced = Traced(self._update_now, limit, type(self).__name__)
-            if self._may_trace_acting():
-                self._acting = TracedActing(self, limit)
 
     # ---- what a class derived from this may define
 
@@ -124,6 +124,11 @@ class EagerTFPolicyV2(NeuralPolicy):
 
     # ---- acting
 
+    def _after_init(self) -> None:
+        super()._after_init()
+        if self._traced is not None and self._may_trace_acting():  # not before: a batch of nothing is acted on once
+            self._acting = TracedActing(self, self._traced.max_traces)
+
     def _may_trace_acting(self) -> bool:
         """Whether what acts is ours: what users write may look at numbers, or change with time."""
         names = ("_dist_inputs", "_make_dist", "extra_action_out", "action_distribution_fn", "extra_action_out_fn")
@@ -133,11 +138,11 @@ class EagerTFPolicyV2(NeuralPolicy):
     def _act(
         self, batch: SampleBatch, states: list[Any], seq_lens: Any, explore: bool, timestep: int
     ) -> tuple[Any, list[Any], dict[str, Any]]:
-        acting = self._acting
+        acting, exploration = self._acting, self.exploration
         kind = None if acting is None else acting.kind_of(batch, explore)
-        if acting is None or not acting.takes(kind):
+        if acting is None or exploration is None or not acting.takes(kind):
             return super()._act(batch, states, seq_lens, explore, timestep)
-        self.exploration.before_compute_actions(explore=explore, timestep=timestep)
+        exploration.before_compute_actions(explore=explore, timestep=timestep)
         try:
             actions, logp, inputs, state_out, extra = acting(kind, batch, explore)
         except Exception as e:  # whatever a model of one's own does that cannot be traced
@@ -147,7 +152,7 @@ class EagerTFPolicyV2(NeuralPolicy):
             self._acting = None
             return super()._act(batch, states, seq_lens, explore, timestep)
         if actions is None:
-            actions, logp = self.exploration.get_exploration_action(
+            actions, logp = exploration.get_exploration_action(
                 action_distribution=self._make_dist(self.dist_class, inputs), timestep=timestep, explore=explore
             )
         extra["action_dist_inputs"] = inputs
@@ -199,6 +204,13 @@ class EagerTFPolicyV2(NeuralPolicy):
         return list(self.model.variables())
 
     # ---- of the framework
+
+    def _choose_device(self) -> Any:
+        local = self.worker_index == 0
+        args = (self._option("local_tf_session_args") if local else None) or self._option("tf_session_args") or {}
+        # A worker is a process of its own, with one processor.
+        single = not local and float(self._option("num_cpus_per_worker", 1) or 1) <= 1
+        set_threads(args, 1 if single else None)
 
     def _make_scalar(self, name: str, value: float) -> Any:
         if name in self.scalars:
@@ -262,7 +274,7 @@ class EagerTFPolicyV2(NeuralPolicy):
             except (NotImplementedError, ValueError):
                 return {"outputs": outputs}
 
-        module.serve = tf.function(serve, input_signature=[spec])
+        module.serve = tf.function(serve, input_signature=[spec], autograph=False)
         Path(export_dir).mkdir(parents=True, exist_ok=True)
         tf.saved_model.save(module, str(export_dir), signatures={"serving_default": module.serve})
 

@@ -22,9 +22,9 @@ class LearningRateSchedule:
     """The learning rate follows a schedule."""
 
     def __init__(self, lr: float, lr_schedule: Any) -> None:
-        self: Any
-        self.add_scalar("lr", lr, lr_schedule)  # type: ignore[attr-defined]
-        self.set_scalar("lr", self.get_scalar("lr"))  # type: ignore[attr-defined]
+        policy: Any = self
+        policy.add_scalar("lr", lr, lr_schedule)
+        policy.set_scalar("lr", policy.get_scalar("lr"))
 
 
 class EntropyCoeffSchedule:

@@ -203,8 +203,8 @@ class CheckpointsPart(AlgorithmParts):
 
 
 def _keep_own_numbers(policy: Any, saved_config: Any) -> None:
-    """Where the configuration is another one than that of the checkpoint, its learning rate and coefficients count: population based
-    training goes on from the checkpoint of one trial with the settings of another."""
+    """Where the configuration is another one than that of the checkpoint, its learning rate and coefficients count:
+    population based training goes on from the checkpoint of one trial with the settings of another."""
     for name in getattr(policy, "scalars", ()):
         own, saved = policy.config.get(name), None if saved_config is None else saved_config.get(name)
         if saved_config is not None and isinstance(own, (int, float)) and own != saved:

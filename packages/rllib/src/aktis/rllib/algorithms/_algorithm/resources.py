@@ -53,9 +53,10 @@ def check_resources(config: Any) -> None:
     for name, needed in _needed(config).items():
         if needed > have.get(name, 0):
             raise ValueError(
-                f"{config.num_rollout_workers} rollout worker(s) and {config.evaluation_num_workers} worker(s) of the evaluation need "
-                f"{needed:g} {name}, and there are {have.get(name, 0):g}: set num_rollout_workers, evaluation_num_workers or "
-                f"num_{name.lower()}s_per_worker lower, or say that there are more (aktis.init(num_{name.lower()}s=...))"
+                f"{config.num_rollout_workers} rollout worker(s) and {config.evaluation_num_workers} worker(s) of the "
+                f"evaluation need {needed:g} {name}, and there are {have.get(name, 0):g}: set num_rollout_workers, "
+                f"evaluation_num_workers or num_{name.lower()}s_per_worker lower, or say that there are more "
+                f"(aktis.init(num_{name.lower()}s=...))"
             )
 
 

@@ -90,7 +90,7 @@ class RolloutsSection(ConfigBase):
                 environments that come vectorised themselves (CartPole does), which are the fastest by far.
             create_env_on_local_worker: Have an environment in the algorithm's own process, too, though there are workers.
             sample_collector: Taken, and without effect: batches are made as columns.
-            sample_async: A worker samples on in a thread while its last batch is learned from.
+            sample_async: A remote worker samples on in a thread while its last batch is learned from.
             enable_connectors: Observations go to the policy, and actions to the environment, through the policy's connectors.
             rollout_fragment_length: Steps of each environment for one batch of a worker. "auto": what makes a training
                 batch in one round.
@@ -168,7 +168,8 @@ class RolloutsSection(ConfigBase):
             raise ValueError(f"batch_mode must be one of {', '.join(map(repr, BATCH_MODES))}, not {self.batch_mode!r}")
         if self.gym_env_vectorize_mode not in VECTORIZE_MODES:
             raise ValueError(
-                f"gym_env_vectorize_mode must be one of {', '.join(map(repr, VECTORIZE_MODES))}, not {self.gym_env_vectorize_mode!r}"
+                f"gym_env_vectorize_mode must be one of {', '.join(map(repr, VECTORIZE_MODES))}, "
+                f"not {self.gym_env_vectorize_mode!r}"
             )
         if self.preprocessor_pref not in ("deepmind", "rllib", None):
             raise ValueError(f"preprocessor_pref must be 'deepmind', 'rllib' or None, not {self.preprocessor_pref!r}")

@@ -64,7 +64,7 @@ class RelativeAttention(Part):
 
 def sinusoids(window: int, width: int) -> Any:
     """Encodings [window, width] of the distances window - 1, ..., 1, 0: Vaswani et al. (2017), section 3.5."""
-    distance = np.arange(window - 1, -1, -1, dtype=np.float32)[:, None]
+    distance: Any = np.arange(window - 1, -1, -1, dtype=np.float32)[:, None]
     rate = np.exp(np.arange(0, width, 2, dtype=np.float32) * (-math.log(10000.0) / width))
     angles = distance * rate
     return tf.constant(np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width], tf.float32)
