@@ -1,7 +1,8 @@
 """The programs of benchmarks/rl.py: ``python _rl_programs.py PROGRAM LIBRARY [JSON]`` prints one line of JSON.
 
-A library is ``aktis``, ``sb3`` or ``ray``; each runs in an interpreter that has it, on one core (``OMP_NUM_THREADS=1``). Ours are the
-tuned examples of aktis-rllib, as they are; stable-baselines3's settings are those of rl-baselines3-zoo.
+A library is ``aktis``, ``sb3`` or ``ray``; each runs in an interpreter that has it, on one core
+(``OMP_NUM_THREADS=1``). Ours are the tuned examples of aktis-rllib, as they are; stable-baselines3's settings are those
+of rl-baselines3-zoo.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def tuned(name: str, seed: int, **changes: Any) -> Any:
     from importlib.resources import files
 
     import yaml
+
     from aktis.rllib.algorithms.registry import get_algorithm_class
 
     text = (files("aktis.rllib") / "tuned_examples" / f"{name}.yaml").read_text(encoding="utf-8")
@@ -69,8 +71,17 @@ def aktis_learn(example: str, seed: int, steps: int, episodes: int = 20) -> dict
     result: dict[str, Any] = {}
     best = float("-inf")
     for result in iterations(algorithm, steps):
-        best = max(best, result["episode_reward_mean"]) if result["episode_reward_mean"] == result["episode_reward_mean"] else best
-    found = {**clock.read(), "training": result["episode_reward_mean"], "best": best, "steps": result["num_env_steps_sampled"]}
+        best = (
+            max(best, result["episode_reward_mean"])
+            if result["episode_reward_mean"] == result["episode_reward_mean"]
+            else best
+        )
+    found = {
+        **clock.read(),
+        "training": result["episode_reward_mean"],
+        "best": best,
+        "steps": result["num_env_steps_sampled"],
+    }
     return {**found, "greedy": greedy(algorithm, episodes)}
 
 
@@ -173,7 +184,9 @@ def aktis_sampling(seed: int, seconds: float, envs: int = 64) -> dict[str, Any]:
     """Steps per second of a worker that samples from vectorised CartPoles, beside stepping ``gymnasium.vector`` alone, in turns."""
     import gymnasium
 
-    config = tuned("ppo/cartpole-ppo", seed, num_envs_per_worker=envs, train_batch_size=envs * 32, sgd_minibatch_size=envs * 32)
+    config = tuned(
+        "ppo/cartpole-ppo", seed, num_envs_per_worker=envs, train_batch_size=envs * 32, sgd_minibatch_size=envs * 32
+    )
     algorithm = config.build()
     worker = algorithm.workers.local_worker()
     vector = gymnasium.make_vec("CartPole-v1", num_envs=envs, vectorization_mode="sync")
@@ -279,7 +292,12 @@ def ray_algorithm(setting: str, seed: int) -> Any:
     from ray.rllib.algorithms.ppo import PPOConfig
 
     envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[setting]
-    config = PPOConfig().environment("CartPole-v1").debugging(seed=seed).env_runners(num_env_runners=0, num_envs_per_env_runner=envs)
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .debugging(seed=seed)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=envs)
+    )
     config.training(
         train_batch_size_per_learner=envs * length, minibatch_size=batch, num_epochs=epochs, gamma=gamma, lambda_=lambda_,
         lr=[[0, 0.001], [100_000, 0.0]], clip_param=0.2, use_kl_loss=False, grad_clip=0.5,

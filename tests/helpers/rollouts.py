@@ -84,7 +84,8 @@ class CountingStatePolicy(RandomPolicy):
 class Counter(gymnasium.Env):
     """Observes (number of the episode, number of the step); ends after ``length`` steps.
 
-    env_config: length (5), truncate (False: terminated at the end), fail_at (raises in that step of that environment's life), nan_at,
+    env_config: length (5), truncate (False: terminated at the end), fail_at (raises in that step of that environment's
+        life), nan_at,
     sleep (seconds a step).
     """
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 
 import numpy as np
 import pytest
 
 from aktis.rllib.algorithms.algorithm import Algorithm
+from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
+from aktis.tune.logger import UnifiedLogger
 
 TOP = [
     "episode_reward_max",
@@ -120,6 +124,25 @@ def test_forms_of_configuration(coin):
         coin.algo_class(config={"haeds": 1})
 
 
+def test_configuration_of_another_algorithm_is_an_error(coin):
+    with pytest.raises(TypeError, match="CoinAlgorithm needs a CoinConfig: AlgorithmConfig has no 'heads'"):
+        coin.algo_class(config=AlgorithmConfig())
+
+
+def test_usual_training_step_samples_learns_and_spreads_the_weights(coin, build):
+    class Usual(coin.algo_class):
+        training_step = Algorithm.training_step
+
+    config = coin.copy(copy_frozen=False).multi_agent(count_steps_by="agent_steps")
+    config.algo_class = Usual
+    algorithm = build(config)
+    result = algorithm.train()
+    assert result["info"]["learner"]["default_policy"]["learner_stats"]["bias"] == 0.6
+    assert (result["num_agent_steps_sampled_this_iter"], result["num_agent_steps_trained_this_iter"]) == (20, 20)
+    assert {"sample_time_ms", "learn_time_ms", "synch_weights_time_ms"} <= result["timers"].keys()
+    assert result["timers"]["learn_throughput"] > 0
+
+
 def test_configuration_is_frozen_when_built_and_the_users_is_not(coin, build):
     algorithm = build(coin)
     with pytest.raises(AttributeError, match="frozen"):
@@ -181,11 +204,7 @@ def test_curriculum_sets_tasks_that_are_new(coin, build):
             original = inner.set_task
             inner.set_task = lambda task: (set_tasks.append(task), original(task))[1]
             inner.counted = True
-        return (
-            result["training_iteration_of_mine"]
-            if "training_iteration_of_mine" in result
-            else int(result["timesteps_total"] >= 40)
-        )
+        return int(result["timesteps_total"] >= 40)
 
     algorithm = build(coin.environment(env_task_fn=task_of))
     for _ in range(4):
@@ -208,6 +227,18 @@ def test_actions_for_observations(coin, build):
         algorithm.compute_single_action()
     with pytest.raises(ValueError, match="no policy 'x'; the policies are default_policy"):
         algorithm.compute_single_action(seen, policy_id="x")
+
+
+def test_results_are_logged_as_the_configuration_says(coin, tmp_path, monkeypatch):
+    monkeypatch.delenv("OF_THE_ALGORITHM", raising=False)
+    coin.python_environment(extra_python_environs_for_driver={"OF_THE_ALGORITHM": 3})
+    algorithm = coin.debugging(logger_config={"type": UnifiedLogger, "logdir": str(tmp_path)}).build()
+    algorithm.train()
+    algorithm.stop()
+    assert os.environ.pop("OF_THE_ALGORITHM") == "3"
+    assert algorithm.logdir == str(tmp_path)
+    (line,) = (tmp_path / "result.json").read_text().splitlines()
+    assert json.loads(line)["num_env_steps_sampled"] == 20
 
 
 def test_weights_are_those_of_the_policies(coin, build):

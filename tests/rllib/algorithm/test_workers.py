@@ -68,6 +68,13 @@ def test_worker_that_died_is_an_error_otherwise(coin, build):
         algorithm.train()
 
 
+def test_workers_that_there_is_no_room_for_are_an_error_and_not_waited_for(coin):
+    with pytest.raises(ValueError, match=r"9 rollout worker.*need 9 CPU, and there are 4: set num_rollout_workers"):
+        coin.rollouts(num_rollout_workers=9).build()
+    with pytest.raises(ValueError, match=r"need 1 GPU, and there are 0"):
+        coin.rollouts(num_rollout_workers=1).resources(num_gpus_per_worker=1).build()
+
+
 def test_policies_are_added_and_removed_on_all(coin, build):
     coin.multi_agent(policies=["a", "b"], policy_mapping_fn=lambda agent_id, *args, **kwargs: "a")
     algorithm = build(coin.rollouts(num_rollout_workers=1))
@@ -152,11 +159,6 @@ def test_tuner_with_a_configuration_that_has_search_spaces(coin, tmp_path):
 
 
 def test_error_in_the_configuration_of_a_trial_names_the_setting(registered, tmp_path):
+    config = {"env": "corridor of mine", "haeds": 1}
     with pytest.raises(Exception, match="did you mean 'heads'"):
-        tune.run(
-            registered,
-            config={"env": "corridor of mine", "haeds": 1},
-            local_dir=str(tmp_path),
-            verbose=0,
-            stop={"training_iteration": 1},
-        )
+        tune.run(registered, config=config, local_dir=str(tmp_path), verbose=0, stop={"training_iteration": 1})

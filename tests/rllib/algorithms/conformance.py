@@ -19,10 +19,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tree
+from gymnasium import spaces
+
 from aktis.rllib.algorithms.algorithm import Algorithm
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.env.multi_agent_env import MultiAgentEnv
-from gymnasium import spaces
 
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 
@@ -95,7 +96,7 @@ class TwoAgentsEnv(MultiAgentEnv):
     def step(self, action_dict: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
         self._step += 1
         over = self._step == 6
-        rewards = {agent: 1.0 for agent in action_dict}
+        rewards = dict.fromkeys(action_dict, 1.0)
         return self._observe(), rewards, {"__all__": over}, {"__all__": False}, {}
 
 

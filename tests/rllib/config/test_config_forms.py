@@ -97,6 +97,7 @@ def _map(agent_id, episode, worker, **kwargs):
         (lambda c: c.__setitem__("trainbatch_size", 1), KeyError, "train_batch_size"),
         (lambda c: c.training(model={"fcnet_hidden": [3]}), KeyError, "fcnet_hiddens"),
         (lambda c: c.update_from_dict({"horizon": 100}), ValueError, "TimeLimit"),
+        (lambda c: c.update_from_dict({"monitor": True}), ValueError, "RecordVideo"),
         (lambda c: type(c).overrides(gama=1), KeyError, "gamma"),
     ],
 )
@@ -110,6 +111,12 @@ def test_settings_of_earlier_releases_that_do_nothing_are_taken():
         {"horizon": None, "simple_optimizer": True, "soft_horizon": False, "_use_trajectory_view_api": True}
     )
     assert config.to_dict() == Own().to_dict()
+
+
+def test_old_settings_of_networks():
+    config = AlgorithmConfig.from_dict({"model": {"lstm_use_prev_action_reward": True, "custom_options": {"a": 1}}})
+    assert config.model["lstm_use_prev_action"] and config.model["lstm_use_prev_reward"]
+    assert config.model["custom_model_config"] == {"a": 1}
 
 
 def test_old_replay_settings_go_into_the_buffer():

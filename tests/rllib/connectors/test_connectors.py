@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, CountingStatePolicy, LeanPolicy, RandomPolicy, config_of, worker_of
 
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 from aktis.rllib.connectors.action.lambdas import register_lambda_action_connector
@@ -20,7 +21,6 @@ from aktis.rllib.evaluation._connector_sampler import ConnectorSampler
 from aktis.rllib.policy.view_requirement import ViewRequirement
 from aktis.rllib.utils.policy import local_policy_inference, validate_policy_id
 from aktis.rllib.utils.typing import AgentConnectorDataType
-from tests.helpers.rollouts import Counter, CountingStatePolicy, LeanPolicy, RandomPolicy, config_of, worker_of
 
 
 class Valve(gymnasium.Env):
@@ -28,7 +28,9 @@ class Valve(gymnasium.Env):
 
     def __init__(self, config: Any) -> None:
         spaces = gymnasium.spaces
-        self.observation_space = spaces.Dict({"level": spaces.Box(-100, 100, (1,), np.float32), "mode": spaces.Discrete(3)})
+        self.observation_space = spaces.Dict(
+            {"level": spaces.Box(-100, 100, (1,), np.float32), "mode": spaces.Discrete(3)}
+        )
         self.action_space = spaces.Box(0, 10, (1,), np.float32)
 
     def _obs(self) -> Any:
@@ -107,10 +109,15 @@ def test_pipelines_are_written_down_in_json_and_made_again() -> None:
         assert [type(part) for part in again.connectors] == [type(part) for part in pipeline.connectors]
         assert json.dumps(again.to_state()) == json.dumps(pipeline.to_state())
     found = policy.agent_connectors["MeanStdObservationFilterAgentConnector"][0]
-    assert found.filter is filter_ and filter_.running_stats.n > 0  # the sampler's filter goes into the policy's checkpoint
+    assert (
+        found.filter is filter_ and filter_.running_stats.n > 0
+    )  # the sampler's filter goes into the policy's checkpoint
     other = RandomPolicy(policy.observation_space, policy.action_space, config)
     other.restore_connectors(policy.get_state())
-    assert other.agent_connectors["MeanStdObservationFilterAgentConnector"][0].filter.running_stats.n == filter_.running_stats.n
+    assert (
+        other.agent_connectors["MeanStdObservationFilterAgentConnector"][0].filter.running_stats.n
+        == filter_.running_stats.n
+    )
     worker.stop()
 
 
@@ -177,7 +184,9 @@ def test_with_customised_connectors_the_rest_is_as_without() -> None:
     class Policy(CountingStatePolicy, LeanPolicy):
         def postprocess_rollout(self, rollout: Any) -> None:
             rollout.columns["length"] = np.full(rollout.columns["rewards"].shape, rollout.columns["rewards"].shape[1])
-            self.__dict__.setdefault("cuts", []).append((rollout.cut_obs.tolist(), [s.tolist() for s in rollout.cut_states]))
+            self.__dict__.setdefault("cuts", []).append(
+                (rollout.cut_obs.tolist(), [s.tolist() for s in rollout.cut_states])
+            )
 
     batches, cuts = [], []
     for callbacks in (DefaultCallbacks, Nothing):
@@ -202,14 +211,19 @@ def test_pipelines_change() -> None:
     pipeline.insert_after("StateBufferConnector", clip)
     assert pipeline.connectors[1] is clip and pipeline[ClipRewardAgentConnector] == [clip] and pipeline.changed
     pipeline.remove("ClipRewardAgentConnector")
-    with pytest.raises(ValueError, match="no connector 'ClipRewardAgentConnector' in this pipeline: there are StateBuffer"):
+    with pytest.raises(
+        ValueError, match="no connector 'ClipRewardAgentConnector' in this pipeline: there are StateBuffer"
+    ):
         pipeline.remove("ClipRewardAgentConnector")
     worker.stop()
 
 
 def test_rewards_are_clipped() -> None:
     ctx = ConnectorContext()
-    for connector, expected in ((ClipRewardAgentConnector(ctx, sign=True), -1.0), (ClipRewardAgentConnector(ctx, limit=2), -2.0)):
+    for connector, expected in (
+        (ClipRewardAgentConnector(ctx, sign=True), -1.0),
+        (ClipRewardAgentConnector(ctx, limit=2), -2.0),
+    ):
         (out,) = connector([AgentConnectorDataType(0, 0, {"rewards": -3.0})])
         assert out.data["rewards"] == expected
         (out,) = connector([AgentConnectorDataType(0, 0, {"obs": 1})])

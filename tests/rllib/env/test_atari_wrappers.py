@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tests.helpers.rollouts import LeanPolicy, config_of, worker_of
 
 from aktis.rllib.env.wrappers import atari_wrappers as wrappers
-from tests.helpers.rollouts import LeanPolicy, config_of, worker_of
 
 
 class Game(gymnasium.Env):
@@ -66,7 +66,7 @@ def test_a_lost_life_ends_an_episode_but_not_the_game() -> None:
     env = wrappers.EpisodicLifeEnv(wrappers.MonitorEnv(Game()))
     env.reset()
     ends = []
-    for step in range(1, 82):
+    for _ in range(81):
         _, _, terminated, truncated, _ = env.step(0)
         if terminated or truncated:
             ends.append(env.unwrapped.frame)
@@ -117,7 +117,11 @@ def test_rewards_and_scales() -> None:
 
 
 def test_workers_wrap_games_clip_their_rewards_and_tell_of_whole_games() -> None:
-    config = config_of(Game, num_envs_per_worker=1, rollout_fragment_length=140).training(model={"dim": 42}).debugging(seed=0)
+    config = (
+        config_of(Game, num_envs_per_worker=1, rollout_fragment_length=140)
+        .training(model={"dim": 42})
+        .debugging(seed=0)
+    )
     worker = worker_of(config, LeanPolicy)
     batch = worker.sample()
     metrics = worker.get_metrics()

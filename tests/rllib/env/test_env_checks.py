@@ -7,12 +7,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, config_of, worker_of
 
 from aktis.rllib.env.multi_agent_env import MultiAgentEnv
 from aktis.rllib.env.vector_env import VectorEnv
 from aktis.rllib.evaluation._observations import explain_mismatch
 from aktis.rllib.utils.pre_checks.env import check_env
-from tests.helpers.rollouts import Counter, config_of, worker_of
 
 Box, Discrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete
 
@@ -39,9 +39,15 @@ GOOD_OBS = np.zeros(2, np.float32)
         ({"reset": lambda: (GOOD_OBS, 3)}, r"info a dictionary; the second value is 3 \(int\)"),
         ({"reset": lambda: (np.zeros(3, np.float32), {})}, r"shape \(3,\) where shape \(2,\) is expected"),
         ({"reset": lambda: (GOOD_OBS - 5, {})}, r"value -5.0 in element \[0\] where -1.0 to 1000000.0 is expected"),
-        ({"step": lambda action: (GOOD_OBS, 0.0, False, {})}, r"five values.*it returned 4 values.*auto_wrap_old_gym_envs"),
+        (
+            {"step": lambda action: (GOOD_OBS, 0.0, False, {})},
+            r"five values.*it returned 4 values.*auto_wrap_old_gym_envs",
+        ),
         ({"step": lambda action: (GOOD_OBS, "x", False, False, {})}, r"the reward must be a number, not 'x'"),
-        ({"step": lambda action: (GOOD_OBS, float("nan"), False, False, {})}, r"the reward must be a number, and is nan"),
+        (
+            {"step": lambda action: (GOOD_OBS, float("nan"), False, False, {})},
+            r"the reward must be a number, and is nan",
+        ),
         ({"step": lambda action: (GOOD_OBS, 0.0, 1, False, {})}, r"terminated must be True or False, not 1 \(int\)"),
         ({"step": lambda action: (GOOD_OBS, 0.0, False, None, {})}, r"truncated must be True or False, not None"),
         ({"step": lambda action: (GOOD_OBS, 0.0, False, False, [])}, r"the info must be a dictionary, not \[\]"),
@@ -99,14 +105,23 @@ class TwoAgents(MultiAgentEnv):
 
     def step(self, actions: Any) -> Any:
         obs = {"a": np.zeros(1, np.float32)}
-        parts = {"obs": obs, "rewards": {"a": 0.0}, "terminateds": {"__all__": False}, "truncateds": {"__all__": False}, "infos": {}}
+        parts = {
+            "obs": obs,
+            "rewards": {"a": 0.0},
+            "terminateds": {"__all__": False},
+            "truncateds": {"__all__": False},
+            "infos": {},
+        }
         return tuple((parts | self.changes)[name] for name in parts)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reset": ({"a": np.zeros(1), "c": np.zeros(1)}, {})}, r"observations has the agent 'c', which is not among get_agent_ids"),
+        (
+            {"reset": ({"a": np.zeros(1), "c": np.zeros(1)}, {})},
+            r"observations has the agent 'c', which is not among get_agent_ids",
+        ),
         ({"reset": ({"a": np.full(1, 7.0)}, {})}, r"observation of agent 'a'.*value 7.0"),
         ({"reset": ([1], {})}, r"observations must be a dictionary by agent"),
         ({"terminateds": {}}, r"terminateds must have the key '__all__'"),
@@ -129,7 +144,9 @@ def test_vector_environments() -> None:
     made = VectorEnv.vectorize_gym_envs(lambda index: Counter({}), num_envs=3)
     check_env(made)
     made.vector_step = lambda actions: ([GOOD_OBS], [0.0] * 3, [False] * 3, [False] * 3, [{}] * 3)  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="observations must be a list with one entry for each of the 3 sub-environments"):
+    with pytest.raises(
+        ValueError, match="observations must be a list with one entry for each of the 3 sub-environments"
+    ):
         check_env(made)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, config_of, worker_of
 
 from aktis import tune
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 from aktis.rllib.env.env_context import EnvContext
 from aktis.rllib.env.utils import get_env_creator
-from tests.helpers.rollouts import Counter, config_of, worker_of
 
 
 def test_by_every_kind_of_name() -> None:
@@ -38,7 +38,11 @@ def test_contexts() -> None:
     context.set_defaults({"a": 9, "c": 3})
     assert dict(context) == {"a": 1, "c": 3}
     again = pickle.loads(pickle.dumps(context))
-    assert dict(again) == dict(context) and (again.worker_index, again.vector_index, again.recreated_worker) == (2, 3, False)
+    assert dict(again) == dict(context) and (again.worker_index, again.vector_index, again.recreated_worker) == (
+        2,
+        3,
+        False,
+    )
 
 
 def test_rendering_calls_the_environment_and_gives_up_on_one_that_cannot(caplog: Any) -> None:
@@ -65,7 +69,9 @@ class Told(DefaultCallbacks):
         super().__init__(*args)
         self.events: list[Any] = []
 
-    def on_sub_environment_created(self, *, worker: Any, sub_environment: Any, env_context: Any, env_index: Any = None, **kwargs: Any) -> None:
+    def on_sub_environment_created(
+        self, *, worker: Any, sub_environment: Any, env_context: Any, env_index: Any = None, **kwargs: Any
+    ) -> None:
         self.events.append(("env", env_index, env_context.vector_index, type(sub_environment).__name__))
 
     def on_episode_created(self, *, env_index: int, **kwargs: Any) -> None:
@@ -88,9 +94,20 @@ class Told(DefaultCallbacks):
         episode.custom_metrics["last"] = episode.last_reward_for()
         episode.hist_data["rewards"] = [1.0, episode.prev_reward_for()]
         episode.media["note"] = "x"
-        self.events.append(("end", env_index, episode.total_reward, episode.is_done(), episode.get_agents(), episode.last_info_for()["life"]))
+        self.events.append(
+            (
+                "end",
+                env_index,
+                episode.total_reward,
+                episode.is_done(),
+                episode.get_agents(),
+                episode.last_info_for()["life"],
+            )
+        )
 
-    def on_postprocess_trajectory(self, *, episode: Any, postprocessed_batch: Any, original_batches: Any, agent_id: Any, **kwargs: Any) -> None:
+    def on_postprocess_trajectory(
+        self, *, episode: Any, postprocessed_batch: Any, original_batches: Any, agent_id: Any, **kwargs: Any
+    ) -> None:
         assert int(postprocessed_batch["eps_id"][0]) == episode.episode_id
         assert original_batches[agent_id][1].count == postprocessed_batch.count
         postprocessed_batch["mine"] = np.full(postprocessed_batch.count, episode.length)
@@ -100,7 +117,9 @@ class Told(DefaultCallbacks):
 
 
 def test_callbacks_get_episodes() -> None:
-    worker = worker_of(config_of(env_config={"length": 3}, num_envs_per_worker=1, rollout_fragment_length=4).callbacks(Told))
+    worker = worker_of(
+        config_of(env_config={"length": 3}, num_envs_per_worker=1, rollout_fragment_length=4).callbacks(Told)
+    )
     batch = worker.sample()
     (metrics,) = worker.get_metrics()
     events = worker.callbacks.events
@@ -120,7 +139,9 @@ def test_callbacks_get_episodes() -> None:
 
 
 def test_callbacks_are_told_of_environments_that_failed() -> None:
-    config = config_of(env_config={"length": 3, "fail_at": 3}, num_envs_per_worker=1, restart_failed_sub_environments=True)
+    config = config_of(
+        env_config={"length": 3, "fail_at": 3}, num_envs_per_worker=1, restart_failed_sub_environments=True
+    )
     worker = worker_of(config.callbacks(Told))
     worker.sample()
     assert ("failed", 0, "the simulation crashed") in worker.callbacks.events

@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, config_of, worker_of
 
 from aktis.rllib.env.wrappers.old_gym import OldGymEnv, as_gymnasium_space, is_old_gym_env
-from tests.helpers.rollouts import Counter, config_of, worker_of
 
 
 class Box:

@@ -21,13 +21,21 @@ BOX = spaces.Box(-2.0, 2.0, (2,), np.float32)
 CONFIG = {"seed": 0, "normalize_actions": True}
 
 
-def made(kind: str, action_space: Any = DISCRETE, worker_index: int = 0, num_workers: int = 0, seed: int = 0, **kwargs: Any) -> Any:
+def made(
+    kind: str, action_space: Any = DISCRETE, worker_index: int = 0, num_workers: int = 0, seed: int = 0, **kwargs: Any
+) -> Any:
     torch.manual_seed(0)
     _, outputs = ModelCatalog.get_action_dist(action_space, {}, framework="torch")
     model = ModelCatalog.get_model_v2(OBS, action_space, outputs, {"fcnet_hiddens": [8]}, "torch")
     config = {**CONFIG, "seed": seed}
     return getattr(package, kind)(
-        action_space, framework="torch", policy_config=config, model=model, num_workers=num_workers, worker_index=worker_index, **kwargs
+        action_space,
+        framework="torch",
+        policy_config=config,
+        model=model,
+        num_workers=num_workers,
+        worker_index=worker_index,
+        **kwargs,
     )
 
 
@@ -37,7 +45,9 @@ def dist(exploration: Any, inputs: Any) -> Any:
 
 
 def act(exploration: Any, inputs: Any, timestep: int = 0, explore: bool = True) -> Any:
-    actions, logp = exploration.get_exploration_action(action_distribution=dist(exploration, inputs), timestep=timestep, explore=explore)
+    actions, logp = exploration.get_exploration_action(
+        action_distribution=dist(exploration, inputs), timestep=timestep, explore=explore
+    )
     assert logp.shape == (len(inputs),)
     return actions.numpy() if torch.is_tensor(actions) else actions
 
@@ -98,7 +108,9 @@ def test_soft_q_samples_the_softmax() -> None:
 
 
 def test_gaussian_noise_is_random_first_then_around_the_best_action() -> None:
-    exploration = made("GaussianNoise", BOX, random_timesteps=10, stddev=0.2, initial_scale=1.0, final_scale=0.5, scale_timesteps=100)
+    exploration = made(
+        "GaussianNoise", BOX, random_timesteps=10, stddev=0.2, initial_scale=1.0, final_scale=0.5, scale_timesteps=100
+    )
     inputs = np.tile(np.array([0.1, -0.1, 0.0, 0.0], np.float32), (20_000, 1))
     first = act(exploration, inputs, 5)
     np.testing.assert_allclose(first.std(axis=0), 2 / np.sqrt(12), atol=0.02)
@@ -127,7 +139,10 @@ def test_workers_explore_to_different_degrees() -> None:
     assert made("PerWorkerGaussianNoise", BOX, worker_index=2, num_workers=2).scale(0) == pytest.approx(0.4**8)
 
 
-@pytest.mark.parametrize(("kind", "space"), [("SoftQ", BOX), ("GaussianNoise", DISCRETE), ("OrnsteinUhlenbeckNoise", DISCRETE), ("Curiosity", BOX)])
+@pytest.mark.parametrize(
+    ("kind", "space"),
+    [("SoftQ", BOX), ("GaussianNoise", DISCRETE), ("OrnsteinUhlenbeckNoise", DISCRETE), ("Curiosity", BOX)],
+)
 def test_a_space_that_it_cannot_explore_is_refused(kind: str, space: Any) -> None:
     with pytest.raises(ValueError, match="exploration_config"):
         made(kind, space)
@@ -157,7 +172,11 @@ def test_parameter_noise_stays_for_an_episode_and_leaves_no_trace() -> None:
 
     clean, first = outputs(False), outputs(True)
     assert exploration.weights_are_noisy and not np.allclose(clean, first)
-    assert np.array_equal(outputs(True), first) and np.array_equal(outputs(False), clean) and np.array_equal(outputs(True), first)
+    assert (
+        np.array_equal(outputs(True), first)
+        and np.array_equal(outputs(False), clean)
+        and np.array_equal(outputs(True), first)
+    )
     exploration.on_episode_start(policy)
     assert not np.allclose(outputs(True), first)
     exploration.postprocess_trajectory(policy, SampleBatch(obs=obs, action_dist_inputs=first))
@@ -166,7 +185,9 @@ def test_parameter_noise_stays_for_an_episode_and_leaves_no_trace() -> None:
 
 
 def test_the_noise_follows_how_far_actions_move() -> None:
-    exploration = made("ParameterNoise", initial_stddev=1.0, sub_exploration={"type": "EpsilonGreedy", "epsilon_schedule": 0.1})
+    exploration = made(
+        "ParameterNoise", initial_stddev=1.0, sub_exploration={"type": "EpsilonGreedy", "epsilon_schedule": 0.1}
+    )
     q = np.zeros((3, 4))
     exploration.adapt(q, q)
     assert exploration.stddev == pytest.approx(1.01)
@@ -179,7 +200,12 @@ def test_curiosity_rewards_what_it_cannot_foresee_and_learns() -> None:
     rng = np.random.default_rng(0)
     obs = rng.normal(size=(64, 3)).astype(np.float32)
     actions = rng.integers(4, size=64)
-    batch = {"obs": obs, "new_obs": obs + 0.1 * actions[:, None].astype(np.float32), "actions": actions, "rewards": np.ones(64, np.float32)}
+    batch = {
+        "obs": obs,
+        "new_obs": obs + 0.1 * actions[:, None].astype(np.float32),
+        "actions": actions,
+        "rewards": np.ones(64, np.float32),
+    }
     bonuses = []
     for _ in range(150):
         found = exploration.postprocess_trajectory(None, SampleBatch(dict(batch)))

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aktis.rllib.utils.exploration._common import action_bounds, linear_schedule, random_valid, schedule_of, uniform_actions
+from gymnasium import spaces
+
+from aktis.rllib.utils.exploration._common import (
+    action_bounds,
+    linear_schedule,
+    random_valid,
+    schedule_of,
+    uniform_actions,
+)
 from aktis.rllib.utils.exploration._per_worker import per_worker_value
 from aktis.rllib.utils.exploration.epsilon_greedy import epsilon_greedy
 from aktis.rllib.utils.exploration.parameter_noise import softmax_divergence
 from aktis.rllib.utils.exploration.random_encoder import state_entropy_rewards
-from gymnasium import spaces
 
 
 def test_a_straight_line_after_a_warm_up() -> None:
@@ -18,7 +25,12 @@ def test_a_straight_line_after_a_warm_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [[(0, 1.0), (100, 0.0)], lambda t: 1.0 - t / 100, {"type": "PiecewiseSchedule", "endpoints": [(0, 1.0), (100, 0.0)]}]
+    "given",
+    [
+        [(0, 1.0), (100, 0.0)],
+        lambda t: 1.0 - t / 100,
+        {"type": "PiecewiseSchedule", "endpoints": [(0, 1.0), (100, 0.0)]},
+    ],
 )
 def test_schedules_in_all_their_forms(given: object) -> None:
     assert schedule_of(given, lambda t: -1.0)(25) == pytest.approx(0.75)

@@ -570,3 +570,34 @@ def test_connectors_that_a_user_added_are_called(small_worker: Any, counting_pol
     assert batch["rewards"][a].tolist() == [10.0] * 5
     assert [actions["a"] for actions in env.actions] == (1 - batch["actions"][a]).tolist()
     assert sampler.get_metrics()[0].agent_rewards[("a", "p")] == 5.0  # as the environment gave them
+
+
+def test_more_policies_than_are_in_memory(small_worker: Any, counting_policy: Any) -> None:
+    from aktis.rllib.policy.policy_map import PolicyMap
+
+    class Own(counting_policy):  # type: ignore[misc]
+        """Says which it is: with its weights."""
+
+        number = -1.0
+
+        def compute_actions_from_input_dict(self, input_dict: Any, **kwargs: Any) -> Any:
+            count = len(input_dict["obs"])
+            return np.zeros(count, np.int64), [], {"number": np.full(count, self.number)}
+
+        def get_weights(self) -> Any:
+            return {"number": np.array(self.number)}
+
+        def set_weights(self, weights: Any) -> None:
+            self.number = float(weights["number"])
+
+    for swappable in (False, True):
+        policies = PolicyMap(capacity=2, policy_states_are_swappable=swappable)
+        space = gym.spaces.Discrete(2)
+        for index in range(5):
+            policies[f"p{index}"] = policy = Own(space, ACT)
+            policy.number = float(index)
+        sampler = make(BasicMultiAgent(5), small_worker, policies, lambda agent, *args, **kwargs: f"p{agent}")
+        batch = sampler.sample(6)
+        for index in range(5):
+            assert set(batch[f"p{index}"]["number"]) == {float(index)}
+            assert len(batch[f"p{index}"]) == 6

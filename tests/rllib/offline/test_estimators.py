@@ -1,8 +1,8 @@
 """Off-policy estimators, against values that are known.
 
-The process: in state 0 action a gives the reward a and leads to state 1, where it gives 2 a and ends the episode. The behaviour policy throws
-a coin, and the policy that is judged prefers 1 with the probability 0.8. With each of the four episodes once, sums over the batch are
-expectations, so that estimators without bias are exactly right.
+The process: in state 0 action a gives the reward a and leads to state 1, where it gives 2 a and ends the episode. The behaviour
+policy throws a coin, and the policy that is judged prefers 1 with the probability 0.8. With each of the four episodes once, sums
+over the batch are expectations, so that estimators without bias are exactly right.
 """
 
 from __future__ import annotations

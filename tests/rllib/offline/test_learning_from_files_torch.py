@@ -164,8 +164,7 @@ def test_experience_of_an_environment_and_of_a_file(build: Any) -> None:
     algorithm = build(config)
     worker = algorithm.workers.local_worker()
     batches = [worker.sample() for _ in range(12)]
-    played = len([episode for episode in worker.get_metrics()])
-    assert played > 0 and any(batch.count > 25 for batch in batches)  # recorded episodes are whole
+    assert worker.get_metrics() and any(batch.count > 25 for batch in batches)  # recorded episodes are whole
     algorithm.train()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 from typing import Any
 
 import pytest
@@ -12,12 +10,13 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 
+from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
+
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig  # noqa: E402
 from aktis.rllib.algorithms.dqn import DQNConfig  # noqa: E402
 from aktis.rllib.algorithms.es import ESConfig  # noqa: E402
 from aktis.rllib.algorithms.sac import SACConfig  # noqa: E402
 from aktis.rllib.algorithms.simple_q import SimpleQConfig  # noqa: E402
-from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
 
 SMALL: dict[str, Any] = {"train_batch_size": 16, "num_steps_sampled_before_learning_starts": 16}
 Q_STATS = ("mean_q", "min_q", "max_q", "mean_td_error", "cur_lr", "grad_gnorm")
@@ -47,7 +46,11 @@ class TestRainbow(TestDQN):
     observation_spaces = ("box",)
 
     def config(self) -> AlgorithmConfig:
-        return DQNConfig().training(hiddens=[8], n_step=3, num_atoms=5, noisy=True, **SMALL).reporting(min_sample_timesteps_per_iteration=32)
+        return (
+            DQNConfig()
+            .training(hiddens=[8], n_step=3, num_atoms=5, noisy=True, **SMALL)
+            .reporting(min_sample_timesteps_per_iteration=32)
+        )
 
 
 class TestSAC(AlgorithmConformance):

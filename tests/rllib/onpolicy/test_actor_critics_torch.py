@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("torch")
 
 import gymnasium as gym
+from tests.rllib.algorithms.conformance import AlgorithmConformance
+
 from aktis.rllib.algorithms.a2c import A2CConfig
 from aktis.rllib.algorithms.a3c import A3CConfig
 from aktis.rllib.algorithms.a3c.a3c_torch_policy import A3CTorchPolicy
@@ -21,8 +23,6 @@ from aktis.rllib.algorithms.impala.impala_torch_policy import ImpalaTorchPolicy
 from aktis.rllib.algorithms.pg import PGConfig
 from aktis.rllib.algorithms.pg.pg_torch_policy import PGTorchPolicy
 from aktis.rllib.policy.sample_batch import SampleBatch
-
-from tests.rllib.algorithms.conformance import AlgorithmConformance
 
 pytestmark = pytest.mark.torch
 
@@ -76,7 +76,16 @@ class TestA3C(OfActorCritics):
     iterations = 2  # fragments of 10 steps
 
     def config(self) -> AlgorithmConfig:
-        return A3CConfig().training(lr=0.01)
+        return A3CConfig().training(lr=0.01, sample_async=False)
+
+    def test_samples_in_a_thread_while_it_learns(self) -> None:
+        algorithm = self.made(use_lstm=True, lstm_cell_size=8).training(sample_async=True).build()
+        try:
+            for _ in range(5):
+                stats = algorithm.train()["info"]["learner"]["default_policy"]["learner_stats"]
+                assert all(np.isfinite(value) for value in stats.values())
+        finally:
+            algorithm.stop()
 
 
 class TestImpala(OfActorCritics):
@@ -177,7 +186,9 @@ def vtrace_by_hand(log_rhos, rewards, values, follows, gamma):
     v_after = vs_after = follows
     for t in reversed(range(len(rewards))):
         advantages[t] = rhos[t] * (rewards[t] + gamma * vs_after - values[t])
-        vs[t] = values[t] + rhos[t] * (rewards[t] + gamma * v_after - values[t]) + gamma * rhos[t] * (vs_after - v_after)
+        vs[t] = (
+            values[t] + rhos[t] * (rewards[t] + gamma * v_after - values[t]) + gamma * rhos[t] * (vs_after - v_after)
+        )
         v_after, vs_after = values[t], vs[t]
     return vs, advantages
 

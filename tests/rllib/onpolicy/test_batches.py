@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from aktis.rllib.algorithms.impala._batches import Replay, take_batches
 from aktis.rllib.execution.learner_thread import LearnerThread
 from aktis.rllib.execution.minibatch_buffer import MinibatchBuffer

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from aktis.rllib.evaluation import postprocessing as pp
 from aktis.rllib.evaluation.postprocessing import Postprocessing, adjust_nstep, compute_advantages, discount_cumsum
 from aktis.rllib.evaluation.rollout import Rollout
 from aktis.rllib.policy.sample_batch import SampleBatch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ADVANTAGES, TARGETS = Postprocessing.ADVANTAGES, Postprocessing.VALUE_TARGETS
 

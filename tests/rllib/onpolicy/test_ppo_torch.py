@@ -10,13 +10,13 @@ import pytest
 pytest.importorskip("torch")
 
 import gymnasium as gym
+from tests.rllib.algorithms.conformance import AlgorithmConformance
+
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.algorithms.ppo import PPOConfig
 from aktis.rllib.algorithms.ppo.ppo_policy import next_kl_coeff
 from aktis.rllib.algorithms.ppo.ppo_torch_policy import PPOTorchPolicy
 from aktis.rllib.policy.sample_batch import SampleBatch
-
-from tests.rllib.algorithms.conformance import AlgorithmConformance
 
 pytestmark = pytest.mark.torch
 

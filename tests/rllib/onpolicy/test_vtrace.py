@@ -7,10 +7,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from aktis.rllib._backend import ops_for
-from aktis.rllib.algorithms.impala.vtrace import from_importance_weights, from_trajectories, scan_backwards
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from aktis.rllib._backend import ops_for
+from aktis.rllib.algorithms.impala.vtrace import from_importance_weights, from_trajectories, scan_backwards
 
 pytestmark = pytest.mark.torch
 

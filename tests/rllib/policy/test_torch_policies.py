@@ -285,6 +285,28 @@ def test_who_changes_the_loss_learns_in_torch() -> None:
     assert policy.learn_on_batch(ppo_batch(policy))["learner_stats"]["grad_gnorm"] == 0.0
 
 
+def test_parameters_may_be_given_other_memory() -> None:
+    one, two = ppo(), ppo()
+    batch = ppo_batch(one)
+    for parameter in one.model.parameters():
+        parameter.data = parameter.data.clone()
+    for policy in (one, two):
+        policy.rng = np.random.default_rng(0)
+        policy._weights_changed()
+        policy.sgd(batch, 1, 50)
+    assert one._dense is not None
+    assert all(np.array_equal(w, two.get_weights()[key]) for key, w in one.get_weights().items())
+    two._share_memory = lambda net: False  # type: ignore[method-assign]  # as where the model has moved to a GPU
+    for parameter in two.model.parameters():
+        parameter.data = parameter.data.clone()
+    for policy in (one, two):
+        policy._weights_changed()
+        policy.sgd(batch, 1, 50, shuffle=False)
+    assert two._dense is None
+    for key, weights in one.get_weights().items():
+        np.testing.assert_allclose(two.get_weights()[key], weights, atol=1e-5)
+
+
 @pytest.mark.parametrize("numpy", [True, False])
 def test_the_same_seed_gives_the_same_bits(numpy: bool) -> None:
     def run(seed: int) -> dict[str, Any]:
@@ -632,3 +654,103 @@ def test_the_constructor_takes_functions() -> None:
     )
     assert policy.compute_actions(np.ones((3, 4), np.float32))[0].tolist() == [0, 0, 0]
     assert policy.learn_on_batch(experience())["learner_stats"]["grad_gnorm"] > 0
+
+
+def test_states_wait_in_the_object_store_where_there_is_one() -> None:
+    import aktis
+
+    aktis.init(num_cpus=1)
+    try:
+        policies = PolicyMap(capacity=1)
+        for name in "ab":
+            policies[name] = Reinforce(OBS, TWO, CONFIG)
+            policies[name].learn_on_batch(experience(seed=ord(name)))
+        assert isinstance(policies._stash._kept["a"], aktis.ObjectRef)
+        weights = policies["b"].get_weights()
+        policies["a"].learn_on_batch(experience())  # what comes from the store is read-only there, and not here
+        assert policies["a"].num_grad_updates == 2
+        assert all(np.array_equal(w, policies["b"].get_weights()[key]) for key, w in weights.items())
+    finally:
+        aktis.shutdown()
+
+
+# ---- as reference scripts write them
+
+
+@pytest.mark.parametrize("model", [{}, {"use_lstm": True, "lstm_cell_size": 4, "max_seq_len": 5}], ids=str)
+def test_a_policy_of_mixins_and_tower_statistics(model: dict[str, Any]) -> None:
+    from aktis.rllib.evaluation.postprocessing import compute_gae_for_sample_batch
+    from aktis.rllib.policy import torch_mixins as mixins
+    from aktis.rllib.utils.numpy import convert_to_numpy
+    from aktis.rllib.utils.torch_utils import explained_variance, sequence_mask
+
+    class Mixed(
+        mixins.ValueNetworkMixin,
+        mixins.LearningRateSchedule,
+        mixins.EntropyCoeffSchedule,
+        mixins.KLCoeffMixin,
+        TorchPolicyV2,
+    ):
+        def __init__(self, observation_space: Any, action_space: Any, config: Any) -> None:
+            config = {**PPOConfig().to_dict(), **config}
+            TorchPolicyV2.__init__(self, observation_space, action_space, config, max_seq_len=5)
+            mixins.ValueNetworkMixin.__init__(self, config)
+            mixins.LearningRateSchedule.__init__(self, config["lr"], config["lr_schedule"])
+            mixins.EntropyCoeffSchedule.__init__(self, 0.5, [[0, 0.5], [100, 0.0]])
+            mixins.KLCoeffMixin.__init__(self, config)
+            self._initialize_loss_from_dummy_batch()
+
+        def loss(self, model: Any, dist_class: Any, train_batch: Any) -> Any:
+            logits, state = model(train_batch)
+            dist, values = dist_class(logits, model), model.value_function()
+            mask = torch.ones(len(logits), dtype=torch.bool)
+            if state:
+                lens = train_batch["seq_lens"]
+                mask = sequence_mask(lens, len(logits) // len(lens)).reshape(-1)
+            loss = (-dist.logp(train_batch["actions"]) * train_batch["advantages"])[mask].mean()
+            loss = loss - self.entropy_coeff * dist.entropy()[mask].mean()
+            model.tower_stats["loss"] = loss
+            model.tower_stats["explained"] = explained_variance(train_batch["value_targets"][mask], values[mask])
+            return loss
+
+        def stats_fn(self, train_batch: Any) -> dict[str, Any]:
+            towers = {key: torch.mean(torch.stack(self.get_tower_stats(key))) for key in ("loss", "explained")}
+            return dict(convert_to_numpy({**towers, "cur_lr": self.cur_lr}))
+
+        def extra_grad_process(self, optimizer: Any, loss: Any) -> dict[str, Any]:
+            return apply_grad_clipping(self, optimizer, loss)
+
+        def postprocess_trajectory(
+            self, sample_batch: Any, other_agent_batches: Any = None, episode: Any = None
+        ) -> Any:
+            return compute_gae_for_sample_batch(self, sample_batch, other_agent_batches, episode)
+
+    policy = Mixed(OBS, TWO, {**CONFIG, "grad_clip": 0.5, "model": {"fcnet_hiddens": [8], **model}})
+    assert policy.view_requirements["advantages"].used_for_training
+    state = {f"state_in_{i}": s[None].repeat(6, 0) for i, s in enumerate(policy.get_initial_state())}
+    obs = experience(6)["obs"]
+    _, _, extra = policy.compute_actions_from_input_dict({"obs": obs, **state})
+    first = {key: column[:1] for key, column in state.items()}
+    assert policy._value(obs=obs[:1], **first) == pytest.approx(float(extra["vf_preds"][0]), abs=1e-5)
+    batch = SampleBatch(
+        {
+            "obs": obs,
+            "new_obs": obs,
+            "actions": np.zeros(6, np.int64),
+            "rewards": np.ones(6, np.float32),
+            "terminateds": np.zeros(6, bool),
+            "truncateds": np.zeros(6, bool),
+            "eps_id": np.zeros(6, np.int64),
+            "t": np.arange(6),
+            **state,
+            **{f"state_out_{i}": s[None].repeat(6, 0) for i, s in enumerate(policy.get_initial_state())},
+            **extra,
+        }
+    )
+    stats = policy.learn_on_batch(policy.postprocess_trajectory(batch))["learner_stats"]
+    assert sorted(stats) == ["cur_lr", "explained", "grad_gnorm", "loss"]
+    assert stats["cur_lr"] == 0.01
+    assert all(isinstance(value, float) for value in stats.values())
+    policy.on_global_var_update({"timestep": 50})
+    assert policy.entropy_coeff == pytest.approx(0.25)
+    assert policy.update_kl(1.0) == pytest.approx(0.3)

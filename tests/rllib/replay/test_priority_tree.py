@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aktis.rllib.utils.replay_buffers._priority_tree import PriorityTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from aktis.rllib.utils.replay_buffers._priority_tree import PriorityTree
 
 priorities = st.one_of(st.just(0.0), st.floats(1e-6, 1e6))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from aktis.rllib.utils.replay_buffers import (
     MultiAgentPrioritizedReplayBuffer,
@@ -52,9 +53,24 @@ def test_an_unknown_type_or_argument_names_the_nearest() -> None:
     [
         ({}, {"buffer_size": 123, "prioritized_replay": False}, "MultiAgentReplayBuffer", 123),
         ({}, {"buffer_size": 123, "prioritized_replay": True}, "MultiAgentPrioritizedReplayBuffer", 123),
-        ({"type": "MultiAgentPrioritizedReplayBuffer", "prioritized_replay": False, "capacity": 9}, {}, "MultiAgentReplayBuffer", 9),
-        ({"type": "MultiAgentPrioritizedReplayBuffer", "prioritized_replay": -1, "capacity": 9}, {}, "MultiAgentPrioritizedReplayBuffer", 9),
-        ({"_enable_replay_buffer_api": True, "type": "ReplayBuffer", "capacity": 9}, {"buffer_size": -1}, "ReplayBuffer", 9),
+        (
+            {"type": "MultiAgentPrioritizedReplayBuffer", "prioritized_replay": False, "capacity": 9},
+            {},
+            "MultiAgentReplayBuffer",
+            9,
+        ),
+        (
+            {"type": "MultiAgentPrioritizedReplayBuffer", "prioritized_replay": -1, "capacity": 9},
+            {},
+            "MultiAgentPrioritizedReplayBuffer",
+            9,
+        ),
+        (
+            {"_enable_replay_buffer_api": True, "type": "ReplayBuffer", "capacity": 9},
+            {"buffer_size": -1},
+            "ReplayBuffer",
+            9,
+        ),
     ],
 )
 def test_old_spellings_are_translated(config: dict, old: dict, kind: str, capacity: int) -> None:
@@ -96,9 +112,13 @@ def test_there_are_at_least_so_many_steps() -> None:
 
 
 def test_td_errors_become_priorities() -> None:
-    buffer = MultiAgentPrioritizedReplayBuffer(capacity=10, prioritized_replay_alpha=1.0, prioritized_replay_eps=0.5, seed=0)
+    buffer = MultiAgentPrioritizedReplayBuffer(
+        capacity=10, prioritized_replay_alpha=1.0, prioritized_replay_eps=0.5, seed=0
+    )
     buffer.add(MultiAgentBatch({"a": rows(4), "b": rows(4)}, 4))
-    batch = MultiAgentBatch({"a": SampleBatch(batch_indexes=np.array([2, 0])), "b": SampleBatch(batch_indexes=np.array([1]))}, 2)
+    batch = MultiAgentBatch(
+        {"a": SampleBatch(batch_indexes=np.array([2, 0])), "b": SampleBatch(batch_indexes=np.array([1]))}, 2
+    )
     results = {"a": {"td_error": np.array([-3.0, 0.0])}, "b": {"learner_stats": {"td_error": np.array([7.0])}}}
     update_priorities_in_replay_buffer(buffer, {}, batch, results)
     assert buffer.replay_buffers["a"]._tree.leaves()[:4].tolist() == [0.5, 1.0, 3.5, 1.0]
@@ -108,7 +128,9 @@ def test_td_errors_become_priorities() -> None:
 
 
 def test_what_is_stored_as_one_has_the_mean_of_its_errors() -> None:
-    buffer = MultiAgentPrioritizedReplayBuffer(capacity=20, storage_unit="episodes", prioritized_replay_alpha=1.0, prioritized_replay_eps=0.0)
+    buffer = MultiAgentPrioritizedReplayBuffer(
+        capacity=20, storage_unit="episodes", prioritized_replay_alpha=1.0, prioritized_replay_eps=0.0
+    )
     buffer.add(rows(3))
     buffer.add(rows(2))
     index = np.array([1, 1, 0, 0, 0])

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from aktis.rllib.utils.replay_buffers import (
     FifoReplayBuffer,
@@ -17,8 +20,6 @@ from aktis.rllib.utils.replay_buffers import (
     ReservoirReplayBuffer,
     SimpleReplayBuffer,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 UNITS = ("timesteps", "sequences", "episodes", "fragments")
 
@@ -122,7 +123,9 @@ def test_a_restored_buffer_goes_on_the_same(cls: type[ReplayBuffer], unit: str) 
         buffer.add(steps(4 * episode, 4, episode))
     if isinstance(buffer, PrioritizedReplayBuffer):
         sample = buffer.sample(2, beta=0.5)
-        buffer.update_priorities(*np.unique(sample["batch_indexes"], return_index=True)[:1] * 2 + np.array([0, 1])[:, None])
+        buffer.update_priorities(
+            *np.unique(sample["batch_indexes"], return_index=True)[:1] * 2 + np.array([0, 1])[:, None]
+        )
     other.set_state(buffer.get_state())
     assert other.stats() == buffer.stats()
     for _ in range(3):
@@ -165,9 +168,19 @@ def test_observations_of_parts_are_stored_in_their_structure() -> None:
     buffer = ReplayBuffer(5, seed=0)
     for first in (0, 3, 6):
         number = np.arange(first, first + 3)
-        buffer.add(SampleBatch({"obs": {"a": number, "b": (number * 2,)}, "infos": [{"n": int(n)} for n in number], "rewards": number * 1.0}))
+        buffer.add(
+            SampleBatch(
+                {
+                    "obs": {"a": number, "b": (number * 2,)},
+                    "infos": [{"n": int(n)} for n in number],
+                    "rewards": number * 1.0,
+                }
+            )
+        )
     sample = buffer.sample(8)
-    assert np.array_equal(sample["obs"]["a"], sample["rewards"]) and np.array_equal(sample["obs"]["b"][0], 2 * sample["rewards"])
+    assert np.array_equal(sample["obs"]["a"], sample["rewards"]) and np.array_equal(
+        sample["obs"]["b"][0], 2 * sample["rewards"]
+    )
     assert [info["n"] for info in sample["infos"]] == sample["rewards"].astype(int).tolist()
 
 
@@ -264,7 +277,9 @@ def test_a_fifo_gives_each_batch_once() -> None:
 
 
 def test_each_policy_has_a_buffer() -> None:
-    buffer = MultiAgentPrioritizedReplayBuffer(capacity=20, prioritized_replay_alpha=1.0, prioritized_replay_beta=0.5, seed=0)
+    buffer = MultiAgentPrioritizedReplayBuffer(
+        capacity=20, prioritized_replay_alpha=1.0, prioritized_replay_beta=0.5, seed=0
+    )
     buffer.add(MultiAgentBatch({"a": steps(0, 4), "b": steps(100, 2)}, 4))
     buffer.add(steps(50, 3))
     sample = buffer.sample(6)
@@ -284,7 +299,9 @@ def test_each_policy_has_a_buffer() -> None:
 def test_priorities_may_come_with_the_rows() -> None:
     rows = steps(0, 4, weights=np.array([1e-9, 3.0, 0.0, 0.0]))
     for on, expected in ((True, [1]), (False, [0, 1, 2, 3])):
-        buffer = MultiAgentPrioritizedReplayBuffer(capacity=20, prioritized_replay_alpha=1.0, worker_side_prioritization=on, seed=0)
+        buffer = MultiAgentPrioritizedReplayBuffer(
+            capacity=20, prioritized_replay_alpha=1.0, worker_side_prioritization=on, seed=0
+        )
         buffer.add(rows)
         assert sorted(set(buffer.sample(40)["default_policy"]["batch_indexes"].tolist())) == expected
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, CountingStatePolicy, LeanPolicy, RandomPolicy, config_of, worker_of
 
 from aktis.rllib.evaluation._trajectories import handles_whole_rollouts
 from aktis.rllib.policy.policy import PolicySpec
 from aktis.rllib.policy.sample_batch import MultiAgentBatch
-from tests.helpers.rollouts import Counter, CountingStatePolicy, LeanPolicy, RandomPolicy, config_of, worker_of
 
 
 def rows(batch: Any) -> list[tuple[int, int]]:
@@ -22,8 +22,12 @@ def test_fragments_go_on_where_the_last_one_stopped() -> None:
     first, second = worker.sample(), worker.sample()
     worker.stop()
     # Environment-major: 7 steps of environment 0, then 7 of environment 1 (checks took episode 0 of the first one).
-    assert [row for batch in (first, second) for row in rows(batch)[:7]] == [(e, s) for e in (1, 2, 3) for s in range(5)][:14]
-    assert [row for batch in (first, second) for row in rows(batch)[7:]] == [(e, s) for e in (0, 1, 2) for s in range(5)][:14]
+    assert [row for batch in (first, second) for row in rows(batch)[:7]] == [
+        (e, s) for e in (1, 2, 3) for s in range(5)
+    ][:14]
+    assert [row for batch in (first, second) for row in rows(batch)[7:]] == [
+        (e, s) for e in (0, 1, 2) for s in range(5)
+    ][:14]
     assert first["t"].tolist()[:7] == [0, 1, 2, 3, 4, 0, 1]
     assert second["t"].tolist()[:7] == [2, 3, 4, 0, 1, 2, 3]
     assert first["terminateds"].tolist()[:7] == [False] * 4 + [True, False, False]
@@ -135,7 +139,9 @@ def test_complete_episodes_are_whole_and_come_in_the_order_in_which_they_ended()
 
 
 def test_one_complete_episode_for_each_sample_where_one_step_is_asked_for() -> None:
-    config = config_of(env_config={"length": 300, "truncate": True}, batch_mode="complete_episodes", rollout_fragment_length=1)
+    config = config_of(
+        env_config={"length": 300, "truncate": True}, batch_mode="complete_episodes", rollout_fragment_length=1
+    )
     worker = worker_of(config, Recording)
     counts = [worker.sample().count for _ in range(4)]
     given = worker.get_policy().given

@@ -7,15 +7,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, LeanPolicy, RandomPolicy, config_of, worker_of
 
 from aktis.rllib.evaluation._observations import Reader
 from aktis.rllib.evaluation._vector_stepper import GymVectorStepper, make_vector_env
-from tests.helpers.rollouts import Counter, LeanPolicy, RandomPolicy, config_of, worker_of
 
 
-def batches(mode: str, env: Any = "CartPole-v1", count: int = 2, policy: Any = RandomPolicy, **rollouts: Any) -> list[Any]:
-    config = config_of(env, rollout_fragment_length=40, num_envs_per_worker=3, **rollouts).debugging(seed=1)
-    object.__setattr__(config, "gym_env_vectorize_mode", mode)
+def batches(
+    mode: str, env: Any = "CartPole-v1", count: int = 2, policy: Any = RandomPolicy, **rollouts: Any
+) -> list[Any]:
+    config = config_of(env, rollout_fragment_length=40, num_envs_per_worker=3, gym_env_vectorize_mode=mode, **rollouts)
+    config.debugging(seed=1)
     worker = worker_of(config, policy)
     found = [worker.sample() for _ in range(count)]
     worker.stop()
@@ -71,12 +73,16 @@ def test_each_way_of_beginning_episodes_anew_gives_the_same_trajectories(mode: s
 
 
 def test_infos_of_vectorised_environments_are_told_apart() -> None:
-    config = config_of(Counter, {"length": 3}, num_envs_per_worker=2, rollout_fragment_length=4)
-    object.__setattr__(config, "gym_env_vectorize_mode", "sync")
+    config = config_of(Counter, {"length": 3}, rollout_fragment_length=4, gym_env_vectorize_mode="sync")
     worker = worker_of(config)
     batch = worker.sample()
     worker.stop()
     assert [info["life"] for info in batch["infos"][4:]] == [1, 2, 3, 4]
+
+
+def test_configurations_with_an_unknown_mode_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"gym_env_vectorize_mode must be one of 'sub_envs', 'sync'.*not 'parallel'"):
+        config_of(gym_env_vectorize_mode="parallel").validate()
 
 
 def test_vector_environments_by_hand() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, LeanPolicy, RandomPolicy, config_of, worker_of
 
 from aktis.rllib.evaluation._seeds import env_seeds
 from aktis.rllib.policy.policy import PolicySpec
-from tests.helpers.rollouts import Counter, LeanPolicy, RandomPolicy, config_of, worker_of
 
 
 def test_the_same_seed_gives_the_same_batches_bit_for_bit() -> None:
@@ -34,7 +34,9 @@ def test_another_seed_gives_others() -> None:
 
 
 def test_each_sub_environment_has_its_own_seed_once() -> None:
-    worker = worker_of(config_of(env_config={"length": 3}, num_envs_per_worker=3).debugging(seed=5), worker_index=2, num_workers=2)
+    worker = worker_of(
+        config_of(env_config={"length": 3}, num_envs_per_worker=3).debugging(seed=5), worker_index=2, num_workers=2
+    )
     worker.sample()
     seeds = worker.foreach_env(lambda env: env.seeds)
     worker.stop()
@@ -182,7 +184,9 @@ def test_structured_spaces_are_flattened() -> None:
 
 
 def test_filters_count_every_observation_once_and_bring_batches_to_mean_zero() -> None:
-    worker = worker_of(config_of("CartPole-v1", observation_filter="MeanStdFilter", rollout_fragment_length=200).debugging(seed=0))
+    worker = worker_of(
+        config_of("CartPole-v1", observation_filter="MeanStdFilter", rollout_fragment_length=200).debugging(seed=0)
+    )
     batch = worker.sample()
     filter_ = worker.filters["default_policy"]
     assert filter_.running_stats.n == 2 * 201  # after each step, and the first ones

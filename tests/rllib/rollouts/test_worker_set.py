@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.rollouts import Counter, RandomPolicy, config_of
 
 import aktis
 from aktis.rllib.evaluation.worker_set import WorkerSet
 from aktis.rllib.execution.rollout_ops import synchronous_parallel_sample
 from aktis.rllib.utils.filter_manager import FilterManager
-from tests.helpers.rollouts import Counter, RandomPolicy, config_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,9 +101,10 @@ def test_weights_variables_and_new_policies_reach_everybody(make: Any) -> None:
 
     assert workers.foreach_worker(told) == [(5.0, 77)] * 3
     workers.add_policy("second", RandomPolicy, policies_to_train=["second"])
-    assert workers.foreach_worker(lambda worker: (sorted(worker.policy_map), worker.get_policies_to_train())) == [
-        (["default_policy", "second"], {"second"})
-    ] * 3
+    assert (
+        workers.foreach_worker(lambda worker: (sorted(worker.policy_map), worker.get_policies_to_train()))
+        == [(["default_policy", "second"], {"second"})] * 3
+    )
     workers.add_workers(1, validate=True)
     assert workers.foreach_worker(told, local_worker=False, remote_worker_ids=[3]) == [(5.0, 77)]
     assert workers.foreach_worker(lambda worker: sorted(worker.policy_map))[3] == ["default_policy", "second"]
@@ -156,7 +157,9 @@ def test_ignored_failures_leave_the_others_sampling(make: Any) -> None:
 
 
 def test_a_dead_worker_is_made_anew_with_weights_filters_and_variables(make: Any) -> None:
-    workers = make(config_of("CartPole-v1", recreate_failed_workers=True, observation_filter="MeanStdFilter").debugging(seed=1))
+    workers = make(
+        config_of("CartPole-v1", recreate_failed_workers=True, observation_filter="MeanStdFilter").debugging(seed=1)
+    )
     synchronous_parallel_sample(worker_set=workers)
     FilterManager.synchronize(workers.local_worker().filters, workers)
     workers.local_worker().get_policy().weight = np.full(1, 3.0, np.float32)

@@ -6,6 +6,9 @@ from typing import Any
 
 from aktis.rllib.__about__ import __version__
 
+__worker_modules__ = ("aktis.rllib._preload",)
+"""What aktis.init() has workers import before they are forked, if this package is imported by then."""
+
 # Where each name is defined: imported when it is first used, so that `import aktis.rllib` costs next to nothing.
 _NAMES = {
     "BaseEnv": "aktis.rllib.env.base_env",

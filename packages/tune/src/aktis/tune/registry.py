@@ -1,7 +1,8 @@
 """Names for trainables and environments. Each process has its own; what runs in an actor travels as itself, not by name.
 
-Code in an actor may look names up as well (an algorithm makes the environment that its configuration names). So the actor of a trial gets
-what the process of the run knows by name (:func:`registered`), environments and what others keep with :func:`named`, and takes it over.
+Code in an actor may look names up as well (an algorithm makes the environment that its configuration names). So the actor
+of a trial gets what the process of the run knows by name (:func:`registered`), environments and what others keep with
+:func:`named`, and takes it over.
 """
 
 from __future__ import annotations

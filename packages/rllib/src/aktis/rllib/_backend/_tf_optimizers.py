@@ -109,8 +109,6 @@ class Adam(Optimizer):
 class RMSProp(Optimizer):
     """RMSProp: Tieleman and Hinton (2012), lecture 6.5; with momentum."""
 
-    slots = ("momentum_buffer", "square_avg")
-
     def __init__(self, parameters: Sequence[Any], lr: float, decay: float, momentum: float, eps: float) -> None:
         self.slots = ("momentum_buffer", "square_avg") if momentum else ("square_avg",)
         super().__init__(parameters, lr)

@@ -1,7 +1,7 @@
 """The variables of models in TensorFlow, by names that do not depend on how many models there are in the process.
 
-Names of our own layers are the path of attributes (``hidden.0.weight``), as they are in PyTorch; variables of a Keras layer or model are
-``<attribute>.<index>.<name>``, because the names that Keras gives to layers count up.
+Names of our own layers are the path of attributes (``hidden.0.weight``), as they are in PyTorch; variables of a
+Keras layer or model are ``<attribute>.<index>.<name>``, because the names that Keras gives to layers count up.
 """
 
 from __future__ import annotations

@@ -479,7 +479,9 @@ def _variables(x: Any) -> list[Any]:
 
 def gradients(loss: Tensor, parameters: Sequence[Any], retain: bool = False, tape: Any = None) -> list[Any]:
     if tape is None:
-        raise ValueError("With TensorFlow gradients need the tape that the loss was recorded on: gradients(..., tape=tape).")
+        raise ValueError(
+            "With TensorFlow gradients need the tape that the loss was recorded on: gradients(..., tape=tape)."
+        )
     found = tape.gradient(loss, list(parameters), unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return [tf.convert_to_tensor(g) for g in found]
 

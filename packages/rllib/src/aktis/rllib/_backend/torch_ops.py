@@ -16,6 +16,8 @@ try:
 except ImportError as e:  # pragma: no cover
     raise ImportError('framework "torch" needs PyTorch: pip install "aktis-rllib[torch]"') from e
 
+from aktis.rllib._backend._torch_adam import TorchAdam
+
 Tensor = Any
 Axis = int | tuple[int, ...] | None
 
@@ -525,7 +527,9 @@ def adam(
     betas: tuple[float, float] = (0.9, 0.999),
     weight_decay: float = 0.0,
 ) -> Any:
-    return torch.optim.Adam(list(parameters), lr=lr, eps=eps, betas=betas, weight_decay=weight_decay, fused=True)
+    if weight_decay:
+        return torch.optim.Adam(list(parameters), lr=lr, eps=eps, betas=betas, weight_decay=weight_decay, foreach=True)
+    return TorchAdam(list(parameters), lr=lr, eps=eps, betas=betas)
 
 
 def rmsprop(parameters: Iterable[Any], lr: float, decay: float = 0.99, momentum: float = 0.0, eps: float = 0.1) -> Any:
@@ -538,7 +542,7 @@ def sgd(parameters: Iterable[Any], lr: float, momentum: float = 0.0) -> Any:
 
 def apply_gradients(optimizer: Any, parameters: Sequence[Any], grads: Sequence[Any]) -> None:
     if hasattr(optimizer, "step_with"):
-        optimizer.step_with(parameters, [as_numpy(grad) for grad in grads])
+        optimizer.step_with(parameters, grads)
         return
     for parameter, grad in zip(parameters, grads, strict=True):
         parameter.grad = grad

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from aktis.rllib.evaluation.postprocessing import add_advantages, compute_gae_for_sample_batch, inputs_after_cuts
 from aktis.rllib.policy.sample_batch import SampleBatch
 
@@ -23,6 +21,9 @@ class ActorCriticPolicy:
 
     config: Any
     ops: Any
+    model: Any
+    view_requirements: dict[str, Any]
+    compute_values: Callable[..., Any]
 
     scalars: dict[str, Any]
     # None: as configured. A class without a critic says False.
@@ -57,26 +58,6 @@ class ActorCriticPolicy:
         if len(rollout.cuts) and settings["use_critic"]:
             values = self.compute_values(inputs_after_cuts(rollout, self.view_requirements))
         add_advantages(rollout, values, **settings)
-
-    def compute_values(self, input_dict: Any) -> np.ndarray[Any, np.dtype[Any]]:
-        """The values of observations, [B].
-
-        Args:
-            input_dict: What an action would be computed from: ``obs`` [B, ...], ``state_in_0``, ... as NumPy arrays.
-        """
-        fast = getattr(self, "_fast", None)
-        if fast is not None and fast.takes(input_dict):
-            values: np.ndarray[Any, np.dtype[Any]] = fast.values_of(input_dict["obs"])
-            return values
-        policy: Any = self
-        batch = policy._to_tensors(input_dict, training=False)
-        with policy._inference():
-            states, rows = self.states_of(batch), len(input_dict[next(iter(input_dict))])
-            seq_lens = self.ops.ones((rows,), dtype="int32", device=policy.device) if states else None
-            self.model(batch, states, seq_lens)
-            found = self.ops.as_numpy(self.model.value_function())
-        values = np.asarray(found, np.float32)
-        return values
 
     # -- while learning
 

@@ -1,6 +1,8 @@
-"""Acting in NumPy for Q-networks and SAC's policy, where they are small and dense: a call into a framework costs more than their arithmetic.
+"""Acting in NumPy for Q-networks and SAC's policy, where they are small and dense: a call into a framework
+costs more than their arithmetic.
 
-With PyTorch on the CPU the arrays share the memory of the parameters; otherwise they are copied after each update, when the next action is
+With PyTorch on the CPU the arrays share the memory of the parameters; otherwise they are copied after each
+update, when the next action is
 wanted. Whether both ways give the same is tried out when the policy is made.
 """
 
@@ -11,20 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 # Above so many parameters the arithmetic costs more than the calls.
 MAX_PARAMETERS = 300_000
 
 
 def _relu(x: Array) -> Array:
-    return np.maximum(x, 0.0, out=x)
+    return np.maximum(x, 0.0, out=x)  # type: ignore[no-any-return]
 
 
 def _tanh(x: Array) -> Array:
-    return np.tanh(x, out=x)
+    return np.tanh(x, out=x)  # type: ignore[no-any-return]
 
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array] | None] = {
@@ -58,7 +59,11 @@ class Stack:
     def refresh(self, as_array: Callable[[Any], Array]) -> None:
         """Take the parameters as they are now."""
         self.arrays = [
-            (as_array(layer.weight), None if layer.bias is None else as_array(layer.bias), _ACTIVATIONS[layer.activation])
+            (
+                as_array(layer.weight),
+                None if layer.bias is None else as_array(layer.bias),
+                _ACTIVATIONS[layer.activation],
+            )
             for layer in self.layers
         ]
 
@@ -127,7 +132,14 @@ class FastQ(FastActing):
     """
 
     def __init__(
-        self, policy: Any, trunk: Stack, advantage: Stack | None, value: Stack | None, support: Array | None, width: int, scale: float
+        self,
+        policy: Any,
+        trunk: Stack,
+        advantage: Stack | None,
+        value: Stack | None,
+        support: Array | None,
+        width: int,
+        scale: float,
     ) -> None:
         super().__init__(policy, [stack for stack in (trunk, advantage, value) if stack is not None], width)
         self.trunk, self.advantage, self.value, self.support, self.scale = trunk, advantage, value, support, scale
@@ -156,7 +168,11 @@ class FastQ(FastActing):
         q = self.q_values(obs)
         actions = self.policy.exploration.choose(q, timestep, explore)
         rows = len(q)
-        return actions, {"action_dist_inputs": q, "action_prob": np.ones(rows, np.float32), "action_logp": np.zeros(rows, np.float32)}
+        return actions, {
+            "action_dist_inputs": q,
+            "action_prob": np.ones(rows, np.float32),
+            "action_logp": np.zeros(rows, np.float32),
+        }
 
 
 class FastGaussian(FastActing):
@@ -170,7 +186,9 @@ class FastGaussian(FastActing):
         bounds: Of the logarithms of standard deviations.
     """
 
-    def __init__(self, policy: Any, net: Stack, width: int, shape: tuple[int, ...], bounds: tuple[float, float]) -> None:
+    def __init__(
+        self, policy: Any, net: Stack, width: int, shape: tuple[int, ...], bounds: tuple[float, float]
+    ) -> None:
         super().__init__(policy, [net], width)
         self.net, self.shape, self.bounds = net, shape, bounds
 
@@ -179,7 +197,7 @@ class FastGaussian(FastActing):
         half = inputs.shape[1] // 2
         u = inputs[:, :half]
         rows = len(inputs)
-        logp = np.zeros(rows, np.float32)
+        logp: Array = np.zeros(rows, np.float32)
         if explore:
             log_std = np.minimum(np.maximum(inputs[:, half:], self.bounds[0]), self.bounds[1])
             noise = self.policy.rng.standard_normal(u.shape, np.float32)
@@ -221,7 +239,12 @@ class FastActingPolicy:
         _, _, slow = self.compute_actions_from_input_dict({"obs": shaped}, explore=False)
         self.global_timestep = time
         same = all(
-            np.allclose(slow["action_dist_inputs"][rows], quick.act(shaped[rows], False, time)[1]["action_dist_inputs"], rtol=1e-3, atol=1e-4)
+            np.allclose(
+                slow["action_dist_inputs"][rows],
+                quick.act(shaped[rows], False, time)[1]["action_dist_inputs"],
+                rtol=1e-3,
+                atol=1e-4,
+            )
             for rows in (slice(0, 3), slice(0, 1))
         )
         return quick if same else None
@@ -232,7 +255,12 @@ class FastActingPolicy:
             self._quick.stale = True
 
     def compute_actions_from_input_dict(
-        self, input_dict: Any, explore: bool | None = None, timestep: int | None = None, episodes: Any = None, **kwargs: Any
+        self,
+        input_dict: Any,
+        explore: bool | None = None,
+        timestep: int | None = None,
+        episodes: Any = None,
+        **kwargs: Any,
     ) -> tuple[Any, list[Any], dict[str, Any]]:
         """See Policy."""
         quick = self._quick

@@ -13,7 +13,8 @@ from aktis.rllib.policy.sample_batch import SampleBatch
 if TYPE_CHECKING:
     from aktis.rllib.evaluation.rollout import Rollout
 
-#: The column with gamma^k, k being the number of steps whose rewards are summed in a row. At the end of a trajectory there are fewer than n.
+#: The column with gamma^k, k being the number of steps whose rewards are summed in a row. At the end of a
+# trajectory there are fewer than n.
 DISCOUNTS = "discounts"
 
 
@@ -38,7 +39,9 @@ def nstep_returns(
     last = np.minimum(time + n_step - 1, end)
     summed = rewards.astype(np.float64)
     for ahead in range(1, min(n_step, steps)):
-        summed[:, :-ahead] += np.where(last[:, :-ahead] >= time[:-ahead] + ahead, gamma**ahead * rewards[:, ahead:], 0.0)
+        summed[:, :-ahead] += np.where(
+            last[:, :-ahead] >= time[:-ahead] + ahead, gamma**ahead * rewards[:, ahead:], 0.0
+        )
     discounts = gamma ** (last - time + 1.0)
     return summed.astype(np.float32), last + (np.arange(count) * steps)[:, None], discounts.astype(np.float32)
 
@@ -49,7 +52,9 @@ class NStepPolicy:
     config: Any
     compute_td_error: Any  # |TD error| of each row of a batch
 
-    def postprocess_trajectory(self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None) -> SampleBatch:
+    def postprocess_trajectory(
+        self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None
+    ) -> SampleBatch:
         """Makes transitions of n steps out of those of one trajectory."""
         n_step, gamma = int(self.config.get("n_step", 1) or 1), float(self.config["gamma"])
         if n_step > 1:
@@ -64,7 +69,9 @@ class NStepPolicy:
         n_step, gamma = int(self.config.get("n_step", 1) or 1), float(self.config["gamma"])
         columns = rollout.columns
         if n_step > 1:
-            columns[SampleBatch.REWARDS], last, columns[DISCOUNTS] = nstep_returns(columns[SampleBatch.REWARDS], rollout.ends(), n_step, gamma)
+            columns[SampleBatch.REWARDS], last, columns[DISCOUNTS] = nstep_returns(
+                columns[SampleBatch.REWARDS], rollout.ends(), n_step, gamma
+            )
             for key in (SampleBatch.NEXT_OBS, SampleBatch.TERMINATEDS, SampleBatch.TRUNCATEDS):
                 column = columns[key]
                 columns[key] = column.reshape(-1, *column.shape[2:])[last]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._algorithm.actions import ActionsPart
 from aktis.rllib.algorithms._algorithm.checkpoints import CheckpointsPart
@@ -14,13 +15,14 @@ from aktis.rllib.algorithms._algorithm.evaluation import EvaluationPart
 from aktis.rllib.algorithms._algorithm.iteration import Iteration
 from aktis.rllib.algorithms._algorithm.names import EnvCreator
 from aktis.rllib.algorithms._algorithm.policies import PoliciesPart
-from aktis.rllib.algorithms._algorithm.resources import bundles_of, wants_evaluation_workers
+from aktis.rllib.algorithms._algorithm.resources import bundles_of, check_resources, wants_evaluation_workers
 from aktis.rllib.algorithms._algorithm.results import ResultsPart
 from aktis.rllib.algorithms._algorithm.usage import Usage
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.utils.metrics import (
     NUM_AGENT_STEPS_SAMPLED,
     NUM_ENV_STEPS_SAMPLED,
+    SAMPLE_TIMER,
     SYNCH_WORKER_WEIGHTS_TIMER,
     TRAINING_ITERATION_TIMER,
 )
@@ -60,11 +62,6 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         ValueError: a setting that makes no sense.
     """
 
-    _progress_metrics: ClassVar[tuple[str, ...]] = (
-        "num_env_steps_sampled", "num_env_steps_trained", "episodes_total", "sampler_results/episode_len_mean",
-        "evaluation/episode_reward_mean",
-    )  # fmt: skip
-
     def __init__(
         self,
         config: AlgorithmConfig | Mapping[str, Any] | None = None,
@@ -93,6 +90,15 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
     def _as_config(cls, config: AlgorithmConfig | Mapping[str, Any] | None) -> AlgorithmConfig:
         default = cls.get_default_config()
         if isinstance(config, AlgorithmConfig):
+            missing = (
+                [name for name in default._fields() if not config._has(name)]
+                if isinstance(default, AlgorithmConfig)
+                else []
+            )
+            if missing:
+                raise TypeError(
+                    f"{cls.__name__} needs a {type(default).__name__}: {type(config).__name__} has no {missing[0]!r}"
+                )
             made = config if not config._is_frozen else config.copy(copy_frozen=False)
         else:
             if not isinstance(default, AlgorithmConfig):  # a dict, in algorithms of users
@@ -130,7 +136,9 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         config = self.config
         agents = config.count_steps_by == "agent_steps"
         size: dict[str, Any] = {"max_agent_steps" if agents else "max_env_steps": config.train_batch_size}
-        batch = synchronous_parallel_sample(worker_set=self.workers, **size).as_multi_agent()
+        with self._timers[SAMPLE_TIMER]:
+            sampled: Any = synchronous_parallel_sample(worker_set=self.workers, **size)
+        batch = sampled.as_multi_agent()
         self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
         self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
 
@@ -166,8 +174,12 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         self._episodes_to_be_collected = []
         self.evaluation_metrics = {}
         self._usage = Usage() if self.config.log_sys_usage else None
+        os.environ.update({name: str(value) for name, value in self.config.extra_python_environs_for_driver.items()})
+        if self.config.log_level != "WARN":
+            logging.getLogger("aktis.rllib").setLevel(self.config.log_level.replace("WARNING", "WARN"))
         self.callbacks = self.config.callbacks_class()
         self.env_creator = self._env_creator(self.config.env)
+        check_resources(self.config)
         self.workers = self._make_workers(self.config, self.config.num_rollout_workers)
         self.local_replay_buffer = self._create_local_replay_buffer_if_necessary(self.config)
         if wants_evaluation_workers(self.config):
@@ -247,7 +259,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         else:
             results, iteration = self._run_one_training_iteration()
         self._sync_filters_if_needed(
-            from_worker=self.workers.local_worker(),
+            from_worker=self._local,
             workers=self.workers,
             timeout_seconds=self.config.sync_filters_on_rollout_workers_timeout_s,
         )
@@ -314,8 +326,6 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         Base.restore(self, directory)
 
     def _export_model(self, export_formats: Any, export_dir: str) -> dict[str, str]:
-        import os
-
         paths: dict[str, str] = {}
         for kind in export_formats:
             if kind not in ("model", "checkpoint", "onnx"):

@@ -98,7 +98,7 @@ def server_token(token: str | bool | None, host: str, port: int) -> str | None:
 
 
 def client_token(token: str | bool | None, host: str, port: int) -> str | None:
-    """The token that a client shows: the one given, that of AKTIS_RLLIB_TOKEN, or that of a server of the same user on this machine."""
+    """The token that a client shows: the one given, that of AKTIS_RLLIB_TOKEN, or that of this user's server on this machine."""
     if token is False:
         return None
     given = token if isinstance(token, str) and token else os.environ.get(TOKEN_VARIABLE)

@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
+from aktis.rllib.env._embedded_worker import InferenceThread, embedded_worker, take_filters
 from aktis.rllib.env._policy_protocol import (
     CONTENT_TYPE,
     PATH,
@@ -73,7 +74,11 @@ class PolicyClient:
         self._inference: Any = None
         self.env: Any = None
         if inference_mode == "local":
-            self._start_inference()
+            try:
+                self._start_inference()
+            except BaseException:
+                self._connection.close()
+                raise
 
     # ---- episodes ----
 
@@ -146,7 +151,7 @@ class PolicyClient:
             self._last_update = time.monotonic()
             if answer["version"] != self._weights_version:
                 self._weights_version = answer["version"]
-                self._pending = (answer["weights"], answer["global_vars"])
+                self._pending = (answer["weights"], answer["global_vars"], answer["filters"])
 
     def close(self) -> None:
         """End the thread that computes actions, and the connection."""
@@ -188,8 +193,6 @@ class PolicyClient:
     def _start_inference(self) -> None:
         import pickle
 
-        from aktis.rllib.env._embedded_worker import InferenceThread, embedded_worker
-
         answer = self._ask(Commands.GET_WORKER_ARGS)
         token = self._connection.token
         if token is None and not is_loopback(self._connection.host):
@@ -210,10 +213,14 @@ class PolicyClient:
         with self._lock:
             pending, self._pending = self._pending, None
         if pending is not None:
-            self._inference.worker.set_weights(*pending)
+            weights, global_vars, filters = pending
+            self._inference.worker.set_weights(weights, global_vars)
+            take_filters(self._inference.worker, filters)
 
-    def _report(self, batch: Any, metrics: list[Any]) -> None:
-        self._ask(Commands.REPORT_SAMPLES, samples=batch_to_wire(batch), metrics=metrics_to_wire(metrics))
+    def _report(self, batch: Any, metrics: list[Any], filters: dict[str, Any]) -> None:
+        self._ask(
+            Commands.REPORT_SAMPLES, samples=batch_to_wire(batch), metrics=metrics_to_wire(metrics), filters=filters
+        )
 
 
 class _Connection:

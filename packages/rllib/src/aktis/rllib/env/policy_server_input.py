@@ -23,7 +23,14 @@ from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from aktis.rllib.env._embedded_worker import InferenceThread, embedded_worker
+from aktis.rllib.env._embedded_worker import (
+    InferenceThread,
+    add_filter_changes,
+    check_filter_changes,
+    embedded_worker,
+    filter_states,
+    take_filters,
+)
 from aktis.rllib.env._policy_protocol import (
     CONTENT_TYPE,
     PATH,
@@ -94,6 +101,7 @@ class PolicyServerInput(InputReader):
         self.idle_timeout = idle_timeout
         self.max_body_bytes = max_body_bytes
         self._samples: queue.Queue[SampleBatchType] = queue.Queue(max_queued_batches)
+        self._filters: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._metrics: queue.SimpleQueue[list[RolloutMetrics]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._answers: OrderedDict[str, tuple[int, Future[Any]]] = OrderedDict()
@@ -178,9 +186,13 @@ class PolicyServerInput(InputReader):
 
     def _take_weights(self) -> None:
         """Called by the worker's thread, in which nothing learns now."""
-        weights = self.rollout_worker.get_weights()
+        worker = self.rollout_worker
+        with contextlib.suppress(queue.Empty):
+            while True:
+                add_filter_changes(worker, self._filters.get_nowait())
+        weights, filters = worker.get_weights(), filter_states(worker)
         with self._lock:
-            self._weights = (weights, dict(self.rollout_worker.get_global_vars()))
+            self._weights = (weights, dict(worker.get_global_vars()), filters)
             self._weights_number += 1
 
     # ---- for clients ----
@@ -220,17 +232,17 @@ class PolicyServerInput(InputReader):
             raise CodecError(f"unknown command {message.get('command')!r}") from None
         if command is Commands.GET_WEIGHTS:
             with self._lock:
-                (weights, global_vars), version = self._weights, self._weights_number
-            return {"weights": weights, "global_vars": global_vars, "version": version}
+                (weights, global_vars, filters), version = self._weights, self._weights_number
+            return {"weights": weights, "global_vars": global_vars, "filters": filters, "version": version}
         if command is Commands.GET_WORKER_ARGS:
             return self._worker_args()
         if command in (Commands.ACTION_SPACE, Commands.OBSERVATION_SPACE):
             space = self._spaces()[0 if command is Commands.OBSERVATION_SPACE else 1]
             return repr(space)
         if command is Commands.REPORT_SAMPLES:
-            return self._report(
-                batch_from_wire(message.get("samples")), metrics_from_wire(message.get("metrics") or [])
-            )
+            filters = check_filter_changes(self.rollout_worker, message.get("filters") or {})
+            batch = batch_from_wire(message.get("samples"))
+            return self._report(batch, metrics_from_wire(message.get("metrics") or []), filters)
         return self._episode(command, message)
 
     def _episode(self, command: Commands, message: dict[str, Any]) -> Any:
@@ -250,9 +262,11 @@ class PolicyServerInput(InputReader):
             return env.log_returns(episode_id, message["reward"], message.get("info"), message.get("dones"))
         return env.log_returns(episode_id, message["reward"], message.get("info"))
 
-    def _report(self, batch: Any, metrics: list[Any]) -> None:
+    def _report(self, batch: Any, metrics: list[Any], filters: dict[str, Any]) -> None:
         if metrics:
             self._metrics.put(metrics)
+        if filters:
+            self._filters.put(filters)
         while True:
             try:
                 self._samples.put(batch, timeout=0.2)
@@ -297,13 +311,15 @@ class PolicyServerInput(InputReader):
 
                 def take_weights() -> None:
                     with self._lock:
-                        (weights, global_vars), version = self._weights, self._weights_number
+                        (weights, global_vars, filters), version = self._weights, self._weights_number
                     if version != taken[0]:
                         taken[0] = version
                         worker.set_weights(weights, global_vars)
+                        take_filters(worker, filters)
 
-                (weights, global_vars) = self._weights
+                weights, global_vars, filters = self._weights
                 worker.set_weights(weights, global_vars)
+                take_filters(worker, filters)
                 self._inference = InferenceThread(worker, self._report, take_weights)
                 self._inference.start()
             return self._env
@@ -346,6 +362,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "aktis-rllib"
     sys_version = ""
     disable_nagle_algorithm = True
+    wbufsize = 1 << 16  # head and body leave together
 
     def do_POST(self) -> None:
         refusal = self._refusal()

@@ -46,7 +46,8 @@ class VectorEnv:
             num_envs: How many there will be.
             action_space: Of one of them; asked of the first one by default.
             observation_space: Of one of them; asked of the first one by default.
-            restart_failed_sub_environments: Whether what an environment raises is returned in place of its observation, for the caller
+            restart_failed_sub_environments: Whether what an environment raises is returned in place of its observation,
+                for the caller
                 to restart it, instead of raised.
             env_config: Has no meaning any more.
             policy_config: Has no meaning any more.
@@ -79,7 +80,10 @@ class VectorEnv:
     def vector_step(
         self, actions: list[Any]
     ) -> tuple[list[Any], list[float], list[bool], list[bool], list[dict[str, Any]]]:
-        """One step of all of them: observations, rewards, terminateds, truncateds, infos. Episodes that end are begun anew by the caller."""
+        """One step of all of them.
+
+        Observations, rewards, terminateds, truncateds, infos. Episodes that end are begun anew by the caller.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define vector_step()")
 
     def get_sub_environments(self) -> list[Any]:

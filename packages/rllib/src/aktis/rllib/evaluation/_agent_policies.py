@@ -136,6 +136,23 @@ class Acting:
             return _columns.map_column(lambda *leaves: np.stack(leaves), rows[0], *rows[1:])
         return np.stack(rows)
 
+    @property
+    def waits(self) -> bool:
+        """Whether agents wait for its actions."""
+        return bool(self._records)
+
+    def replace_policy(self, policy: Any) -> bool:
+        """Go on with another object for the same policy (one that was fetched into memory). False: it is of another kind."""
+        old = self.policy
+        alike = type(policy) is type(old) and policy.observation_space == old.observation_space
+        if not alike or policy.action_space != old.action_space:
+            return False
+        if set(policy.view_requirements) != set(old.view_requirements):
+            return False
+        self.policy = policy
+        self.connectors = OwnConnectors(policy)
+        return True
+
     def take_over(self, other: Acting) -> None:
         """Go on in the place of another policy: its agents wait for this one now, and what it computed stays in the log."""
         self.log = other.log

@@ -82,12 +82,13 @@ class ConnectorSampler:
                 self._hand_over(running)
         batches, self._batches = self._batches, {}
         steps, self._steps = self._steps, 0
-        whole = {policy_id: concat_samples(parts) for policy_id, parts in batches.items()}
+        whole: dict[str, Any] = {policy_id: concat_samples(parts) for policy_id, parts in batches.items()}
         if self.settings.compress:
             for batch in whole.values():
-                batch.compress(columns=frozenset({"obs", "new_obs"}))  # type: ignore[union-attr]
+                batch.compress(columns=frozenset({"obs", "new_obs"}))
         if not self.settings.multi_agent:
-            return whole.get(DEFAULT_POLICY_ID, SampleBatch({}))
+            alone: SampleBatch = whole.get(DEFAULT_POLICY_ID, SampleBatch({}))
+            return alone
         return MultiAgentBatch(whole, steps)
 
     def get_metrics(self) -> list[RolloutMetrics]:
@@ -110,7 +111,14 @@ class ConnectorSampler:
         self.base_env.send_actions(actions)
 
     def _experience(
-        self, obs: Any, rewards: Any, terminateds: Any, truncateds: Any, infos: Any, *, actions: dict[Any, dict[Any, Any]]
+        self,
+        obs: Any,
+        rewards: Any,
+        terminateds: Any,
+        truncateds: Any,
+        infos: Any,
+        *,
+        actions: dict[Any, dict[Any, Any]],
     ) -> dict[str, list[tuple[Any, Any, Any]]]:
         """Take what environments tell; by policy, the agents that are to act: (environment, agent, input)."""
         ready: dict[str, list[tuple[Any, Any, Any]]] = {}
@@ -153,7 +161,11 @@ class ConnectorSampler:
             data = {"new_obs": seen[agent_id], "infos": infos.get(agent_id, {})}
             if agent.pending is not None:
                 earlier, agent.reward = agent.reward, 0.0
-                data |= {"rewards": rewards.get(agent_id, 0.0) + earlier, "terminateds": ended[0], "truncateds": ended[1]}
+                data |= {
+                    "rewards": rewards.get(agent_id, 0.0) + earlier,
+                    "terminateds": ended[0],
+                    "truncateds": ended[1],
+                }
             self._observe(running, env_id, agent_id, agent, data, ready if not (over or any(ended)) else None)
         if not new:
             self._call("on_episode_step", env_id, running.episode)
@@ -192,7 +204,7 @@ class ConnectorSampler:
         row, agent.pending = agent.pending, None
         row["rewards"] = np.float32(reward)
         row["terminateds"] = bool(kept.get("terminateds", False))
-        row["truncateds"] = bool(kept.get("truncateds", False)) and not row["terminateds"]
+        row["truncateds"] = bool(kept.get("truncateds", False))
         row["new_obs"], row["infos"] = obs, info
         agent.rows.append(row)
 
@@ -208,6 +220,7 @@ class ConnectorSampler:
             columns = {key: np.asarray(value)[0] for key, value in inputs[index].items() if key != "seq_lens"}
             agent.pending = {**columns, "actions": stored[index], **one[2], "t": agent.t}
             agent.states = one[1]
+            agent.pending.update({f"state_out_{number}": state for number, state in enumerate(one[1])})
             agent.t += 1
             running.episode.act(agent_id, stored[index], state=one[1], extra=one[2])
             passed = ActionConnectorDataType(env_id, agent_id, output.raw_dict, one)
@@ -294,7 +307,7 @@ class ConnectorSampler:
     def _batch_of(self, running: _Running, agent_id: Any, agent: _Agent) -> SampleBatch:
         rows, agent.rows = agent.rows, []
         columns = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0] if key != "infos"}
-        infos = np.empty(len(rows), object)
+        infos: Any = np.empty(len(rows), object)
         infos[:] = [row["infos"] for row in rows]
         number, self._next_unroll = self._next_unroll, self._next_unroll + 1
         constants = {
@@ -324,7 +337,11 @@ class ConnectorSampler:
         """The recurrent states where the rows end: those with which the step that is pending began, or those after the last."""
         count = len(policy.get_initial_state())
         if agent.pending is not None:
-            return [agent.pending[f"state_in_{index}"][None] for index in range(count) if f"state_in_{index}" in agent.pending]
+            return [
+                agent.pending[f"state_in_{index}"][None]
+                for index in range(count)
+                if f"state_in_{index}" in agent.pending
+            ]
         return [np.asarray(state)[None] for state in agent.states[:count]]
 
     def _call(self, hook: str, env_id: Any, episode: Any) -> None:

@@ -37,9 +37,9 @@ class EnvMaker:
         self._validate = validate
         self._created = created
 
-    def without_callbacks(self) -> EnvMaker:
-        """One that can be sent to another process."""
-        return EnvMaker(self._creator, self._config, self.context)
+    def for_other_process(self, *, remote: bool = False) -> EnvMaker:
+        """One that can be sent to another process: nobody there hears of environments. ``remote``: each will be an actor."""
+        return EnvMaker(self._creator, self._config, self.context.copy_with_overrides(remote=remote))
 
     def first(self) -> Any:
         """The environment of index 0, checked. None where the creator makes none."""

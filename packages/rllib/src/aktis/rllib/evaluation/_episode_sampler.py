@@ -23,8 +23,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +32,7 @@ from aktis.rllib.evaluation._agent_batches import AgentBatches
 from aktis.rllib.evaluation._agent_policies import Acting
 from aktis.rllib.evaluation._agent_record import AgentRecord, Trajectory
 from aktis.rllib.evaluation._observations import EnvError
+from aktis.rllib.evaluation._running_episode import EpisodeSamplerSettings, Running, forget_rows
 from aktis.rllib.evaluation._trajectories import tell_exploration
 from aktis.rllib.evaluation.episode import Episode
 from aktis.rllib.evaluation.metrics import RolloutMetrics
@@ -47,60 +46,6 @@ _FIRST_CHECKS = 10  # polls in which every observation is checked against its sp
 _CHECK_EVERY = 1000  # and after that every so many
 _FAILURES_IN_A_ROW = 20  # of one environment, until it is given up
 _STEPS_WITHOUT_AGENTS = 100_000  # of environments, in none of which any agent acts
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodeSamplerSettings:
-    """How to sample.
-
-    Attributes:
-        multi_agent: Batches are MultiAgentBatches; otherwise those of the default policy.
-        complete_episodes: Batches hold whole episodes; otherwise as many steps as asked for, and episodes go on in the next one.
-        count_steps_by: What is counted: `"env_steps"` or `"agent_steps"`.
-        clip_rewards: False: as they are. True: their sign. A number c: to [-c, c].
-        normalize_actions: Policies act in [-1, 1].
-        clip_actions: Actions are clipped to the space.
-        update_filter: Whether sampling changes the statistics of observation filters.
-        compress: Whether observations are compressed in batches.
-        check: Whether observations are checked against their spaces, at first and now and then.
-        with_policy_ids: What `postprocess_trajectory` gets of other agents: `(policy_id, policy, batch)`, or `(policy, batch)`.
-        observation_fn: Called with `agent_obs`, `worker`, `base_env`, `policies`, `episode`; gives what agents observe instead.
-        worker_index: Of the worker: episodes have numbers that no other worker gives.
-        generation: How often the worker was made anew.
-    """
-
-    multi_agent: bool = True
-    complete_episodes: bool = False
-    count_steps_by: str = "env_steps"
-    clip_rewards: bool | float = False
-    normalize_actions: bool = True
-    clip_actions: bool = False
-    update_filter: bool = True
-    compress: bool = False
-    check: bool = True
-    with_policy_ids: bool = True
-    observation_fn: Callable[..., Any] | None = None
-    worker_index: int = 0
-    generation: int = 0
-
-    def __post_init__(self) -> None:
-        if self.count_steps_by not in ("env_steps", "agent_steps"):
-            raise ValueError(f"count_steps_by={self.count_steps_by!r}: it must be 'env_steps' or 'agent_steps'")
-
-
-class _Running:
-    """An episode that runs: its object, its agents, and what its environment waits for."""
-
-    __slots__ = ("actions", "env_id", "episode", "learn", "logged", "records", "waits")
-
-    def __init__(self, env_id: Any, episode: Episode) -> None:
-        self.env_id = env_id
-        self.episode = episode
-        self.records: dict[Any, AgentRecord] = {}
-        self.actions: dict[Any, Any] = {}
-        self.logged: dict[Any, Any] = {}
-        self.waits = False  # for actions
-        self.learn = True
 
 
 class EpisodeSampler:
@@ -138,11 +83,12 @@ class EpisodeSampler:
             with_policy_ids=settings.with_policy_ids,
             compress=settings.compress,
         )
+        self._renders = bool(getattr(getattr(worker, "config", None), "render_env", False))
         self._listens_to_steps = _overrides(worker.callbacks, "on_episode_step")
         self._acting: dict[str, Acting] = {}
-        self._running: dict[Any, _Running] = {}
-        self._ended: list[tuple[_Running, list[Trajectory]]] = []  # in this batch, or (complete episodes) for the next
-        self._finished: deque[tuple[_Running, list[Trajectory], int]] = deque()
+        self._running: dict[Any, Running] = {}
+        self._ended: list[tuple[Running, list[Trajectory]]] = []  # in this batch, or (complete episodes) for the next
+        self._finished: deque[tuple[Running, list[Trajectory], int]] = deque()
         first = (settings.worker_index << 44) + (settings.generation << 36)
         self._next_episode = first
         self._next_unroll = first
@@ -220,7 +166,10 @@ class EpisodeSampler:
 
     def _act(self) -> dict[Any, dict[Any, Any]]:
         """What is sent to the environments that wait."""
-        for acting in self._acting.values():
+        for policy_id, waiting in list(self._acting.items()):
+            if not waiting.waits:
+                continue
+            acting = self._refresh(policy_id)
             for record, action, stored, extra in acting.act():
                 running = self._running[record.episode.env_id]
                 if record.agent_id in running.logged:
@@ -236,22 +185,30 @@ class EpisodeSampler:
         return sent
 
     def _acting_for(self, policy_id: str) -> Acting:
-        """The policy of this id, ready to act (the agents that wait go on with a policy that takes another's place)."""
-        policy = self.worker.policy_map[policy_id]
+        """What belongs to the policy of this id. The policy itself is not touched: it may not be in memory."""
         acting = self._acting.get(policy_id)
-        if acting is None or acting.policy is not policy:
-            settings = self.settings
-            fresh = Acting(
-                policy,
-                _of_policy(self.worker, "filters", policy_id),
-                _of_policy(self.worker, "preprocessors", policy_id),
-                normalize=settings.normalize_actions,
-                clip=settings.clip_actions,
-                update_filter=settings.update_filter,
-                flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
-            )
-            if acting is not None:
-                fresh.take_over(acting)
+        if acting is None:
+            acting = self._acting[policy_id] = self._new_acting(policy_id, self.worker.policy_map[policy_id])
+        return acting
+
+    def _new_acting(self, policy_id: str, policy: Any) -> Acting:
+        settings = self.settings
+        return Acting(
+            policy,
+            _of_policy(self.worker, "filters", policy_id),
+            _of_policy(self.worker, "preprocessors", policy_id),
+            normalize=settings.normalize_actions,
+            clip=settings.clip_actions,
+            update_filter=settings.update_filter,
+            flatten=not getattr(getattr(self.worker, "config", None), "_disable_action_flattening", False),
+        )
+
+    def _refresh(self, policy_id: str) -> Acting:
+        """The same with the policy itself: fetched into memory, or another one in its place (its waiting agents stay)."""
+        acting, policy = self._acting[policy_id], self.worker.policy_map[policy_id]
+        if acting.policy is not policy and not acting.replace_policy(policy):
+            fresh = self._new_acting(policy_id, policy)
+            fresh.take_over(acting)
             acting = self._acting[policy_id] = fresh
         return acting
 
@@ -277,17 +234,17 @@ class EpisodeSampler:
         for acting in self._acting.values():
             acting.filter_arrived()
 
-    def _begin(self, env_id: Any) -> _Running:
+    def _begin(self, env_id: Any) -> Running:
         worker = self.worker
         episode = Episode(
             worker.policy_map, worker.policy_mapping_fn, env_id, worker=worker, episode_id=self._next_episode
         )
         self._next_episode += 1
-        running = self._running[env_id] = _Running(env_id, episode)
+        running = self._running[env_id] = Running(env_id, episode)
         self._call("on_episode_created", running)
         return running
 
-    def _first_observations(self, running: _Running, agents_obs: dict[Any, Any], infos: dict[Any, Any]) -> None:
+    def _first_observations(self, running: Running, agents_obs: dict[Any, Any], infos: dict[Any, Any]) -> None:
         agents_obs = self._transformed(running, agents_obs)
         for agent_id, observation in agents_obs.items():
             record, info = self._record(running, agent_id), infos.get(agent_id)
@@ -300,7 +257,7 @@ class EpisodeSampler:
 
     def _one_step(
         self,
-        running: _Running,
+        running: Running,
         agents_obs: dict[Any, Any],
         rewards: dict[Any, Any],
         terminateds: dict[Any, Any],
@@ -329,6 +286,8 @@ class EpisodeSampler:
                 done = over or terminateds.get(agent_id) or truncateds.get(agent_id)
                 if done and agent_id not in agents_obs and not record.done:
                     self._agent_step(running, record, None, terminateds, truncateds, infos.get(agent_id), over)
+        if self._renders:
+            self._render(running.env_id)
         if self._listens_to_steps:
             self._call("on_episode_step", running)
         if over:
@@ -338,7 +297,7 @@ class EpisodeSampler:
 
     def _agent_step(
         self,
-        running: _Running,
+        running: Running,
         record: AgentRecord,
         observation: Any,
         terminateds: dict[Any, Any],
@@ -366,7 +325,7 @@ class EpisodeSampler:
             record.complete(reward, info or {})
             self._agent_steps += 1
             if record.recent:
-                record.remember(float(self._clip(np.array([reward]))[0]))
+                record.remember(float(self.settings.clip(np.array([reward]))[0]))
         if not (terminated or truncated):
             if row is not None:
                 self._arrive(running, record, row, observation, info)
@@ -380,7 +339,7 @@ class EpisodeSampler:
             self._drop_waiting(record)
 
     def _arrive(
-        self, running: _Running, record: AgentRecord, row: Any, observation: Any, info: dict[str, Any] | None
+        self, running: Running, record: AgentRecord, row: Any, observation: Any, info: dict[str, Any] | None
     ) -> None:
         """An agent has observed something that it acts on."""
         if record.pending:
@@ -394,7 +353,7 @@ class EpisodeSampler:
     def _row(
         self,
         acting: Acting,
-        running: _Running,
+        running: Running,
         record: AgentRecord,
         observation: Any,
         info: dict[str, Any] | None,
@@ -420,7 +379,7 @@ class EpisodeSampler:
         through = acting.connectors.observe(running.env_id, agent_id, data)
         return (None, record.reward) if through is None else through
 
-    def _record(self, running: _Running, agent_id: Any) -> AgentRecord:
+    def _record(self, running: Running, agent_id: Any) -> AgentRecord:
         episode = running.episode
         policy_id = episode.policy_for(agent_id)
         acting = self._acting_for(policy_id)
@@ -428,7 +387,7 @@ class EpisodeSampler:
         running.records[agent_id] = record
         return record
 
-    def _reward(self, running: _Running, agent_id: Any, reward: Any) -> None:
+    def _reward(self, running: Running, agent_id: Any, reward: Any) -> None:
         try:
             value = float(reward)
         except (TypeError, ValueError):
@@ -450,7 +409,7 @@ class EpisodeSampler:
         elif record.current >= 0:
             record.reward += value
 
-    def _transformed(self, running: _Running, agents_obs: dict[Any, Any]) -> dict[Any, Any]:
+    def _transformed(self, running: Running, agents_obs: dict[Any, Any]) -> dict[Any, Any]:
         function = self.settings.observation_fn
         if function is None:
             return agents_obs
@@ -466,7 +425,7 @@ class EpisodeSampler:
             raise EnvError(f"observation_fn must return a dict of observations by agent, not {changed!r:.200}")
         return changed
 
-    def _take_common(self, running: _Running, infos: dict[Any, Any]) -> None:
+    def _take_common(self, running: Running, infos: dict[Any, Any]) -> None:
         if "__common__" in infos:
             running.episode.set_last_info("__common__", infos["__common__"])
 
@@ -474,7 +433,7 @@ class EpisodeSampler:
         record.pending = False
         self._acting[record.policy_id].forget({id(record)})
 
-    def _watch_idle(self, running: _Running) -> None:
+    def _watch_idle(self, running: Running) -> None:
         if any(record.current >= 0 for record in running.records.values()):
             self._idle_steps = 0
             return
@@ -486,7 +445,7 @@ class EpisodeSampler:
 
     # ---- ends ----
 
-    def _end(self, running: _Running) -> None:
+    def _end(self, running: Running) -> None:
         """An episode is over: its metrics, its trajectories, and the next one."""
         episode = running.episode
         self._failures.pop(running.env_id, None)
@@ -539,18 +498,18 @@ class EpisodeSampler:
         self.base_env.try_restart(env_id)
         self._reset(env_id)
 
-    def _cut(self, running: _Running) -> list[Trajectory]:
+    def _cut(self, running: Running) -> list[Trajectory]:
         """Trajectories of a running or ended episode."""
         for ended, trajectories in self._ended:
             if ended is running:
                 return trajectories
         return self._cut_all(running)
 
-    def _cut_all(self, running: _Running) -> list[Trajectory]:
+    def _cut_all(self, running: Running) -> list[Trajectory]:
         cut = [record.cut() for record in running.records.values()]
         return [trajectory for trajectory in cut if trajectory is not None] if running.learn else []
 
-    def _in_order(self) -> list[_Running]:
+    def _in_order(self) -> list[Running]:
         """Environments in order, and the episodes of each in order of time."""
         episodes = [running for running, _ in self._ended] + list(self._running.values())
         return sorted(episodes, key=lambda running: running.env_id if isinstance(running.env_id, int) else -1)
@@ -560,46 +519,16 @@ class EpisodeSampler:
     def _batch(self, trajectories: list[Trajectory], env_steps: int) -> SampleBatchType:
         logs = {policy_id: acting.log for policy_id, acting in self._acting.items()}
         views = {policy_id: acting.views for policy_id, acting in self._acting.items()}
-        batches = self._batches.make(trajectories, logs, views, self._next_unroll, self._clip)
+        batches = self._batches.make(trajectories, logs, views, self._next_unroll, self.settings.clip)
         self._next_unroll += len(trajectories)
-        self._forget_rows()
+        forget_rows(self._acting, self._running.values(), [mine for _, mine, _ in self._finished])
         if self.settings.multi_agent:
             return MultiAgentBatch(batches, env_steps)
         return batches.get(DEFAULT_POLICY_ID, SampleBatch())
 
-    def _forget_rows(self) -> None:
-        """Keep in the logs only what has not been handed out."""
-        alive: dict[str, list[list[int]]] = {policy_id: [] for policy_id in self._acting}
-        going_on: dict[str, list[AgentRecord]] = {policy_id: [] for policy_id in self._acting}
-        for running in self._running.values():
-            for record in running.records.values():
-                if record.rows:
-                    alive[record.policy_id].append(record.rows)
-                if record.current >= 0:
-                    going_on[record.policy_id].append(record)
-        for _, trajectories, _ in self._finished:
-            for trajectory in trajectories:
-                alive[trajectory.record.policy_id].append(trajectory.rows)
-        for policy_id, acting in self._acting.items():
-            kept = [row for rows in alive[policy_id] for row in rows]
-            acting.log.keep([*kept, *(record.current for record in going_on[policy_id])])
-            position = 0
-            for rows in alive[policy_id]:
-                rows[:] = range(position, position + len(rows))
-                position += len(rows)
-            for offset, record in enumerate(going_on[policy_id]):
-                record.current = position + offset
-
-    def _clip(self, rewards: Array) -> Array:
-        limit = self.settings.clip_rewards
-        if limit is False or limit is None:
-            return rewards.astype(np.float32)
-        clipped: Array = np.sign(rewards) if limit is True else np.clip(rewards, -limit, limit)
-        return clipped.astype(np.float32)
-
     # ---- callbacks and messages ----
 
-    def _call(self, hook: str, running: _Running) -> None:
+    def _call(self, hook: str, running: Running) -> None:
         worker = self.worker
         getattr(worker.callbacks, hook)(
             worker=worker,
@@ -624,12 +553,19 @@ class EpisodeSampler:
             original_batches=originals,
         )
 
+    def _render(self, env_id: Any) -> None:
+        try:
+            self.base_env.try_render(env_id)
+        except Exception as error:
+            self._renders = False
+            self._warn_once("render", f"environments cannot be shown: {type(error).__name__}: {error}")
+
     def _warn_once(self, kind: str, message: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(f"{message} (said once)", stacklevel=2)
 
-    def _where(self, running: _Running, agent_id: Any) -> str:
+    def _where(self, running: Running, agent_id: Any) -> str:
         return f"sub-environment {running.env_id!r}, agent {agent_id!r}, step {running.episode.length}"
 
     def _perf_stats(self) -> dict[str, float]:

@@ -42,7 +42,8 @@ def split_episodes(
         columns: Of the block, ``[N, T, ...]``.
         mask: Which steps count, ``[N, T]``; None: all.
         cuts: By (environment, step): what was observed after truncated steps.
-        partial: For each environment, the beginning of its running episode, from earlier blocks; changed to what is so after this one.
+        partial: For each environment, the beginning of its running episode, from earlier blocks; changed to what is so
+            after this one.
     """
     ended = columns["terminateds"] | columns["truncateds"]
     found: list[tuple[int, int, Finished]] = []

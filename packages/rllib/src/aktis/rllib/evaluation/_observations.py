@@ -47,7 +47,8 @@ class Reader:
         reason = explain_mismatch(self.space, observation)
         if reason:
             raise EnvError(
-                f"{where}: the observation is not in the environment's observation_space: {reason}. Make observation_space say what "
+                f"{where}: the observation is not in the environment's observation_space: {reason}. Make "
+                "observation_space say what "
                 "the environment gives, or switch these checks off with config.environment(disable_env_checking=True)"
             )
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from aktis.rllib.offline.input_reader import InputReader
+
 __all__ = ["ReadingSampler", "make_reading_sampler", "make_writer"]
 
 
@@ -74,7 +76,7 @@ class _OwnEnvironment:
             self._worker.env.close()
 
 
-class _SamplerInput:
+class _SamplerInput(InputReader):
     """A sampler as a reader. Its metrics are those of the sampler, which the worker asks itself."""
 
     def __init__(self, sampler: Any, fragment: Callable[[], int]) -> None:

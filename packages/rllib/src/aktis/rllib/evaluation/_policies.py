@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from aktis.rllib.policy.policy import Policy, PolicySpec
+from aktis.rllib.policy.policy_map import PolicyMap
 from aktis.rllib.utils.filter import Filter, NoFilter, get_filter
 from aktis.rllib.utils.policy import validate_policy_id
 
@@ -140,7 +141,8 @@ class PolicyTable:
         spec = state.get("policy_spec")
         if spec is None:
             raise KeyError(
-                f"the state has a policy {policy_id!r} that this worker does not have, and does not say how to make it (no 'policy_spec')"
+                f"the state has a policy {policy_id!r} that this worker does not have, and does not say how to make "
+                "it (no 'policy_spec')"
             )
         made = PolicySpec.deserialize(dict(spec)) if isinstance(spec, Mapping) else spec
         original = getattr(made.observation_space, "original_space", made.observation_space)
@@ -169,7 +171,8 @@ class PolicyTable:
         if policy is None:
             if spec.policy_class is None:
                 raise ValueError(
-                    f"nothing says of which class the policy {policy_id!r} is: give PolicySpec(policy_class=...), or build an algorithm "
+                    f"nothing says of which class the policy {policy_id!r} is: give PolicySpec(policy_class=...), or "
+                    "build an algorithm "
                     "that has one"
                 )
             policy = spec.policy_class(space, spec.action_space, settings)
@@ -209,11 +212,7 @@ def own_settings(own: Any, config: Any, worker_index: int, policy_id: str) -> An
     return merged
 
 
-def _new_map(config: Any) -> Any:
-    try:
-        from aktis.rllib.policy.policy_map import PolicyMap
-    except ModuleNotFoundError:
-        return {}
+def _new_map(config: Any) -> PolicyMap:
     return PolicyMap(
         capacity=config.policy_map_capacity, policy_states_are_swappable=config.policy_states_are_swappable
     )

@@ -1,6 +1,7 @@
 """The actors of a worker set: who is well, who was asked for what, and who has to be made anew.
 
-Every request has an owner: the set waits for its results, or keeps the references of those that it did not wait for, so that an error of
+Every request has an owner: the set waits for its results, or keeps the references of those that it did not wait for, so
+that an error of
 theirs is seen with the next request. A worker that dies, or raises, is *unhealthy* until it has been made anew or answers again.
 """
 
@@ -136,7 +137,8 @@ class RemoteWorkers:
         Args:
             functions: One for all, or one for each.
             worker_ids: Who is asked.
-            timeout: Seconds to wait. Who has not answered then is left out, and counts as unhealthy. None: until it answers or dies.
+            timeout: Seconds to wait. Who has not answered then is left out, and counts as unhealthy. None: until it
+                answers or dies.
             as_refs: Answers are references to the values.
             mark_healthy: Whether who answers counts as healthy from now on.
         """
@@ -176,7 +178,10 @@ class RemoteWorkers:
         return asked
 
     def fetch_ready(self, *, timeout: float | None, as_refs: bool, mark_healthy: bool) -> list[Answer]:
-        """Answers to asynchronous requests that are there; waits up to ``timeout`` seconds for the first one (None: until it is there)."""
+        """Answers to asynchronous requests that are there.
+
+        Waits up to ``timeout`` seconds for the first one (None: until it is there).
+        """
         pending = {ref: worker_id for worker_id, member in self._members.items() for ref in member.in_flight}
         if not pending:
             return []

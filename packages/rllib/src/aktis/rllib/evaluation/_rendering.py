@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 class Renderer:
     """Has environments show themselves after each step.
 
-    Environments made with ``render_mode="human"`` have a window of their own. One that cannot show itself is told of once, and left alone.
+    Environments made with ``render_mode="human"`` have a window of their own. One that cannot show itself is told of
+    once, and left alone.
 
     Args:
         envs: The environments.

@@ -1,4 +1,7 @@
-"""Which sampler a worker gets: the vectorised loop where it will do, else the one that keeps episode objects; or a reader of files."""
+"""Which sampler a worker gets.
+
+The vectorised loop where it will do, else the one that keeps episode objects; or a reader of files.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,13 @@ def make_sampler(worker: Any) -> Any:
         from aktis.rllib.evaluation._offline_io import make_reading_sampler
 
         return make_reading_sampler(worker)
-    return make_env_sampler(worker)
+    sampler = make_env_sampler(worker)
+    # In the algorithm's own process a thread would only take turns with it, and make runs that cannot be repeated.
+    if worker.config.sample_async and worker.worker_index > 0:
+        from aktis.rllib.evaluation._async_sampler import AsyncSampler
+
+        return AsyncSampler(sampler, worker.policy_lock)
+    return sampler
 
 
 def make_env_sampler(worker: Any) -> Any:
@@ -37,6 +46,11 @@ def remade_sampler(worker: Any, sampler: Any) -> Any:
 
     Episodes that run are begun anew then; those that have ended are told of.
     """
+    inner = getattr(sampler, "sampler", None)
+    if inner is not None:  # it samples in a thread
+        with worker.policy_lock:
+            sampler.sampler = remade_sampler(worker, inner)
+        return sampler
     if not isinstance(sampler, VectorSampler):
         settings = getattr(sampler, "settings", None)
         if settings is not None and hasattr(settings, "multi_agent") and _several(worker):
@@ -66,11 +80,12 @@ def _episode_sampler(worker: Any) -> Any:
     from aktis.rllib.evaluation._episode_sampler import EpisodeSampler, EpisodeSamplerSettings
 
     config = worker.config
+    remote = config.remote_worker_envs
     worker.async_env = convert_to_base_env(
         worker.env,
-        make_env=worker.make_sub_environment,
+        make_env=worker.env_maker.for_other_process(remote=True).make if remote else worker.make_sub_environment,
         num_envs=config.num_envs_per_worker,
-        remote_envs=config.remote_worker_envs,
+        remote_envs=remote,
         remote_env_batch_wait_ms=config.remote_env_batch_wait_ms,
         worker=worker,
         restart_failed_sub_environments=config.restart_failed_sub_environments,
@@ -103,7 +118,7 @@ def _vectorises(worker: Any) -> bool:
     policies = list(worker.policy_map.keys())
     if not worker.is_simple_env or config.remote_worker_envs or len(policies) != 1 or config.observation_fn is not None:
         return False
-    if config.sample_collector is not None or _has_own_connectors(worker):
+    if _has_own_connectors(worker):
         return False
     policy_id = policies[0]
     if config._disable_preprocessor_api and not _is_array_space(worker.env.observation_space):
@@ -188,7 +203,7 @@ def active_filter(filter_: Any) -> Any:
 
 def _stepper(worker: Any, reader: Reader, *, keep_raw: bool) -> Any:
     config = worker.config
-    mode = config.get("gym_env_vectorize_mode") or "sub_envs"
+    mode = config.gym_env_vectorize_mode
     if mode != "sub_envs":
         from aktis.rllib.evaluation._vector_stepper import make_vector_stepper
 

@@ -1,6 +1,7 @@
 """The environments' half of a rollout: N environments that take one step together.
 
-A stepper keeps what was observed in arrays that it uses again in the next step; who wants to keep them copies. An episode that ends is
+A stepper keeps what was observed in arrays that it uses again in the next step; who wants to keep them copies. An
+episode that ends is
 begun anew within the same step: ``obs`` is always what the next actions are for, and the final observation is in ``final_obs``.
 """
 
@@ -121,16 +122,17 @@ class SubEnvStepper:
         watched = checking or self._keep_raw or self._after_step is not None
         rewards: list[Any] = []
         infos: list[dict[str, Any]] = []
-        for index, step in enumerate(self._step_of):
+        add_reward, add_info = rewards.append, infos.append
+        for index, (step, action) in enumerate(zip(self._step_of, actions, strict=True)):
             try:
-                observation, reward, terminated, truncated, info = step(actions[index])
+                observation, reward, terminated, truncated, info = step(action)
             except Exception as error:
                 self._fail(index, error)
-                rewards.append(0.0)
-                infos.append({})
+                add_reward(0.0)
+                add_info({})
                 continue
-            rewards.append(reward)
-            infos.append(info)
+            add_reward(reward)
+            add_info(info)
             if watched:
                 self._watch(index, observation, checking)
             if terminated or truncated:
@@ -176,7 +178,8 @@ class SubEnvStepper:
         result = env.reset() if seed is None else env.reset(seed=seed)
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise EnvError(
-                f"{self._where(index)}: reset() must return (observation, info), with info a dictionary; it returned {result!r:.200}"
+                f"{self._where(index)}: reset() must return (observation, info), with info a dictionary; it returned "
+                f"{result!r:.200}"
             )
         observation, info = result
         if self._check and self.steps <= FIRST_CHECKS:
@@ -196,7 +199,8 @@ class SubEnvStepper:
         ):
             # It was not the environment that raised: what it returned could not be taken apart.
             raise EnvError(
-                f"{self._where(index)}: step() must return (observation, reward, terminated, truncated, info): {error}. Environments "
+                f"{self._where(index)}: step() must return (observation, reward, terminated, truncated, info): "
+                f"{error}. Environments "
                 "of the old Gym API (four values) are wrapped if config.environment(auto_wrap_old_gym_envs=True)"
             ) from error
         self._recreate(index, error)
@@ -236,7 +240,8 @@ class SubEnvStepper:
             raise EnvError(f"{self._where(index)}: the reward must be a number, not {reward!r:.200}") from None
         if value != value:
             raise EnvError(
-                f"{self._where(index)}: the reward is nan. Nothing can be learned from it: find out in the environment where it comes from"
+                f"{self._where(index)}: the reward is nan. Nothing can be learned from it: find out in the "
+                "environment where it comes from"
             )
         return value
 

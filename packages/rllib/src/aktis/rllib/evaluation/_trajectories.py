@@ -53,7 +53,10 @@ def _exploration_changes_trajectories(policy: Any) -> bool:
 
 
 def explored(policy: Any, batch: SampleBatch) -> SampleBatch:
-    """A trajectory after the exploration's ``postprocess_trajectory`` (which adds intrinsic rewards, for example): before the policy's own."""
+    """A trajectory after the exploration's ``postprocess_trajectory`` (which adds intrinsic rewards, for example).
+
+    Before the policy's own.
+    """
     if not _exploration_changes_trajectories(policy):
         return batch
     changed: SampleBatch = policy.exploration.postprocess_trajectory(policy, batch)

@@ -30,7 +30,8 @@ class VectorSampler:
 
     Args:
         runner: Steps the environments.
-        after_trajectory: ``after_trajectory(episode, postprocessed, original)``: the callback ``on_postprocess_trajectory``, if it is
+        after_trajectory: ``after_trajectory(episode, postprocessed, original)``: the callback
+            ``on_postprocess_trajectory``, if it is
             overridden.
         policy_id: Of the policy that acts. Batches of another one than the default are MultiAgentBatches, as everywhere.
     """
@@ -57,7 +58,7 @@ class VectorSampler:
         runner = self.runner
         runner.refresh()
         by_trajectory = self._after_trajectory is not None or not handles_whole_rollouts(runner.policy)
-        runner.always_new_obs = by_trajectory
+        runner.for_trajectories = by_trajectory
         if runner.settings.complete_episodes:
             rollout, mask = self._complete(fragment)
         else:
@@ -82,8 +83,7 @@ class VectorSampler:
 
     def get_metrics(self) -> list[RolloutMetrics]:
         """The episodes that ended since the last call, each once."""
-        found, self.runner.metrics = self.runner.metrics, []
-        return found
+        return self.runner.take_metrics()
 
     def close(self) -> None:
         """Close the environments."""

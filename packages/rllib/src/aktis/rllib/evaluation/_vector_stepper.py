@@ -1,7 +1,10 @@
-"""Gymnasium's own vectorised environments as a stepper, whichever way they begin episodes anew (``gymnasium.vector.AutoresetMode``).
+"""Gymnasium's own vectorised environments as a stepper, whichever way they begin episodes anew.
+
+The ways (``gymnasium.vector.AutoresetMode``):
 
 - Same step: what is observed with the end is the first observation of the next episode; the final one is in the infos.
-- Next step: the final observation comes with the end, and the next call only resets: its action has no effect and its step does not count.
+- Next step: the final observation comes with the end, and the next call only resets: its action has no effect and its
+step does not count.
 - Disabled: whoever steps resets, with a mask.
 """
 
@@ -210,7 +213,8 @@ def make_vector_env(
         spec = gymnasium.registry.get(name) if isinstance(name, str) else None
         if spec is None or spec.vector_entry_point is None:
             raise ValueError(
-                f"gym_env_vectorize_mode='vector_entry_point' needs an environment that comes vectorised, and {name!r} does not: use "
+                "gym_env_vectorize_mode='vector_entry_point' needs an environment that comes vectorised, and "
+                f"{name!r} does not: use "
                 "'sub_envs', 'sync' or 'async'"
             )
         return gymnasium.make_vec(name, num_envs=count, vectorization_mode=mode, **(settings or {}))
@@ -236,7 +240,7 @@ class _Maker:
 def make_vector_stepper(worker: Any, reader: Reader, mode: str, *, keep_raw: bool) -> GymVectorStepper:
     """The stepper of a worker in one of Gymnasium's modes."""
     config = worker.config
-    make = worker.env_maker.without_callbacks().make if mode == "async" else worker.make_sub_environment
+    make = worker.env_maker.for_other_process().make if mode == "async" else worker.make_sub_environment
     env = make_vector_env(mode, config.num_envs_per_worker, make, config.env, dict(config.env_config or {}))
     if mode != "vector_entry_point":
         worker.env.close()  # it only told what its spaces are

@@ -1,6 +1,7 @@
 """Columns that show other columns at other times: previous actions and rewards, stacked observations, memories of attention.
 
-A policy asks for them with ``view_requirements``: a column of data, and by how many steps it is shifted. What lies before the start of
+A policy asks for them with ``view_requirements``: a column of data, and by how many steps it is shifted. What lies
+before the start of
 an episode is zero; of observations, it is the first one.
 """
 

@@ -1,4 +1,7 @@
-"""What a worker does with batches: gradients and updates of each policy that is to be trained."""
+"""What a worker does with batches: gradients and updates of each policy that is to be trained.
+
+All with the worker's ``policy_lock``: a thread that samples (``sample_async``) evaluates the same networks.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ Batch = SampleBatch | MultiAgentBatch
 def learn_on_batch(worker: Any, samples: Batch) -> dict[str, Any]:
     """See :meth:`RolloutWorker.learn_on_batch`."""
     info = {}
-    for policy_id, batch in _parts(worker, samples):
-        info[policy_id] = worker.policy_map[policy_id].learn_on_batch(batch)
+    with worker.policy_lock:
+        for policy_id, batch in _parts(worker, samples):
+            info[policy_id] = worker.policy_map[policy_id].learn_on_batch(batch)
     return info
 
 
@@ -25,24 +29,25 @@ def compute_gradients(worker: Any, samples: Batch, single_agent: bool | None = N
         (policy_id, batch), *others = _parts(worker, samples, all_of_them=True)
         if others:
             raise ValueError("compute_gradients(single_agent=True) needs a batch of one policy")
-        grads, info = worker.policy_map[policy_id].compute_gradients(batch)
+        with worker.policy_lock:
+            grads, info = worker.policy_map[policy_id].compute_gradients(batch)
         return grads, {**info, "batch_count": samples.count}
     all_grads, all_info = {}, {}
-    for policy_id, batch in _parts(worker, samples):
-        all_grads[policy_id], all_info[policy_id] = worker.policy_map[policy_id].compute_gradients(batch)
+    with worker.policy_lock:
+        for policy_id, batch in _parts(worker, samples):
+            all_grads[policy_id], all_info[policy_id] = worker.policy_map[policy_id].compute_gradients(batch)
     return all_grads, {**all_info, "batch_count": samples.count}
 
 
 def apply_gradients(worker: Any, grads: Any) -> None:
     """See :meth:`RolloutWorker.apply_gradients`."""
-    if isinstance(grads, dict):
+    if not isinstance(grads, dict):
+        (policy_id,) = worker.policy_map.keys()
+        grads = {policy_id: grads}
+    with worker.policy_lock:
         for policy_id, own in grads.items():
             if worker.is_policy_to_train(policy_id, None):
                 worker.policy_map[policy_id].apply_gradients(own)
-        return
-    (policy_id,) = worker.policy_map.keys()
-    if worker.is_policy_to_train(policy_id, None):
-        worker.policy_map[policy_id].apply_gradients(grads)
 
 
 def sample_and_learn(
@@ -57,13 +62,14 @@ def sample_and_learn(
         batches.append(worker.sample())
     whole = standardize_fields(concat_samples(batches), standardize)
     info = {}
-    for policy_id, batch in _parts(worker, whole):
-        policy = worker.policy_map[policy_id]
-        if hasattr(policy, "sgd"):
-            info[policy_id] = policy.sgd(batch, num_sgd_iter=num_sgd_iter, minibatch_size=sgd_minibatch_size)
-        else:
-            for _ in range(max(1, num_sgd_iter)):
-                info[policy_id] = policy.learn_on_batch(batch)
+    with worker.policy_lock:
+        for policy_id, batch in _parts(worker, whole):
+            policy = worker.policy_map[policy_id]
+            if hasattr(policy, "sgd"):
+                info[policy_id] = policy.sgd(batch, num_sgd_iter=num_sgd_iter, minibatch_size=sgd_minibatch_size)
+            else:
+                for _ in range(max(1, num_sgd_iter)):
+                    info[policy_id] = policy.learn_on_batch(batch)
     return info, whole.count
 
 

@@ -17,7 +17,8 @@ class Episode:
 
     Args:
         policies: All policies by id.
-        policy_mapping_fn: ``f(agent_id, episode, worker=worker)`` gives the id of an agent's policy; asked once per agent and episode.
+        policy_mapping_fn: ``f(agent_id, episode, worker=worker)`` gives the id of an agent's policy; asked once per
+            agent and episode.
         env_id: Number of the sub-environment.
         worker: The worker that samples it.
         episode_id: A number that no other episode has.
@@ -88,7 +89,8 @@ class Episode:
             policy_id = self.policy_mapping_fn(agent_id, self, worker=self.worker)
             if policy_id not in self.policy_map:
                 raise KeyError(
-                    f"policy_mapping_fn gave {policy_id!r} for the agent {agent_id!r}, but the policies are {sorted(self.policy_map.keys())}: add "
+                    f"policy_mapping_fn gave {policy_id!r} for the agent {agent_id!r}, but the policies are "
+                    f"{sorted(self.policy_map.keys())}: add "
                     "it to config.multi_agent(policies=...)"
                 )
             self._agent_to_policy[agent_id] = policy_id

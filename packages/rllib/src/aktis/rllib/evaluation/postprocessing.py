@@ -1,10 +1,13 @@
 """What is computed of a trajectory before it is trained on: returns, advantages, n-step rewards. Pure functions of arrays.
 
 Two forms of the same numbers: of one trajectory as a SampleBatch (``compute_advantages``, the form that
-``postprocess_trajectory`` is written in), and of all trajectories of a rollout at once (``gae``, ``discounted_returns``).
+``postprocess_trajectory`` is written in), and of all trajectories of a rollout at once (``gae``,
+``discounted_returns``).
 
-What follows the last step of a trajectory is worth nothing if the episode *terminated* there. If it was truncated by a time limit, or
-the fragment ended in the middle of the episode, it is worth the value of what was observed then: the final observation, not that of the
+What follows the last step of a trajectory is worth nothing if the episode *terminated* there. If it was truncated by a
+time limit, or
+the fragment ended in the middle of the episode, it is worth the value of what was observed then: the final observation,
+not that of the
 next reset.
 """
 
@@ -125,7 +128,11 @@ def value_of_what_follows(policy: Policy, sample_batch: SampleBatch) -> float:
     if bool(sample_batch[SampleBatch.TERMINATEDS][-1]):
         return 0.0
     step = sample_batch.get_single_step_input_dict(policy.view_requirements, index="last")
-    return float(policy.compute_values(step)[0])
+    values: Any = getattr(policy, "compute_values", None)
+    if values is not None:
+        return float(values(step)[0])
+    value: Any = policy._value  # type: ignore[attr-defined]  # of a policy that is not ours: see ValueNetworkMixin
+    return float(value(**step))
 
 
 def compute_gae_for_sample_batch(
@@ -161,7 +168,8 @@ def compute_gae_for_sample_batch(
 def adjust_nstep(n_step: int, gamma: float, batch: SampleBatch) -> None:
     """Make one-step transitions into those of ``n_step`` steps, in place.
 
-    ``rewards[t]`` becomes the discounted sum of the next ``n_step`` rewards; ``new_obs``, ``terminateds`` and ``truncateds`` those of the
+    ``rewards[t]`` becomes the discounted sum of the next ``n_step`` rewards; ``new_obs``, ``terminateds`` and
+    ``truncateds`` those of the
     last of these steps. At the end of the trajectory there are fewer: what is left counts.
 
     Args:
@@ -301,8 +309,8 @@ def add_advantages(
 def inputs_after_cuts(rollout: Rollout, view_requirements: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """What a policy computes the values of ``rollout.cut_obs`` from: [K, ...] each.
 
-    Views of earlier steps (previous actions and rewards, stacked observations, memories of attention) are those of the step before,
-    moved by one.
+    Views of earlier steps (previous actions and rewards, stacked observations, memories of attention) are those of the
+    step before, moved by one.
 
     Args:
         rollout: With K cuts.

@@ -17,7 +17,8 @@ class Rollout:
     """T steps of N environments, and what is needed to value what follows them.
 
     Attributes:
-        columns: ``[N, T, ...]`` by name, environment-major: obs, actions, rewards, terminateds, truncateds, and what the policy gave
+        columns: ``[N, T, ...]`` by name, environment-major: obs, actions, rewards, terminateds, truncateds, and what
+            the policy gave
             with its actions (vf_preds, action_logp, ...).
         cuts: ``[K]`` flat indices ``n * T + t`` of steps after which a trajectory ends without being terminated, in rising order.
         cut_obs: ``[K, ...]`` what was observed after them (the final observation of the episode, never that of the reset).

@@ -114,6 +114,7 @@ class RolloutWorker:
         self.global_vars: dict[str, Any] = {"timestep": 0, "num_grad_updates_per_policy": {}}
         self.weights_seq_no: int | None = None
         self._lock = threading.Lock()
+        self.policy_lock = threading.RLock()  # held while a thread samples (sample_async), and while weights change
         self._seed_globals()
         for name, value in (config.extra_python_environs_for_worker if worker_index else {}).items():
             os.environ[name] = str(value)
@@ -134,7 +135,8 @@ class RolloutWorker:
     def sample(self, **kwargs: Any) -> SampleBatch | MultiAgentBatch:
         """The next batch of experience.
 
-        In ``"truncate_episodes"`` mode, ``rollout_fragment_length`` steps of each environment; in ``"complete_episodes"`` mode, whole
+        In ``"truncate_episodes"`` mode, ``rollout_fragment_length`` steps of each environment; in
+        ``"complete_episodes"`` mode, whole
         episodes that have at least ``rollout_fragment_length`` steps together.
 
         Raises:
@@ -341,15 +343,29 @@ class RolloutWorker:
     # Environments ---------------------------------------------------------------------------------------------------
 
     def foreach_env(self, func: Callable[[Any], T]) -> list[T]:
-        """``func(env)`` of each sub-environment."""
+        """``func(env)`` of each sub-environment (in its actor, where it is one)."""
+        actors = self._env_actors()
+        if actors:
+            import aktis
+
+            return list(aktis.get([actor.call.remote(func) for actor in actors]))
         return [func(env) for env in self._sub_environments()]
 
     def foreach_env_with_context(self, func: Callable[[Any, EnvContext], T]) -> list[T]:
         """``func(env, env_context)`` of each sub-environment."""
-        return [
-            func(env, self.env_context.copy_with_overrides(vector_index=index))
-            for index, env in enumerate(self._sub_environments())
-        ]
+        count = len(self._env_actors() or self._sub_environments())
+        contexts = [self.env_context.copy_with_overrides(vector_index=index) for index in range(count)]
+        actors = self._env_actors()
+        if actors:
+            import aktis
+
+            each = [_WithContext(func, context.copy_with_overrides(remote=True)) for context in contexts]
+            return list(aktis.get([actor.call.remote(own) for actor, own in zip(actors, each, strict=True)]))
+        return [func(env, context) for env, context in zip(self._sub_environments(), contexts, strict=True)]
+
+    def _env_actors(self) -> list[Any]:
+        """The actors of sub-environments, with ``remote_worker_envs``."""
+        return list(getattr(self.async_env, "actors", None) or []) if self.config.remote_worker_envs else []
 
     def make_sub_environment(self, index: int) -> Any:
         """A new environment, as the one of that index was made."""
@@ -387,9 +403,11 @@ class RolloutWorker:
             weights_seq_no: A number of these weights: if it is that of the last ones, nothing is done to them.
         """
         if weights_seq_no is None or weights_seq_no != self.weights_seq_no:
-            for policy_id, new in _fetched(weights).items():
-                if policy_id in self.policy_map:
-                    self.policy_map[policy_id].set_weights(new)
+            fetched = _fetched(weights)
+            with self.policy_lock:
+                for policy_id, new in fetched.items():
+                    if policy_id in self.policy_map:
+                        self.policy_map[policy_id].set_weights(new)
         self.weights_seq_no = weights_seq_no
         if global_vars:
             self.set_global_vars(global_vars)
@@ -410,10 +428,11 @@ class RolloutWorker:
     def get_filters(self, flush_after: bool = False) -> dict[str, Any]:
         """Copies of the filters by policy id; with ``flush_after``, what they collected since the last time is forgotten here."""
         found = {}
-        for policy_id, filter_ in self.filters.items():
-            found[policy_id] = filter_.as_serializable()
-            if flush_after:
-                filter_.reset_buffer()
+        with self.policy_lock:
+            for policy_id, filter_ in self.filters.items():
+                found[policy_id] = filter_.as_serializable()
+                if flush_after:
+                    filter_.reset_buffer()
         return found
 
     def sync_filters(self, new_filters: dict[str, Any]) -> None:
@@ -427,8 +446,9 @@ class RolloutWorker:
             raise KeyError(
                 f"sync_filters() got filters for {sorted(new_filters)}, but this worker also filters for {missing}"
             )
-        for policy_id, filter_ in self.filters.items():
-            filter_.sync(new_filters[policy_id])
+        with self.policy_lock:
+            for policy_id, filter_ in self.filters.items():
+                filter_.sync(new_filters[policy_id])
 
     def get_state(self) -> dict[str, Any]:
         """Everything that makes a worker go on where this one is: policies, filters, mapping."""
@@ -499,6 +519,17 @@ class RolloutWorker:
         if seed is not None:
             random.seed(seed)
             np.random.seed(seed % 2**32)
+
+
+class _WithContext:
+    """A function of an environment and a context, as one of the environment."""
+
+    def __init__(self, func: Callable[[Any, EnvContext], Any], context: EnvContext) -> None:
+        self.func = func
+        self.context = context
+
+    def __call__(self, env: Any) -> Any:
+        return self.func(env, self.context)
 
 
 def _as_config(config: Any) -> Any:

@@ -267,7 +267,9 @@ class WorkerSet:
         healthy_only: bool = False,
         remote_worker_ids: Sequence[int] | None = None,
     ) -> int:
-        """Ask remote workers without waiting. Who has ``max_requests_in_flight_per_sampler_worker`` requests already is passed over.
+        """Ask remote workers without waiting.
+
+        Who has ``max_requests_in_flight_per_sampler_worker`` requests already is passed over.
 
         Returns:
             How many were asked.
@@ -326,7 +328,8 @@ class WorkerSet:
             from_worker: Whose weights; the local worker's by default. With another one, the local worker gets them too.
             to_worker_indices: Only to these remote workers.
             global_vars: Global variables that go with them.
-            timeout_seconds: How long to wait until workers have them. 0: not at all (a worker has them before whatever it is asked next).
+            timeout_seconds: How long to wait until workers have them. 0: not at all (a worker has them before whatever
+                it is asked next).
                 None: until they have.
         """
         source = from_worker if from_worker is not None else self._local_worker
@@ -396,7 +399,8 @@ class WorkerSet:
     def probe_unhealthy_workers(self) -> list[int]:
         """Get unhealthy workers back: make them anew (``recreate_failed_workers``), or see whether they answer again.
 
-        Those that come back have the weights, filters and global variables of the local worker before anything else is asked of them.
+        Those that come back have the weights, filters and global variables of the local worker before anything else is
+        asked of them.
 
         Returns:
             The numbers of those that are well again.

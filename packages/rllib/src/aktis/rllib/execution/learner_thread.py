@@ -8,7 +8,8 @@
 
 Guarantees:
 - ``lock`` is held while weights change; whoever reads weights or acts with the policy in the main thread takes it.
-- An error of the learner is raised in the main thread at the next ``put()`` or ``results()``; no call waits for a learner that is dead.
+- An error of the learner is raised in the main thread at the next ``put()`` or ``results()``; no call waits for a
+learner that is dead.
 - ``stop()`` ends the thread after the update under way; batches that still wait are dropped.
 
 The learner computes in C, without the interpreter's lock: sampling goes on meanwhile.
@@ -68,7 +69,8 @@ class LearnerThread(threading.Thread):
         """Hand over a batch; waits while the queue is full.
 
         Raises:
-            RuntimeError: the learner failed (with its error as the cause), or did not take a batch for ``learner_queue_timeout`` seconds.
+            RuntimeError: the learner failed (with its error as the cause), or did not take a batch for
+                ``learner_queue_timeout`` seconds.
         """
         deadline = time.monotonic() + self._timeout
         while True:

@@ -134,6 +134,8 @@ class ModelV2:
             restored["obs"] = restore_original_dimensions(obs, self.obs_space, self.framework)
         elif "obs_flat" not in restored:
             restored["obs_flat"] = flatten_batch(obs, self.framework)
+        if not state and "state_in_0" in input_dict:  # a train batch, given as it is: model(train_batch)
+            state, seq_lens = _states_of(input_dict), input_dict.get("seq_lens") if seq_lens is None else seq_lens
         with self.context():
             result = self.forward(restored, list(state) if state else [], seq_lens)
         if not isinstance(result, list | tuple) or len(result) != 2:
@@ -181,6 +183,13 @@ class ModelV2:
 
     def _set_arrays(self, arrays: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__} is no TorchModelV2 and no TFModelV2: it has no variables.")
+
+
+def _states_of(batch: Mapping[str, Any]) -> list[Any]:
+    states: list[Any] = []
+    while f"state_in_{len(states)}" in batch:
+        states.append(batch[f"state_in_{len(states)}"])
+    return states
 
 
 def _is_composite(space: Any) -> bool:

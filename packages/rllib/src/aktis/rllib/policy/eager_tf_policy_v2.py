@@ -1,12 +1,14 @@
 """Policies in TensorFlow 2, made by deriving a class.
 
-Updates are traced (`tf.function`) where the configuration says `eager_tracing`: once for each kind of batch, with rows of any number.
+Updates are traced (`tf.function`) where the configuration says `eager_tracing`: once for each kind of batch, with
+rows of any number.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import numpy as np
 import tensorflow as tf
 import tree
 
-from aktis.rllib.policy._neural.acting import overridden
+from aktis.rllib.policy._neural.acting import Acting, overridden
 from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy._neural.learning import LEARNER_STATS
 from aktis.rllib.policy._neural.policy import NeuralPolicy
-from aktis.rllib.policy._tf_tracing import Traced
+from aktis.rllib.policy._tf_threads import set_threads
+from aktis.rllib.policy._tf_tracing import Traced, TracedActing
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 logger = logging.getLogger(__name__)
@@ -29,11 +32,12 @@ __all__ = ["LEARNER_STATS", "EagerTFPolicyV2"]
 class EagerTFPolicyV2(NeuralPolicy):
     """A policy with a model in TensorFlow 2.
 
-    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`, `extra_action_out`, `make_model`,
+    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`,
+    `extra_action_out`, `make_model`,
     `optimizer`, `compute_gradients_fn`, `apply_gradients_fn`, `action_sampler_fn`, `action_distribution_fn`.
 
-    With `eager_tracing` the loss is traced: Python in it runs once. What changes between updates is a tensor of the batch, or a number in
-    `self.scalars` (a tf.Variable).
+    With `eager_tracing` the loss is traced: Python in it runs once. What changes between updates is a tensor of the
+    batch, or a number in `self.scalars` (a tf.Variable).
 
     Args:
         observation_space: What it observes, after preprocessing.
@@ -49,9 +53,11 @@ class EagerTFPolicyV2(NeuralPolicy):
     ) -> None:
         super().__init__(observation_space, action_space, config, max_seq_len=max_seq_len)
         self._traced: Traced | None = None
+        self._acting: TracedActing | None = None
         if self._option("eager_tracing", True):
             limit = self._option("eager_max_retraces", 20)
-            self._traced = Traced(self._update_now, 20 if limit is None else int(limit), type(self).__name__)
+            limit = sys.maxsize if limit is None else int(limit)
+            self._traced = Traced(self._update_now, limit, type(self).__name__)
 
     # ---- what a class derived from this may define
 
@@ -116,6 +122,45 @@ class EagerTFPolicyV2(NeuralPolicy):
                 optimizer.build(parameters)  # its variables cannot be made within a trace
         return [OptimizerGroup(f"optimizer_{i}", parameters, optimizer=optimizer) for i, optimizer in enumerate(made)]
 
+    # ---- acting
+
+    def _after_init(self) -> None:
+        super()._after_init()
+        if self._traced is not None and self._may_trace_acting():  # not before: a batch of nothing is acted on once
+            self._acting = TracedActing(self, self._traced.max_traces)
+
+    def _may_trace_acting(self) -> bool:
+        """Whether what acts is ours: what users write may look at numbers, or change with time."""
+        names = ("_dist_inputs", "_make_dist", "extra_action_out", "action_distribution_fn", "extra_action_out_fn")
+        ours = all(getattr(type(self), name).__module__.startswith("aktis.") for name in names)
+        return ours and self._sampler is None and self.exploration is not None
+
+    def _act(
+        self, batch: SampleBatch, states: list[Any], seq_lens: Any, explore: bool, timestep: int
+    ) -> tuple[Any, list[Any], dict[str, Any]]:
+        acting, exploration = self._acting, self.exploration
+        kind = None if acting is None else acting.kind_of(batch, explore)
+        if acting is None or exploration is None or not acting.takes(kind):
+            return super()._act(batch, states, seq_lens, explore, timestep)
+        exploration.before_compute_actions(explore=explore, timestep=timestep)
+        try:
+            actions, logp, inputs, state_out, extra = acting(kind, batch, explore)
+        except Exception as e:  # whatever a model of one's own does that cannot be traced
+            if acting.count:
+                raise
+            logger.info("%s acts without a trace: %s", type(self).__name__, e)
+            self._acting = None
+            return super()._act(batch, states, seq_lens, explore, timestep)
+        if actions is None:
+            actions, logp = exploration.get_exploration_action(
+                action_distribution=self._make_dist(self.dist_class, inputs), timestep=timestep, explore=explore
+            )
+        extra["action_dist_inputs"] = inputs
+        if logp is not None:
+            extra["action_prob"] = self.ops.exp(self.ops.cast(logp, "float32"))
+            extra["action_logp"] = logp
+        return actions, list(state_out), extra
+
     # ---- updates
 
     def _update(self, batch: SampleBatch) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -160,6 +205,13 @@ class EagerTFPolicyV2(NeuralPolicy):
 
     # ---- of the framework
 
+    def _choose_device(self) -> Any:
+        local = self.worker_index == 0
+        args = (self._option("local_tf_session_args") if local else None) or self._option("tf_session_args") or {}
+        # A worker is a process of its own, with one processor.
+        single = not local and float(self._option("num_cpus_per_worker", 1) or 1) <= 1
+        set_threads(args, 1 if single else None)
+
     def _make_scalar(self, name: str, value: float) -> Any:
         if name in self.scalars:
             self.scalars[name].assign(value)
@@ -168,6 +220,11 @@ class EagerTFPolicyV2(NeuralPolicy):
 
     def _assign_scalar(self, name: str, value: float) -> None:
         self.scalars[name].assign(value)
+
+    def _overrides_acting(self) -> bool:
+        # `extra_action_out_fn` asks the model for what it computed last: the model has to have computed it.
+        names = ("_act", "_dist_inputs", "_make_dist", "extra_action_out_fn")
+        return any(overridden(self, name, Acting, EagerTFPolicyV2) for name in names)
 
     def _inference(self) -> Any:
         return contextlib.nullcontext()
@@ -217,7 +274,7 @@ class EagerTFPolicyV2(NeuralPolicy):
             except (NotImplementedError, ValueError):
                 return {"outputs": outputs}
 
-        module.serve = tf.function(serve, input_signature=[spec])
+        module.serve = tf.function(serve, input_signature=[spec], autograph=False)
         Path(export_dir).mkdir(parents=True, exist_ok=True)
         tf.saved_model.save(module, str(export_dir), signatures={"serving_default": module.serve})
 

@@ -1,4 +1,5 @@
-"""What policies of one's own in TensorFlow can be mixed with, as in reference scripts. Policies of ours have all of this already (`add_scalar`)."""
+"""What policies of one's own in TensorFlow can be mixed with, as in reference scripts. Policies of ours have all of
+this already (`add_scalar`)."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ class LearningRateSchedule:
     """The learning rate follows a schedule."""
 
     def __init__(self, lr: float, lr_schedule: Any) -> None:
-        self: Any
-        self.add_scalar("lr", lr, lr_schedule)  # type: ignore[attr-defined]
-        self.set_scalar("lr", self.get_scalar("lr"))  # type: ignore[attr-defined]
+        policy: Any = self
+        policy.add_scalar("lr", lr, lr_schedule)
+        policy.set_scalar("lr", policy.get_scalar("lr"))
 
 
 class EntropyCoeffSchedule:
@@ -39,7 +40,8 @@ class EntropyCoeffSchedule:
 
 
 class KLCoeffMixin:
-    """The coefficient of a penalty on the divergence from the old policy, the variable `self.kl_coeff`, which adapts (PPO, section 4)."""
+    """The coefficient of a penalty on the divergence from the old policy, the variable `self.kl_coeff`, which adapts
+    (PPO, section 4)."""
 
     def __init__(self, config: Any) -> None:
         self.add_scalar("kl_coeff", config["kl_coeff"])  # type: ignore[attr-defined]

@@ -1,4 +1,5 @@
-"""Policies in TensorFlow 2, made with functions for the constructor rather than methods. To derive a class, EagerTFPolicyV2 is simpler."""
+"""Policies in TensorFlow 2, made with functions for the constructor rather than methods. To derive a class,
+EagerTFPolicyV2 is simpler."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def build_tf_policy(
 
     methods: dict[str, Any] = {"__init__": __init__, "__module__": __name__, **_methods(given)}
     made: type[Any] = type(name, (*(mixins or ()), TFPolicy), methods)
-    made.with_updates = staticmethod(lambda **changes: build_tf_policy(**{**given, **changes}))  # type: ignore[attr-defined]
+    made.with_updates = staticmethod(lambda **changes: build_tf_policy(**{**given, **changes}))
     return made
 
 

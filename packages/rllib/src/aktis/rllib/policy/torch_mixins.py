@@ -1,4 +1,7 @@
-"""What policies of one's own in PyTorch can be mixed with, as in reference scripts. Policies of ours have all of this already (`add_scalar`)."""
+"""What policies of one's own in PyTorch can be mixed with, as in reference scripts.
+
+Policies of ours have all of this already: see `NeuralPolicy.add_scalar`.
+"""
 
 from __future__ import annotations
 
@@ -65,11 +68,7 @@ class ValueNetworkMixin:
         policy: Any = self
         if not self._use_gae:
             return 0.0
-        batch = policy._to_tensors(SampleBatch(input_dict), training=False)
-        states = [batch[f"state_in_{i}"] for i in range(policy.num_state_tensors())]
-        with policy._inference():
-            policy.model(batch, states, batch.get("seq_lens"))
-            return float(policy.model.value_function()[0])
+        return float(policy.compute_values(SampleBatch(input_dict))[0])
 
     def extra_action_out(self, input_dict: Any, state_batches: Any, model: Any, action_dist: Any) -> dict[str, Any]:
         """The value of each observation."""

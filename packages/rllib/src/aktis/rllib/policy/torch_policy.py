@@ -101,7 +101,7 @@ class TorchPolicy(TorchPolicyV2):
 def call_with(
     function: Callable[..., Any], policy: Any, model: Any, obs_batch: Any, state_batches: Any, kwargs: dict[str, Any]
 ) -> Any:
-    """Call `f(policy, model, obs_batch, ...)` with those of the other arguments that it takes: some want the observations, some the batch."""
+    """Call `f(policy, model, obs_batch, ...)` with those of the other arguments that it takes."""
     parameters = inspect.signature(function).parameters
     given = {"state_batches": state_batches, "input_dict": obs_batch, "obs_batch": obs_batch, **kwargs}
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):

@@ -27,8 +27,8 @@ _SMALL = 400_000
 class TorchPolicyV2(NeuralPolicy):
     """A policy with a model in PyTorch.
 
-    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`, `extra_action_out`, `make_model`,
-    `optimizer`, `extra_grad_process`, `action_sampler_fn`, `action_distribution_fn`.
+    Override what is to be different: `loss` first of all, then `stats_fn`, `postprocess_trajectory`, `extra_action_out`,
+    `make_model`, `optimizer`, `extra_grad_process`, `action_sampler_fn`, `action_distribution_fn`.
 
     Args:
         observation_space: What it observes, after preprocessing.
@@ -121,7 +121,7 @@ class TorchPolicyV2(NeuralPolicy):
         return overridden(self, name, Policy, Acting, Learning, NeuralPolicy, TorchPolicyV2)
 
     def _share_memory(self, net: Any) -> bool:
-        if self.device.type != "cpu":
+        if self.device.type != "cpu" or any(piece.parameter.device.type != "cpu" for piece in net.pieces):
             return False
         net.load([piece.parameter.detach().numpy() for piece in net.pieces])
         for piece in net.pieces:
@@ -139,9 +139,11 @@ class TorchPolicyV2(NeuralPolicy):
     def _place(self, model: Any) -> Any:
         return model.to(self.device)
 
-    def _inference(self) -> Any:
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
         self._training_mode(False)
-        return torch.no_grad()
+        with self._threads(), torch.no_grad():
+            yield
 
     def _training_mode(self, training: bool) -> None:
         if self.model.training != training:

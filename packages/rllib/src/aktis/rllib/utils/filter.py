@@ -1,6 +1,7 @@
 """Filters of observations: running mean and deviation, kept by each worker and brought together exactly.
 
-A filter has a *buffer*: what it has seen since the buffer was last taken. Workers hand their buffers to the algorithm's filter, which adds
+A filter has a *buffer*: what it has seen since the buffer was last taken. Workers hand their buffers to the algorithm's
+filter, which adds
 them to its own statistics (:meth:`MeanStdFilter.apply_changes`) and gives back the sum (:meth:`MeanStdFilter.sync`).
 """
 
@@ -339,7 +340,8 @@ def get_filter(filter_config: Any, shape: Any) -> Filter:
     """The filter of a setting of ``observation_filter``.
 
     Args:
-        filter_config: ``"NoFilter"``, ``"MeanStdFilter"``, ``"ConcurrentMeanStdFilter"``, or a function of the shape that makes one.
+        filter_config: ``"NoFilter"``, ``"MeanStdFilter"``, ``"ConcurrentMeanStdFilter"``, or a function of the shape
+            that makes one.
         shape: Of observations as policies get them: a shape, or a space that has one.
 
     Raises:

@@ -18,7 +18,7 @@ class FilterManager:
         timeout_seconds: float | None = None,
         use_remote_data_for_update: bool = True,
     ) -> None:
-        """Add what remote workers have seen since the last time to the local filters, in the order of workers, and give them the sum.
+        """Add what remote workers have seen since the last time to the local filters, and give them the sum.
 
         Args:
             local_filters: By policy id; changed in place.

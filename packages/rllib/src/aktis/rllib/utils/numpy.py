@@ -148,8 +148,7 @@ def lstm(
 
 
 def convert_to_numpy(x: Any, reduce_type: bool = True, reduce_floats: Any = None) -> Any:
-    """A structure with every tensor (of torch or TensorFlow) as an array; what is neither becomes an array where that
-    is one of numbers.
+    """A structure with every tensor (of torch or TensorFlow) as an array; what is neither stays.
 
     Args:
         x: Any structure.
@@ -162,10 +161,10 @@ def convert_to_numpy(x: Any, reduce_type: bool = True, reduce_floats: Any = None
             array = leaf.detach().cpu().numpy()
         elif hasattr(leaf, "numpy"):
             array = leaf.numpy()
+        elif isinstance(leaf, np.ndarray | np.generic):
+            array = leaf
         else:
-            array = np.asarray(leaf)
-            if array.dtype == object or array.dtype.kind in "US":
-                return leaf
+            return leaf
         array = np.asarray(array)
         if reduce_type and array.dtype == np.float64:
             return array.astype(np.float32)

@@ -26,7 +26,8 @@ def local_policy_inference(
 ) -> list[tuple[Any, list[Any], dict[str, Any]]]:
     """Decide for one agent, with a policy and its connectors: what is observed goes in, what the environment is to do comes out.
 
-    Connectors remember earlier steps of each environment and agent (states, previous actions); ``policy.reset_connectors(env_id)`` when an
+    Connectors remember earlier steps of each environment and agent (states, previous actions);
+    ``policy.reset_connectors(env_id)`` when an
     episode has ended, or say so with ``terminated`` and ``truncated``.
 
     Args:

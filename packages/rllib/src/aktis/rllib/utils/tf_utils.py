@@ -160,7 +160,8 @@ def warn_if_infinite_kl_divergence(policy: Any, mean_kl: Any) -> None:
     """Say that a divergence is infinite, as it is where an action became impossible; within a trace nothing is said."""
     if policy.loss_initialized() and hasattr(mean_kl, "numpy") and np.isinf(mean_kl.numpy()):
         logger.warning(
-            "The KL divergence is infinite: an action that was possible has become impossible. Masked actions (logits of -inf) are the usual "
+            "The KL divergence is infinite: an action that was possible has become impossible. Masked actions "
+            "(logits of -inf) are the usual "
             "reason; set kl_coeff to 0 if that is meant."
         )
 

@@ -88,4 +88,5 @@ class _Whole:
 
         made = self.algorithm.compute_actions(dict(enumerate(observations)), **kwargs)
         actions = made[0] if isinstance(made, tuple) else made
-        return numpy.asarray([actions[row] for row in range(len(observations))])
+        rows: numpy.ndarray = numpy.asarray([actions[row] for row in range(len(observations))])
+        return rows

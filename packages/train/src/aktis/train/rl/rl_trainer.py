@@ -133,7 +133,9 @@ class RLTrainer(BaseTrainer):
 def _changed(config: Any) -> dict[str, Any]:
     """The settings of an AlgorithmConfig that are not the defaults: those of the ScalingConfig go before defaults."""
     default = type(config)().to_dict()
-    return {key: value for key, value in config.to_dict().items() if key not in default or not _equal(value, default[key])}
+    return {
+        key: value for key, value in config.to_dict().items() if key not in default or not _equal(value, default[key])
+    }
 
 
 def _equal(one: Any, other: Any) -> bool:

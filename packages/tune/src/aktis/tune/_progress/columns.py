@@ -19,6 +19,8 @@ AUTO_KEYS = frozenset({
     "episodes_total", "training_iteration", "experiment_tag", "should_checkpoint", "neg_mean_loss", "time_since_start_s",
 })  # fmt: skip
 
+_FIRST = ("episode_reward_mean", "episode_len_mean", "num_env_steps_sampled")
+
 _LABELS = {
     "training_iteration": "iter",
     "time_total_s": "time",
@@ -26,6 +28,8 @@ _LABELS = {
     "mean_accuracy": "acc",
     "mean_loss": "loss",
     "episode_reward_mean": "reward",
+    "episode_len_mean": "length",
+    "num_env_steps_sampled": "steps",
 }
 
 
@@ -107,10 +111,11 @@ def metric_columns(
 
 
 def user_metrics(trials: Iterable[Any]) -> list[str]:
-    """Numbers that the trials reported by themselves, by path, in the order of the first trial that has them."""
+    """Numbers that the trials reported by themselves, by path, in the order of the first trial that has them; what algorithms of
+    reinforcement learning are judged by comes first."""
     keys: dict[str, None] = {}
     for trial in trials:
         for key, value in flatten({k: v for k, v in trial.last_result.items() if k not in AUTO_KEYS}).items():
             if isinstance(value, Real) and not isinstance(value, bool):
                 keys[key] = None
-    return list(keys)
+    return [*(key for key in _FIRST if key in keys), *(key for key in keys if key not in _FIRST)]

@@ -167,13 +167,13 @@ class ActionsPart(AlgorithmParts):
     def _policy_to_ask(self, policy_id: str) -> Any:
         policy = self.get_policy(policy_id)
         if policy is None:
-            known = ", ".join(sorted(self.workers.local_worker().policy_map.keys()))
+            known = ", ".join(sorted(self._local.policy_map.keys()))
             raise ValueError(f"there is no policy {policy_id!r}; the policies are {known}")
         return policy
 
     def _seen_by_policy(self, observation: Any, policy_id: str) -> Any:
         """An observation as the policy gets it while sampling: preprocessed and filtered. The filter does not learn from it."""
-        worker = self.workers.local_worker()
+        worker = self._local
         preprocessor = (getattr(worker, "preprocessors", None) or {}).get(policy_id)
         if preprocessor is not None:
             observation = preprocessor.transform(observation)

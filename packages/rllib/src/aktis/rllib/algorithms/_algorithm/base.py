@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
     from aktis.rllib.algorithms.callbacks import DefaultCallbacks
     from aktis.rllib.evaluation.metrics import RolloutMetrics
+    from aktis.rllib.evaluation.rollout_worker import RolloutWorker
     from aktis.rllib.evaluation.worker_set import WorkerSet
     from aktis.rllib.policy.policy import Policy
 
@@ -40,3 +41,10 @@ class AlgorithmParts:
         def iteration(self) -> int: ...
 
         def get_policy(self, policy_id: str = DEFAULT_POLICY_ID) -> Policy: ...
+
+    @property
+    def _local(self) -> RolloutWorker:
+        """The worker in this process, whose policies are those that learn."""
+        local = self.workers.local_worker()
+        assert local is not None, "an algorithm's WorkerSet has a local worker"
+        return local

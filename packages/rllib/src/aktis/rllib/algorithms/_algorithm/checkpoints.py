@@ -34,7 +34,7 @@ class CheckpointsPart(AlgorithmParts):
     def get_state(self) -> dict[str, Any]:
         """Everything that training goes on from. Without the replay buffer, unless the configuration has
         ``store_buffer_in_checkpoints``."""
-        local = self.workers.local_worker()
+        local = self._local
         state: dict[str, Any] = {
             "algorithm_class": self._algorithm_class or type(self),
             "config": self.config,
@@ -51,7 +51,7 @@ class CheckpointsPart(AlgorithmParts):
         return state
 
     def _policies_to_save(self) -> list[str]:
-        local = self.workers.local_worker()
+        local = self._local
         ids = list(local.policy_map.keys())
         if not self.config.checkpoint_trainable_policies_only:
             return ids
@@ -79,10 +79,11 @@ class CheckpointsPart(AlgorithmParts):
         """
         from aktis.rllib.evaluation.metrics import RolloutMetrics
 
-        local = self.workers.local_worker()
+        local = self._local
         for policy_id, policy_state in state["policies"].items():
             if policy_id in local.policy_map:
                 local.get_policy(policy_id).set_state(policy_state)
+                _keep_own_numbers(local.get_policy(policy_id), state.get("config"))
         if state.get("filters"):
             local.sync_filters({**local.get_filters(), **state["filters"]})
         self._counters.clear()
@@ -95,17 +96,13 @@ class CheckpointsPart(AlgorithmParts):
 
     def _spread_state(self, global_vars: dict[str, Any]) -> None:
         """Bring all workers to where the local one is."""
-        local = self.workers.local_worker()
         for worker_set in (self.workers, self.evaluation_workers):
-            if worker_set is None or (worker_set.num_remote_workers() == 0 and worker_set is self.workers):
+            if worker_set is None:
                 continue
-            worker_set.sync_weights(from_worker=local, global_vars=global_vars, timeout_seconds=None)
+            worker_set.sync_weights(from_worker=self._local, global_vars=global_vars, timeout_seconds=None)
             if self.config.observation_filter != "NoFilter":
-                filters = local.get_filters(flush_after=False)
-                worker_set.foreach_worker(
-                    lambda worker, f=filters: worker.sync_filters(f), local_worker=worker_set is not self.workers
-                )
-        local.set_global_vars(global_vars)
+                give = _GiveFilters(self._local.get_filters(flush_after=False))
+                worker_set.foreach_worker(give, local_worker=worker_set is not self.workers)
 
     def _global_vars(self) -> dict[str, Any]:
         agents = self.config.count_steps_by == "agent_steps"
@@ -203,6 +200,23 @@ class CheckpointsPart(AlgorithmParts):
         made: Self = algorithm_class(config=config)
         made.set_state(state)
         return made
+
+
+def _keep_own_numbers(policy: Any, saved_config: Any) -> None:
+    """Where the configuration is another one than that of the checkpoint, its learning rate and coefficients count:
+    population based training goes on from the checkpoint of one trial with the settings of another."""
+    for name in getattr(policy, "scalars", ()):
+        own, saved = policy.config.get(name), None if saved_config is None else saved_config.get(name)
+        if saved_config is not None and isinstance(own, (int, float)) and own != saved:
+            policy.set_scalar(name, own)
+
+
+class _GiveFilters:
+    def __init__(self, filters: dict[str, Any]) -> None:
+        self.filters = filters
+
+    def __call__(self, worker: Any) -> None:
+        worker.sync_filters(self.filters)
 
 
 def _with_policies(

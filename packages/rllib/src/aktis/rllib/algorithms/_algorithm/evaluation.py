@@ -53,7 +53,7 @@ class EvaluationPart(AlgorithmParts):
         self.restore_workers(evaluators)
         self._sync_weights_to_workers(worker_set=evaluators)
         if self.config.observation_filter != "NoFilter":
-            filters = self.workers.local_worker().get_filters()
+            filters = self._local.get_filters()
             evaluators.foreach_worker(
                 lambda worker: worker.sync_filters(filters),
                 timeout_seconds=self.config.sync_filters_on_rollout_workers_timeout_s,
@@ -145,7 +145,7 @@ class EvaluationPart(AlgorithmParts):
 
     def _sync_weights_to_workers(self, *, worker_set: Any) -> None:
         """Give a set of workers the weights (and the time) of the policies that learn."""
-        local = self.workers.local_worker()
+        local = self._local
         global_vars = local.get_global_vars() if hasattr(local, "get_global_vars") else None
         worker_set.sync_weights(from_worker=local, global_vars=global_vars, timeout_seconds=None)
 

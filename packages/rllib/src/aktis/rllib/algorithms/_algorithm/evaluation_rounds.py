@@ -155,7 +155,8 @@ _ALL_DIED = "all workers of the evaluation died: the log has why. recreate_faile
 def _late(share: int, unit: str, config: Any) -> RuntimeError:
     return RuntimeError(
         f"no worker of the evaluation had its share of {share} {unit} ready after "
-        f"evaluation_sample_timeout_s={config.evaluation_sample_timeout_s:g}: raise that, evaluate less (evaluation_duration), or with "
+        f"evaluation_sample_timeout_s={config.evaluation_sample_timeout_s:g}: raise that, evaluate less "
+        f"(evaluation_duration), or with "
         "more workers (evaluation_num_workers)"
     )
 

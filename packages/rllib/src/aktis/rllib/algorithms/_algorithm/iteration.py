@@ -47,6 +47,10 @@ class Iteration:
             and self.done(self._trained_key) >= self._min_trained
         )
 
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return self._clock() - self._began
+
     def done(self, key: str) -> int:
         """By how much a counter went up."""
         return self._counters.get(key, 0) - self._before.get(key, 0)

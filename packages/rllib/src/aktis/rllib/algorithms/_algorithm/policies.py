@@ -22,7 +22,7 @@ class PoliciesPart(AlgorithmParts):
         Args:
             policy_id: Which; None is returned if there is none of that id.
         """
-        policy: Policy = self.workers.local_worker().get_policy(policy_id)
+        policy: Policy = self._local.get_policy(policy_id)
         return policy
 
     def get_weights(self, policies: Sequence[str] | None = None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ class PoliciesPart(AlgorithmParts):
         Args:
             policies: Which; None: all.
         """
-        weights: dict[str, Any] = self.workers.local_worker().get_weights(policies)
+        weights: dict[str, Any] = self._local.get_weights(policies)
         return weights
 
     def set_weights(self, weights: Mapping[str, Any]) -> None:
@@ -40,7 +40,7 @@ class PoliciesPart(AlgorithmParts):
         Args:
             weights: By id of the policy, as :meth:`get_weights` gives them.
         """
-        self.workers.local_worker().set_weights(dict(weights))
+        self._local.set_weights(dict(weights))
         self.workers.sync_weights(policies=list(weights))
 
     def add_policy(
@@ -80,7 +80,7 @@ class PoliciesPart(AlgorithmParts):
             ValueError: the id is that of another policy, or cannot be the name of a directory.
         """
         _check_id(policy_id)
-        if policy_id in self.workers.local_worker().policy_map:
+        if policy_id in self._local.policy_map:
             raise ValueError(f"there is a policy {policy_id!r} already: remove_policy() it first, or choose another id")
         if policy_cls is None and policy is None:
             policy_cls = type(self).get_default_policy_class(self.config)  # type: ignore[attr-defined]
@@ -117,7 +117,7 @@ class PoliciesPart(AlgorithmParts):
         Raises:
             ValueError: there is no policy of that id.
         """
-        known = self.workers.local_worker().policy_map
+        known = self._local.policy_map
         if policy_id not in known:
             raise ValueError(f"there is no policy {policy_id!r}; the policies are {', '.join(sorted(known.keys()))}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-__all__ = ["bundles_of", "fit_to_machine", "wants_evaluation_workers"]
+__all__ = ["bundles_of", "check_resources", "fit_to_machine", "wants_evaluation_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +38,38 @@ def _of_worker(config: Any) -> dict[str, float]:
     }
 
 
+def check_resources(config: Any) -> None:
+    """Raise an error where the workers of a configuration take more than there is altogether: they would be waited for without end.
+
+    Args:
+        config: An AlgorithmConfig.
+
+    Raises:
+        ValueError: which resource there is too little of, and what helps.
+    """
+    if not config.num_rollout_workers and not config.evaluation_num_workers:
+        return
+    have = _resources()
+    for name, needed in _needed(config).items():
+        if needed > have.get(name, 0):
+            raise ValueError(
+                f"{config.num_rollout_workers} rollout worker(s) and {config.evaluation_num_workers} worker(s) of the "
+                f"evaluation need {needed:g} {name}, and there are {have.get(name, 0):g}: set num_rollout_workers, "
+                f"evaluation_num_workers or num_{name.lower()}s_per_worker lower, or say that there are more "
+                f"(aktis.init(num_{name.lower()}s=...))"
+            )
+
+
 def fit_to_machine(config: Any) -> None:
-    """Take workers out of a configuration, of another machine perhaps, until this one has CPUs enough for them: an actor that never gets
-    its resources would be waited for without end. Workers of the evaluation go last.
+    """Take workers out of a configuration, of another machine perhaps, until this one has enough for them. Those of the
+    evaluation go last.
 
     Args:
         config: An AlgorithmConfig; it is changed.
     """
     if not config.num_rollout_workers and not config.evaluation_num_workers:
         return
-    import aktis
-
-    if not aktis.is_initialized():
-        aktis.init()
-    have = aktis.cluster_resources()
+    have = _resources()
     wanted = (config.num_rollout_workers, config.evaluation_num_workers)
     for name in ("num_rollout_workers", "evaluation_num_workers"):
         while getattr(config, name) and not _fits(config, have):
@@ -70,7 +88,21 @@ def fit_to_machine(config: Any) -> None:
 
 
 def _fits(config: Any, have: dict[str, float]) -> bool:
-    workers = bundles_of(config)[1:]  # the first bundle is this process, which is here already
-    return all(
-        sum(bundle.get(name, 0) for bundle in workers) <= have.get(name, 0) for bundle in workers for name in bundle
-    )
+    return all(needed <= have.get(name, 0) for name, needed in _needed(config).items())
+
+
+def _needed(config: Any) -> dict[str, float]:
+    """What all workers take together."""
+    total: dict[str, float] = {}
+    for bundle in bundles_of(config)[1:]:  # the first one is this process, which is here already
+        for name, amount in bundle.items():
+            total[name] = total.get(name, 0) + amount
+    return total
+
+
+def _resources() -> dict[str, float]:
+    import aktis
+
+    if not aktis.is_initialized():
+        aktis.init()
+    return dict(aktis.cluster_resources())

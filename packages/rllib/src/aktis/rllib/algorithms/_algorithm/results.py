@@ -70,6 +70,9 @@ class ResultsPart(AlgorithmParts):
             else (NUM_ENV_STEPS_SAMPLED, NUM_ENV_STEPS_TRAINED)
         ):
             results[f"{key}_this_iter"] = step_ctx.done(key)
+        seconds = max(step_ctx.seconds(), 1e-9)
+        for key in (NUM_ENV_STEPS_SAMPLED, NUM_ENV_STEPS_TRAINED):
+            results[f"{key}_throughput_per_sec"] = step_ctx.done(key) / seconds
         results["timesteps_total"] = self._counters[NUM_AGENT_STEPS_SAMPLED if by_agents else NUM_ENV_STEPS_SAMPLED]
         results["num_steps_trained_this_iter"] = step_ctx.done(
             NUM_AGENT_STEPS_TRAINED if by_agents else NUM_ENV_STEPS_TRAINED

@@ -215,8 +215,14 @@ class ConfigBase(metaclass=_Sealed):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The setting of that name, or ``default`` if there is none."""
-        # Not by way of the KeyError: its message looks for the nearest name, and algorithms ask for what they may not have all the time.
-        return self[key] if key in self else default
+        # Not by way of the KeyError: its message looks for the nearest name, and algorithms ask all the time for what they
+        # may not have.
+        mine = self.__dict__
+        if key in mine and key not in self._INTERNAL:
+            return mine[key]
+        if key == "multiagent":
+            return self[key]
+        return mine.get(OLD_KEYS.get(key, ""), default)
 
     def pop(self, key: str, default: Any = None) -> Any:
         """The same as :meth:`get`: a setting cannot be taken out."""

@@ -35,24 +35,23 @@ OLD_KEYS = {
     "min_train_timesteps_per_reporting": "min_train_timesteps_per_iteration",
     "num_env_runners": "num_rollout_workers",
     "num_envs_per_env_runner": "num_envs_per_worker",
-    "num_sgd_steps": "num_sgd_iter",
     "sample_batch_size": "rollout_fragment_length",
     "synchronize_filter": "synchronize_filters",
     "timesteps_per_iteration": "min_sample_timesteps_per_iteration",
-    "train_batch_size_per_learner": "train_batch_size",
-    "env_runners": "num_rollout_workers",
 }
 """Every spelling that means another one: key -> attribute."""
 
 UNUSED = frozenset(
     {
-        "_use_trajectory_view_api", "batch_mode_", "multi_gpu", "policy_map_cache", "rl_trainer_class", "sample_collector_class",
-        "simple_optimizer", "input_evaluation", "monitor", "record_env", "replay_mode", "eager",
+        "_rl_trainer_hps", "_use_trajectory_view_api", "eager", "input_evaluation", "policy_map_cache", "replay_mode",
+        "rl_trainer_class", "simple_optimizer",
     }
 )  # fmt: skip
 """Settings of earlier releases that need nobody any more: taken, and without effect."""
 
 _GONE = {
+    "monitor": "wrap the environment in gymnasium.wrappers.RecordVideo, or see `rllib evaluate --render`",
+    "record_env": "wrap the environment in gymnasium.wrappers.RecordVideo, or see `rllib evaluate --render`",
     "horizon": "wrap the environment in gymnasium.wrappers.TimeLimit, which truncates episodes",
     "soft_horizon": "an environment that goes on after a reward need not end its episode",
     "no_done_at_end": "an episode that is cut by a wrapper such as TimeLimit is truncated, and its value is bootstrapped",

@@ -154,6 +154,11 @@ class TrainingSection(ConfigBase):
             _disable_execution_plan_api=_disable_execution_plan_api,
         )
 
+    def _merged(self, name: str, value: Any) -> Any:
+        if name == "model" and isinstance(value, Mapping):
+            value = _todays_model_settings(value)
+        return super()._merged(name, value)
+
     def _validate_training(self) -> None:
         if not isinstance(self.gamma, (int, float)) or not 0 <= self.gamma <= 1:
             raise ValueError(f"gamma must be a number from 0 to 1, not {self.gamma!r}")
@@ -176,3 +181,15 @@ def _model_defaults() -> dict[str, Any]:
     except ModuleNotFoundError:
         return {}
     return copy.deepcopy(MODEL_DEFAULTS)
+
+
+def _todays_model_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the network in today's spelling."""
+    made = dict(given)
+    both = made.pop("lstm_use_prev_action_reward", -1)
+    if both != -1:
+        made |= {"lstm_use_prev_action": both, "lstm_use_prev_reward": both}
+    if "custom_options" in made:
+        made["custom_model_config"] = made.pop("custom_options")
+    made.pop("_use_default_native_models", None)
+    return made

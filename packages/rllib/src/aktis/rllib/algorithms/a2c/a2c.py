@@ -1,9 +1,10 @@
-"""A2C: advantage actor-critic (Mnih et al. 2016), synchronous: all workers with the same weights, one update with what they sampled.
+"""A2C: advantage actor-critic (Mnih et al. 2016), synchronous: all workers sample with the same weights, then one update.
 
 repeat
     run the policy in all environments                         synchronous_parallel_sample
     advantages of the fragments                                postprocess_rollout
-    one step of Adam with the gradients of the batch           train_one_step; with microbatch_size: of several samples, added up
+    one step of Adam with the gradients of the batch           train_one_step; with microbatch_size: of several samples,
+    added up
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ class A2CConfig(A3CConfig):
         self.sample_async = False
         self.min_time_s_per_iteration = 10
 
-    def training(self, *, microbatch_size: int | None = NotProvided, **kwargs: Any) -> A2CConfig:  # type: ignore[override]
+    def training(self, *, microbatch_size: int | None = NotProvided, **kwargs: Any) -> A2CConfig:
         """How A2C learns.
 
         Args:
-            microbatch_size: Sample and compute gradients of so many steps at a time, until they are ``train_batch_size`` steps, and apply
-                the mean: batches larger than memory. None: the whole batch at once.
+            microbatch_size: Sample and compute gradients of so many steps at a time, until they are
+                ``train_batch_size`` steps, and apply the mean: batches larger than memory. None: the whole batch at
+                once.
             **kwargs: Those of ``A3CConfig.training``.
         """
         super().training(**kwargs)
@@ -83,19 +85,19 @@ class A2C(Algorithm):
 
     def training_step(self) -> dict[str, Any]:
         """An update: with the gradients of one batch, or of several smaller ones."""
-        if self.config.microbatch_size is None:  # type: ignore[union-attr]
+        if self.config.microbatch_size is None:
             return super().training_step()
         return self._microbatches()
 
     def _microbatches(self) -> dict[str, Any]:
         config: Any = self.config
-        worker = self.workers.local_worker()
+        worker: Any = self.workers.local_worker()
         info = LearnerInfoBuilder()
         sums: dict[str, Any] = {}
         count = env_steps = agent_steps = 0
         while env_steps < config.train_batch_size:
             with self._timers[SAMPLE_TIMER]:
-                batch = synchronous_parallel_sample(worker_set=self.workers, max_env_steps=config.microbatch_size)
+                batch: Any = synchronous_parallel_sample(worker_set=self.workers, max_env_steps=config.microbatch_size)
             with self._timers[COMPUTE_GRADS_TIMER]:
                 grads, learned = worker.compute_gradients(batch)
             for policy_id, of_policy in grads.items():

@@ -56,7 +56,7 @@ class A3CConfig(AlgorithmConfig):
         self.min_time_s_per_iteration = 5
         self.sample_async = True
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         lr_schedule: Any = NotProvided,
@@ -131,7 +131,7 @@ class A3C(Algorithm):
 
     def training_step(self) -> dict[str, Any]:
         """Apply the gradients that have come in, and send each worker that delivered the newest weights."""
-        local = self.workers.local_worker()
+        local: Any = self.workers.local_worker()
         learned = LearnerInfoBuilder()
         with self._timers[GRAD_WAIT_TIMER]:
             delivered = self._gradients()

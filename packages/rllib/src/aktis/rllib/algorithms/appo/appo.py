@@ -1,6 +1,7 @@
 """APPO: PPO's clipped surrogate on IMPALA's asynchronous samples, after IMPACT (Luo et al. 2020, https://arxiv.org/abs/1912.00167).
 
-Sampling, queue and learner are IMPALA's. What is different is the loss (``appo_policy.py``), and that it is taken relative to a *target
+Sampling, queue and learner are IMPALA's. What is different is the loss (``appo_policy.py``), and that it is taken
+relative to a *target
 network*: a policy that stands still while the one that learns moves, as pi_old does in PPO.
 
     every num_sgd_iter * minibatch_buffer_size updates             _after_updates
@@ -40,7 +41,7 @@ class APPOConfig(ImpalaConfig):
         # Other defaults than IMPALA's.
         self.replay_buffer_num_slots = 100
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         vtrace: bool = NotProvided,
@@ -63,7 +64,8 @@ class APPOConfig(ImpalaConfig):
             clip_param: How far the ratio of probabilities may leave 1.
             use_kl_loss: Whether the KL divergence from the target network costs.
             kl_coeff: How much, at first.
-            kl_target: The coefficient grows by half when the divergence is above twice this, and is halved below half of it.
+            kl_target: The coefficient grows by half when the divergence is above twice this, and is halved below half
+                of it.
             **kwargs: Those of ``ImpalaConfig.training``.
         """
         super().training(**kwargs)

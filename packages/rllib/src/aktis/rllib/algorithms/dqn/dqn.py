@@ -56,7 +56,7 @@ class DQNConfig(SimpleQConfig):
             "worker_side_prioritization": False,
         }
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         num_atoms: int = NotProvided,
@@ -81,7 +81,8 @@ class DQNConfig(SimpleQConfig):
             noisy: Noise in the weights of the Q-network explores (set epsilon to 0 then).
             sigma0: Its initial standard deviation.
             dueling: The network has one stream for the value of the state and one for the advantages of actions.
-            hiddens: Hidden layers of each of these streams, behind the network of ``model``. Empty: none; with ``dueling=False``, the
+            hiddens: Hidden layers of each of these streams, behind the network of ``model``. Empty: none; with
+                ``dueling=False``, the
                 model's output is the Q-values.
             double_q: The next action is chosen by the network and valued by the target network.
             n_step: Steps whose rewards are summed before a value is taken.
@@ -113,13 +114,21 @@ class DQNConfig(SimpleQConfig):
         if self.num_atoms > 1 and not self.v_min < self.v_max:
             raise ValueError(f"v_min ({self.v_min}) must be below v_max ({self.v_max}): they are the range of returns")
         if self.num_atoms > 1 and not self.hiddens and not self.dueling:
-            raise ValueError(f"num_atoms={self.num_atoms} needs layers that make a distribution of each action: set hiddens, such as [256]")
+            raise ValueError(
+                f"num_atoms={self.num_atoms} needs layers that make a distribution of each action: set hiddens, such as [256]"
+            )
         if not self.categorical_distribution_temperature > 0:
             raise ValueError("categorical_distribution_temperature must be above 0")
         length = self.rollout_fragment_length
-        if not self.in_evaluation and isinstance(length, int) and self.batch_mode == "truncate_episodes" and length < self.n_step:
+        if (
+            not self.in_evaluation
+            and isinstance(length, int)
+            and self.batch_mode == "truncate_episodes"
+            and length < self.n_step
+        ):
             raise ValueError(
-                f"rollout_fragment_length ({length}) must be at least n_step ({self.n_step}): a fragment has no more rewards to sum. "
+                f"rollout_fragment_length ({length}) must be at least n_step ({self.n_step}): "
+                "a fragment has no more rewards to sum. "
                 "Set it to 'auto'"
             )
 

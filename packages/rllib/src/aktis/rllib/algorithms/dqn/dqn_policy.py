@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aktis.rllib.algorithms._fast_acting import FastActing, FastQ, Stack, dense
+from aktis.rllib.algorithms._dense_q_training import DenseQTraining
+from aktis.rllib.algorithms._fast_acting import FastQ, Stack, dense
 from aktis.rllib.algorithms.simple_q.simple_q_policy import SimpleQPolicy, q_targets, td_loss
 from aktis.rllib.policy.sample_batch import SampleBatch
 
@@ -51,6 +52,10 @@ def projected_targets(
 class DQNPolicy(SimpleQPolicy):
     """To be mixed into the neural policy of a framework. The model is a DQNTorchModel or DQNTFModel."""
 
+    observation_space: Any
+    action_space: Any
+    dist_class: Any
+
     def make_model(self) -> Any:
         """The network of `model`, with the layers for Q-values behind it."""
         from aktis.rllib.models.catalog import ModelCatalog
@@ -83,7 +88,11 @@ class DQNPolicy(SimpleQPolicy):
         if not heads:
             return int(self.action_space.n)
         # A model of one's own is told how many features are wanted, as RLlib does; others return their last hidden layer.
-        return int((self.config["model"].get("fcnet_hiddens") or [256])[-1]) if self.config["model"].get("custom_model") else None
+        return (
+            int((self.config["model"].get("fcnet_hiddens") or [256])[-1])
+            if self.config["model"].get("custom_model")
+            else None
+        )
 
     # -- values
 
@@ -98,25 +107,35 @@ class DQNPolicy(SimpleQPolicy):
         """Q(s, .) of a batch with `obs`. [B, A]"""
         return self.q_and_logits(model, input_dict)[0]
 
-    def action_distribution_fn(
-        self, model: Any, *, input_dict: Any, state_batches: Any, seq_lens: Any, explore: bool, timestep: int, is_training: bool
+    def action_distribution_fn(  # type: ignore[override, unused-ignore]
+        self,
+        model: Any,
+        *,
+        input_dict: Any,
+        state_batches: Any,
+        seq_lens: Any = None,
+        explore: bool = True,
+        **kwargs: Any,
     ) -> tuple[Tensor, Any, list[Any]]:
         """Actions are chosen by Q-values; noise in the weights is exploration."""
         q, _ = self.q_and_logits(model, input_dict, noise=explore)
         temperature = float(self.config["categorical_distribution_temperature"])
         return (q if temperature == 1.0 else q / temperature), self.dist_class, []
 
-    def make_quick(self) -> FastActing | None:
-        """Dense Q-networks without noise are evaluated in NumPy."""
-        model, config = self.model, self.config  # type: ignore[attr-defined]
+    def _dense_network(self, model: Any) -> FastQ | None:
+        """The dense layers of a Q-network without noise; None for other networks."""
         features = dense(model.feature_layers())
-        if features is None or config["noisy"] or not hasattr(self.exploration, "choose"):
+        if features is None or self.config["noisy"]:
             return None
         advantage, value = (None if layers is None else Stack(layers) for layers in model.stream_layers())
-        width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
+        width = int(np.prod(self.observation_space.shape, dtype=np.int64))
         support = model.support if model.num_atoms > 1 else None
-        temperature = float(config["categorical_distribution_temperature"])
+        temperature = float(self.config["categorical_distribution_temperature"])
         return FastQ(self, Stack(features), advantage, value, support, width, temperature)
+
+    def make_trainer(self) -> DenseQTraining | None:
+        """As SimpleQ's; distributions of returns are trained in the framework."""
+        return super().make_trainer() if int(self.config["num_atoms"]) == 1 else None
 
     # -- learning
 
@@ -130,7 +149,11 @@ class DQNPolicy(SimpleQPolicy):
             # Double Q-learning: a* = argmax_a Q(s', a), valued by the target network (van Hasselt et al. 2016, equation 4).
             chooser = self.q_values(model, next_batch) if config["double_q"] else next_q
             best = ops.argmax(chooser, axis=-1)
-            rewards, terminateds, discounts = batch[SampleBatch.REWARDS], batch[SampleBatch.TERMINATEDS], self.discounts(batch)
+            rewards, terminateds, discounts = (
+                batch[SampleBatch.REWARDS],
+                batch[SampleBatch.TERMINATEDS],
+                self.discounts(batch),
+            )
         if logits is None:
             with self.no_grad():
                 targets = q_targets(ops, rewards, discounts, terminateds, ops.gather_rows(next_q, best))

@@ -13,8 +13,7 @@ from aktis.rllib._backend import tf_ops
 from aktis.rllib._backend._tf_variables import Part
 from aktis.rllib.algorithms.dqn._q_network import QNetwork
 from aktis.rllib.models.modelv2 import DenseLayer, DenseNetwork
-from aktis.rllib.models.tf.layers.noisy_layer import NoisyLayer
-from aktis.rllib.models.tf.misc import Dense, LayerNorm, _rng
+from aktis.rllib.models.tf.misc import Dense, activation_function, initializer
 from aktis.rllib.models.tf.tf_modelv2 import TFModelV2
 from aktis.rllib.models.utils import activation_name
 
@@ -23,8 +22,75 @@ Tensor = Any
 __all__ = ["DQNTFModel", "NoisyLayer"]
 
 
+class NoisyLayer(Part):
+    """y = (mu_w + sigma_w * eps_w) x + mu_b + sigma_b * eps_b, with factorised noise (Fortunato et al. 2018, equations 9 to 11).
+
+    Args:
+        in_size: Inputs p.
+        out_size: Outputs q.
+        sigma0: Initial standard deviation; divided by the root of p.
+        activation_fn: Applied to y.
+
+    Attributes:
+        noise: False for y of the means.
+    """
+
+    def __init__(self, in_size: int, out_size: int, sigma0: float = 0.5, activation_fn: Any = None) -> None:
+        self._bound = 1.0 / math.sqrt(in_size)  # section 3.2, (b)
+        fill = _uniform(self._bound)
+        self.weight = tf.Variable(fill((out_size, in_size)))
+        self.bias = tf.Variable(tf.reshape(fill((out_size, 1)), (-1,)))
+        self.sigma_weight = tf.Variable(tf.fill((out_size, in_size), sigma0 * self._bound))
+        self.sigma_bias = tf.Variable(tf.fill((out_size,), sigma0 * self._bound))
+        self.noise = True
+        self.generator: Any = None
+        self._activation = activation_function(activation_fn)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, in_size] to [B, out_size]."""
+        weight, bias = self.weight, self.bias
+        if self.noise:
+            eps_in, eps_out = self._draw(weight.shape[1]), self._draw(weight.shape[0])
+            weight = weight + self.sigma_weight * (eps_out[:, None] * eps_in[None, :])
+            bias = bias + self.sigma_bias * eps_out
+        y = tf.matmul(x, weight, transpose_b=True) + bias
+        return y if self._activation is None else self._activation(y)
+
+    def _draw(self, size: int) -> Tensor:
+        """f(x) = sign(x) sqrt(|x|) of normal numbers."""
+        x = tf_ops.normal((size,), self.generator)
+        return tf.sign(x) * tf.sqrt(tf.abs(x))
+
+
+class LayerNorm(Part):
+    """Mean 0 and deviation 1 of each row, then a scale and a shift for each number."""
+
+    def __init__(self, size: int) -> None:
+        self.weight = tf.Variable(tf.ones((size,)))
+        self.bias = tf.Variable(tf.zeros((size,)))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, size] to [B, size]."""
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        return (x - mean) * tf.math.rsqrt(variance + 1e-5) * self.weight + self.bias
+
+
+class Stream(Part):
+    """Layers one after the other."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        self.layers = layers
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, n] to [B, m]."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
 class DQNTFModel(QNetwork, TFModelV2):
-    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTFModel)`: the catalog's model makes features, and this the rest.
+    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTFModel)`: the catalog's model makes features,
+    and this the rest.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TFModelV2.
@@ -67,17 +133,16 @@ class DQNTFModel(QNetwork, TFModelV2):
         self.support = np.linspace(v_min, v_max, num_atoms, dtype=np.float32)
         self.advantage = self.state_value = None
         if q_hiddens is not None:
-            sigma = sigma0 if use_noisy else None
-            sizes = (int(self.num_outputs or 0), list(q_hiddens))
-            self.advantage = _Stream(*sizes, self.num_actions * num_atoms, dueling_activation, sigma, add_layer_norm)
-            if dueling:
-                self.state_value = _Stream(*sizes, num_atoms, dueling_activation, sigma, add_layer_norm)
+            features, sigma = int(self.num_outputs or 0), (sigma0 if use_noisy else None)
+            make = _Streams(features, q_hiddens, dueling_activation, sigma, add_layer_norm)
+            self.advantage = make.stream(self.num_actions * num_atoms)
+            self.state_value = make.stream(num_atoms) if dueling else None
         streams = [stream for stream in (self.advantage, self.state_value) if stream is not None]
         self._noisy_layers = [layer for stream in streams for layer in stream.layers if isinstance(layer, NoisyLayer)]
 
     def layers(self) -> None:
         """None: behind the dense layers of the features are streams that are put together."""
-        return None
+        return
 
     def feature_layers(self) -> DenseNetwork | None:
         """The dense layers that make the features; None for other networks."""
@@ -93,46 +158,49 @@ class DQNTFModel(QNetwork, TFModelV2):
         return _dense(self.advantage), _dense(self.state_value)
 
 
-class _Stream(Part):
-    """Hidden layers and a linear one, or noisy ones. The names of variables are those of PyTorch's ("advantage.0.weight")."""
+class _Streams:
+    """Makes the stacks of layers behind the features."""
 
     def __init__(
-        self, features: int, hiddens: list[int], outputs: int, activation: str, sigma0: float | None, layer_norm: bool
+        self, features: int, hiddens: Sequence[int], activation_fn: str, sigma0: float | None, norm: bool
     ) -> None:
+        self.features, self.hiddens, self.activation, self.sigma0, self.norm = (
+            features,
+            list(hiddens),
+            activation_fn,
+            sigma0,
+            norm,
+        )
+
+    def stream(self, outputs: int) -> Stream:
+        """Hidden layers and a linear one, or noisy ones."""
         layers: list[Any] = []
-        size = features
-        for width in hiddens:
-            layers.append(_layer(size, width, activation, sigma0))
-            if layer_norm:
+        size = self.features
+        for width in self.hiddens:
+            layers.append(self._dense(size, width, self.activation))
+            if self.norm:
                 layers.append(LayerNorm(width))
             size = width
-        layers.append(_layer(size, outputs, None, sigma0))
-        for index, layer in enumerate(layers):
-            setattr(self, str(index), layer)
+        return Stream([*layers, self._dense(size, outputs, None)])
 
-    @property
-    def layers(self) -> list[Any]:
-        """In order."""
-        return list(vars(self).values())
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """[B, features] to [B, outputs]."""
-        for layer in vars(self).values():
-            x = layer(x)
-        return x
+    def _dense(self, size: int, width: int, activation_fn: str | None) -> Any:
+        if self.sigma0 is not None:
+            return NoisyLayer(size, width, self.sigma0, activation_fn)
+        return Dense(size, width, _uniform(1.0 / math.sqrt(size)), activation_fn)
 
 
-def _layer(size: int, width: int, activation: str | None, sigma0: float | None) -> Any:
-    return Dense(size, width, _uniform, activation) if sigma0 is None else NoisyLayer(size, width, sigma0, activation)
+def _uniform(bound: float) -> Any:
+    """Uniform weights: those of Xavier, brought to another bound."""
+    xavier = initializer("xavier_uniform")
+
+    def fill(shape: Sequence[int]) -> Any:
+        of_xavier = math.sqrt(6.0 / (shape[0] + shape[1]))
+        return np.asarray(xavier(shape) * (bound / of_xavier), np.float32)
+
+    return fill
 
 
-def _uniform(shape: Any) -> Any:
-    """Uniform, 1 / sqrt(inputs): PyTorch's own initial weights of linear layers."""
-    bound = 1.0 / math.sqrt(shape[1])
-    return tf.constant(_rng().uniform(-bound, bound, size=shape).astype(np.float32))
-
-
-def _dense(stream: _Stream | None) -> list[DenseLayer] | None:
+def _dense(stream: Stream | None) -> list[DenseLayer] | None:
     if stream is None:
         return None
     if not all(isinstance(layer, Dense) for layer in stream.layers):

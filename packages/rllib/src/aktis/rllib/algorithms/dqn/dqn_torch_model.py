@@ -64,7 +64,8 @@ class NoisyLayer(nn.Module):  # type: ignore[misc]
 
 
 class DQNTorchModel(QNetwork, TorchModelV2, nn.Module):  # type: ignore[misc]
-    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTorchModel)`: the catalog's model makes features, and this the rest.
+    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTorchModel)`: the catalog's model makes
+    features, and this the rest.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TorchModelV2.
@@ -107,7 +108,9 @@ class DQNTorchModel(QNetwork, TorchModelV2, nn.Module):  # type: ignore[misc]
         self.support = np.linspace(v_min, v_max, num_atoms, dtype=np.float32)
         self.advantage = self.state_value = None
         if q_hiddens is not None:
-            make = _Streams(int(self.num_outputs or 0), q_hiddens, dueling_activation, sigma0 if use_noisy else None, add_layer_norm)
+            make = _Streams(
+                int(self.num_outputs or 0), q_hiddens, dueling_activation, sigma0 if use_noisy else None, add_layer_norm
+            )
             self.advantage = make.stream(self.num_actions * num_atoms)
             self.state_value = make.stream(num_atoms) if dueling else None
         self._noisy_layers = [layer for layer in self.modules() if isinstance(layer, NoisyLayer)]
@@ -115,7 +118,7 @@ class DQNTorchModel(QNetwork, TorchModelV2, nn.Module):  # type: ignore[misc]
 
     def layers(self) -> None:
         """None: behind the dense layers of the features are streams that are put together."""
-        return None
+        return
 
     def feature_layers(self) -> DenseNetwork | None:
         """The dense layers that make the features; None for other networks."""
@@ -141,8 +144,16 @@ class DQNTorchModel(QNetwork, TorchModelV2, nn.Module):  # type: ignore[misc]
 class _Streams:
     """Makes the stacks of layers behind the features."""
 
-    def __init__(self, features: int, hiddens: Sequence[int], activation_name: str, sigma0: float | None, layer_norm: bool) -> None:
-        self.features, self.hiddens, self.activation, self.sigma0, self.layer_norm = features, list(hiddens), activation_name, sigma0, layer_norm
+    def __init__(
+        self, features: int, hiddens: Sequence[int], activation_name: str, sigma0: float | None, layer_norm: bool
+    ) -> None:
+        self.features, self.hiddens, self.activation, self.sigma0, self.layer_norm = (
+            features,
+            list(hiddens),
+            activation_name,
+            sigma0,
+            layer_norm,
+        )
 
     def stream(self, outputs: int) -> nn.Sequential:
         """Hidden layers and a linear one, or noisy ones."""

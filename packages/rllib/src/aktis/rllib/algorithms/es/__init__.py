@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aktis.rllib.algorithms.es.es import ES, ESConfig
-    from aktis.rllib.algorithms.es.es_policy import ESTF2Policy
-    from aktis.rllib.algorithms.es.es_policy import ESTorchPolicy
+    from aktis.rllib.algorithms.es.es_policy import ESTF2Policy, ESTorchPolicy
 
 _NAMES = {
     "ES": "aktis.rllib.algorithms.es.es",

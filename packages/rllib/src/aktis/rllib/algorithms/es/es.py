@@ -68,7 +68,7 @@ def gradient_of_ranks(
     """
     ranks = centered_ranks(returns)
     weights = ranks[:, 0] - ranks[:, 1]
-    total = np.zeros(size, np.float64)
+    total: NDArray[np.float64] = np.zeros(size, np.float64)
     for weight, index in zip(weights, indices, strict=True):
         total += weight * noise[index : index + size]
     return (total / returns.size).astype(np.float32)
@@ -85,7 +85,7 @@ class Episodes:
 
     def steps(self) -> int:
         """Timesteps of all episodes."""
-        return sum(map(sum, self.lengths)) + sum(metrics.episode_length for metrics in self.evaluated)
+        return int(sum(map(sum, self.lengths)) + sum(metrics.episode_length for metrics in self.evaluated))
 
 
 class Rollouts:
@@ -101,7 +101,14 @@ class Rollouts:
     """
 
     def __init__(self, theta: Any, noise: Any, pairs: int, stdev: float, eval_prob: float, seed: list[int]) -> None:
-        self.theta, self.noise, self.pairs, self.stdev, self.eval_prob, self.seed = theta, noise, pairs, stdev, eval_prob, seed
+        self.theta, self.noise, self.pairs, self.stdev, self.eval_prob, self.seed = (
+            theta,
+            noise,
+            pairs,
+            stdev,
+            eval_prob,
+            seed,
+        )
 
     def __call__(self, worker: Any) -> Episodes:
         theta, noise = _fetched(self.theta), _fetched(self.noise)
@@ -173,7 +180,7 @@ class ESConfig(AlgorithmConfig):
         self.exploration_config = {"type": "StochasticSampling"}
         self.evaluation_config = {"num_envs_per_worker": 1}
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         action_noise_std: float = NotProvided,
@@ -221,13 +228,19 @@ class ESConfig(AlgorithmConfig):
         if self.is_multi_agent():
             raise ValueError("ES trains one policy of one agent: choose another algorithm for several, such as PPO")
         if self.num_envs_per_worker != 1:
-            raise ValueError(f"num_envs_per_worker must be 1 with ES, not {self.num_envs_per_worker}: each episode has weights of its own")
+            raise ValueError(
+                f"num_envs_per_worker must be 1 with ES, not {self.num_envs_per_worker}: each episode has weights of its own"
+            )
         if self.batch_mode != "complete_episodes" or self.rollout_fragment_length != 1:
-            raise ValueError("ES plays whole episodes, one at a time: leave batch_mode and rollout_fragment_length as they are")
+            raise ValueError(
+                "ES plays whole episodes, one at a time: leave batch_mode and rollout_fragment_length as they are"
+            )
         if not self.noise_stdev > 0:
             raise ValueError(f"noise_stdev must be above 0, not {self.noise_stdev}: all episodes would be the same")
         if self.episodes_per_batch < 2:
-            raise ValueError(f"episodes_per_batch must be at least 2, not {self.episodes_per_batch}: ranks compare episodes")
+            raise ValueError(
+                f"episodes_per_batch must be at least 2, not {self.episodes_per_batch}: ranks compare episodes"
+            )
         if not 0 <= self.eval_prob <= 1:
             raise ValueError(f"eval_prob is a probability, not {self.eval_prob}")
 
@@ -250,7 +263,9 @@ class ES(Algorithm):
         own: Any = self.config
         policy: Any = self.get_policy()
         if own.noise_size < policy.num_params:
-            raise ValueError(f"noise_size={own.noise_size} is less than one epsilon: the policy has {policy.num_params} weights")
+            raise ValueError(
+                f"noise_size={own.noise_size} is less than one epsilon: the policy has {policy.num_params} weights"
+            )
         self._noise = create_noise(own.noise_size, own.seed)
         self._noise_ref = self._shared(self._noise)
         self._optimizer = Adam(policy.num_params, own.stepsize)
@@ -288,7 +303,12 @@ class ES(Algorithm):
             pairs = max(1, -(-(config.episodes_per_batch - episodes) // (2 * workers)))
             pairs = min(pairs, 8)  # so that all workers are done at about the same time
             tell: Callable[[Any], Episodes] = Rollouts(
-                shared, self._noise_ref, pairs, config.noise_stdev, config.eval_prob, [int(seed), self._optimizer.t, rounds]
+                shared,
+                self._noise_ref,
+                pairs,
+                config.noise_stdev,
+                config.eval_prob,
+                [int(seed), self._optimizer.t, rounds],
             )
             found = self.workers.foreach_worker(tell, local_worker=self.workers.num_remote_workers() == 0)
             played += found
@@ -309,7 +329,9 @@ class ES(Algorithm):
         episodes = sum(2 * len(one.indices) for one in played)
         self._episodes_so_far += episodes
         if evaluated:
-            self._evaluated = [*self._evaluated, float(np.mean([metrics.episode_reward for metrics in evaluated]))][-self.config.report_length :]
+            self._evaluated = [*self._evaluated, float(np.mean([metrics.episode_reward for metrics in evaluated]))][
+                -self.config.report_length :
+            ]
         noisy = np.array([pair for one in played for pair in one.returns])
         return {
             "weights_norm": float(np.linalg.norm(theta)),
@@ -323,7 +345,11 @@ class ES(Algorithm):
         }
 
     def _training_state(self) -> dict[str, Any]:
-        return {"optimizer": self._optimizer.get_state(), "episodes_so_far": self._episodes_so_far, "evaluated": self._evaluated}
+        return {
+            "optimizer": self._optimizer.get_state(),
+            "episodes_so_far": self._episodes_so_far,
+            "evaluated": self._evaluated,
+        }
 
     def _load_training_state(self, state: Any) -> None:
         if "optimizer" in state:

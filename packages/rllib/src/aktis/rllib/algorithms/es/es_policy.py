@@ -41,9 +41,13 @@ class ESPolicy(Policy):
         seed = config.get("seed")
         self.rng = np.random.default_rng(None if seed is None else [int(seed), self.worker_index, 0xE5])
         model_config = config["model"]
-        self.dist_class, outputs = ModelCatalog.get_action_dist(action_space, model_config, dist_type="deterministic", framework=self.framework)
+        self.dist_class, outputs = ModelCatalog.get_action_dist(
+            action_space, model_config, dist_type="deterministic", framework=self.framework
+        )
         with self.ops.seeded(seed):
-            self.model = ModelCatalog.get_model_v2(observation_space, action_space, outputs, model_config, self.framework, "es_model")
+            self.model = ModelCatalog.get_model_v2(
+                observation_space, action_space, outputs, model_config, self.framework, "es_model"
+            )
         self._state_size = len(self.model.get_initial_state())
         if self._state_size:
             raise ValueError("ES has no recurrent policies: set use_lstm and use_attention to False.")

@@ -14,7 +14,8 @@
         v
     _broadcast(): new weights to the workers that delivered
 
-Without remote workers there is nothing to overlap: batches are sampled and learned from in turns, and a run repeats bit for bit.
+Without remote workers there is nothing to overlap: batches are sampled and learned from in turns, and a run repeats bit
+for bit.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class ImpalaConfig(AlgorithmConfig):
         self.lr = 0.0005
         self.min_time_s_per_iteration = 10
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         vtrace: bool = NotProvided,
@@ -125,15 +126,16 @@ class ImpalaConfig(AlgorithmConfig):
             vtrace: Correct for the policy having changed since a step was sampled; False: A3C's loss, as if it had not.
             vtrace_clip_rho_threshold: rho-bar of the value targets; None: not clipped.
             vtrace_clip_pg_rho_threshold: rho-bar of the policy gradient; None: not clipped.
-            vtrace_drop_last_ts: Use the last step of a fragment whose episode goes on only for its value. False: learn from it, too, with the
-                value of what follows as the policy that sampled saw it.
+            vtrace_drop_last_ts: Use the last step of a fragment whose episode goes on only for its value. False: learn
+                from it, too, with the value of what follows as the policy that sampled saw it.
             num_multi_gpu_tower_stacks: Accepted for scripts that set it; batches go to one device.
             minibatch_buffer_size: How many batches are learned from in turns.
             num_sgd_iter: How often each batch is learned from.
             replay_proportion: Batches from the replay for each new one: 0.5 is one for every two.
             replay_buffer_num_slots: How many batches the replay keeps; 0: no replay.
             learner_queue_size: Batches that may wait for the learner.
-            learner_queue_timeout: Seconds that a batch may wait for a place in the queue; then the learner counts as stuck.
+            learner_queue_timeout: Seconds that a batch may wait for a place in the queue; then the learner counts as
+                stuck.
             max_requests_in_flight_per_aggregator_worker: Fragments under way to each aggregation worker.
             timeout_s_sampler_manager: Seconds to wait for fragments when none is there.
             timeout_s_aggregator_manager: Seconds to wait for batches of aggregation workers.
@@ -193,14 +195,16 @@ class ImpalaConfig(AlgorithmConfig):
             raise ValueError(f"entropy_coeff must not be negative, not {self.entropy_coeff}")
         if self.replay_proportion > 0 and self.replay_buffer_num_slots < 1:
             raise ValueError(
-                f"replay_proportion is {self.replay_proportion}, but replay_buffer_num_slots is {self.replay_buffer_num_slots}: there is "
-                "nothing to replay. Set replay_buffer_num_slots"
+                f"replay_proportion is {self.replay_proportion}, but replay_buffer_num_slots is "
+                f"{self.replay_buffer_num_slots}: there is nothing to replay. Set replay_buffer_num_slots"
             )
         for name in ("num_sgd_iter", "minibatch_buffer_size", "learner_queue_size", "broadcast_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.vtrace and self.vtrace_drop_last_ts and self.rollout_fragment_length == 1:
-            raise ValueError("vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more")
+            raise ValueError(
+                "vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more"
+            )
 
 
 def _sample(worker: Any) -> Any:
@@ -241,7 +245,7 @@ class Impala(Algorithm):
         self._delivered: set[int] = set()  # workers that wait for new weights
         if self.workers.num_remote_workers():
             self._learner = LearnerThread(
-                self.workers.local_worker(),
+                self._local,
                 minibatch_buffer_size=settings.minibatch_buffer_size,
                 num_sgd_iter=settings.num_sgd_iter,
                 learner_queue_size=settings.learner_queue_size,
@@ -274,19 +278,23 @@ class Impala(Algorithm):
             self._updates_since_broadcast += updates
         with self._timers[SYNCH_WORKER_WEIGHTS_TIMER]:
             self._broadcast()
-        after: Callable[[dict[str, Any]], None] | None = self.config.after_train_step  # type: ignore[union-attr]
+        after: Callable[[dict[str, Any]], None] | None = self.config.after_train_step
         if after is not None:
             after(results)
         return results
+
+    @property
+    def _local(self) -> Any:
+        return self.workers.local_worker()
 
     # -- the steps of it
 
     def _collect(self) -> list[Any]:
         """What workers have sampled since the last time; without remote ones, a fragment of the local worker."""
         if not self.workers.num_remote_workers():
-            return [self.workers.local_worker().sample()]
+            return [self._local.sample()]
         self.workers.foreach_worker_async(_sample, healthy_only=True)
-        wait_s = max(self.config.timeout_s_sampler_manager, _WAIT_S)  # type: ignore[union-attr]
+        wait_s = max(self.config.timeout_s_sampler_manager, _WAIT_S)
         found = self.workers.fetch_ready_async_reqs(
             timeout_seconds=wait_s, return_obj_refs=self._aggregators is not None
         )
@@ -308,7 +316,7 @@ class Impala(Algorithm):
         if sampled:
             with self._held():
                 global_vars = {"timestep": self._counters[NUM_AGENT_STEPS_SAMPLED]}
-                self.workers.local_worker().set_global_vars(global_vars)
+                self._local.set_global_vars(global_vars)
         return [batch for new in complete for batch in self._replay.mix(new)]
 
     def _learn(self, batches: list[Any]) -> list[tuple[Any, dict[str, Any]]]:
@@ -317,13 +325,13 @@ class Impala(Algorithm):
             for batch in batches:
                 self._learner.put(batch)
             return self._learner.results()
-        learn = self.workers.local_worker().learn_on_batch
-        times = self.config.num_sgd_iter  # type: ignore[union-attr]
+        learn = self._local.learn_on_batch
+        times = self.config.num_sgd_iter
         return [(batch, learn(batch)) for batch in batches for _ in range(times)]
 
     def _broadcast(self) -> None:
         """New weights to those workers that have delivered since the last time."""
-        if self._updates_since_broadcast < self.config.broadcast_interval:  # type: ignore[union-attr]
+        if self._updates_since_broadcast < self.config.broadcast_interval:
             return
         self._updates_since_broadcast = 0
         global_vars = {"timestep": self._counters[NUM_AGENT_STEPS_SAMPLED]}

@@ -69,7 +69,7 @@ class VTracePolicy(ActorCriticPolicy):
             return super().postprocess_trajectory(sample_batch, other_agent_batches, episode)
         rows = len(sample_batch[SampleBatch.REWARDS])
         sample_batch[ENDS] = np.arange(rows) == rows - 1
-        values = np.zeros(rows, np.float32)
+        values: Any = np.zeros(rows, np.float32)
         values[-1] = value_of_what_follows(self, sample_batch)  # type: ignore[arg-type]
         sample_batch[BOOTSTRAP] = values
         return sample_batch
@@ -80,7 +80,7 @@ class VTracePolicy(ActorCriticPolicy):
             return
         columns = rollout.columns
         columns[ENDS] = rollout.ends()
-        values = np.zeros(columns[SampleBatch.REWARDS].size, np.float32)
+        values: Any = np.zeros(columns[SampleBatch.REWARDS].size, np.float32)
         if len(rollout.cuts):
             values[rollout.cuts] = self.compute_values(inputs_after_cuts(rollout, self.view_requirements))
         columns[BOOTSTRAP] = values.reshape(columns[SampleBatch.REWARDS].shape)

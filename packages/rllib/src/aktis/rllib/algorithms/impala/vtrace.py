@@ -1,7 +1,7 @@
 """V-trace (Espeholt et al. 2018, "IMPALA", section 4.1): value targets of a policy from what another, older one did.
 
-Written over ``ops`` (torch or TensorFlow), time first: [T, B], or [R] rows of trajectories one after the other. The recursion of remark 1
-is computed by doubling: log2(T) operations on whole arrays instead of T small ones.
+Written over ``ops`` (torch or TensorFlow), time first: [T, B], or [R] rows of trajectories one after the other. The
+recursion of remark 1 is computed by doubling: log2(T) operations on whole arrays instead of T small ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class VTraceReturns(NamedTuple):
 def scan_backwards(ops: Any, x: Tensor, decay: Tensor, length: int) -> Tensor:
     """``y[t] = x[t] + decay[t] * y[t + 1]`` along the first axis, nothing after its end.
 
-    After the step with distance d, ``y[t]`` holds the terms of the next 2 d steps, and ``decay[t]`` the product of that many factors.
+    After the step with distance d, ``y[t]`` holds the terms of the next 2 d steps, and ``decay[t]`` the product of that
+    many factors.
     """
     distance = 1
     while distance < length:

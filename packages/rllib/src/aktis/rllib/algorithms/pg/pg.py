@@ -3,7 +3,8 @@
 repeat
     generate episodes following pi                             synchronous_parallel_sample
     G_t <- the discounted rewards from t on                    PGPolicy.postprocess_rollout
-    theta <- theta + alpha G_t grad log pi(a_t | s_t)          train_one_step: one step of Adam with the mean over the batch
+    theta <- theta + alpha G_t grad log pi(a_t | s_t)          train_one_step: one step of Adam with the mean over the
+    batch
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class PGConfig(AlgorithmConfig):
         self.rollout_fragment_length = "auto"
         self.train_batch_size = 200
 
-    def training(self, *, lr_schedule: Any = NotProvided, **kwargs: Any) -> PGConfig:  # type: ignore[override]
+    def training(self, *, lr_schedule: Any = NotProvided, **kwargs: Any) -> PGConfig:
         """How PG learns.
 
         Args:

@@ -31,7 +31,9 @@ class RewardScale:
         """Of the returns; 1 before the first."""
         return float(np.sqrt(self._squares / self._count + 1e-8)) if self._count else 1.0
 
-    def scale(self, rewards: NDArray[Any], ends: NDArray[Any], over: NDArray[Any], episodes: NDArray[Any]) -> NDArray[np.float32]:
+    def scale(
+        self, rewards: NDArray[Any], ends: NDArray[Any], over: NDArray[Any], episodes: NDArray[Any]
+    ) -> NDArray[np.float32]:
         """Take note of rewards, and give them scaled.
 
         Args:

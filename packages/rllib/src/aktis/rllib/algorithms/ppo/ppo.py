@@ -7,8 +7,9 @@
         optimise the surrogate L with K epochs and minibatches of M <= N T    train_one_step
         pi_old <- pi                                                          workers.sync_weights
 
-The configuration begins with RLlib's defaults: a penalty on the KL divergence beside the clipping, returns without bias (``lambda_=1``),
-a capped value loss. ``docs/rllib/ppo.md`` says which of the "37 implementation details" (Huang et al. 2022) each option is.
+The configuration begins with RLlib's defaults: a penalty on the KL divergence beside the clipping, returns without bias
+(``lambda_=1``), a capped value loss. ``docs/rllib/ppo.md`` says which of the "37 implementation details" (Huang et al.
+2022) each option is.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class PPOConfig(AlgorithmConfig):
         self.train_batch_size = 4000
         self.model["vf_share_layers"] = False
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         lr_schedule: Any = NotProvided,
@@ -111,7 +112,8 @@ class PPOConfig(AlgorithmConfig):
             use_gae: Generalised advantage estimation; False: discounted returns.
             lambda_: Of GAE: 0 one-step errors, 1 whole returns.
             kl_coeff: How much the KL divergence from the policy that sampled costs, at first; 0: no such penalty.
-            kl_target: The coefficient grows by half when the divergence is above twice this, and is halved below half of it.
+            kl_target: The coefficient grows by half when the divergence is above twice this, and is halved below half
+                of it.
             sgd_minibatch_size: Rows of a minibatch.
             num_sgd_iter: Epochs over each train batch.
             shuffle_sequences: Whether rows (with recurrent models: sequences) are shuffled in each epoch.
@@ -121,15 +123,18 @@ class PPOConfig(AlgorithmConfig):
             clip_param: How far the ratio of probabilities may leave 1.
             vf_clip_param: See ``vf_loss_type``; None: no limit.
             grad_clip: The largest global norm of gradients; None: no limit.
-            vf_loss_type: ``"clamp"``: the squared error, at most ``vf_clip_param`` (RLlib's; beyond, the value function does not learn: mind the
-                size of returns). ``"mse"``: the squared error. ``"clip"``: a prediction moves at most ``vf_clip_param`` away from
-                that of the policy that sampled (OpenAI Baselines', stable-baselines3's ``clip_range_vf``).
-            advantage_standardization: Advantages get mean 0 and deviation 1 in the whole ``"batch"`` (RLlib), each ``"minibatch"`` (OpenAI
-                Baselines, stable-baselines3), or not at all (None).
+            vf_loss_type: ``"clamp"``: the squared error, at most ``vf_clip_param`` (RLlib's; beyond, the value function
+                does not learn: mind the size of returns). ``"mse"``: the squared error. ``"clip"``: a prediction moves
+                at most ``vf_clip_param`` away from that of the policy that sampled (OpenAI Baselines',
+                stable-baselines3's ``clip_range_vf``).
+            advantage_standardization: Advantages get mean 0 and deviation 1 in the whole ``"batch"`` (RLlib), each
+                ``"minibatch"`` (OpenAI Baselines, stable-baselines3), or not at all (None).
             clip_param_schedule: As ``lr_schedule``, of ``clip_param``.
-            target_kl: End the epochs of an iteration when the (approximate) KL divergence is above 1.5 times this; None: never.
+            target_kl: End the epochs of an iteration when the (approximate) KL divergence is above 1.5 times this;
+                None: never.
             adam_epsilon: Of Adam; 1e-5 in OpenAI Baselines.
-            scale_rewards: Divide rewards by the running deviation of the discounted return (as ``gymnasium.wrappers.NormalizeReward``).
+            scale_rewards: Divide rewards by the running deviation of the discounted return (as
+                ``gymnasium.wrappers.NormalizeReward``).
             scaled_reward_clip: Scaled rewards are at most so large.
             **kwargs: Those of ``AlgorithmConfig.training``.
         """
@@ -165,8 +170,8 @@ class PPOConfig(AlgorithmConfig):
             raise ValueError("use_gae needs a critic: set use_critic=True, or use_gae=False for plain returns")
         if self.sgd_minibatch_size > self.train_batch_size:
             raise ValueError(
-                f"sgd_minibatch_size ({self.sgd_minibatch_size}) must be at most train_batch_size ({self.train_batch_size}): there are no "
-                "more rows to make a minibatch of"
+                f"sgd_minibatch_size ({self.sgd_minibatch_size}) must be at most train_batch_size "
+                f"({self.train_batch_size}): there are no more rows to make a minibatch of"
             )
         if self.num_sgd_iter < 1:
             raise ValueError(f"num_sgd_iter must be at least 1, not {self.num_sgd_iter}")
@@ -206,9 +211,10 @@ class PPO(Algorithm):
     def training_step(self) -> dict[str, Any]:
         """One iteration of algorithm 1."""
         config: Any = self.config
+        local: Any = self.workers.local_worker()
         with self._timers[SAMPLE_TIMER]:
             limit = "max_agent_steps" if config.count_steps_by == "agent_steps" else "max_env_steps"
-            batch = synchronous_parallel_sample(worker_set=self.workers, **{limit: config.train_batch_size})
+            batch: Any = synchronous_parallel_sample(worker_set=self.workers, **{limit: config.train_batch_size})
         batch = batch.as_multi_agent()
         self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
         self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
@@ -220,7 +226,7 @@ class PPO(Algorithm):
             self.workers.sync_weights(policies=list(results), global_vars=global_vars)
         for policy_id, info in results.items():
             self._adapt_kl(policy_id, info.get(LEARNER_STATS_KEY, {}))
-        self.workers.local_worker().set_global_vars(global_vars)
+        local.set_global_vars(global_vars)
         return results
 
     def _adapt_kl(self, policy_id: str, stats: dict[str, Any]) -> None:

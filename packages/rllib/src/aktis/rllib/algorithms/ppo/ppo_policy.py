@@ -1,6 +1,7 @@
 """PPO's mathematics (Schulman et al. 2017), over the tensors of either framework.
 
-Numbers in brackets are those of "The 37 implementation details of PPO" (Huang et al. 2022): core details 1 to 13, continuous ones c1 to c9.
+Numbers in brackets are those of "The 37 implementation details of PPO" (Huang et al. 2022): core details 1 to 13,
+continuous ones c1 to c9.
 """
 
 from __future__ import annotations
@@ -127,12 +128,11 @@ class PPOPolicy(ActorCriticPolicy):
             vf_loss = value_loss(ops, config.vf_loss_type, values, targets, old_values, config.vf_clip_param)
             total = total + config.vf_loss_coeff * vf_loss
             self._seen_values = (vf_loss, targets, values)
+        kl: Tensor | None = None
         if config.kl_coeff > 0.0:
             kl = dist_class(batch[SampleBatch.ACTION_DIST_INPUTS], model).kl(dist)
             total = total + self.scalars["kl_coeff"] * kl
-        else:
-            kl = None
-        self._seen = (surrogate, entropy, kl, log_ratio, ratio)
+        self._seen, self._seen_kl = (surrogate, entropy, log_ratio, ratio), kl
         loss = mean(total)
         self._seen_loss = loss
         return loss
@@ -140,7 +140,8 @@ class PPOPolicy(ActorCriticPolicy):
     def stats_fn(self, batch: Any) -> dict[str, Any]:
         """What the last loss was made of. (12)"""
         ops, mean = self.ops, self.masked_mean(batch)
-        surrogate, entropy, kl, log_ratio, ratio = (x if x is None else ops.stop_gradient(x) for x in self._seen)
+        surrogate, entropy, log_ratio, ratio = (ops.stop_gradient(x) for x in self._seen)
+        kl = None if self._seen_kl is None else ops.stop_gradient(self._seen_kl)
         if kl is None:  # an estimate of it, never negative: Schulman's "Approximating KL divergence" (2020)
             kl = (ratio - 1.0) - log_ratio
         outside = ops.cast(ops.abs(ratio - 1.0) > self.scalars["clip_param"], "float32")

@@ -18,7 +18,7 @@ def default_target_entropy(action_space: spaces.Space[Any]) -> float:
     """-dim(A) (Haarnoja et al. 2018, appendix D); for discrete actions 0.98 log |A| (Christodoulou 2019, appendix)."""
     if isinstance(action_space, spaces.Discrete):
         return 0.98 * math.log(int(action_space.n))
-    return -float(np.prod(action_space.shape, dtype=np.int64))  # type: ignore[arg-type]
+    return -float(np.prod(action_space.shape, dtype=np.int64))
 
 
 class SACNetworks:
@@ -36,16 +36,24 @@ class SACNetworks:
     twin_q_net: Any
     log_alpha: Tensor
 
-    def _build(self, num_outputs: int, policy_model_config: Any, q_model_config: Any, twin_q: bool, target_entropy: Any) -> None:
+    def _build(
+        self, num_outputs: int, policy_model_config: Any, q_model_config: Any, twin_q: bool, target_entropy: Any
+    ) -> None:
         self.discrete = isinstance(self.action_space, spaces.Discrete)
         self.action_model = self.build_policy_model(self.obs_space, num_outputs, policy_model_config, "policy_model")
         q_outputs = int(self.action_space.n) if self.discrete else 1
         self.q_net = self.build_q_model(self.obs_space, self.action_space, q_outputs, q_model_config, "q")
-        self.twin_q_net = self.build_q_model(self.obs_space, self.action_space, q_outputs, q_model_config, "twin_q") if twin_q else None
+        self.twin_q_net = (
+            self.build_q_model(self.obs_space, self.action_space, q_outputs, q_model_config, "twin_q")
+            if twin_q
+            else None
+        )
         automatic = target_entropy is None or target_entropy == "auto"
         self.target_entropy = default_target_entropy(self.action_space) if automatic else float(target_entropy)
 
-    def build_policy_model(self, obs_space: Any, num_outputs: int, policy_model_config: dict[str, Any], name: str) -> Any:
+    def build_policy_model(
+        self, obs_space: Any, num_outputs: int, policy_model_config: dict[str, Any], name: str
+    ) -> Any:
         """The network that makes inputs of the action distribution. Override it for one of your own.
 
         Arguments:
@@ -56,9 +64,13 @@ class SACNetworks:
         """
         from aktis.rllib.models.catalog import ModelCatalog
 
-        return ModelCatalog.get_model_v2(obs_space, self.action_space, num_outputs, _filled(policy_model_config), self.framework, name)
+        return ModelCatalog.get_model_v2(
+            obs_space, self.action_space, num_outputs, _filled(policy_model_config), self.framework, name
+        )
 
-    def build_q_model(self, obs_space: Any, action_space: Any, num_outputs: int, q_model_config: dict[str, Any], name: str) -> Any:
+    def build_q_model(
+        self, obs_space: Any, action_space: Any, num_outputs: int, q_model_config: dict[str, Any], name: str
+    ) -> Any:
         """A Q-function: of observations with discrete actions, else of observations and actions. Override it for one of your own.
 
         Arguments:
@@ -87,7 +99,9 @@ class SACNetworks:
 
     # -- what policies use
 
-    def get_action_model_outputs(self, model_out: Tensor, state_in: Any = None, seq_lens: Any = None) -> tuple[Tensor, list[Tensor]]:
+    def get_action_model_outputs(
+        self, model_out: Tensor, state_in: Any = None, seq_lens: Any = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Inputs of the action distribution for observations (as they come, or as `forward` returned them)."""
         out, state = self.action_model({"obs": model_out}, state_in or [], seq_lens)
         return out, state
@@ -135,7 +149,9 @@ class SACNetworks:
 
 
 def _filled(config: dict[str, Any] | None) -> dict[str, Any]:
-    return {key: value for key, value in (config or {}).items() if not (key == "post_fcnet_activation" and value is None)}
+    return {
+        key: value for key, value in (config or {}).items() if not (key == "post_fcnet_activation" and value is None)
+    }
 
 
 def _has_image(space: Any) -> bool:

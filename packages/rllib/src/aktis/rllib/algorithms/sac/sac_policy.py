@@ -1,6 +1,7 @@
 """SAC's mathematics (Haarnoja et al. 2018, https://arxiv.org/abs/1812.05905), over the tensors of either framework.
 
-Shapes: B rows, D dimensions of the action, A discrete actions. Discrete actions: Christodoulou (2019, https://arxiv.org/abs/1910.07207), where
+Shapes: B rows, D dimensions of the action, A discrete actions. Discrete actions: Christodoulou (2019,
+https://arxiv.org/abs/1910.07207), where
 expectations over actions are sums.
 """
 
@@ -80,7 +81,9 @@ class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
         if custom or self.discrete or isinstance(space, Simplex):
             return ModelCatalog.get_action_dist(space, self.config["model"], framework=self.ops.name)
         if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-            raise ValueError(f"SAC acts in Discrete, Box and Simplex spaces, not in {space}: choose another algorithm, such as PPO.")
+            raise ValueError(
+                f"SAC acts in Discrete, Box and Simplex spaces, not in {space}: choose another algorithm, such as PPO."
+            )
         dists = self._distributions()
         width = int(np.prod(space.shape, dtype=np.int64))
         if not self.config["normalize_actions"]:
@@ -113,8 +116,15 @@ class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
 
     # -- acting
 
-    def action_distribution_fn(
-        self, model: Any, *, input_dict: Any, state_batches: Any, seq_lens: Any, explore: bool, timestep: int, is_training: bool
+    def action_distribution_fn(  # type: ignore[override, unused-ignore]
+        self,
+        model: Any,
+        *,
+        input_dict: Any,
+        state_batches: Any,
+        seq_lens: Any = None,
+        explore: bool = True,
+        **kwargs: Any,
     ) -> tuple[Tensor, Any, list[Any]]:
         """What the policy's network makes of observations."""
         obs, _ = model(input_dict, state_batches, seq_lens)
@@ -174,7 +184,9 @@ class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
         ops = self.ops
         with self.no_grad():
             next_log_pi = ops.log_softmax(model.get_action_model_outputs(next_obs)[0], axis=-1)
-            targets = self._targets(batch, expected_soft_value(ops, self._smaller(self.target_model, next_obs), next_log_pi, alpha))
+            targets = self._targets(
+                batch, expected_soft_value(ops, self._smaller(self.target_model, next_obs), next_log_pi, alpha)
+            )
         actions = batch[SampleBatch.ACTIONS]
         all_qs = [model.get_q_values(obs)]
         if model.twin_q_net is not None:
@@ -188,17 +200,28 @@ class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
         return self._finished(model, batch, actor_loss, qs, targets, entropy, alpha)
 
     def _targets(self, batch: Any, next_values: Tensor) -> Tensor:
-        discounts = batch[DISCOUNTS] if DISCOUNTS in batch else float(self.config["gamma"]) ** int(self.config["n_step"])
+        discounts = (
+            batch[DISCOUNTS] if DISCOUNTS in batch else float(self.config["gamma"]) ** int(self.config["n_step"])
+        )
         return q_targets(self.ops, batch[SampleBatch.REWARDS], discounts, batch[SampleBatch.TERMINATEDS], next_values)
 
     def _finished(
-        self, model: Any, batch: Any, actor_loss: Tensor, qs: list[Tensor], targets: Tensor, entropy: Tensor, alpha: Tensor
+        self,
+        model: Any,
+        batch: Any,
+        actor_loss: Tensor,
+        qs: list[Tensor],
+        targets: Tensor,
+        entropy: Tensor,
+        alpha: Tensor,
     ) -> list[Tensor]:
         ops = self.ops
-        weights = batch["weights"] if "weights" in batch else 1.0
+        weights = batch.get("weights", 1.0)
         errors = [q - targets for q in qs]
         huber = self.config["td_error_loss_fn"] == "huber"
-        critic_losses = [ops.mean(weights * (ops.huber(error) if huber else 0.5 * ops.square(error))) for error in errors]
+        critic_losses = [
+            ops.mean(weights * (ops.huber(error) if huber else 0.5 * ops.square(error))) for error in errors
+        ]
         critic_loss = critic_losses[0] if len(critic_losses) == 1 else critic_losses[0] + critic_losses[1]
         # Equation 18 with log alpha in the place of alpha, as in the authors' code: J = log alpha (entropy - target entropy).
         alpha_loss = ops.mean(model.log_alpha * (entropy - model.target_entropy))

@@ -17,7 +17,8 @@ __all__ = ["SACTFModel"]
 
 
 class SACTFModel(SACNetworks, TFModelV2):
-    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or `build_q_model`, for your own.
+    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or
+    `build_q_model`, for your own.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TFModelV2; `num_outputs` are those of the policy.
@@ -44,8 +45,8 @@ class SACTFModel(SACNetworks, TFModelV2):
         target_entropy: float | str | None = None,
     ) -> None:
         super().__init__(obs_space, action_space, num_outputs, model_config, name)
-        self.log_alpha = tf.Variable(math.log(initial_alpha), dtype=tf.float32)
         self._build(int(num_outputs or 0), policy_model_config or {}, q_model_config or {}, twin_q, target_entropy)
+        self.log_alpha = tf.Variable(math.log(initial_alpha), dtype=tf.float32)
 
     def forward(
         self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None

@@ -18,7 +18,8 @@ __all__ = ["SACTorchModel"]
 
 
 class SACTorchModel(SACNetworks, TorchModelV2, nn.Module):  # type: ignore[misc]
-    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or `build_q_model`, for your own.
+    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or
+    `build_q_model`, for your own.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TorchModelV2; `num_outputs` are those of the policy.
@@ -49,6 +50,8 @@ class SACTorchModel(SACNetworks, TorchModelV2, nn.Module):  # type: ignore[misc]
         self._build(int(num_outputs or 0), policy_model_config or {}, q_model_config or {}, twin_q, target_entropy)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(initial_alpha)))
 
-    def forward(self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
         """The observation itself: policy and Q-functions each have their own layers."""
         return (input_dict["obs"] if self._structure is None else input_dict["obs_flat"]), state

@@ -1,11 +1,12 @@
-"""Simple Q-learning with a deep network (Mnih et al. 2015, https://doi.org/10.1038/nature14236), and the loop of all that learn from replay.
+"""Simple Q-learning with a deep network (Mnih et al. 2015, https://doi.org/10.1038/nature14236), and the loop
+of all that learn from replay.
 
-    for each training step:
-        act in the environment (epsilon-greedily), and store the transitions in replay memory D         synchronous_parallel_sample, add
-        once there are enough, as often as `training_intensity` says:                                   training_rounds
-            sample a batch from D                                                                       sample_min_n_steps_from_buffer
-            one gradient step on the error of Q(s, a) to r + gamma max_a' Q^(s', a')                    train_one_step
-            from time to time Q^ <- Q                                                                   update_target
+for each training step:
+    act in the environment (epsilon-greedily), and store the transitions in replay memory D         synchronous_parallel_sample, add
+    once there are enough, as often as `training_intensity` says:                                   training_rounds
+        sample a batch from D                                                                       sample_min_n_steps_from_buffer
+        one gradient step on the error of Q(s, a) to r + gamma max_a' Q^(s', a')                    train_one_step
+        from time to time Q^ <- Q                                                                   update_target
 """
 
 from __future__ import annotations
@@ -85,11 +86,16 @@ class SimpleQConfig(AlgorithmConfig):
         self.rollout_fragment_length = 4
         self.lr = 5e-4
         self.train_batch_size = 32
-        self.exploration_config = {"type": "EpsilonGreedy", "initial_epsilon": 1.0, "final_epsilon": 0.02, "epsilon_timesteps": 10000}
+        self.exploration_config = {
+            "type": "EpsilonGreedy",
+            "initial_epsilon": 1.0,
+            "final_epsilon": 0.02,
+            "epsilon_timesteps": 10000,
+        }
         self.evaluation_config = {"explore": False}
         self.min_sample_timesteps_per_iteration = 1000
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         target_network_update_freq: int = NotProvided,
@@ -115,7 +121,8 @@ class SimpleQConfig(AlgorithmConfig):
             grad_clip: The largest global norm of gradients; None: no limit.
             num_steps_sampled_before_learning_starts: Timesteps in the buffer before the first gradient step.
             tau: How far the target network moves towards the other in each update: 1 copies it, 0.005 follows it slowly.
-            training_intensity: Timesteps that are learned from for each one that is sampled. None: one gradient step for each round of
+            training_intensity: Timesteps that are learned from for each one that is sampled. None: one
+                gradient step for each round of
                 sampling, which is ``train_batch_size / (rollout_fragment_length * environments)``.
             td_error_loss_fn: ``"huber"`` or ``"mse"``.
             **kwargs: Those of ``AlgorithmConfig.training``.
@@ -142,7 +149,9 @@ class SimpleQConfig(AlgorithmConfig):
         if not 0.0 < self.tau <= 1.0:
             raise ValueError(f"tau must be above 0 and at most 1, not {self.tau}: the target network would not follow")
         if self.num_steps_sampled_before_learning_starts < 0 or self.target_network_update_freq < 0:
-            raise ValueError("num_steps_sampled_before_learning_starts and target_network_update_freq must not be negative")
+            raise ValueError(
+                "num_steps_sampled_before_learning_starts and target_network_update_freq must not be negative"
+            )
         if self.training_intensity is not None and self.training_intensity <= 0:
             raise ValueError(f"training_intensity must be above 0 (or None), not {self.training_intensity}")
 
@@ -184,7 +193,7 @@ class SimpleQ(Algorithm):
         sample_rounds, learn_rounds = self._rounds
         for _ in range(sample_rounds):
             with self._timers[SAMPLE_TIMER]:
-                batch = synchronous_parallel_sample(worker_set=self.workers, concat=True)
+                batch: Any = synchronous_parallel_sample(worker_set=self.workers, concat=True)
             self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
             self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
             self._store(batch)
@@ -197,7 +206,8 @@ class SimpleQ(Algorithm):
         if self.workers.num_remote_workers():
             with self._timers[SYNCH_WORKER_WEIGHTS_TIMER]:
                 self.workers.sync_weights(policies=list(results) or None, global_vars=global_vars)
-        self.workers.local_worker().set_global_vars(global_vars)
+        local: Any = self.workers.local_worker()
+        local.set_global_vars(global_vars)
         return results
 
     def _store(self, batch: SampleBatch | MultiAgentBatch) -> None:
@@ -214,13 +224,15 @@ class SimpleQ(Algorithm):
         config: Any = self.config
         assert self.local_replay_buffer is not None
         by_agent = config.count_steps_by == "agent_steps"
-        batch = sample_min_n_steps_from_buffer(self.local_replay_buffer, config.train_batch_size, count_by_agent_steps=by_agent)
+        batch = sample_min_n_steps_from_buffer(
+            self.local_replay_buffer, config.train_batch_size, count_by_agent_steps=by_agent
+        )
         if batch is None:
             return {}
         batch = batch.as_multi_agent()
         before_learn = config.get("before_learn_on_batch")
         if before_learn is not None:
-            local = self.workers.local_worker()
+            local: Any = self.workers.local_worker()
             policies = {pid: local.get_policy(pid) for pid in local.get_policies_to_train(batch)}
             batch = before_learn(batch, policies, config.train_batch_size)
         results: dict[str, Any] = train_one_step(self, batch)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aktis.rllib.algorithms._fast_acting import FastActing, FastActingPolicy, FastQ, Stack, dense
+from aktis.rllib.algorithms._dense_q_training import DenseQTraining, DenseQTrainingPolicy, Network
+from aktis.rllib.algorithms._fast_acting import MAX_PARAMETERS, FastActing, FastActingPolicy, FastQ, Stack, dense
 from aktis.rllib.algorithms._nstep import DISCOUNTS, NStepPolicy
 from aktis.rllib.algorithms._target_network import TargetNetworkPolicy
 from aktis.rllib.policy.sample_batch import SampleBatch
@@ -30,7 +31,7 @@ def td_loss(ops: Any, kind: str, errors: Tensor) -> Tensor:
     return ops.huber(errors) if kind == "huber" else 0.5 * ops.square(errors)
 
 
-class SimpleQPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
+class SimpleQPolicy(DenseQTrainingPolicy, FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
     """To be mixed into the neural policy of a framework. The model's output is Q(s, .)."""
 
     ops: Any
@@ -55,11 +56,40 @@ class SimpleQPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
 
     def make_quick(self) -> FastActing | None:
         """Dense Q-networks are evaluated in NumPy."""
-        layers = dense(self.model.layers())  # type: ignore[attr-defined]
-        if layers is None or not hasattr(self.exploration, "choose"):
+        return self._dense_network(self.model) if hasattr(self.exploration, "choose") else None
+
+    def _dense_network(self, model: Any) -> FastQ | None:
+        """The dense layers of a Q-network; None for other networks."""
+        layers = dense(model.layers())
+        if layers is None:
             return None
         width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
         return FastQ(self, Stack(layers), None, None, None, width, 1.0)
+
+    def make_trainer(self) -> DenseQTraining | None:
+        """Dense networks are trained in NumPy, on the CPU, unless the loss is another one."""
+        own = (
+            SimpleQPolicy,
+            "loss",
+            "next_batch",
+            "q_values",
+            "weighted_mean",
+            "stats_fn",
+            "extra_compute_grad_fetches",
+        )
+        if not self._is_plain(*own) or (model := self._dense_network(self.model)) is None:
+            return None
+        target = self._dense_network(self.target_model)
+        small = sum(stack.size() for stack in model.stacks) <= MAX_PARAMETERS
+        return DenseQTraining(self, Network.of(model), Network.of(target)) if small and target is not None else None
+
+    def _is_plain(self, base: type, *methods: str) -> bool:
+        """Whether nothing that learning consists of is another's than that of a class of ours."""
+        ours = "aktis.rllib.algorithms."
+        owners = [next(cls for cls in type(self).__mro__ if method in cls.__dict__) for method in methods]
+        gpu = self.ops.name == "torch" and getattr(self.device, "type", "cpu") != "cpu"  # type: ignore[attr-defined]
+        changed = self._has_custom_loss or "extra_grad_process" in type(self).__dict__  # type: ignore[attr-defined]
+        return all(owner.__module__.startswith(ours) for owner in owners) and not gpu and not changed
 
     # -- learning
 
@@ -70,7 +100,9 @@ class SimpleQPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
         taken = ops.gather_rows(q, batch[SampleBatch.ACTIONS])  # Q(s, a) [B]
         with self.no_grad():
             best = ops.max(self.q_values(self.target_model, self.next_batch(batch)), axis=-1)
-            targets = q_targets(ops, batch[SampleBatch.REWARDS], self.discounts(batch), batch[SampleBatch.TERMINATEDS], best)
+            targets = q_targets(
+                ops, batch[SampleBatch.REWARDS], self.discounts(batch), batch[SampleBatch.TERMINATEDS], best
+            )
         errors = taken - targets
         self._seen = (q, errors)
         return self.weighted_mean(td_loss(ops, self.config["td_error_loss_fn"], errors), batch)

@@ -1,4 +1,7 @@
-"""The preprocessing of Atari games with which DeepMind's DQN learned (Mnih et al. 2015, Methods; Machado et al. 2018, section 5)."""
+"""The preprocessing of Atari games with which DeepMind's DQN learned (Mnih et al.
+
+2015, Methods; Machado et al. 2018, section 5).
+"""
 
 from __future__ import annotations
 
@@ -300,7 +303,9 @@ class ScaledFloatFrame(gymnasium.ObservationWrapper):  # type: ignore[misc]
 
 
 def wrap_deepmind(env: Env, dim: int = 84, framestack: bool = True, noframeskip: bool = False) -> Env:
-    """All of it, in the order of the paper. Rewards are not clipped here: samplers do (``clip_rewards``), so that metrics show the game's.
+    """All of it, in the order of the paper.
+
+    Rewards are not clipped here: samplers do that (``clip_rewards``), so that metrics show the game's.
 
     Args:
         env: An Atari game.

@@ -31,7 +31,8 @@ def is_old_gym_env(env: Any) -> bool:
 class OldGymEnv(gymnasium.Env):  # type: ignore[misc]
     """Speaks the old API inwards and the new one outwards.
 
-    What such environments call ``done`` is ``terminated``, unless ``info["TimeLimit.truncated"]`` says that time was up. Environments of
+    What such environments call ``done`` is ``terminated``, unless ``info["TimeLimit.truncated"]`` says that time was
+    up. Environments of
     the ``gym`` package that speak the new API already are only given spaces of Gymnasium.
 
     Args:

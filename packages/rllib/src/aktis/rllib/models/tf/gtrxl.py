@@ -64,7 +64,7 @@ class RelativeAttention(Part):
 
 def sinusoids(window: int, width: int) -> Any:
     """Encodings [window, width] of the distances window - 1, ..., 1, 0: Vaswani et al. (2017), section 3.5."""
-    distance = np.arange(window - 1, -1, -1, dtype=np.float32)[:, None]
+    distance: Any = np.arange(window - 1, -1, -1, dtype=np.float32)[:, None]
     rate = np.exp(np.arange(0, width, 2, dtype=np.float32) * (-math.log(10000.0) / width))
     angles = distance * rate
     return tf.constant(np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width], tf.float32)
@@ -97,7 +97,12 @@ class TransformerUnit(Part):
         self.attention = RelativeAttention(width, num_heads, head_dim)
         self.attention_gate = GRUGate(width, gate_bias)
         # The second has no weights; it keeps the names those of PyTorch's.
-        self.mlp = [LayerNorm(width), _linear(width, mlp_width, "relu", True), [], _linear(mlp_width, width, None, True)]
+        self.mlp = [
+            LayerNorm(width),
+            _linear(width, mlp_width, "relu", True),
+            [],
+            _linear(mlp_width, width, None, True),
+        ]
         self.mlp_gate = GRUGate(width, gate_bias)
 
     def __call__(self, x_BTD: Tensor, memory_BMD: Tensor, valid_BM: Tensor) -> Tensor:

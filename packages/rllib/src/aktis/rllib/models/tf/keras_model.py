@@ -31,6 +31,7 @@ class KerasModelV2(TFModelV2):
     """
 
     made_by: Callable[..., Any]
+    base_model: Any
 
     def __init__(
         self,
@@ -42,8 +43,9 @@ class KerasModelV2(TFModelV2):
         **kwargs: Any,
     ) -> None:
         super().__init__(obs_space, action_space, num_outputs, model_config, name)
-        made_by = type(self).made_by
-        if inspect.isclass(made_by):
+        made_by: Any = type(self).made_by
+        of_class = inspect.isclass(made_by)
+        if of_class:
             self.base_model = made_by(obs_space, action_space, num_outputs, name=name, **kwargs)
         else:
             self.base_model = made_by(obs_space, action_space, num_outputs, model_config, name, **kwargs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,9 +37,7 @@ class RecurrentNetwork(TFModelV2):
         out, new_state = self.forward_rnn(inputs, state, seq_lens)
         return without_time(out, self.is_time_major(), self.num_outputs), new_state
 
-    def forward_rnn(
-        self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward_rnn(self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Evaluate the network on sequences.
 
         Args:
@@ -51,11 +51,27 @@ class RecurrentNetwork(TFModelV2):
         raise NotImplementedError(f"{type(self).__name__} defines no forward_rnn(inputs, state, seq_lens).")
 
 
+_steps: int | None = None  # of every sequence, where it is known while a function is traced
+
+
+@contextlib.contextmanager
+def steps_known(steps: int) -> Iterator[None]:
+    """Within it sequences have this many steps: the axis of time has a known size also where the number of rows is not known."""
+    global _steps
+    before, _steps = _steps, steps
+    try:
+        yield
+    finally:
+        _steps = before
+
+
 def add_time(x: Tensor, seq_lens: Tensor | None, time_major: bool) -> Tensor:
     """From rows [B * T, ...] to sequences [B, T, ...], or [T, B, ...]."""
-    sequences = tf_ops.shape(x if seq_lens is None else seq_lens)[0]
     rest = tf_ops.shape(x)[1:]
-    x = tf.reshape(x, (sequences, -1, *rest))
+    if _steps is not None:
+        x = tf.reshape(x, (-1, _steps, *rest))
+    else:
+        x = tf.reshape(x, (tf_ops.shape(x if seq_lens is None else seq_lens)[0], -1, *rest))
     return tf.transpose(x, (1, 0, *range(2, 2 + len(rest)))) if time_major else x
 
 
@@ -162,9 +178,7 @@ class LSTMWrapper(RecurrentNetwork):
         out, new_state = self.forward_rnn(add_time(features, seq_lens, self.time_major), state, seq_lens)
         return without_time(out, self.time_major), new_state
 
-    def forward_rnn(
-        self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward_rnn(self, inputs: Tensor, state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Features [B, T, n] to [B, T, num_outputs], and the state."""
         x_TBN = inputs if self.time_major else tf.transpose(inputs, (1, 0, 2))
         hs, h, c = self.lstm(x_TBN, *state)

@@ -16,8 +16,8 @@ Tensor = Any
 class TFModelV2(ModelV2, Part):
     """Base class of models in TensorFlow 2.
 
-    Its variables are those of Keras models and layers, of tf.Modules and tf.Variables that are its attributes (or in lists and dicts
-    that are).
+    Its variables are those of Keras models and layers, of tf.Modules and tf.Variables that are its attributes (or in
+    lists and dicts that are).
 
     Example:
         ```python
@@ -68,7 +68,5 @@ class TFModelV2(ModelV2, Part):
                 raise ValueError(f"The file has no {name!r}; it has {sorted(arrays)}.")
             value = np.asarray(arrays[name])
             if value.shape != tuple(variable.shape):
-                raise ValueError(
-                    f"{name!r} has the shape {value.shape}, and the model's is {tuple(variable.shape)}."
-                )
+                raise ValueError(f"{name!r} has the shape {value.shape}, and the model's is {tuple(variable.shape)}.")
             variable.assign(value)

@@ -32,9 +32,7 @@ class ImageTrunk(Part):
         channels = int(space.shape[2])
         self.convs = []
         for layer in plan.layers:
-            self.convs.append(
-                Conv2d(channels, layer.channels, layer.kernel, layer.stride, layer.padding, fill, act)
-            )
+            self.convs.append(Conv2d(channels, layer.channels, layer.kernel, layer.stride, layer.padding, fill, act))
             channels = layer.channels
         widths = [int(n) for n in plan.dense or (config.get("post_fcnet_hiddens") if with_post else None) or ()]
         acts = [config.get("post_fcnet_activation", "relu")] * len(widths)

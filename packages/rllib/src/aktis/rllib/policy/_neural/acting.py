@@ -22,6 +22,7 @@ class Acting(Policy):
     _fast: Any
     _sampler: Callable[..., Any] | None
     _distribution: Callable[..., Any] | None
+    _explore_default: bool | None = None
 
     # ---- what a class derived from this may define
 
@@ -59,7 +60,7 @@ class Acting(Policy):
         **kwargs: Any,
     ) -> tuple[Any, list[Any], dict[str, Any]]:
         """See Policy."""
-        explore = bool(self._option("explore", True)) if explore is None else explore
+        explore = self._explores() if explore is None else explore
         timestep = self.global_timestep if timestep is None else timestep
         fast = self._fast
         if fast is not None and fast.takes(input_dict):
@@ -184,6 +185,55 @@ class Acting(Policy):
             inputs, dist_class, _ = self._dist_inputs(batch, states, seq_lens, False, self.global_timestep, in_training)
             logp = self._make_dist(dist_class, inputs).logp(batch["actions"])
         return self.ops.as_numpy(logp)
+
+    def compute_values(self, input_dict: Any) -> Any:
+        """Values of observations by the model's `value_function`, [B].
+
+        Args:
+            input_dict: What an action would be computed from, as NumPy arrays.
+        """
+        fast = self._fast
+        if fast is not None and fast.takes(input_dict):
+            return fast.values_of(input_dict["obs"])
+        batch = self._to_tensors(input_dict, training=False)
+        rows = _rows(batch["obs"])
+        states: list[Any] = []
+        while f"state_in_{len(states)}" in batch:
+            states.append(batch[f"state_in_{len(states)}"])
+        seq_lens = self.ops.ones((rows,), dtype="int32", device=self.device) if states else None
+        with self._inference():
+            self.model(batch, states, seq_lens)
+            values = self.model.value_function()
+        return np.asarray(self.ops.as_numpy(values), np.float32)
+
+    def _explores(self) -> bool:
+        """Whether to explore if nobody says."""
+        if isinstance(self.config, dict):
+            return bool(self.config.get("explore", True))
+        if self._explore_default is None:  # looking it up in a configuration takes as long as a small network
+            self._explore_default = bool(self._option("explore", True))
+        return self._explore_default
+
+    # ---- values
+
+    def compute_values(self, input_dict: SampleBatch | dict[str, Any]) -> Any:
+        """The values of observations, [B] in NumPy.
+
+        Args:
+            input_dict: What actions would be computed from: `obs` [B, ...], `state_in_0`, ... as arrays.
+        """
+        fast = self._fast
+        if fast is not None and fast.takes(input_dict):
+            return fast.values_of(input_dict["obs"])
+        batch = self._to_tensors(input_dict, training=False)
+        states: list[Any] = []
+        while f"state_in_{len(states)}" in batch:
+            states.append(batch[f"state_in_{len(states)}"])
+        seq_lens = self.ops.ones((_rows(batch["obs"]),), dtype="int32", device=self.device) if states else None
+        with self._inference():
+            self.model(batch, states, seq_lens)
+            found = self.ops.as_numpy(self.model.value_function())
+        return np.asarray(found, np.float32)
 
     # ---- of the framework
 

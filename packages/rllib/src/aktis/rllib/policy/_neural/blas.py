@@ -1,7 +1,7 @@
 """NumPy's matrix products on one thread.
 
-The networks here are small: a second thread has nothing to gain, and on a machine whose processors are busy the two wait for each other
-for fifty times as long as the product takes.
+The networks here are small: a second thread has nothing to gain, and on a machine whose processors are busy the two
+wait for each other for fifty times as long as the product takes.
 """
 
 from __future__ import annotations

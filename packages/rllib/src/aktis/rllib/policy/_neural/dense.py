@@ -161,15 +161,15 @@ class DenseNet:
         stages, _, heads, _, _ = self._arrays
         grads, _, head_grads, _, d_log_std = self._grads
         if d_log_std is not None:
-            np.sum(d_outputs[:, d_log_std.size :], axis=0, out=d_log_std)
+            np.add.reduce(d_outputs[:, d_log_std.size :], axis=0, out=d_log_std)
             d_outputs = np.ascontiguousarray(d_outputs[:, : d_log_std.size])
         h = self._kept[-1]
         first, last = (h[0], h[-1]) if h.ndim == 3 else (h, h)
         column = d_values[:, None]
         np.matmul(d_outputs.T, first, out=head_grads[0][0])
-        np.sum(d_outputs, axis=0, out=head_grads[0][1])
+        np.add.reduce(d_outputs, axis=0, out=head_grads[0][1])
         np.matmul(d_values[None], last, out=head_grads[1][0])
-        head_grads[1][1][0] = d_values.sum()
+        head_grads[1][1][0] = np.add.reduce(d_values)
         if not stages:
             return self.gradient
         g = np.empty(h.shape, np.float32)
@@ -183,7 +183,7 @@ class DenseNet:
             if derivative is not None:
                 g *= derivative(self._kept[i + 1])
             np.matmul(g.transpose(0, 2, 1), self._kept[i], out=grads[i][0])
-            np.sum(g, axis=1, keepdims=True, out=grads[i][1])
+            np.add.reduce(g, axis=1, keepdims=True, out=grads[i][1])
             if i:
                 g = g @ stages[i][0]
         return self.gradient

@@ -69,8 +69,8 @@ class FlatAdam:
 
     def step_with(self, parameters: Any, grads: list[Array]) -> None:
         """A step with the gradient of each parameter."""
-        by_id = {id(parameter): grad for parameter, grad in zip(parameters, grads, strict=True)}
-        gradient = np.concatenate([np.ravel(by_id[id(piece.parameter)]) for piece in sorted(self.pieces, key=_start)])
+        by_id = {id(parameter): np.ravel(np.asarray(grad)) for parameter, grad in zip(parameters, grads, strict=True)}
+        gradient = np.concatenate([by_id[id(piece.parameter)] for piece in sorted(self.pieces, key=_start)])
         self.step(gradient)
 
     # As the optimizers of a framework: see `_backend.Ops`.
@@ -127,13 +127,19 @@ class DenseTrainer:
         pieces = [by_id[id(parameter)] for parameter in group.parameters]
         self.adam = FlatAdam(pieces, self.net.flat, lr=policy.get_scalar(group.lr), eps=group.eps)
         group.optimizer = self.adam
+        self.group = group
         self._clip = policy._option("grad_clip")
         self._may_stop = policy._may_stop
 
     def ready(self) -> bool:
-        """Whether the memory is still the model's (a model may be moved to another device)."""
+        """Whether the memory is still the model's. Where it cannot be any more, the framework takes over for good."""
         if self.fast.stale:
             self.fast.refresh()
+        if not self.fast.shared:
+            ops, group = self.policy.ops, self.group
+            group.optimizer = ops.adam(group.parameters, lr=self.adam.lr, eps=self.adam.eps)
+            ops.load_optimizer_state(group.optimizer, self.adam.state_of())
+            self.policy._dense = None
         return bool(self.fast.shared)
 
     def update(self, columns: dict[str, Array]) -> Any:

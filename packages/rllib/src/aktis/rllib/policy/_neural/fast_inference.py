@@ -54,11 +54,11 @@ class FastInference:
 
     def refresh(self) -> None:
         """Make sure that the weights are those of the model."""
-        if self.shared and self.net.pieces[0].parameter.data_ptr() == self.net.flat.ctypes.data:
-            self.stale = False
-            return
-        self.net.load([self.policy.ops.as_numpy(piece.parameter) for piece in self.net.pieces])
-        self.shared = False
+        if self.shared and any(not _lies_in(piece, self.net) for piece in self.net.pieces):
+            self.shared = self.policy._share_memory(self.net)  # somebody gave parameters other memory
+        if not self.shared:
+            current = DenseNet(self.policy.model.layers())  # layers may be new tensors each time
+            self.net.load([self.policy.ops.as_numpy(piece.parameter) for piece in current.pieces])
         self.stale = False
 
     def act(self, obs: Any, explore: bool) -> tuple[Any, dict[str, Any]]:
@@ -103,6 +103,10 @@ class FastInference:
             return self.net.forward(obs)
         with one_thread():
             return self.net.forward(obs)
+
+
+def _lies_in(piece: Any, net: DenseNet) -> bool:
+    return bool(piece.parameter.data_ptr() == net.flat.ctypes.data + net.flat.itemsize * piece.start)
 
 
 class _Values:

@@ -176,6 +176,10 @@ class Learning(Acting):
         clip = self._option("grad_clip")
         norms = []
         for group, found in zip(self._groups, grads, strict=True):
+            at_once = getattr(group.optimizer, "clip_and_step", None)
+            if at_once is not None:
+                norms.append(at_once(group.parameters, found, clip))
+                continue
             clipped, norm = self.ops.clip_by_global_norm(found, clip)
             self.ops.apply_gradients(group.optimizer, group.parameters, clipped)
             norms.append(norm)

@@ -21,9 +21,9 @@ class NumpyCategorical:
 
     def __init__(self, inputs: Array) -> None:
         self.inputs = inputs
-        logits = inputs - inputs.max(axis=1, keepdims=True)
+        logits = inputs - np.maximum.reduce(inputs, axis=1, keepdims=True)
         p = np.exp(logits)
-        total = p.sum(axis=1, keepdims=True)
+        total = np.add.reduce(p, axis=1, keepdims=True)
         p /= total
         self.p_BA = p
         logits -= np.log(total)
@@ -55,7 +55,7 @@ class NumpyCategorical:
     def entropy(self) -> Array:
         """[B]."""
         if self._entropy is None:
-            self._entropy = -(self.p_BA * self.logp_BA).sum(axis=1)
+            self._entropy = -np.add.reduce(self.p_BA * self.logp_BA, axis=1)
         return self._entropy
 
     def d_entropy(self, g: Array | float) -> Array:
@@ -67,7 +67,7 @@ class NumpyCategorical:
 
     def kl_from(self, old: NumpyCategorical) -> Array:
         """KL(old || this), [B]."""
-        return (old.p_BA * (old.logp_BA - self.logp_BA)).sum(axis=1)
+        return np.add.reduce(old.p_BA * (old.logp_BA - self.logp_BA), axis=1)
 
     def d_kl_from(self, old: NumpyCategorical, g: Array | float) -> Array:
         """d KL / d logits = p - p_old."""

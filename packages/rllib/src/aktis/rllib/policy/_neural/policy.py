@@ -340,7 +340,8 @@ class NeuralPolicy(Learning):
         data = self._train_data(processed).whole()
         data.accessed_keys.clear()
         self._training_mode(True)
-        self._dry_run(data)
+        with self._threads():
+            self._dry_run(data)
         self._training_mode(False)
         return set(data.accessed_keys)
 

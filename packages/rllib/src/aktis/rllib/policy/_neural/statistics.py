@@ -50,7 +50,7 @@ class Averages:
 def _is_scalar(ops: Any, value: Any) -> bool:
     if ops.is_tensor(value):
         return len(value.shape) == 0
-    return isinstance(value, int | float | np.number)
+    return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.shape == ())
 
 
 def _mean(values: list[Any]) -> Any:

@@ -38,8 +38,10 @@ class TrainData:
         for key in batch:
             if key != "infos" and (only is None or key in only) and (recurrent or key != "seq_lens"):
                 column = dict.__getitem__(batch, key)
-                if not any(str(getattr(leaf, "dtype", "object")) == "object" for leaf in tree.flatten(column)):
+                if isinstance(column, dict | tuple):
                     self.columns[key] = tree.map_structure(lambda leaf: ops.from_numpy(leaf, device=device), column)
+                elif getattr(column.dtype, "kind", "") not in "OUS":
+                    self.columns[key] = ops.from_numpy(column, device=device)
         self.units = len(dict.__getitem__(batch, "seq_lens")) if recurrent else batch._num_rows()
         #: Real steps, without padding.
         self.count = batch.count

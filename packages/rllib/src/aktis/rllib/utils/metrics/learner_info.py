@@ -47,7 +47,10 @@ class LearnerInfoBuilder:
         """The means over all updates, by policy: of numbers, and of arrays element by element (``td_error``: all of them, one after
         the other)."""
         self._finalized = True
-        return {policy_id: mean_of_results(results) for policy_id, results in self._results.items()}
+        return {
+            policy_id: dict(results[0]) if len(results) == 1 else mean_of_results(results)
+            for policy_id, results in self._results.items()
+        }
 
     def _of_devices(self, results: Mapping[str, Any]) -> Mapping[str, Any]:
         towers = [results[f"tower_{i}"] for i in range(self.num_devices) if f"tower_{i}" in results]

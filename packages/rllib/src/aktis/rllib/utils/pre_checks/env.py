@@ -195,7 +195,8 @@ def _step_result(env: Any, result: Any, action: Any) -> Any:
         _broken(
             env,
             "step()",
-            f"it must return five values, (observation, reward, terminated, truncated, info); it returned {count}. Environments of the "
+            f"it must return five values, (observation, reward, terminated, truncated, info); it returned {count}. "
+            "Environments of the "
             "old Gym API (four values) are wrapped if config.environment(auto_wrap_old_gym_envs=True)",
         )
     return result
@@ -252,7 +253,8 @@ def _check_infos(env: Any, where: str, infos: Any, obs: Any) -> None:
         _broken(
             env,
             where,
-            f"infos has the agent {strange[0]!r}, which observes nothing in this step: infos' keys are those of the observations (and '__common__')",
+            f"infos has the agent {strange[0]!r}, which observes nothing in this step: infos' keys are those of the "
+            "observations (and '__common__')",
         )
 
 

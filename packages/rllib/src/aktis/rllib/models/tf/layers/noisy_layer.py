@@ -53,4 +53,3 @@ class NoisyLayer(Part):
     def _draw(self, size: int) -> Tensor:
         noise = tf_ops.normal((size,), self.generator)
         return tf.sign(noise) * tf.sqrt(tf.abs(noise))  # f(x) of equation 10
-

@@ -1,0 +1,77 @@
+"""The algorithms that learn from replay do what every algorithm does, in TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tensorflow")
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]  # tracing takes longer than all the rest
+
+
+from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
+
+from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig  # noqa: E402
+from aktis.rllib.algorithms.dqn import DQNConfig  # noqa: E402
+from aktis.rllib.algorithms.es import ESConfig  # noqa: E402
+from aktis.rllib.algorithms.sac import SACConfig  # noqa: E402
+from aktis.rllib.algorithms.simple_q import SimpleQConfig  # noqa: E402
+
+SMALL: dict[str, Any] = {"train_batch_size": 16, "num_steps_sampled_before_learning_starts": 16}
+Q_STATS = ("mean_q", "min_q", "max_q", "mean_td_error", "cur_lr", "grad_gnorm")
+
+
+class TestSimpleQTF2(AlgorithmConformance):
+    action_spaces = ("discrete",)
+    framework = "tf2"
+    recurrent = False
+    learner_keys = Q_STATS
+
+    def config(self) -> AlgorithmConfig:
+        return SimpleQConfig().training(**SMALL).reporting(min_sample_timesteps_per_iteration=32)
+
+
+class TestDQNTF2(AlgorithmConformance):
+    action_spaces = ("discrete",)
+    framework = "tf2"
+    recurrent = False
+    learner_keys = Q_STATS
+
+    def config(self) -> AlgorithmConfig:
+        return DQNConfig().training(hiddens=[8], n_step=2, **SMALL).reporting(min_sample_timesteps_per_iteration=32)
+
+
+class TestRainbowTF2(TestDQNTF2):
+    """All improvements at once."""
+
+    observation_spaces = ("box",)
+
+    def config(self) -> AlgorithmConfig:
+        return (
+            DQNConfig()
+            .training(hiddens=[8], n_step=3, num_atoms=5, noisy=True, **SMALL)
+            .reporting(min_sample_timesteps_per_iteration=32)
+        )
+
+
+class TestSACTF2(AlgorithmConformance):
+    action_spaces = ("box", "discrete")
+    framework = "tf2"
+    recurrent = False
+    learner_keys = ("actor_loss", "critic_loss", "alpha_loss", "alpha_value", "mean_q", "target_entropy")
+
+    def config(self) -> AlgorithmConfig:
+        net = {"fcnet_hiddens": [8]}
+        config = SACConfig().training(policy_model_config=net, q_model_config=net, **SMALL)
+        return config.reporting(min_sample_timesteps_per_iteration=32)
+
+
+class TestESTF2(AlgorithmConformance):
+    framework = "tf2"
+    recurrent = False
+    multi_agent = False
+    learner_keys = ("weights_norm", "grad_norm", "update_ratio", "episodes_this_iter", "eval_reward_mean")
+
+    def config(self) -> AlgorithmConfig:
+        return ESConfig().training(episodes_per_batch=4, train_batch_size=1, noise_size=1_100_000, eval_prob=1.0)
