@@ -17,7 +17,7 @@ from aktis.rllib.offline.estimators import DirectMethod, DoublyRobust, FQETorchM
 
 def test_it_finds_the_q_function() -> None:
     batch = every_episode()
-    model = FQETorchModel(Prefers(), GAMMA, n_iters=150, lr=0.03)
+    model = FQETorchModel(Prefers(), GAMMA, n_iters=250, lr=0.02)
     losses = model.train(batch)
     assert losses[-1] < 1e-3 < losses[0]
     expected = np.where(batch["terminateds"], 2.0 * batch["actions"], batch["actions"] + GAMMA * 1.6)
@@ -27,7 +27,7 @@ def test_it_finds_the_q_function() -> None:
 
 @pytest.mark.parametrize("kind", [DirectMethod, DoublyRobust])
 def test_estimators_train_it(kind: type) -> None:
-    settings = {"type": FQETorchModel, "n_iters": 150, "lr": 0.03, "minibatch_size": 4}
+    settings = {"type": FQETorchModel, "n_iters": 250, "lr": 0.02, "minibatch_size": 4}
     estimator = kind(policy=Prefers(), gamma=GAMMA, q_model_config=settings)
     assert estimator.train(every_episode())["loss"] > 0
     assert estimator.estimate(every_episode())["v_target"] == pytest.approx(V_TARGET, abs=0.05)

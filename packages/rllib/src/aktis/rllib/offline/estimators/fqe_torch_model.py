@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 
+from aktis.rllib._backend import torch_ops
 from aktis.rllib.models.catalog import ModelCatalog
 from aktis.rllib.offline.errors import OfflineDataError
 from aktis.rllib.offline.estimators.off_policy_estimator import log_likelihoods
@@ -81,7 +82,8 @@ class FQETorchModel:
             )
             self.q_model = model.to(self.device)
         self.target_q_model = copy.deepcopy(self.q_model)
-        self.optimizer = torch.optim.Adam(self.q_model.parameters(), lr=lr)
+        self._parameters = torch_ops.parameters(self.q_model)
+        self.optimizer = torch_ops.adam(self._parameters, lr=lr)
         self._rng = np.random.default_rng(seed)
 
     def train(self, batch: SampleBatch) -> list[float]:
@@ -116,10 +118,9 @@ class FQETorchModel:
                     targets = rewards[part] + self.gamma * goes_on[part] * next_values
                 values = self._q(self.q_model, obs[part]).gather(1, actions[part, None])[:, 0]
                 loss = ((targets - values) ** 2).mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.q_model.parameters(), self.clip_grad_norm)
-                self.optimizer.step()
+                found = torch_ops.gradients(loss, self._parameters)
+                clipped, _ = torch_ops.clip_by_global_norm(found, self.clip_grad_norm)
+                torch_ops.apply_gradients(self.optimizer, self._parameters, clipped)
                 of_iteration.append(float(loss.detach()))
             losses.append(float(np.mean(of_iteration)))
             self.update_target()
@@ -176,7 +177,7 @@ class FQETorchModel:
             "target_model_state": {
                 name: value.cpu().numpy().copy() for name, value in self.target_q_model.state_dict().items()
             },
-            "optimizer_state": copy.deepcopy(self.optimizer.state_dict()),
+            "optimizer_state": torch_ops.optimizer_state(self.optimizer),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -184,4 +185,4 @@ class FQETorchModel:
         self.policy.set_state(state["policy_state"])
         for model, name in ((self.q_model, "model_state"), (self.target_q_model, "target_model_state")):
             model.load_state_dict({key: torch.as_tensor(value) for key, value in state[name].items()})
-        self.optimizer.load_state_dict(state["optimizer_state"])
+        torch_ops.load_optimizer_state(self.optimizer, state["optimizer_state"])
