@@ -291,6 +291,8 @@ def test_what_training_writes_is_what_was_sampled(several: bool, tmp_path: Path,
     algorithm.train()
     written = list(JsonReader(tmp_path).read_all_files())
     steps = sum(batch.count for batch in written)
+    for batch in written:  # others can learn from it
+        assert all("new_obs" in part for part in batch.as_multi_agent().policy_batches.values())
     assert steps == algorithm._counters["num_env_steps_sampled"]  # the evaluation has not written
     kept = [batch for batch in Keeps.batches if any(same(batch, one) for one in written)]
     assert len(kept) == len(written) == 4
