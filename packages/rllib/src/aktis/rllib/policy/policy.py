@@ -243,7 +243,10 @@ class Policy(metaclass=_PolicyMeta):
         actions, states, extra = self.compute_actions_from_input_dict(
             batch, explore=explore, timestep=timestep, episodes=episodes, **kwargs
         )
-        action = tree.map_structure(lambda a: a[0], actions)
+        if isinstance(actions, list):  # of plain actions, as policies without a network like to return them
+            action = actions[0]
+        else:
+            action = tree.map_structure(lambda a: a[0], actions)
         return action, [s[0] for s in states], {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()}
 
     def compute_actions_from_input_dict(

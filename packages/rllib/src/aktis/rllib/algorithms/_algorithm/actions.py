@@ -207,6 +207,8 @@ def _as_batch(columns: dict[str, Any]) -> Any:
 def _row(columns: Any, index: int) -> Any:
     import tree
 
+    if isinstance(columns, list):  # actions one by one, as policies without a network like to return them
+        return columns[index]
     return tree.map_structure(lambda column: column[index], columns)
 
 

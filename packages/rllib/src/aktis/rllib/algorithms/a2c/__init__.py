@@ -17,6 +17,8 @@ __all__ = ["A2C", "A2CConfig", "A2CTF2Policy", "A2CTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "A2C_DEFAULT_CONFIG":
+        return __getattr__("A2CConfig")().to_dict()
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)
