@@ -57,7 +57,10 @@ def test_ppo_with_two_workers_repeats_bit_for_bit() -> None:
     ("make", "training"),
     [
         (ImpalaConfig, {"train_batch_size": 80, "minibatch_buffer_size": 2, "num_sgd_iter": 2}),
-        (ImpalaConfig, {"train_batch_size": 80, "num_aggregation_workers": 1, "replay_proportion": 0.5, "replay_buffer_num_slots": 4}),
+        (
+            ImpalaConfig,
+            {"train_batch_size": 80, "num_aggregation_workers": 1, "replay_proportion": 0.5, "replay_buffer_num_slots": 4},
+        ),
         (APPOConfig, {"train_batch_size": 80, "use_kl_loss": True}),
         (A3CConfig, {}),
     ],

@@ -259,6 +259,16 @@ class Impala(Algorithm):
                     settings.max_requests_in_flight_per_aggregator_worker,
                 )
 
+    def _run_one_training_iteration(self) -> Any:
+        """The learner works while there are training steps, and rests while somebody evaluates, saves or acts."""
+        if self._learner is None:
+            return super()._run_one_training_iteration()
+        self._learner.resume()
+        try:
+            return super()._run_one_training_iteration()
+        finally:
+            self._learner.pause()
+
     def training_step(self) -> dict[str, Any]:
         """Fragments in, batches to the learner, results out, weights back."""
         with self._timers[SAMPLE_TIMER]:
