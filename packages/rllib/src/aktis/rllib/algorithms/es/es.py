@@ -362,3 +362,9 @@ class ES(Algorithm):
             self._optimizer.set_state(state["optimizer"])
             self._episodes_so_far = int(state["episodes_so_far"])
             self._evaluated = list(state["evaluated"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return ESConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -365,3 +365,9 @@ class Impala(Algorithm):
         if self._aggregators is not None:
             self._aggregators.stop()
         super().cleanup()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return ImpalaConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

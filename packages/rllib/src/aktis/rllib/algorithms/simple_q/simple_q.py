@@ -274,3 +274,9 @@ class SimpleQ(Algorithm):
                     update()
         self._counters[NUM_TARGET_UPDATES] += 1
         self._counters[LAST_TARGET_UPDATE_TS] = now
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return SimpleQConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
