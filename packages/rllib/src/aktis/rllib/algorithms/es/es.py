@@ -291,7 +291,11 @@ class ES(Algorithm):
         ascent = gradient_of_ranks(self._noise, indices, returns, len(theta))
         theta, ratio = self._optimizer.update(theta, -ascent + config.l2_coeff * theta)
         policy.set_flat_weights(theta)
-        return {_POLICY: {"learner_stats": self._note(played, theta, ascent, ratio)}}
+        stats = self._note(played, theta, ascent, ratio)
+        # A policy that plays counts its own steps, those of its worker: what counts is how many there are in all.
+        local: Any = self.workers.local_worker()
+        local.set_global_vars(self._global_vars())
+        return {_POLICY: {"learner_stats": stats}}
 
     def _play(self, theta: NDArray[np.float32], config: Any) -> list[Episodes]:
         """Rounds of episodes until there are enough of them and of timesteps. In the order of workers."""
