@@ -252,7 +252,7 @@ class SimpleQ(Algorithm):
         )
         if batch is None:
             return {}
-        batch = batch.as_multi_agent()
+        batch = batch.as_multi_agent().decompress_if_needed()
         before_learn = config.get("before_learn_on_batch")
         if before_learn is not None:
             local: Any = self.workers.local_worker()
