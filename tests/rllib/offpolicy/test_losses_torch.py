@@ -11,6 +11,9 @@ from gymnasium import spaces
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
 from aktis.rllib._backend import torch_ops as ops  # noqa: E402
 from aktis.rllib.algorithms.dqn import DQNConfig  # noqa: E402
 from aktis.rllib.algorithms.dqn.dqn_policy import project_distribution, projected_targets  # noqa: E402
@@ -20,8 +23,6 @@ from aktis.rllib.algorithms.sac.sac_torch_policy import SACTorchPolicy  # noqa: 
 from aktis.rllib.algorithms.simple_q import SimpleQConfig  # noqa: E402
 from aktis.rllib.algorithms.simple_q.simple_q_torch_policy import SimpleQTorchPolicy  # noqa: E402
 from aktis.rllib.policy.sample_batch import SampleBatch  # noqa: E402
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 
 OBS = spaces.Box(-5.0, 5.0, (3,), np.float32)
 MODEL = {"fcnet_hiddens": [8], "fcnet_activation": "relu"}
@@ -109,9 +110,15 @@ def huber(x: Any) -> Any:
 @pytest.mark.parametrize("loss", ["huber", "mse"])
 def test_dqns_loss_by_hand(double_q: bool, dueling: bool, loss: str) -> None:
     space = spaces.Discrete(4)
-    config = DQNConfig().training(double_q=double_q, dueling=dueling, hiddens=[8], model=MODEL, td_error_loss_fn=loss, gamma=0.9)
+    config = DQNConfig().training(
+        double_q=double_q, dueling=dueling, hiddens=[8], model=MODEL, td_error_loss_fn=loss, gamma=0.9
+    )
     policy = policy_of(DQNTorchPolicy, config, space)
-    rows = batch(space, weights=np.linspace(0.1, 1.0, 16, dtype=np.float32), discounts=np.linspace(0.5, 0.9, 16, dtype=np.float32))
+    rows = batch(
+        space,
+        weights=np.linspace(0.1, 1.0, 16, dtype=np.float32),
+        discounts=np.linspace(0.5, 0.9, 16, dtype=np.float32),
+    )
     index = np.arange(16)
     q, next_q = q_of(policy, policy.model, rows["obs"]), q_of(policy, policy.target_model, rows["new_obs"])
     best = (q_of(policy, policy.model, rows["new_obs"]) if double_q else next_q).argmax(axis=1)
@@ -144,13 +151,17 @@ def test_the_loss_of_c51_by_hand() -> None:
 
     atoms = np.linspace(-3, 3, 11)
     best = q_of(policy, policy.model, rows["new_obs"]).argmax(axis=1)
-    np.testing.assert_allclose(softmax(logits(policy.model, rows["obs"])) @ atoms, q_of(policy, policy.model, rows["obs"]), atol=1e-5)
+    np.testing.assert_allclose(
+        softmax(logits(policy.model, rows["obs"])) @ atoms, q_of(policy, policy.model, rows["obs"]), atol=1e-5
+    )
     p = softmax(logits(policy.target_model, rows["new_obs"]))[index, best]
     points = rows["rewards"][:, None] + np.where(rows["terminateds"], 0.0, 0.9**2)[:, None] * atoms
     m = naive_projection(p, points, atoms)
     crossed = -np.sum(m * np.log(softmax(logits(policy.model, rows["obs"])[index, rows["actions"]])), axis=1)
     tensors = policy._train_data(rows).whole()
-    assert float(policy.loss(policy.model, policy.dist_class, tensors).detach()) == pytest.approx(crossed.mean(), rel=1e-4)
+    assert float(policy.loss(policy.model, policy.dist_class, tensors).detach()) == pytest.approx(
+        crossed.mean(), rel=1e-4
+    )
     np.testing.assert_allclose(policy.learn_on_batch(rows)["td_error"], crossed, rtol=1e-3)
 
 
@@ -251,7 +262,9 @@ def test_the_target_follows(made: str) -> None:
         policy = policy_of(DQNTorchPolicy, DQNConfig().training(hiddens=[8], model=MODEL, tau=0.25), spaces.Discrete(2))
     else:
         policy = sac(spaces.Box(-1.0, 1.0, (2,), np.float32), tau=0.25)
-    ours, theirs = (m.q_variables() if made == "sac" else list(m.parameters()) for m in (policy.model, policy.target_model))
+    ours, theirs = (
+        m.q_variables() if made == "sac" else list(m.parameters()) for m in (policy.model, policy.target_model)
+    )
     expected = [0.25 * a.detach() + 0.75 * b.detach() for a, b in zip(ours, theirs, strict=True)]
     policy.update_target()
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(expected, theirs, strict=True))
@@ -261,9 +274,13 @@ def test_the_target_follows(made: str) -> None:
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(expected, theirs, strict=True))
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"dueling": False}, {"num_atoms": 5}, {"hiddens": [], "dueling": False}, {"hiddens": []}])
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"dueling": False}, {"num_atoms": 5}, {"hiddens": [], "dueling": False}, {"hiddens": []}]
+)
 def test_acting_in_numpy_is_acting_in_torch(kwargs: dict[str, Any]) -> None:
-    policy = policy_of(DQNTorchPolicy, DQNConfig().training(**{"hiddens": [8], **kwargs}, model=MODEL), spaces.Discrete(4))
+    policy = policy_of(
+        DQNTorchPolicy, DQNConfig().training(**{"hiddens": [8], **kwargs}, model=MODEL), spaces.Discrete(4)
+    )
     assert policy._quick is not None
     obs = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     for _ in range(2):
@@ -315,7 +332,9 @@ def test_action_masks_hold(tmp_path: Any) -> None:
 
     config = DQNConfig().training(hiddens=[], dueling=False, model={"custom_model": Masked})
     policy = policy_of(DQNTorchPolicy, config, spaces.Discrete(4))
-    actions, _, _ = policy.compute_actions_from_input_dict({"obs": np.zeros((500, 3), np.float32)}, explore=True, timestep=0)
+    actions, _, _ = policy.compute_actions_from_input_dict(
+        {"obs": np.zeros((500, 3), np.float32)}, explore=True, timestep=0
+    )
     assert set(actions.tolist()) == {1, 3}
     rows = batch(spaces.Discrete(4))
     rows["actions"] = np.where(rows["actions"] < 2, 1, 3)
@@ -339,10 +358,15 @@ def test_bad_settings_are_refused() -> None:
         sac(spaces.MultiDiscrete([2, 2]))
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"dueling": False, "double_q": False}, {"hiddens": [], "dueling": False}, {"td_error_loss_fn": "mse"}])
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"dueling": False, "double_q": False}, {"hiddens": [], "dueling": False}, {"td_error_loss_fn": "mse"}],
+)
 @pytest.mark.parametrize("grad_clip", [None, 0.05])
 def test_learning_in_numpy_is_learning_in_torch(kwargs: dict[str, Any], grad_clip: float | None) -> None:
-    config = DQNConfig().training(**{"hiddens": [8], **kwargs}, model={**MODEL, "fcnet_hiddens": [8, 8]}, grad_clip=grad_clip, lr=1e-2)
+    config = DQNConfig().training(
+        **{"hiddens": [8], **kwargs}, model={**MODEL, "fcnet_hiddens": [8, 8]}, grad_clip=grad_clip, lr=1e-2
+    )
     quick, slow = (policy_of(DQNTorchPolicy, config.copy(), spaces.Discrete(4)) for _ in range(2))
     assert quick._trainer is not None
     slow._trainer = None

@@ -1,4 +1,5 @@
-"""Pure parts of the algorithms that learn from replay: returns of n steps, how often to learn, ranks and steps of evolution strategies."""
+"""Pure parts of the algorithms that learn from replay: returns of n steps, how often to learn, ranks and steps
+of evolution strategies."""
 
 from __future__ import annotations
 
@@ -6,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from aktis.rllib.algorithms._nstep import DISCOUNTS, NStepPolicy, nstep_returns
 from aktis.rllib.algorithms.es.es import centered_ranks, gradient_of_ranks
 from aktis.rllib.algorithms.es.optimizers import SGD, Adam
 from aktis.rllib.algorithms.simple_q.simple_q import training_rounds
 from aktis.rllib.evaluation.rollout import Rollout
 from aktis.rllib.policy.sample_batch import SampleBatch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @settings(max_examples=60, deadline=None)

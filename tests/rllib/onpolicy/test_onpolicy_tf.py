@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import gymnasium as gym
+from tests.rllib.algorithms.conformance import AlgorithmConformance
+
 from aktis.rllib.algorithms.a2c import A2CConfig
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.algorithms.appo import APPOConfig
@@ -18,8 +20,6 @@ from aktis.rllib.algorithms.pg import PGConfig
 from aktis.rllib.algorithms.ppo import PPOConfig
 from aktis.rllib.algorithms.ppo.ppo_tf_policy import PPOTF2Policy
 from aktis.rllib.policy.sample_batch import SampleBatch
-
-from tests.rllib.algorithms.conformance import AlgorithmConformance
 
 pytestmark = pytest.mark.tensorflow
 
@@ -33,7 +33,16 @@ class OfTensorFlow(AlgorithmConformance):
 
 
 class TestPPO(OfTensorFlow):
-    learner_keys = ("total_loss", "policy_loss", "vf_loss", "vf_explained_var", "kl", "entropy", "cur_lr", "cur_kl_coeff")
+    learner_keys = (
+        "total_loss",
+        "policy_loss",
+        "vf_loss",
+        "vf_explained_var",
+        "kl",
+        "entropy",
+        "cur_lr",
+        "cur_kl_coeff",
+    )
 
     def config(self) -> AlgorithmConfig:
         return PPOConfig().training(train_batch_size=64, sgd_minibatch_size=32, num_sgd_iter=2, lr=0.01)
@@ -82,7 +91,8 @@ def test_the_loss_is_that_of_pytorch() -> None:
     rng = np.random.default_rng(0)
     rows = 16
     batch: dict[str, Any] = {
-        name: rng.normal(size=rows).astype(np.float32) for name in ("vf_preds", "advantages", "value_targets", "action_logp")
+        name: rng.normal(size=rows).astype(np.float32)
+        for name in ("vf_preds", "advantages", "value_targets", "action_logp")
     }
     batch["obs"] = rng.uniform(-1, 1, (rows, 3)).astype(np.float32)
     batch["actions"] = rng.normal(size=(rows, 2)).astype(np.float32)

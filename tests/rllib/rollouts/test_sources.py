@@ -16,9 +16,11 @@ from aktis.rllib.policy.sample_batch import SampleBatch
 
 
 def test_a_worker_samples_ahead_in_a_thread() -> None:
-    one, other = (
-        worker_of(config_of(env_config={"length": 5}, sample_async=value).debugging(seed=2), worker_index=1) for value in (True, False)
-    )
+    def make(sample_async: bool) -> Any:
+        config = config_of(env_config={"length": 5}, sample_async=sample_async).debugging(seed=2)
+        return worker_of(config, worker_index=1)
+
+    one, other = make(True), make(False)
     for _ in range(3):
         ahead, batch = one.sample(), other.sample()
         np.testing.assert_array_equal(ahead["obs"], batch["obs"])

@@ -1,10 +1,13 @@
 """Gradients of Q-learning for small dense networks, written out in NumPy: a framework's calls cost ten times their arithmetic.
 
-    forward     h_0 = x, h_i = act(W_i h_(i-1) + b_i)                   trunk, then a stream of advantages, and with duelling one of values
-    error       e = Q(s, a) - y                                         y of the target network: SimpleQPolicy and DQNPolicy say which
+    forward     h_0 = x, h_i = act(W_i h_(i-1) + b_i)                   trunk, then a stream of advantages, and
+    with duelling one of values
+    error       e = Q(s, a) - y                                         y of the target network: SimpleQPolicy
+    and DQNPolicy say which
     backward    dL/dW_i = d_i^T h_(i-1), dL/db_i = sum d_i, d_(i-1) = (d_i W_i) act'(h_(i-1))
 
-The weights are those of the model, and the optimizer is the framework's. When the policy is made, the gradients are compared with its.
+The weights are those of the model, and the optimizer is the framework's. When the policy is made, the
+gradients are compared with its.
 """
 
 from __future__ import annotations
@@ -14,13 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aktis.rllib.algorithms._fast_acting import FastQ, Stack
 from aktis.rllib.algorithms._nstep import DISCOUNTS
 from aktis.rllib.policy.sample_batch import SampleBatch
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 # Derivatives in terms of what the activation gave.
 _SLOPES: dict[str, Callable[[Array], Array] | None] = {
@@ -126,7 +128,9 @@ class DenseQTraining:
     """
 
     def __init__(self, policy: Any, model: Network, target: Network) -> None:
-        unknown = [layer.activation for stack in model.stacks() for layer in stack.layers if layer.activation not in _SLOPES]
+        unknown = [
+            layer.activation for stack in model.stacks() for layer in stack.layers if layer.activation not in _SLOPES
+        ]
         if unknown:
             raise ValueError(f"no derivative of {unknown[0]!r} in NumPy")
         config = policy.config

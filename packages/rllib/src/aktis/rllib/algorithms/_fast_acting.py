@@ -1,6 +1,8 @@
-"""Acting in NumPy for Q-networks and SAC's policy, where they are small and dense: a call into a framework costs more than their arithmetic.
+"""Acting in NumPy for Q-networks and SAC's policy, where they are small and dense: a call into a framework
+costs more than their arithmetic.
 
-With PyTorch on the CPU the arrays share the memory of the parameters; otherwise they are copied after each update, when the next action is
+With PyTorch on the CPU the arrays share the memory of the parameters; otherwise they are copied after each
+update, when the next action is
 wanted. Whether both ways give the same is tried out when the policy is made.
 """
 
@@ -11,20 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 # Above so many parameters the arithmetic costs more than the calls.
 MAX_PARAMETERS = 300_000
 
 
 def _relu(x: Array) -> Array:
-    return np.maximum(x, 0.0, out=x)
+    return np.maximum(x, 0.0, out=x)  # type: ignore[no-any-return]
 
 
 def _tanh(x: Array) -> Array:
-    return np.tanh(x, out=x)
+    return np.tanh(x, out=x)  # type: ignore[no-any-return]
 
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array] | None] = {
@@ -196,7 +197,7 @@ class FastGaussian(FastActing):
         half = inputs.shape[1] // 2
         u = inputs[:, :half]
         rows = len(inputs)
-        logp = np.zeros(rows, np.float32)
+        logp: Array = np.zeros(rows, np.float32)
         if explore:
             log_std = np.minimum(np.maximum(inputs[:, half:], self.bounds[0]), self.bounds[1])
             noise = self.policy.rng.standard_normal(u.shape, np.float32)

@@ -13,7 +13,8 @@ from aktis.rllib.policy.sample_batch import SampleBatch
 if TYPE_CHECKING:
     from aktis.rllib.evaluation.rollout import Rollout
 
-#: The column with gamma^k, k being the number of steps whose rewards are summed in a row. At the end of a trajectory there are fewer than n.
+#: The column with gamma^k, k being the number of steps whose rewards are summed in a row. At the end of a
+# trajectory there are fewer than n.
 DISCOUNTS = "discounts"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -90,12 +91,23 @@ def gym_env_creator(env_context: EnvContext, env_descriptor: str | type) -> Any:
     if not isinstance(env_descriptor, str):
         return env_descriptor(env_context)
     try:
-        # The checks of aktis.rllib take the place of Gymnasium's, which cost time in the first steps of every environment.
-        return gymnasium.make(env_descriptor, disable_env_checker=True, **env_context)
+        return gymnasium.make(_bare_spec(env_descriptor), disable_env_checker=True, **env_context)
     except gymnasium.error.DependencyNotInstalled:
         raise
     except gymnasium.error.Error as error:
         raise ValueError(_unknown(env_descriptor, error)) from error
+
+
+def _bare_spec(name: str) -> Any:
+    """What to make of an id: without the wrappers that check its use, which cost time in every step; we check and use it right."""
+    import gymnasium
+
+    spec = gymnasium.registry.get(name)
+    if spec is None:  # without its version, or with the name of a module: Gymnasium finds it
+        return name
+    bare = copy.copy(spec)
+    bare.order_enforce = False
+    return bare
 
 
 def _unknown(name: str, error: Exception) -> str:

@@ -43,10 +43,9 @@ class ActionTransform:
         )
 
     def each(self, actions: Any) -> list[Any]:
-        """One action for each environment. Discrete ones are Python integers."""
+        """One action for each environment. Discrete ones are NumPy's integers, with which ``Discrete.contains`` is quicker."""
         if self._plain_integers:
-            listed: list[Any] = actions.tolist()
-            return listed
+            return list(actions)
         batch = self.batch(actions)
         if not self.structured:
             return list(batch)

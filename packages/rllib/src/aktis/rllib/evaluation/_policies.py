@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from aktis.rllib.policy.policy import Policy, PolicySpec
+from aktis.rllib.policy.policy_map import PolicyMap
 from aktis.rllib.utils.filter import Filter, NoFilter, get_filter
 from aktis.rllib.utils.policy import validate_policy_id
 
@@ -211,11 +212,7 @@ def own_settings(own: Any, config: Any, worker_index: int, policy_id: str) -> An
     return merged
 
 
-def _new_map(config: Any) -> Any:
-    try:
-        from aktis.rllib.policy.policy_map import PolicyMap
-    except ModuleNotFoundError:
-        return {}
+def _new_map(config: Any) -> PolicyMap:
     return PolicyMap(
         capacity=config.policy_map_capacity, policy_states_are_swappable=config.policy_states_are_swappable
     )

@@ -122,16 +122,17 @@ class SubEnvStepper:
         watched = checking or self._keep_raw or self._after_step is not None
         rewards: list[Any] = []
         infos: list[dict[str, Any]] = []
-        for index, step in enumerate(self._step_of):
+        add_reward, add_info = rewards.append, infos.append
+        for index, (step, action) in enumerate(zip(self._step_of, actions, strict=True)):
             try:
-                observation, reward, terminated, truncated, info = step(actions[index])
+                observation, reward, terminated, truncated, info = step(action)
             except Exception as error:
                 self._fail(index, error)
-                rewards.append(0.0)
-                infos.append({})
+                add_reward(0.0)
+                add_info({})
                 continue
-            rewards.append(reward)
-            infos.append(info)
+            add_reward(reward)
+            add_info(info)
             if watched:
                 self._watch(index, observation, checking)
             if terminated or truncated:

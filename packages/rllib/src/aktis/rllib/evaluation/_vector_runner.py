@@ -238,7 +238,7 @@ class VectorRunner:
         if self._state:
             self._state = [np.array(state) for state in states]
         if views.views:
-            views.push("obs", block.columns["obs"][:, block.steps])
+            views.push("obs", block.current("obs"))
             views.push("actions", stored)
             views.push("rewards", rewards)
             for index, state in enumerate(states):
@@ -254,8 +254,7 @@ class VectorRunner:
             self._drop_failed(block)
         if stepper.skipped is not None:
             for env in np.flatnonzero(stepper.skipped).tolist():
-                block.drop(env, block.steps, block.steps)
-                block.columns["terminateds"][env, block.steps] = True
+                block.drop(env, block.steps)
         self._current = self._filtered(stepper.obs)
         if stepper.begun:
             self._begin_episodes()
@@ -303,15 +302,14 @@ class VectorRunner:
             if env in self.stepper.ended:  # it raised in the reset after its end: the episode is whole
                 continue
             length = int(self.book.lengths[env])
-            block.drop(env, max(0, block.steps + 1 - length), block.steps)
-            block.columns["terminateds"][env, block.steps] = True
+            block.drop(env, max(0, block.steps + 1 - length))
             self._note(0, 0.0, faulty=True)
             if self.tracker is not None:
                 self.tracker.fail(env, error)
 
     def _finish(self, block: Block) -> Steps:
         """The columns of a block, with those that follow from the others."""
-        columns = dict(block.trimmed())
+        columns = block.columns()
         ended = columns["terminateds"] | columns["truncateds"]
         columns["t"], columns["eps_id"] = self.book.columns(ended)
         columns["agent_index"] = np.zeros(ended.shape, np.int64)
@@ -354,12 +352,17 @@ class VectorRunner:
                 episode_reward=total,
                 agent_rewards=extra.get("agent_rewards", {}),
                 custom_metrics=extra.get("custom_metrics", {}),
-                perf_stats=self._perf_stats(),
                 hist_data=extra.get("hist_data", {}),
                 media=extra.get("media", {}),
                 episode_faulty=faulty,
             )
         )
+
+    def take_metrics(self) -> list[RolloutMetrics]:
+        """The episodes that ended since the last call, each once."""
+        found, self.metrics = self.metrics, []
+        stats = self._perf_stats()
+        return [episode._replace(perf_stats=stats) for episode in found]
 
     def _perf_stats(self) -> dict[str, float]:
         """Milliseconds per step of all environments, on average."""

@@ -83,8 +83,7 @@ class VectorSampler:
 
     def get_metrics(self) -> list[RolloutMetrics]:
         """The episodes that ended since the last call, each once."""
-        found, self.runner.metrics = self.runner.metrics, []
-        return found
+        return self.runner.take_metrics()
 
     def close(self) -> None:
         """Close the environments."""

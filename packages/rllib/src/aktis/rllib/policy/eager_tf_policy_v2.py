@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aktis.rllib.policy._neural.acting import Acting, overridden
 from aktis.rllib.policy._neural.groups import OptimizerGroup
 from aktis.rllib.policy._neural.learning import LEARNER_STATS
 from aktis.rllib.policy._neural.policy import NeuralPolicy
+from aktis.rllib.policy._tf_threads import set_threads
 from aktis.rllib.policy._tf_tracing import Traced, TracedActing
 from aktis.rllib.policy.sample_batch import SampleBatch
 
@@ -54,7 +56,7 @@ class EagerTFPolicyV2(NeuralPolicy):
         self._acting: TracedActing | None = None
         if self._option("eager_tracing", True):
             limit = self._option("eager_max_retraces", 20)
-            limit = 20 if limit is None else int(limit)
+            limit = sys.maxsize if limit is None else int(limit)
             self._traced = Traced(self._update_now, limit, type(self).__name__)
 
     # ---- what a class derived from this may define
@@ -202,6 +204,13 @@ class EagerTFPolicyV2(NeuralPolicy):
         return list(self.model.variables())
 
     # ---- of the framework
+
+    def _choose_device(self) -> Any:
+        local = self.worker_index == 0
+        args = (self._option("local_tf_session_args") if local else None) or self._option("tf_session_args") or {}
+        # A worker is a process of its own, with one processor.
+        single = not local and float(self._option("num_cpus_per_worker", 1) or 1) <= 1
+        set_threads(args, 1 if single else None)
 
     def _make_scalar(self, name: str, value: float) -> Any:
         if name in self.scalars:

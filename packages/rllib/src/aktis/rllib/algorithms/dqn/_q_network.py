@@ -15,7 +15,8 @@ Tensor = Any
 class QNetwork:
     """Mixin of a model: what it has behind its features.
 
-    The model sets `ops`, `num_atoms`, `num_actions`, `advantage` (features -> [B, A * N]; None where the features are the Q-values),
+    The model sets `ops`, `num_atoms`, `num_actions`, `advantage` (features -> [B, A * N]; None where the
+    features are the Q-values),
     `state_value` (features -> [B, N]; None without duelling), and `support` (the atoms, an array [N]).
     """
 

@@ -56,7 +56,7 @@ class DQNConfig(SimpleQConfig):
             "worker_side_prioritization": False,
         }
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         num_atoms: int = NotProvided,
@@ -81,7 +81,8 @@ class DQNConfig(SimpleQConfig):
             noisy: Noise in the weights of the Q-network explores (set epsilon to 0 then).
             sigma0: Its initial standard deviation.
             dueling: The network has one stream for the value of the state and one for the advantages of actions.
-            hiddens: Hidden layers of each of these streams, behind the network of ``model``. Empty: none; with ``dueling=False``, the
+            hiddens: Hidden layers of each of these streams, behind the network of ``model``. Empty: none; with
+                ``dueling=False``, the
                 model's output is the Q-values.
             double_q: The next action is chosen by the network and valued by the target network.
             n_step: Steps whose rewards are summed before a value is taken.
@@ -126,7 +127,8 @@ class DQNConfig(SimpleQConfig):
             and length < self.n_step
         ):
             raise ValueError(
-                f"rollout_fragment_length ({length}) must be at least n_step ({self.n_step}): a fragment has no more rewards to sum. "
+                f"rollout_fragment_length ({length}) must be at least n_step ({self.n_step}): "
+                "a fragment has no more rewards to sum. "
                 "Set it to 'auto'"
             )
 

@@ -52,6 +52,10 @@ def projected_targets(
 class DQNPolicy(SimpleQPolicy):
     """To be mixed into the neural policy of a framework. The model is a DQNTorchModel or DQNTFModel."""
 
+    observation_space: Any
+    action_space: Any
+    dist_class: Any
+
     def make_model(self) -> Any:
         """The network of `model`, with the layers for Q-values behind it."""
         from aktis.rllib.models.catalog import ModelCatalog
@@ -103,16 +107,15 @@ class DQNPolicy(SimpleQPolicy):
         """Q(s, .) of a batch with `obs`. [B, A]"""
         return self.q_and_logits(model, input_dict)[0]
 
-    def action_distribution_fn(
+    def action_distribution_fn(  # type: ignore[override, unused-ignore]
         self,
         model: Any,
         *,
         input_dict: Any,
         state_batches: Any,
-        seq_lens: Any,
-        explore: bool,
-        timestep: int,
-        is_training: bool,
+        seq_lens: Any = None,
+        explore: bool = True,
+        **kwargs: Any,
     ) -> tuple[Tensor, Any, list[Any]]:
         """Actions are chosen by Q-values; noise in the weights is exploration."""
         q, _ = self.q_and_logits(model, input_dict, noise=explore)
@@ -125,7 +128,7 @@ class DQNPolicy(SimpleQPolicy):
         if features is None or self.config["noisy"]:
             return None
         advantage, value = (None if layers is None else Stack(layers) for layers in model.stream_layers())
-        width = int(np.prod(self.observation_space.shape, dtype=np.int64))  # type: ignore[attr-defined]
+        width = int(np.prod(self.observation_space.shape, dtype=np.int64))
         support = model.support if model.num_atoms > 1 else None
         temperature = float(self.config["categorical_distribution_temperature"])
         return FastQ(self, Stack(features), advantage, value, support, width, temperature)

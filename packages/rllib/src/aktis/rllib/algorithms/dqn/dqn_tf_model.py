@@ -146,7 +146,7 @@ class DQNTFModel(QNetwork, TFModelV2):
 
     def feature_layers(self) -> DenseNetwork | None:
         """The dense layers that make the features; None for other networks."""
-        found: DenseNetwork | None = super().layers()  # type: ignore[assignment]
+        found: DenseNetwork | None = super().layers()
         return found
 
     def stream_layers(self) -> tuple[list[DenseLayer] | None, list[DenseLayer] | None]:
@@ -161,8 +161,16 @@ class DQNTFModel(QNetwork, TFModelV2):
 class _Streams:
     """Makes the stacks of layers behind the features."""
 
-    def __init__(self, features: int, hiddens: Sequence[int], activation_fn: str, sigma0: float | None, norm: bool) -> None:
-        self.features, self.hiddens, self.activation, self.sigma0, self.norm = features, list(hiddens), activation_fn, sigma0, norm
+    def __init__(
+        self, features: int, hiddens: Sequence[int], activation_fn: str, sigma0: float | None, norm: bool
+    ) -> None:
+        self.features, self.hiddens, self.activation, self.sigma0, self.norm = (
+            features,
+            list(hiddens),
+            activation_fn,
+            sigma0,
+            norm,
+        )
 
     def stream(self, outputs: int) -> Stream:
         """Hidden layers and a linear one, or noisy ones."""

@@ -10,7 +10,7 @@ from aktis.rllib.policy.eager_tf_policy_v2 import EagerTFPolicyV2
 __all__ = ["DQNTF2Policy"]
 
 
-class DQNTF2Policy(DQNPolicy, EagerTFPolicyV2):
+class DQNTF2Policy(DQNPolicy, EagerTFPolicyV2):  # type: ignore[misc]
     """DQN's policy, on TensorFlow."""
 
     def model_interface(self) -> type[Any]:

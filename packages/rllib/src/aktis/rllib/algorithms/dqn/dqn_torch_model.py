@@ -64,7 +64,8 @@ class NoisyLayer(nn.Module):  # type: ignore[misc]
 
 
 class DQNTorchModel(QNetwork, TorchModelV2, nn.Module):  # type: ignore[misc]
-    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTorchModel)`: the catalog's model makes features, and this the rest.
+    """An interface for `ModelCatalog.get_model_v2(model_interface=DQNTorchModel)`: the catalog's model makes
+    features, and this the rest.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TorchModelV2.

@@ -10,7 +10,7 @@ from aktis.rllib.policy.torch_policy_v2 import TorchPolicyV2
 __all__ = ["DQNTorchPolicy"]
 
 
-class DQNTorchPolicy(DQNPolicy, TorchPolicyV2):
+class DQNTorchPolicy(DQNPolicy, TorchPolicyV2):  # type: ignore[misc]
     """DQN's policy, on PyTorch."""
 
     def model_interface(self) -> type[Any]:

@@ -68,7 +68,7 @@ def gradient_of_ranks(
     """
     ranks = centered_ranks(returns)
     weights = ranks[:, 0] - ranks[:, 1]
-    total = np.zeros(size, np.float64)
+    total: NDArray[np.float64] = np.zeros(size, np.float64)
     for weight, index in zip(weights, indices, strict=True):
         total += weight * noise[index : index + size]
     return (total / returns.size).astype(np.float32)
@@ -85,7 +85,7 @@ class Episodes:
 
     def steps(self) -> int:
         """Timesteps of all episodes."""
-        return sum(map(sum, self.lengths)) + sum(metrics.episode_length for metrics in self.evaluated)
+        return int(sum(map(sum, self.lengths)) + sum(metrics.episode_length for metrics in self.evaluated))
 
 
 class Rollouts:
@@ -180,7 +180,7 @@ class ESConfig(AlgorithmConfig):
         self.exploration_config = {"type": "StochasticSampling"}
         self.evaluation_config = {"num_envs_per_worker": 1}
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         action_noise_std: float = NotProvided,

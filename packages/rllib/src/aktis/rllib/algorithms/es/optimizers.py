@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
+Vector = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class SGD:
@@ -21,7 +21,7 @@ class SGD:
 
     def __init__(self, size: int, stepsize: float, momentum: float = 0.9) -> None:
         self.stepsize, self.momentum = stepsize, momentum
-        self.v = np.zeros(size, np.float32)
+        self.v: Vector = np.zeros(size, np.float32)
 
     def update(self, theta: Vector, gradient: Vector) -> tuple[Vector, float]:
         """The next theta, and how long the step is, as a share of theta's length."""
@@ -52,8 +52,8 @@ class Adam:
         self, size: int, stepsize: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
     ) -> None:
         self.stepsize, self.beta1, self.beta2, self.epsilon = stepsize, beta1, beta2, epsilon
-        self.m = np.zeros(size, np.float32)
-        self.v = np.zeros(size, np.float32)
+        self.m: Vector = np.zeros(size, np.float32)
+        self.v: Vector = np.zeros(size, np.float32)
         self.t = 0
 
     def update(self, theta: Vector, gradient: Vector) -> tuple[Vector, float]:

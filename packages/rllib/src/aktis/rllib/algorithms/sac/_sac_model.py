@@ -18,7 +18,7 @@ def default_target_entropy(action_space: spaces.Space[Any]) -> float:
     """-dim(A) (Haarnoja et al. 2018, appendix D); for discrete actions 0.98 log |A| (Christodoulou 2019, appendix)."""
     if isinstance(action_space, spaces.Discrete):
         return 0.98 * math.log(int(action_space.n))
-    return -float(np.prod(action_space.shape, dtype=np.int64))  # type: ignore[arg-type]
+    return -float(np.prod(action_space.shape, dtype=np.int64))
 
 
 class SACNetworks:

@@ -13,7 +13,7 @@ The loop is that of DQN. Discrete actions: Christodoulou (2019).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from aktis.rllib.algorithms.algorithm import Algorithm
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -22,7 +22,7 @@ from aktis.rllib.utils.from_config import NotProvided
 
 __all__ = ["SAC", "SACConfig"]
 
-_NET = {
+_NET: dict[str, Any] = {
     "fcnet_hiddens": [256, 256],
     "fcnet_activation": "relu",
     "post_fcnet_hiddens": [],
@@ -40,7 +40,7 @@ class SACConfig(SimpleQConfig):
     >>> algorithm.train()  # doctest: +SKIP
     """
 
-    _merges = {
+    _merges: ClassVar[dict[str, str]] = {
         **SimpleQConfig._merges,
         "q_model_config": "merge",
         "policy_model_config": "merge",
@@ -84,7 +84,7 @@ class SACConfig(SimpleQConfig):
         self.min_time_s_per_iteration = 1
         self.min_sample_timesteps_per_iteration = 100
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         twin_q: bool = NotProvided,
@@ -107,7 +107,8 @@ class SACConfig(SimpleQConfig):
             q_model_config: The network of Q-functions: settings of ``MODEL_DEFAULTS``, ``custom_model`` too.
             policy_model_config: The network of the policy: as ``q_model_config``.
             initial_alpha: The temperature in the beginning.
-            target_entropy: What the temperature is adapted to. ``"auto"``: minus the number of dimensions of the action, or for discrete
+            target_entropy: What the temperature is adapted to. ``"auto"``: minus the number of dimensions of
+                the action, or for discrete
                 actions 0.98 of that of a random choice.
             n_step: Steps whose rewards are summed before a value is taken.
             clip_actions: As of ``environment()``.

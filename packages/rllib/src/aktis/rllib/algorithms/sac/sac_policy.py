@@ -1,6 +1,7 @@
 """SAC's mathematics (Haarnoja et al. 2018, https://arxiv.org/abs/1812.05905), over the tensors of either framework.
 
-Shapes: B rows, D dimensions of the action, A discrete actions. Discrete actions: Christodoulou (2019, https://arxiv.org/abs/1910.07207), where
+Shapes: B rows, D dimensions of the action, A discrete actions. Discrete actions: Christodoulou (2019,
+https://arxiv.org/abs/1910.07207), where
 expectations over actions are sums.
 """
 
@@ -115,16 +116,15 @@ class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
 
     # -- acting
 
-    def action_distribution_fn(
+    def action_distribution_fn(  # type: ignore[override, unused-ignore]
         self,
         model: Any,
         *,
         input_dict: Any,
         state_batches: Any,
-        seq_lens: Any,
-        explore: bool,
-        timestep: int,
-        is_training: bool,
+        seq_lens: Any = None,
+        explore: bool = True,
+        **kwargs: Any,
     ) -> tuple[Tensor, Any, list[Any]]:
         """What the policy's network makes of observations."""
         obs, _ = model(input_dict, state_batches, seq_lens)
@@ -216,7 +216,7 @@ class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
         alpha: Tensor,
     ) -> list[Tensor]:
         ops = self.ops
-        weights = batch["weights"] if "weights" in batch else 1.0
+        weights = batch.get("weights", 1.0)
         errors = [q - targets for q in qs]
         huber = self.config["td_error_loss_fn"] == "huber"
         critic_losses = [

@@ -48,6 +48,8 @@ class SACTFModel(SACNetworks, TFModelV2):
         self._build(int(num_outputs or 0), policy_model_config or {}, q_model_config or {}, twin_q, target_entropy)
         self.log_alpha = tf.Variable(math.log(initial_alpha), dtype=tf.float32)
 
-    def forward(self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
         """The observation itself: policy and Q-functions each have their own layers."""
         return (input_dict["obs"] if self._structure is None else input_dict["obs_flat"]), state

@@ -10,7 +10,7 @@ from aktis.rllib.policy.eager_tf_policy_v2 import EagerTFPolicyV2
 __all__ = ["SACTF2Policy"]
 
 
-class SACTF2Policy(SACPolicy, EagerTFPolicyV2):
+class SACTF2Policy(SACPolicy, EagerTFPolicyV2):  # type: ignore[misc]
     """SAC's policy, on TensorFlow."""
 
     def model_class(self) -> type[Any]:

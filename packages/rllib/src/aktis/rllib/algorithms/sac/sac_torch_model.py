@@ -18,7 +18,8 @@ __all__ = ["SACTorchModel"]
 
 
 class SACTorchModel(SACNetworks, TorchModelV2, nn.Module):  # type: ignore[misc]
-    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or `build_q_model`, for your own.
+    """A policy, its Q-functions and the temperature. Derive from it, and override `build_policy_model` or
+    `build_q_model`, for your own.
 
     Args:
         obs_space, action_space, num_outputs, model_config, name: As for TorchModelV2; `num_outputs` are those of the policy.

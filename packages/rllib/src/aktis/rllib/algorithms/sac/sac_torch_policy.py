@@ -10,7 +10,7 @@ from aktis.rllib.policy.torch_policy_v2 import TorchPolicyV2
 __all__ = ["SACTorchPolicy"]
 
 
-class SACTorchPolicy(SACPolicy, TorchPolicyV2):
+class SACTorchPolicy(SACPolicy, TorchPolicyV2):  # type: ignore[misc]
     """SAC's policy, on PyTorch."""
 
     def model_class(self) -> type[Any]:

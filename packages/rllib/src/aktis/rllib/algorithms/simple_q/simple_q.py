@@ -1,4 +1,5 @@
-"""Simple Q-learning with a deep network (Mnih et al. 2015, https://doi.org/10.1038/nature14236), and the loop of all that learn from replay.
+"""Simple Q-learning with a deep network (Mnih et al. 2015, https://doi.org/10.1038/nature14236), and the loop
+of all that learn from replay.
 
 for each training step:
     act in the environment (epsilon-greedily), and store the transitions in replay memory D         synchronous_parallel_sample, add
@@ -94,7 +95,7 @@ class SimpleQConfig(AlgorithmConfig):
         self.evaluation_config = {"explore": False}
         self.min_sample_timesteps_per_iteration = 1000
 
-    def training(  # type: ignore[override]
+    def training(
         self,
         *,
         target_network_update_freq: int = NotProvided,
@@ -120,7 +121,8 @@ class SimpleQConfig(AlgorithmConfig):
             grad_clip: The largest global norm of gradients; None: no limit.
             num_steps_sampled_before_learning_starts: Timesteps in the buffer before the first gradient step.
             tau: How far the target network moves towards the other in each update: 1 copies it, 0.005 follows it slowly.
-            training_intensity: Timesteps that are learned from for each one that is sampled. None: one gradient step for each round of
+            training_intensity: Timesteps that are learned from for each one that is sampled. None: one
+                gradient step for each round of
                 sampling, which is ``train_batch_size / (rollout_fragment_length * environments)``.
             td_error_loss_fn: ``"huber"`` or ``"mse"``.
             **kwargs: Those of ``AlgorithmConfig.training``.
@@ -191,7 +193,7 @@ class SimpleQ(Algorithm):
         sample_rounds, learn_rounds = self._rounds
         for _ in range(sample_rounds):
             with self._timers[SAMPLE_TIMER]:
-                batch = synchronous_parallel_sample(worker_set=self.workers, concat=True)
+                batch: Any = synchronous_parallel_sample(worker_set=self.workers, concat=True)
             self._counters[NUM_AGENT_STEPS_SAMPLED] += batch.agent_steps()
             self._counters[NUM_ENV_STEPS_SAMPLED] += batch.env_steps()
             self._store(batch)
@@ -204,7 +206,8 @@ class SimpleQ(Algorithm):
         if self.workers.num_remote_workers():
             with self._timers[SYNCH_WORKER_WEIGHTS_TIMER]:
                 self.workers.sync_weights(policies=list(results) or None, global_vars=global_vars)
-        self.workers.local_worker().set_global_vars(global_vars)
+        local: Any = self.workers.local_worker()
+        local.set_global_vars(global_vars)
         return results
 
     def _store(self, batch: SampleBatch | MultiAgentBatch) -> None:
@@ -229,7 +232,7 @@ class SimpleQ(Algorithm):
         batch = batch.as_multi_agent()
         before_learn = config.get("before_learn_on_batch")
         if before_learn is not None:
-            local = self.workers.local_worker()
+            local: Any = self.workers.local_worker()
             policies = {pid: local.get_policy(pid) for pid in local.get_policies_to_train(batch)}
             batch = before_learn(batch, policies, config.train_batch_size)
         results: dict[str, Any] = train_one_step(self, batch)

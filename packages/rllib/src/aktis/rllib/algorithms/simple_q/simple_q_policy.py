@@ -68,7 +68,15 @@ class SimpleQPolicy(DenseQTrainingPolicy, FastActingPolicy, NStepPolicy, TargetN
 
     def make_trainer(self) -> DenseQTraining | None:
         """Dense networks are trained in NumPy, on the CPU, unless the loss is another one."""
-        own = (SimpleQPolicy, "loss", "next_batch", "q_values", "weighted_mean", "stats_fn", "extra_compute_grad_fetches")
+        own = (
+            SimpleQPolicy,
+            "loss",
+            "next_batch",
+            "q_values",
+            "weighted_mean",
+            "stats_fn",
+            "extra_compute_grad_fetches",
+        )
         if not self._is_plain(*own) or (model := self._dense_network(self.model)) is None:
             return None
         target = self._dense_network(self.target_model)

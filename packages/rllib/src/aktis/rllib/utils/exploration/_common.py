@@ -1,4 +1,5 @@
-"""What several kinds of exploration need: schedules from their arguments, bounds of actions, and the kind of a space. NumPy only."""
+"""What several kinds of exploration need: schedules from their arguments, bounds of actions, and the kind of a
+space. NumPy only."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_MASKED = -1e30  # an action with a value below this is masked out: models with action masks add log(0), or the least float32
+_MASKED = (
+    -1e30
+)  # an action with a value below this is masked out: models with action masks add log(0), or the least float32
 
 
 def linear_schedule(initial: float, final: float, steps: int, warmup: int = 0) -> Callable[[int], float]:
@@ -22,7 +25,8 @@ def linear_schedule(initial: float, final: float, steps: int, warmup: int = 0) -
 
 
 def schedule_of(given: Any, default: Callable[[int], float]) -> Callable[[int], float]:
-    """A schedule from what stands in an exploration_config: None, a Schedule, a function, a number, a list of points, or a dict with a type."""
+    """A schedule from what stands in an exploration_config: None, a Schedule, a function, a number, a list of
+    points, or a dict with a type."""
     if given is None:
         return default
     if isinstance(given, Mapping):
@@ -48,7 +52,8 @@ def _at(schedule: Any) -> Callable[[int], float]:
 
 
 def action_bounds(space: Any, policy_config: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What actions of the policy lie between: [-1, 1] where they are normalised and the space has bounds, else those of the space."""
+    """What actions of the policy lie between: [-1, 1] where they are normalised and the space has bounds, else
+    those of the space."""
     low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
     if policy_config is not None and policy_config.get("normalize_actions", False):
         bounded = np.isfinite(low) & np.isfinite(high)
@@ -56,11 +61,15 @@ def action_bounds(space: Any, policy_config: Any) -> tuple[NDArray[np.float32], 
     return low, high
 
 
-def uniform_actions(low: NDArray[np.float32], high: NDArray[np.float32], rows: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def uniform_actions(
+    low: NDArray[np.float32], high: NDArray[np.float32], rows: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Random actions between bounds (normal where there are none). [rows, ...]"""
     bounded = np.isfinite(low) & np.isfinite(high)
     normal = rng.standard_normal((rows, *low.shape), np.float32)
-    uniform = np.where(bounded, low, 0.0) + rng.random((rows, *low.shape), np.float32) * np.where(bounded, high - low, 0.0)
+    uniform = np.where(bounded, low, 0.0) + rng.random((rows, *low.shape), np.float32) * np.where(
+        bounded, high - low, 0.0
+    )
     return np.where(bounded, uniform, np.clip(normal, low, high)).astype(np.float32)
 
 

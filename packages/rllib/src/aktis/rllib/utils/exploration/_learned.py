@@ -1,4 +1,5 @@
-"""Small networks that an exploration trains or draws by itself, in the policy's framework: dense models of the catalog and one Adam."""
+"""Small networks that an exploration trains or draws by itself, in the policy's framework: dense models of the
+catalog and one Adam."""
 
 from __future__ import annotations
 
@@ -90,6 +91,8 @@ def sub_exploration(given: Any, action_space: Any, **kwargs: Any) -> Any:
     if isinstance(kind, str):
         name = kind.rsplit(".", 1)[-1]
         if name not in package.__all__:
-            raise ValueError(f"Unknown exploration {kind!r} (sub_exploration): it is one of {', '.join(package.__all__)}.")
+            raise ValueError(
+                f"Unknown exploration {kind!r} (sub_exploration): it is one of {', '.join(package.__all__)}."
+            )
         kind = getattr(package, name)
     return kind(action_space, **{**kwargs, **config})

@@ -54,7 +54,9 @@ class EpsilonGreedy(Exploration):
         for name, value in (("initial_epsilon", initial_epsilon), ("final_epsilon", final_epsilon)):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} of EpsilonGreedy is a probability, not {value!r}.")
-        self.epsilon_schedule = schedule_of(epsilon_schedule, linear_schedule(initial_epsilon, final_epsilon, epsilon_timesteps, warmup_timesteps))
+        self.epsilon_schedule = schedule_of(
+            epsilon_schedule, linear_schedule(initial_epsilon, final_epsilon, epsilon_timesteps, warmup_timesteps)
+        )
         self.last_timestep = 0
         self._discrete = is_discrete(action_space)
 
@@ -71,7 +73,9 @@ class EpsilonGreedy(Exploration):
             self._tick(timestep)
         return epsilon_greedy(q_values, self.epsilon() if explore else 0.0, self.rng)
 
-    def get_exploration_action(self, *, action_distribution: Any, timestep: Any, explore: bool = True) -> tuple[Any, Any]:
+    def get_exploration_action(
+        self, *, action_distribution: Any, timestep: Any, explore: bool = True
+    ) -> tuple[Any, Any]:
         """See Exploration. The logarithm of the probability is 0."""
         rows = batch_size(action_distribution)
         logp = self.ops.zeros((rows,), device=self.device)
@@ -87,7 +91,9 @@ class EpsilonGreedy(Exploration):
 
         def mixed(one: Any, other: Any) -> Any:
             mask = chosen.reshape(-1, *[1] * (np.ndim(one) - 1))
-            return self.ops.from_numpy(np.where(mask, np.asarray(other).reshape(np.shape(one)), one).astype(one.dtype), device=self.device)
+            return self.ops.from_numpy(
+                np.where(mask, np.asarray(other).reshape(np.shape(one)), one).astype(one.dtype), device=self.device
+            )
 
         return tree.map_structure(mixed, best, random), logp
 

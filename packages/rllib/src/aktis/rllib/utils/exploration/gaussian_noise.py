@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aktis.rllib.utils.exploration._common import action_bounds, is_box, linear_schedule, require, schedule_of, uniform_actions
+from aktis.rllib.utils.exploration._common import (
+    action_bounds,
+    is_box,
+    linear_schedule,
+    require,
+    schedule_of,
+    uniform_actions,
+)
 from aktis.rllib.utils.exploration.exploration import Exploration
 
 
@@ -45,7 +52,9 @@ class GaussianNoise(Exploration):
         super().__init__(action_space, framework=framework, model=model, **kwargs)
         self.random_timesteps = random_timesteps
         self.stddev = stddev
-        self.scale_schedule = schedule_of(scale_schedule, linear_schedule(initial_scale, final_scale, scale_timesteps, random_timesteps))
+        self.scale_schedule = schedule_of(
+            scale_schedule, linear_schedule(initial_scale, final_scale, scale_timesteps, random_timesteps)
+        )
         self.last_timestep = 0
         self._low, self._high = action_bounds(action_space, self.policy_config)
 
@@ -57,7 +66,9 @@ class GaussianNoise(Exploration):
         """The next noise, without its scale."""
         return self.rng.standard_normal(shape, np.float32) * self.stddev
 
-    def get_exploration_action(self, *, action_distribution: Any, timestep: Any, explore: bool = True) -> tuple[Any, Any]:
+    def get_exploration_action(
+        self, *, action_distribution: Any, timestep: Any, explore: bool = True
+    ) -> tuple[Any, Any]:
         """See Exploration. The logarithm of the probability is 0."""
         ops = self.ops
         best = action_distribution.deterministic_sample()

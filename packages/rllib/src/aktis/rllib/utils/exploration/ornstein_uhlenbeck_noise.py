@@ -11,7 +11,8 @@ from aktis.rllib.utils.exploration.gaussian_noise import GaussianNoise
 
 
 class OrnsteinUhlenbeckNoise(GaussianNoise):
-    """x <- x - theta x + sigma N(0, 1), with a state of its own for each environment; the noise is scale * base_scale * x * (high - low).
+    """x <- x - theta x + sigma N(0, 1), with a state of its own for each environment; the noise is scale *
+    base_scale * x * (high - low).
 
     Args:
         action_space: A Box.

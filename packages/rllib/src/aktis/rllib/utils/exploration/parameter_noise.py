@@ -36,7 +36,8 @@ class ParameterNoise(Exploration):
         model: The policy's model, preferably with `add_layer_norm`.
         initial_stddev: Standard deviation of the noise in the beginning.
         random_timesteps: Timesteps of random actions in the beginning.
-        sub_exploration: The exploration that chooses actions. None: epsilon-greedy with discrete actions and Ornstein-Uhlenbeck noise with
+        sub_exploration: The exploration that chooses actions. None: epsilon-greedy with discrete actions and
+            Ornstein-Uhlenbeck noise with
             others, random in the beginning.
         **kwargs: For Exploration.
     """
@@ -75,11 +76,15 @@ class ParameterNoise(Exploration):
         """Whether the noise is in the model now."""
         return self._clean is not None
 
-    def on_episode_start(self, policy: Any, *, environment: Any = None, episode: Any = None, tf_sess: Any = None) -> None:
+    def on_episode_start(
+        self, policy: Any, *, environment: Any = None, episode: Any = None, tf_sess: Any = None
+    ) -> None:
         """The next action draws new noise."""
         self._begins = True
 
-    def before_compute_actions(self, *, timestep: Any = None, explore: Any = None, tf_sess: Any = None, **kwargs: Any) -> None:
+    def before_compute_actions(
+        self, *, timestep: Any = None, explore: Any = None, tf_sess: Any = None, **kwargs: Any
+    ) -> None:
         """Puts the noise into the weights, or takes it out where nothing is to be explored."""
         if not explore:
             self.remove_noise()
@@ -102,7 +107,9 @@ class ParameterNoise(Exploration):
     def _add_noise(self) -> None:
         if self._clean is None and self._noise is not None:
             self._clean = self.ops.named_arrays(self.model)
-            noisy = {name: array + self._noise[name] if name in self._noise else array for name, array in self._clean.items()}
+            noisy = {
+                name: array + self._noise[name] if name in self._noise else array for name, array in self._clean.items()
+            }
             self.ops.load_arrays(self.model, noisy)
 
     def remove_noise(self) -> None:
@@ -111,7 +118,9 @@ class ParameterNoise(Exploration):
             self.ops.load_arrays(self.model, self._clean)
             self._clean = None
 
-    def get_exploration_action(self, *, action_distribution: Any, timestep: Any, explore: bool = True) -> tuple[Any, Any]:
+    def get_exploration_action(
+        self, *, action_distribution: Any, timestep: Any, explore: bool = True
+    ) -> tuple[Any, Any]:
         """See Exploration."""
         return self.sub_exploration.get_exploration_action(  # type: ignore[no-any-return]
             action_distribution=action_distribution, timestep=timestep, explore=explore
@@ -125,7 +134,9 @@ class ParameterNoise(Exploration):
         time = policy.global_timestep
         _, _, extra = policy.compute_actions_from_input_dict({"obs": sample_batch[SampleBatch.OBS]}, explore=False)
         policy.global_timestep = time
-        self.adapt(np.asarray(extra[SampleBatch.ACTION_DIST_INPUTS]), np.asarray(sample_batch[SampleBatch.ACTION_DIST_INPUTS]))
+        self.adapt(
+            np.asarray(extra[SampleBatch.ACTION_DIST_INPUTS]), np.asarray(sample_batch[SampleBatch.ACTION_DIST_INPUTS])
+        )
         return sample_batch
 
     def adapt(self, clean: NDArray[Any], noisy: NDArray[Any]) -> None:

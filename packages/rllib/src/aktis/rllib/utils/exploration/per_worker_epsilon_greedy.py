@@ -21,8 +21,12 @@ class PerWorkerEpsilonGreedy(EpsilonGreedy):
         **kwargs: For EpsilonGreedy.
     """
 
-    def __init__(self, action_space: Any, *, framework: str, num_workers: int, worker_index: int, **kwargs: Any) -> None:
+    def __init__(
+        self, action_space: Any, *, framework: str, num_workers: int, worker_index: int, **kwargs: Any
+    ) -> None:
         value = per_worker_value(num_workers, worker_index)
         if value is not None:
             kwargs["epsilon_schedule"] = value
-        super().__init__(action_space, framework=framework, num_workers=num_workers, worker_index=worker_index, **kwargs)
+        super().__init__(
+            action_space, framework=framework, num_workers=num_workers, worker_index=worker_index, **kwargs
+        )

@@ -22,7 +22,8 @@ def state_entropy_rewards(embeddings: NDArray[Any], k: int) -> NDArray[np.float3
 
 
 class RE3(Exploration):
-    """Adds beta * log(distance to the k-th nearest neighbour + 1) to rewards, in the space of an encoder with random weights that never learns.
+    """Adds beta * log(distance to the k-th nearest neighbour + 1) to rewards, in the space of an encoder with
+    random weights that never learns.
 
     Args:
         action_space: Any.
@@ -64,7 +65,11 @@ class RE3(Exploration):
         self.embeds_dim, self.beta, self.beta_schedule, self.rho, self.k_nn = embeds_dim, beta, beta_schedule, rho, k_nn
         self.step = 0  # trajectories so far
         self.sub_exploration = _sub(sub_exploration, action_space, framework=framework, model=model, **kwargs)
-        config = dict(encoder_net_config) if encoder_net_config is not None else {"fcnet_hiddens": [256], "fcnet_activation": "relu"}
+        config = (
+            dict(encoder_net_config)
+            if encoder_net_config is not None
+            else {"fcnet_hiddens": [256], "fcnet_activation": "relu"}
+        )
         with self.ops.seeded(int(self.rng.integers(2**31))):
             self.encoder_net = encoder(self.ops, model.obs_space, embeds_dim, config, "encoder_net")
 
@@ -72,7 +77,9 @@ class RE3(Exploration):
         """The weight of the intrinsic reward now."""
         return self.beta if self.beta_schedule == "constant" else float(self.beta * (1.0 - self.rho) ** self.step)
 
-    def get_exploration_action(self, *, action_distribution: Any, timestep: Any, explore: bool = True) -> tuple[Any, Any]:
+    def get_exploration_action(
+        self, *, action_distribution: Any, timestep: Any, explore: bool = True
+    ) -> tuple[Any, Any]:
         """See Exploration."""
         return self.sub_exploration.get_exploration_action(  # type: ignore[no-any-return]
             action_distribution=action_distribution, timestep=timestep, explore=explore
@@ -89,7 +96,11 @@ class RE3(Exploration):
 
     def get_state(self, sess: Any = None) -> dict[str, Any]:
         """The encoder's weights, the step, and the state of the exploration that chooses actions."""
-        return {"encoder": self.ops.named_arrays(self.encoder_net), "step": self.step, "sub_exploration": self.sub_exploration.get_state()}
+        return {
+            "encoder": self.ops.named_arrays(self.encoder_net),
+            "step": self.step,
+            "sub_exploration": self.sub_exploration.get_state(),
+        }
 
     def set_state(self, state: Any, sess: Any = None) -> None:
         """Take over what `get_state` gave."""

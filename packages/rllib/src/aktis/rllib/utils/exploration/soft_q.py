@@ -36,11 +36,15 @@ class SoftQ(Exploration):
         # argmax(logits + Gumbel noise) is a sample of softmax(logits).
         return np.argmax(q_values / self.temperature + self.rng.gumbel(size=q_values.shape), axis=1)
 
-    def get_exploration_action(self, *, action_distribution: Any, timestep: Any, explore: bool = True) -> tuple[Any, Any]:
+    def get_exploration_action(
+        self, *, action_distribution: Any, timestep: Any, explore: bool = True
+    ) -> tuple[Any, Any]:
         """See Exploration."""
         ops = self.ops
         if not explore:
-            return action_distribution.deterministic_sample(), ops.zeros((batch_size(action_distribution),), device=self.device)
+            return action_distribution.deterministic_sample(), ops.zeros(
+                (batch_size(action_distribution),), device=self.device
+            )
         inputs = action_distribution.inputs
         actions = ops.from_numpy(self.choose(np.asarray(ops.as_numpy(inputs)), timestep, True), device=self.device)
         return actions, ops.gather_rows(ops.log_softmax(inputs / self.temperature), actions)

@@ -11,10 +11,13 @@ from aktis.rllib.utils.exploration.random import batch_size
 class ThompsonSampling(Exploration):
     """For models whose outputs are scores of arms drawn from a posterior: takes the best of them.
 
-    Without `explore`, takes the arm whose expected score is the best: `model.predict(model.current_obs())` where the model has these.
+    Without `explore`, takes the arm whose expected score is the best: `model.predict(model.current_obs())`
+    where the model has these.
     """
 
-    def get_exploration_action(self, *, action_distribution: Any, timestep: Any, explore: bool = True) -> tuple[Any, Any]:
+    def get_exploration_action(
+        self, *, action_distribution: Any, timestep: Any, explore: bool = True
+    ) -> tuple[Any, Any]:
         """See Exploration. The logarithm of the probability is 0."""
         ops = self.ops
         scores = action_distribution.inputs

@@ -25,22 +25,26 @@ def trajectory_bounds(batch: SampleBatch) -> list[tuple[int, int]]:
         if key in batch:
             cut |= np.asarray(batch[key], bool)
     cut[-1] = True
-    ends = np.flatnonzero(cut) + 1
-    return list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True))
+    ends: list[int] = (np.flatnonzero(cut) + 1).tolist()
+    return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def cut_episodes(batch: SampleBatch) -> list[SampleBatch]:
     """Whole episodes of a batch. One that had begun before it, or that is not over at its end, is left out."""
     episodes = []
     for start, stop in trajectory_bounds(batch):
-        over = any(key in batch and bool(batch[key][stop - 1]) for key in (SampleBatch.TERMINATEDS, SampleBatch.TRUNCATEDS))
+        over = any(
+            key in batch and bool(batch[key][stop - 1]) for key in (SampleBatch.TERMINATEDS, SampleBatch.TRUNCATEDS)
+        )
         begun = SampleBatch.T not in batch or int(batch[SampleBatch.T][start]) == 0
         if over and begun:
             episodes.append(batch.slice(start, stop).copy())
     return episodes
 
 
-def cut_sequences(batch: SampleBatch, length: int | None, burn_in: int = 0, zero_init_states: bool = True) -> list[SampleBatch]:
+def cut_sequences(
+    batch: SampleBatch, length: int | None, burn_in: int = 0, zero_init_states: bool = True
+) -> list[SampleBatch]:
     """Sequences of at most `length` steps, none beyond the end of its trajectory.
 
     Arguments:
@@ -57,7 +61,9 @@ def cut_sequences(batch: SampleBatch, length: int | None, burn_in: int = 0, zero
     else:
         for start, stop in trajectory_bounds(batch):
             step = length or stop - start
-            pieces += [(max(start, first - burn_in), first, min(first + step, stop)) for first in range(start, stop, step)]
+            pieces += [
+                (max(start, first - burn_in), first, min(first + step, stop)) for first in range(start, stop, step)
+            ]
     sequences = []
     for begin, _, stop in pieces:
         sequence = batch.slice(begin, stop).copy()

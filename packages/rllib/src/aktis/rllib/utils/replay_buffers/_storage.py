@@ -1,6 +1,7 @@
 """Where a replay buffer keeps its rows: columns in rings of arrays, or whole pieces of trajectories in a ring of slots.
 
-Both give each entry a slot (0 .. capacity - 1), which it keeps until it is dropped; the oldest goes first. Priorities are kept by slot.
+Both give each entry a slot (0 .. capacity - 1), which it keeps until it is dropped; the oldest goes first.
+Priorities are kept by slot.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from aktis.rllib.policy._columns import map_column
 from aktis.rllib.policy.sample_batch import SampleBatch, concat_samples
 
-Slots = NDArray[np.int64]
+Slots = np.ndarray[Any, np.dtype[np.int64]]
 
 # Rows that a column begins with; it doubles up to the capacity, so that memory follows what is in the buffer.
 _FIRST_ROWS = 1024
@@ -59,7 +60,7 @@ class ColumnRing:
         self._write(columns, self.next, slice(0, first))
         if first < count:
             self._write(columns, 0, slice(first, count))
-        slots = (np.arange(count) + self.next) % self.capacity
+        slots: Slots = (np.arange(count) + self.next) % self.capacity
         evicted = slots[max(0, self.capacity - self.size) :] if self.size + count > self.capacity else slots[:0]
         self.next = (self.next + count) % self.capacity
         self.size = min(self.capacity, self.size + count)
@@ -76,7 +77,12 @@ class ColumnRing:
         """The rows of slots, as a batch of its own."""
         index = np.asarray(slots)
         return SampleBatch(
-            {key: stored.take(index, axis=0) if isinstance(stored, np.ndarray) else map_column(lambda leaf: leaf[index], stored) for key, stored in self._columns.items()}
+            {
+                key: stored.take(index, axis=0)
+                if isinstance(stored, np.ndarray)
+                else map_column(lambda leaf: leaf[index], stored)
+                for key, stored in self._columns.items()
+            }
         )
 
     def lengths(self, slots: Slots) -> Slots:
@@ -89,12 +95,19 @@ class ColumnRing:
 
     def get_state(self) -> dict[str, Any]:
         """Everything, as arrays (copies, only as long as the rows in use)."""
-        return {"columns": map_column(lambda array: array[: self.size].copy(), self._columns), "size": self.size, "next": self.next}
+        return {
+            "columns": map_column(lambda array: array[: self.size].copy(), self._columns),
+            "size": self.size,
+            "next": self.next,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores what `get_state` gave. Raises ValueError where it does not fit into this capacity."""
         if state["size"] > self.capacity:
-            raise ValueError(f"A state of {state['size']} rows does not fit into a replay buffer of capacity {self.capacity}: raise its capacity.")
+            raise ValueError(
+                f"A state of {state['size']} rows does not fit into a replay buffer of capacity {self.capacity}: "
+                "raise its capacity."
+            )
         self.size = self.next = self._rows = 0
         self._columns = {}
         if state["size"]:
@@ -142,9 +155,12 @@ class ColumnRing:
 
 def _assign(key: str, stored: NDArray[Any], target: slice, new: Any, part: slice) -> None:
     new = np.asarray(new)
-    if new.shape[1:] != stored.shape[1:] or not (new.dtype == stored.dtype or np.can_cast(new.dtype, stored.dtype, "same_kind")):
+    if new.shape[1:] != stored.shape[1:] or not (
+        new.dtype == stored.dtype or np.can_cast(new.dtype, stored.dtype, "same_kind")
+    ):
         raise ValueError(
-            f"Column {key!r} has rows of {new.dtype} {new.shape[1:]}, but those in the replay buffer are {stored.dtype} {stored.shape[1:]}."
+            f"Column {key!r} has rows of {new.dtype} {new.shape[1:]}, but those in the replay buffer are {stored.dtype} "
+            f"{stored.shape[1:]}."
         )
     stored[target] = new[part]
 
@@ -173,7 +189,10 @@ class ItemRing:
             ValueError: the item alone is longer than the capacity.
         """
         if item.count > self.capacity:
-            raise ValueError(f"An item of {item.count} timesteps does not fit into a replay buffer of capacity {self.capacity}: raise its capacity.")
+            raise ValueError(
+                f"An item of {item.count} timesteps does not fit into a replay buffer of capacity {self.capacity}: "
+                "raise its capacity."
+            )
         evicted = []
         while self.timesteps + item.count > self.capacity:
             slot = next(iter(self._items))
@@ -200,11 +219,11 @@ class ItemRing:
 
     def lengths(self, slots: Slots) -> Slots:
         """Rows of each item."""
-        return np.array([self._items[int(slot)].count for slot in slots], np.int64)
+        return np.array([self._items[int(slot)].count for slot in slots], np.int64)  # type: ignore[no-any-return]
 
     def live(self) -> Slots:
         """The slots in use, oldest first."""
-        return np.fromiter(self._items, np.int64, len(self._items))
+        return np.fromiter(self._items, np.int64, len(self._items))  # type: ignore[no-any-return]
 
     def get_state(self) -> dict[str, Any]:
         """Everything: items as dicts of arrays."""
@@ -217,7 +236,10 @@ class ItemRing:
         self.nbytes = sum(item.size_bytes() for item in self._items.values())
         self.next = state["next"]
         if self.timesteps > self.capacity:
-            raise ValueError(f"A state of {self.timesteps} timesteps does not fit into a replay buffer of capacity {self.capacity}: raise its capacity.")
+            raise ValueError(
+                f"A state of {self.timesteps} timesteps does not fit into a replay buffer of capacity {self.capacity}: "
+                "raise its capacity."
+            )
 
     def _drop(self, slot: int) -> None:
         item = self._items.pop(slot)
@@ -229,7 +251,10 @@ def _item_state(item: Any) -> dict[str, Any]:
     """A batch as plain dicts."""
     if isinstance(item, SampleBatch):
         return {"columns": dict(dict.items(item))}
-    return {"policies": {pid: dict(dict.items(batch)) for pid, batch in item.policy_batches.items()}, "env_steps": item.env_steps()}
+    return {
+        "policies": {pid: dict(dict.items(batch)) for pid, batch in item.policy_batches.items()},
+        "env_steps": item.env_steps(),
+    }
 
 
 def _item_of(state: dict[str, Any]) -> Any:
@@ -237,4 +262,6 @@ def _item_of(state: dict[str, Any]) -> Any:
 
     if "columns" in state:
         return SampleBatch(state["columns"])
-    return MultiAgentBatch({pid: SampleBatch(columns) for pid, columns in state["policies"].items()}, state["env_steps"])
+    return MultiAgentBatch(
+        {pid: SampleBatch(columns) for pid, columns in state["policies"].items()}, state["env_steps"]
+    )

@@ -42,7 +42,10 @@ class FifoReplayBuffer(ReplayBuffer):
 
     def stats(self, debug: bool = False) -> dict[str, Any]:
         """Timesteps that came and went, batches that wait and their bytes."""
-        return super().stats(debug) | {"num_entries": len(self._queue), "est_size_bytes": sum(batch.size_bytes() for batch in self._queue)}
+        return super().stats(debug) | {
+            "num_entries": len(self._queue),
+            "est_size_bytes": sum(batch.size_bytes() for batch in self._queue),
+        }
 
     def get_state(self) -> dict[str, Any]:
         """As ReplayBuffer's, with the queue."""

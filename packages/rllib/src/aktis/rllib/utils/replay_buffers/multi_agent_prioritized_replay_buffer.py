@@ -25,7 +25,7 @@ class MultiAgentPrioritizedReplayBuffer(MultiAgentReplayBuffer):
         args, kwargs: as for MultiAgentReplayBuffer.
     """
 
-    _underlying = PrioritizedReplayBuffer
+    _underlying: type[ReplayBuffer] = PrioritizedReplayBuffer
 
     def __init__(
         self,
@@ -54,7 +54,10 @@ class MultiAgentPrioritizedReplayBuffer(MultiAgentReplayBuffer):
             weights = np.abs(np.asarray(batch["weights"], np.float64)) + self.prioritized_replay_eps
             batch = batch.copy(shallow=True)
             del batch["weights"]
-            if self.worker_side_prioritization and buffer.storage_unit in (StorageUnit.TIMESTEPS, StorageUnit.FRAGMENTS):
+            if self.worker_side_prioritization and buffer.storage_unit in (
+                StorageUnit.TIMESTEPS,
+                StorageUnit.FRAGMENTS,
+            ):
                 kwargs.setdefault("weight", weights)
         buffer.add(batch, **kwargs)
 
@@ -77,7 +80,9 @@ class MultiAgentPrioritizedReplayBuffer(MultiAgentReplayBuffer):
                 continue
             index = np.asarray(batch_indexes)
             errors = np.abs(np.asarray(td_errors, np.float64))
-            if len(errors) != len(index):  # one error for each row of sequences with padding or without, or for each sequence
+            if len(errors) != len(
+                index
+            ):  # one error for each row of sequences with padding or without, or for each sequence
                 index, errors = _match(index, errors)
             if buffer.storage_unit is not StorageUnit.TIMESTEPS:  # an item's priority is the mean of its rows
                 index, inverse = np.unique(index, return_inverse=True)
@@ -128,9 +133,11 @@ class MultiAgentMixInReplayBuffer(MultiAgentPrioritizedReplayBuffer):
         self._new.setdefault(policy_id, []).extend(entry.copy() for entry in entries)
 
     def sample(self, num_items: int, policy_id: str | None = None, **kwargs: Any) -> MultiAgentBatch:
-        """About `num_items` entries of each policy, or of `policy_id`: as many new ones as `replay_ratio` allows, and replayed ones in proportion.
+        """About `num_items` entries of each policy, or of `policy_id`: as many new ones as `replay_ratio`
+        allows, and replayed ones in proportion.
 
-        Where there are fewer new ones, fewer are replayed. An empty batch where nothing was added since the last call (and the ratio is below 1).
+        Where there are fewer new ones, fewer are replayed. An empty batch where nothing was added since the
+        last call (and the ratio is below 1).
         """
         policies = [policy_id] if policy_id is not None else list(self.replay_buffers)
         samples: dict[str, Any] = {}

@@ -53,7 +53,12 @@ class MultiAgentReplayBuffer(ReplayBuffer):
         if num_shards < 1:
             raise ValueError(f"num_shards must be 1 or more, not {num_shards!r}.")
         super().__init__(max(1, int(capacity) // num_shards), storage_unit)
-        if replay_sequence_override and replay_sequence_length and replay_sequence_length > 1 and self.storage_unit is StorageUnit.TIMESTEPS:
+        if (
+            replay_sequence_override
+            and replay_sequence_length
+            and replay_sequence_length > 1
+            and self.storage_unit is StorageUnit.TIMESTEPS
+        ):
             self.storage_unit = StorageUnit.SEQUENCES
         try:
             self.replay_mode = ReplayMode(replay_mode)
@@ -92,7 +97,7 @@ class MultiAgentReplayBuffer(ReplayBuffer):
         batch = batch.as_multi_agent()
         if self.replay_mode is ReplayMode.LOCKSTEP:
             # Rows of several agents belong together: each timestep (or sequence of them) is one item.
-            for piece in batch.timeslices(self.replay_sequence_length):
+            for piece in batch.timeslices(self.replay_sequence_length or 1):
                 self._add_to_underlying_buffer(_LOCKSTEP_POLICY, piece, **kwargs)
         else:
             for policy_id, policy_batch in batch.policy_batches.items():
@@ -113,13 +118,17 @@ class MultiAgentReplayBuffer(ReplayBuffer):
         """
         begun = time.perf_counter()
         if policy_id is not None and self.replay_mode is ReplayMode.LOCKSTEP:
-            raise ValueError("Buffers in lockstep sample all policies together: leave out policy_id, or set replay_mode to 'independent'.")
+            raise ValueError(
+                "Buffers in lockstep sample all policies together: leave out policy_id, or set replay_mode to 'independent'."
+            )
         if not self.replay_buffers:
             raise ValueError("Trying to sample from an empty buffer: add experiences first.")
         if self.replay_mode is ReplayMode.LOCKSTEP:
             return self._sample_from(_LOCKSTEP_POLICY, num_items, **kwargs)  # type: ignore[no-any-return]
         if policy_id is not None and policy_id not in self.replay_buffers:
-            raise ValueError(f"There are no experiences of policy {policy_id!r} in the replay buffer, only of {sorted(self.replay_buffers)}.")
+            raise ValueError(
+                f"There are no experiences of policy {policy_id!r} in the replay buffer, only of {sorted(self.replay_buffers)}."
+            )
         policies = [policy_id] if policy_id is not None else list(self.replay_buffers)
         samples = {pid: self._sample_from(pid, num_items, **kwargs) for pid in policies}
         self._note("replay_time_ms", begun)
@@ -136,7 +145,10 @@ class MultiAgentReplayBuffer(ReplayBuffer):
 
     def get_state(self) -> dict[str, Any]:
         """The state of each policy's buffer."""
-        return {"num_added": self._num_added, "replay_buffers": {pid: buffer.get_state() for pid, buffer in self.replay_buffers.items()}}
+        return {
+            "num_added": self._num_added,
+            "replay_buffers": {pid: buffer.get_state() for pid, buffer in self.replay_buffers.items()},
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores what `get_state` gave."""

@@ -37,7 +37,9 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         kwargs: as for ReplayBuffer.
     """
 
-    def __init__(self, capacity: int = 10000, storage_unit: str | StorageUnit = "timesteps", alpha: float = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self, capacity: int = 10000, storage_unit: str | StorageUnit = "timesteps", alpha: float = 1.0, **kwargs: Any
+    ) -> None:
         if alpha < 0:
             raise ValueError(f"alpha of a PrioritizedReplayBuffer must be 0 or more, not {alpha!r}.")
         super().__init__(capacity, storage_unit, **kwargs)
@@ -46,7 +48,13 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         self._tree = PriorityTree(self.capacity)
         self._priority_updates = 0
 
-    def add(self, batch: SampleBatch | MultiAgentBatch, *, weight: float | NDArray[np.floating[Any]] | None = None, **kwargs: Any) -> None:
+    def add(
+        self,
+        batch: SampleBatch | MultiAgentBatch,
+        *,
+        weight: float | NDArray[np.floating[Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Adds a batch.
 
         Arguments:
@@ -102,7 +110,9 @@ class PrioritizedReplayBuffer(ReplayBuffer):
                 policy_batch["batch_indexes"] = slots
         return batch
 
-    def update_priorities(self, idxes: Sequence[int] | NDArray[Any], priorities: Sequence[float] | NDArray[Any]) -> None:
+    def update_priorities(
+        self, idxes: Sequence[int] | NDArray[Any], priorities: Sequence[float] | NDArray[Any]
+    ) -> None:
         """Sets the priorities of sampled entries.
 
         Arguments:
@@ -126,7 +136,9 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     def _set_priorities(self, slots: Slots, values: NDArray[np.float64]) -> None:
         if not values.min() > 0 or not np.isfinite(values.max()):
             bad = values[~((values > 0) & np.isfinite(values))][0]
-            raise ValueError(f"Priorities must be positive numbers, not {bad}: a TD error of NaN means that the loss diverged.")
+            raise ValueError(
+                f"Priorities must be positive numbers, not {bad}: a TD error of NaN means that the loss diverged."
+            )
         self._tree.set(slots, values**self._alpha)
         self._max_priority = max(self._max_priority, float(values.max()))
 
@@ -142,7 +154,11 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     def get_state(self) -> dict[str, Any]:
         """As ReplayBuffer's, with the priorities."""
         live = self._storage.live()
-        return super().get_state() | {"slots": live, "priorities": self._tree.get(live), "max_priority": self._max_priority}
+        return super().get_state() | {
+            "slots": live,
+            "priorities": self._tree.get(live),
+            "max_priority": self._max_priority,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores what `get_state` gave."""

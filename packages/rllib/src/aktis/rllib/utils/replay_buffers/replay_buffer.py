@@ -1,4 +1,5 @@
-"""A replay buffer: experiences in the order in which they came, sampled uniformly; the oldest are dropped (Lin 1992; Mnih et al. 2015)."""
+"""A replay buffer: experiences in the order in which they came, sampled uniformly; the oldest are dropped (Lin
+1992; Mnih et al. 2015)."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ class ReplayBuffer:
         self._num_timesteps_added_wrap = 0
         self._num_timesteps_sampled = 0
         self._eviction_started = False
-        self._hits: NDArray[np.int64] = np.zeros(self.capacity, np.int64)  # how often each slot was sampled since it was filled
+        self._hits: NDArray[np.int64] = np.zeros(
+            self.capacity, np.int64
+        )  # how often each slot was sampled since it was filled
         self._evicted_hits: list[int] = []  # of the last 1,000 entries that were dropped
 
     def __len__(self) -> int:
@@ -122,7 +125,7 @@ class ReplayBuffer:
                 "evicted_hit_count": len(hits),
                 "evicted_hit_mean": float(np.mean(hits)) if hits else 0.0,
                 "evicted_hit_std": float(np.std(hits)) if hits else 0.0,
-                "evicted_hit_quantiles": [float(value) for value in np.percentile(hits, _QUANTILES)] if hits else [0.0] * len(_QUANTILES),
+                "evicted_hit_quantiles": np.percentile(hits, _QUANTILES).tolist() if hits else [0.0] * len(_QUANTILES),
             }
         return data
 
@@ -145,7 +148,9 @@ class ReplayBuffer:
             ValueError: the state is of another storage unit, or has more than fits.
         """
         if state["storage_unit"] != self.storage_unit.value:
-            raise ValueError(f"The state of a buffer of {state['storage_unit']} cannot be restored into one of {self.storage_unit.value}.")
+            raise ValueError(
+                f"The state of a buffer of {state['storage_unit']} cannot be restored into one of {self.storage_unit.value}."
+            )
         self._storage.set_state(state["storage"])
         self._num_timesteps_added = state["added_count"]
         self._num_timesteps_added_wrap = state["added_count_wrapped"]
@@ -183,7 +188,9 @@ class ReplayBuffer:
                 return [batch.copy()]
             if set(batch.policy_batches) == {DEFAULT_POLICY_ID}:
                 return [batch.policy_batches[DEFAULT_POLICY_ID]]
-            raise ValueError(f"A {type(self).__name__} of timesteps takes batches of one policy: use a MultiAgentReplayBuffer.")
+            raise ValueError(
+                f"A {type(self).__name__} of timesteps takes batches of one policy: use a MultiAgentReplayBuffer."
+            )
         if self.storage_unit is StorageUnit.TIMESTEPS:
             return [batch]
         if self.storage_unit is StorageUnit.FRAGMENTS:
@@ -211,7 +218,7 @@ class ReplayBuffer:
     def _draw(self, num_items: int) -> Slots:
         """Slots of entries to sample. In a ring of columns, the slots in use are 0 .. size - 1."""
         choice = self._rng.integers(len(self._storage), size=num_items)
-        return choice if isinstance(self._storage, ColumnRing) else self._storage.live()[choice]
+        return choice if isinstance(self._storage, ColumnRing) else self._storage.live()[choice]  # type: ignore[no-any-return]
 
     def _take(self, slots: Slots) -> Any:
         """The entries of slots, and one more hit for each."""

@@ -50,7 +50,10 @@ def buffer_class(kind: str | type[ReplayBuffer]) -> type[ReplayBuffer]:
             return getattr(replay_buffers, name)  # type: ignore[no-any-return]
         classes = [known for known in replay_buffers.__all__ if known.endswith("Buffer")]
         nearest = difflib.get_close_matches(name, classes, 1)
-        raise ValueError(f"Unknown replay buffer {kind!r}: {'did you mean ' + repr(nearest[0]) + '?' if nearest else 'one of ' + ', '.join(classes)}.")
+        raise ValueError(
+            f"Unknown replay buffer {kind!r}: "
+            + (f"did you mean {nearest[0]!r}?" if nearest else f"one of {', '.join(classes)}.")
+        )
     module, _, attribute = kind.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
@@ -71,14 +74,21 @@ def translate_buffer_config(config: dict[str, Any], old: dict[str, Any] | None =
             merged[OLD_KEYS[key]] = value
     prioritized = merged.pop("prioritized_replay", None)
     merged.pop("_enable_replay_buffer_api", None)
-    merged.setdefault("type", "MultiAgentPrioritizedReplayBuffer" if prioritized not in (False, _DEPRECATED) else "MultiAgentReplayBuffer")
+    merged.setdefault(
+        "type",
+        "MultiAgentPrioritizedReplayBuffer" if prioritized not in (False, _DEPRECATED) else "MultiAgentReplayBuffer",
+    )
     kind = buffer_class(merged["type"])
     if prioritized is False and kind.__name__ in _PLAIN_OF and kind.__module__.startswith("aktis."):
         merged["type"] = _PLAIN_OF[kind.__name__]
     elif prioritized is True:
         merged["type"] = {plain: name for name, plain in _PLAIN_OF.items()}.get(kind.__name__, merged["type"])
     if isinstance(merged["type"], str):
-        merged["type"] = buffer_class(merged["type"]).__name__ if "." not in merged["type"] or merged["type"].startswith(("ray.", "aktis.")) else merged["type"]
+        merged["type"] = (
+            buffer_class(merged["type"]).__name__
+            if "." not in merged["type"] or merged["type"].startswith(("ray.", "aktis."))
+            else merged["type"]
+        )
     return merged
 
 
@@ -110,7 +120,10 @@ def make_replay_buffer(config: dict[str, Any], seed: int | None = None) -> Repla
                 del kwargs[key]  # of no effect without priorities
                 continue
             nearest = difflib.get_close_matches(key, known, 1)
-            raise TypeError(f"{cls.__name__} has no argument {key!r} (replay_buffer_config){': did you mean ' + repr(nearest[0]) + '?' if nearest else ''}.")
+            raise TypeError(
+                f"{cls.__name__} has no argument {key!r} (replay_buffer_config)"
+                + (f": did you mean {nearest[0]!r}?" if nearest else ".")
+            )
         kwargs.setdefault("seed", seed)
     return cls(**kwargs)
 
@@ -133,12 +146,17 @@ def validate_buffer_config(config: Any) -> None:
     """
     buffer_config = config.get("replay_buffer_config")
     if not isinstance(buffer_config, dict):
-        raise ValueError(f"replay_buffer_config must be a dict such as {{'type': 'MultiAgentReplayBuffer', 'capacity': 50000}}, not {buffer_config!r}.")
+        raise ValueError(
+            "replay_buffer_config must be a dict such as {'type': 'MultiAgentReplayBuffer', 'capacity': 50000}, "
+            f"not {buffer_config!r}."
+        )
     old = {key: config.get(key) for key in OLD_KEYS} if type(config) is dict else {}
     translated = translate_buffer_config(buffer_config, old)
     capacity = translated.get("capacity", 1)
     if not isinstance(capacity, (int, float)) or capacity < 1:
-        raise ValueError(f"The capacity of a replay buffer must be 1 or more timesteps, not {capacity!r} (replay_buffer_config).")
+        raise ValueError(
+            f"The capacity of a replay buffer must be 1 or more timesteps, not {capacity!r} (replay_buffer_config)."
+        )
     length = translated.get("replay_sequence_length")
     if length is not None and length != _DEPRECATED and length < 1:
         raise ValueError(f"replay_sequence_length must be 1 or more, not {length!r} (replay_buffer_config).")
@@ -160,7 +178,8 @@ def sample_min_n_steps_from_buffer(replay_buffer: ReplayBuffer, min_steps: int, 
     if len(replay_buffer) == 0:
         return None
     unit = getattr(replay_buffer.storage_unit, "value", None)
-    batches, steps = [], 0
+    batches: list[Any] = []
+    steps = 0
     while steps < min_steps:
         batch = replay_buffer.sample(min_steps - steps if unit == "timesteps" and not batches else 1)
         if batch is None or batch.count == 0:
@@ -189,11 +208,13 @@ def update_priorities_in_replay_buffer(
         if not hasattr(replay_buffer, "update_priorities") or "td_error" not in train_results:
             return
         eps = getattr(replay_buffer, "prioritized_replay_eps", 1e-6)
-        replay_buffer.update_priorities(train_batch["batch_indexes"], np.abs(train_results["td_error"]) + eps)  # type: ignore[index]
+        replay_buffer.update_priorities(train_batch["batch_indexes"], np.abs(train_results["td_error"]) + eps)
         return
     priorities: dict[str, tuple[Any, Any]] = {}
     for policy_id, info in train_results.items():
-        td_error = info.get("td_error", info.get("learner_stats", {}).get("td_error")) if isinstance(info, dict) else None
+        td_error = (
+            info.get("td_error", info.get("learner_stats", {}).get("td_error")) if isinstance(info, dict) else None
+        )
         batch = train_batch.policy_batches.get(policy_id)
         if td_error is None or batch is None or "batch_indexes" not in batch:
             continue
@@ -224,7 +245,8 @@ def warn_replay_buffer_capacity(*, item: SampleBatch | MultiAgentBatch, capacity
     total = psutil.virtual_memory().total
     if needed > total:
         warnings.warn(
-            f"The replay buffer will need about {needed / 1e9:.1f} GB for {capacity} timesteps, more than the {total / 1e9:.1f} GB of this machine: "
+            f"The replay buffer will need about {needed / 1e9:.1f} GB for {capacity} timesteps, more than "
+            f"the {total / 1e9:.1f} GB of this machine: "
             "lower capacity in replay_buffer_config.",
             ResourceWarning,
             stacklevel=2,
