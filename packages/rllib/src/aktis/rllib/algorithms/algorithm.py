@@ -19,6 +19,7 @@ from aktis.rllib.algorithms._algorithm.resources import bundles_of, check_resour
 from aktis.rllib.algorithms._algorithm.results import ResultsPart
 from aktis.rllib.algorithms._algorithm.usage import Usage
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
+from aktis.rllib.utils._logs import set_log_level
 from aktis.rllib.utils.metrics import (
     NUM_AGENT_STEPS_SAMPLED,
     NUM_ENV_STEPS_SAMPLED,
@@ -175,8 +176,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         self.evaluation_metrics = {}
         self._usage = Usage() if self.config.log_sys_usage else None
         os.environ.update({name: str(value) for name, value in self.config.extra_python_environs_for_driver.items()})
-        if self.config.log_level != "WARN":
-            logging.getLogger("aktis.rllib").setLevel(self.config.log_level.replace("WARNING", "WARN"))
+        set_log_level(self.config.log_level)
         self.callbacks = self.config.callbacks_class()
         self.env_creator = self._env_creator(self.config.env)
         check_resources(self.config)
