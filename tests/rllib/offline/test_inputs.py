@@ -164,7 +164,7 @@ def test_a_dataset_of_aktis(tmp_path: Path) -> None:
     with JsonWriter(tmp_path, compress_columns=["obs"]) as writer:
         for start in (0, 10):
             writer.write(SampleBatch(obs=np.arange(start, start + 3, dtype=np.float32), actions=np.arange(3)))
-    aktis.init(local_mode=True)
+    aktis.init(mode="inline")
     try:
         given = {"format": "json", "paths": str(tmp_path)}
         whole, shards = get_dataset_and_shards(AlgorithmConfig().offline_data(input_="dataset", input_config=given))
