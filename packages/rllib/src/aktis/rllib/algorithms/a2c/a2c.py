@@ -124,3 +124,9 @@ class A2C(Algorithm):
 def _add(one: Any, other: Any) -> Any:
     """Of gradients, where None is that of a parameter which the loss does not depend on."""
     return other if one is None else one if other is None else one + other
+
+
+def __getattr__(name: str) -> Any:
+    if name == "A2C_DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return A2CConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

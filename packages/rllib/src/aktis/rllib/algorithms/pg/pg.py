@@ -63,3 +63,9 @@ class PG(Algorithm):
         from aktis.rllib.algorithms.pg.pg_tf_policy import PGTF2Policy
 
         return PGTF2Policy
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return PGConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -237,3 +237,9 @@ class PPO(Algorithm):
         update: Callable[[float], float] | None = getattr(self.get_policy(policy_id), "update_kl", None)
         if update is not None and stats.get("kl") is not None:
             update(float(stats["kl"]))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return PPOConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
