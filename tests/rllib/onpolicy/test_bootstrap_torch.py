@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 import gymnasium as gym
+
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 from aktis.rllib.algorithms.impala import ImpalaConfig
 from aktis.rllib.algorithms.ppo import PPOConfig
