@@ -258,7 +258,7 @@ class SimpleQ(Algorithm):
         )
         if batch is None:
             return {}
-        batch = batch.as_multi_agent()
+        batch = batch.as_multi_agent().decompress_if_needed()
         before_learn = config.get("before_learn_on_batch")
         if before_learn is not None:
             local: Any = self.workers.local_worker()
@@ -280,3 +280,9 @@ class SimpleQ(Algorithm):
                     update()
         self._counters[NUM_TARGET_UPDATES] += 1
         self._counters[LAST_TARGET_UPDATE_TS] = now
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return SimpleQConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
