@@ -51,7 +51,8 @@ class ConnectorSampler:
     Args:
         worker: Has ``policy_map``, ``policy_mapping_fn``, ``callbacks``, ``worker_index`` and ``recreated_worker``.
         base_env: The environments.
-        settings: Of the episode sampler: ``complete_episodes``, ``multi_agent``, ``update_filter``, ``compress``.
+        settings: Of the episode sampler: ``complete_episodes``, ``multi_agent``, ``update_filter``, ``compress``,
+            ``worker_index``, ``generation``.
         seeds: Of the environments, for their first episodes.
     """
 
@@ -65,7 +66,7 @@ class ConnectorSampler:
         self._running: dict[Any, _Running] = {}
         self._batches: dict[str, list[SampleBatch]] = {}
         self._steps = 0  # that are to be handed over, or (complete episodes) that have ended
-        self._next_id = (worker.worker_index << 44) + (int(worker.recreated_worker) << 36)
+        self._next_id = (settings.worker_index << 44) + (settings.generation << 36)
         self._next_unroll = self._next_id
 
     def sample(self, fragment: int) -> SampleBatch | MultiAgentBatch:
@@ -288,8 +289,9 @@ class ConnectorSampler:
         batches = {}
         for agent_id, agent in running.agents.items():
             if agent.rows:
-                batches[agent_id] = (self.worker.policy_map[agent.policy_id], self._batch_of(running, agent_id, agent))
-        for agent_id, (policy, batch) in batches.items():
+                policy = self.worker.policy_map[agent.policy_id]
+                batches[agent_id] = (agent.policy_id, policy, self._batch_of(running, agent_id, agent))
+        for agent_id, (_, policy, batch) in batches.items():
             others = {other: pair for other, pair in batches.items() if other != agent_id}
             agent = running.agents[agent_id]
             processed = self._processed(policy, batch, agent, others, running.episode)

@@ -5,9 +5,11 @@ The vectorised loop where it will do, else the one that keeps episode objects; o
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
+from aktis.rllib.evaluation._agent_connectors import OwnConnectors
 from aktis.rllib.evaluation._observations import Reader
 from aktis.rllib.evaluation._seeds import env_seeds
 from aktis.rllib.evaluation._steppers import SubEnvStepper
@@ -102,7 +104,7 @@ def _episode_sampler(worker: Any) -> Any:
         check=not config.disable_env_checking,
         observation_fn=config.observation_fn,
         worker_index=worker.worker_index,
-        generation=int(worker.recreated_worker),
+        generation=generation_of(worker),
     )
     seeds = env_seeds(config.seed, worker.worker_index, config.num_envs_per_worker)
     if _has_own_connectors(worker):
@@ -136,12 +138,7 @@ def _has_own_connectors(worker: Any) -> bool:
     """Whether somebody changed a policy's connectors; the default ones do what the vectorised loop does."""
     if not worker.config.enable_connectors:
         return False
-    pipelines = [
-        pipeline
-        for policy in worker.policy_map.values()
-        for pipeline in (policy.agent_connectors, policy.action_connectors)
-    ]
-    return any(getattr(pipeline, "changed", False) for pipeline in pipelines)
+    return any(OwnConnectors(policy).any() for policy in worker.policy_map.values())
 
 
 def sampler_settings(worker: Any) -> SamplerSettings:
@@ -156,8 +153,13 @@ def sampler_settings(worker: Any) -> SamplerSettings:
         update_filter=not config.in_evaluation,
         compress=config.compress_observations,
         worker_index=worker.worker_index,
-        generation=int(worker.recreated_worker),
+        generation=generation_of(worker),
     )
+
+
+def generation_of(worker: Any) -> int:
+    """A number below 256 that tells a worker from those that it replaces: 0 for the first one, else by chance."""
+    return 1 + os.urandom(1)[0] % 255 if worker.recreated_worker else 0
 
 
 def clip_of(worker: Any) -> bool | float:
@@ -256,7 +258,7 @@ def _trajectory_hook(worker: Any, policy_id: str) -> Any:
             policy_id=policy_id,
             policies=worker.policy_map,
             postprocessed_batch=processed,
-            original_batches={AGENT: (worker.policy_map[policy_id], original)},
+            original_batches={AGENT: (policy_id, worker.policy_map[policy_id], original)},
         )
 
     return after

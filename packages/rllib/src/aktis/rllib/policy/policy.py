@@ -243,8 +243,19 @@ class Policy(metaclass=_PolicyMeta):
         actions, states, extra = self.compute_actions_from_input_dict(
             batch, explore=explore, timestep=timestep, episodes=episodes, **kwargs
         )
-        action = tree.map_structure(lambda a: a[0], actions)
-        return action, [s[0] for s in states], {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()}
+        if isinstance(actions, list):  # of plain actions, as policies without a network like to return them
+            action = actions[0]
+        else:
+            action = tree.map_structure(lambda a: a[0], actions)
+        return action, self.newest([s[0] for s in states]), {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()}
+
+    def newest(self, states: list[Any]) -> list[Any]:
+        """What is new in states: of an attention network's memory [M, D], the last step [D].
+
+        Who acts step by step appends it: ``memory = np.concatenate([memory, [new]])[1:]``; other states are as they were.
+        """
+        memories = getattr(getattr(self, "model", None), "num_memories", 0)
+        return [state[-1] if i < memories and len(state) else state for i, state in enumerate(states)]
 
     def compute_actions_from_input_dict(
         self,
@@ -327,14 +338,14 @@ class Policy(metaclass=_PolicyMeta):
     def postprocess_trajectory(
         self,
         sample_batch: SampleBatch,
-        other_agent_batches: dict[Any, tuple[Policy, SampleBatch]] | None = None,
+        other_agent_batches: dict[Any, tuple[str, Policy, SampleBatch]] | None = None,
         episode: Any = None,
     ) -> SampleBatch:
         """Add to a trajectory (or a piece of one) what can be computed only when it is there as a whole, such as advantages.
 
         Args:
             sample_batch: The steps of one agent, in order of time.
-            other_agent_batches: Of the other agents in the same episode, their policy and their steps.
+            other_agent_batches: Of the other agents in the same episode: the id of their policy, the policy, and their steps.
             episode: The episode.
         """
         return sample_batch
