@@ -19,8 +19,9 @@ from aktis.rllib.algorithms.marwil import MARWILConfig  # noqa: E402
 from aktis.rllib.algorithms.pg import PGConfig  # noqa: E402
 from aktis.rllib.algorithms.sac import SACConfig  # noqa: E402
 from aktis.rllib.examples.env.multi_agent import MultiAgentCartPole  # noqa: E402
-from aktis.rllib.offline import EpisodeRecorder, JsonReader, JsonWriter, OfflineDataError  # noqa: E402
+from aktis.rllib.offline import EpisodeRecorder, InputReader, JsonReader, JsonWriter, OfflineDataError  # noqa: E402
 from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch  # noqa: E402
+from aktis.tune.registry import register_input  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
 CARTPOLE = "tuned_examples/data/cartpole.json"  # of the package
@@ -148,6 +149,37 @@ def test_files_of_rllib_are_learned_from(build: Any) -> None:
     config = small(MARWILConfig().environment("CartPole-v1")).training(train_batch_size=28)
     algorithm = build(config.offline_data(input_=str(DATA / "ray-2.3-plain.json")))
     assert algorithm.train()["num_env_steps_trained"] >= 28
+
+
+class Endless(InputReader):
+    """Episodes of two steps."""
+
+    def next(self) -> SampleBatch:
+        ends = {"terminateds": np.array([False, True]), "rewards": np.array([1.0, 2.0], np.float32)}
+        return SampleBatch(obs=np.zeros((2, 3), np.float32), actions=np.zeros(2, int), **ends)
+
+
+def test_a_reader_of_ones_own_is_post_processed(build: Any) -> None:
+    config = small(MARWILConfig()).environment(observation_space=BOX, action_space=gym.spaces.Discrete(2))
+    algorithm = build(config.training(train_batch_size=10, gamma=0.5).offline_data(input_=lambda ioctx: Endless()))
+    assert algorithm.workers.local_worker().sample()["advantages"][:4].tolist() == [2.0, 2.0, 2.0, 2.0]
+    algorithm.train()
+    mixed = config.copy(copy_frozen=False).offline_data(input_={"tests.not_there": 0.0, "endless": 1.0})
+    register_input("endless", lambda ioctx: Endless())
+    register_input("tests.not_there", lambda ioctx: Endless())
+    assert "advantages" in build(mixed).workers.local_worker().sample()
+
+
+def test_a_custom_loss_that_imitates_a_file(build: Any) -> None:
+    from aktis.rllib.examples.models.custom_loss_model import TorchCustomLossModel
+
+    pytest.importorskip("lz4")
+    model = {
+        "custom_model": TorchCustomLossModel,
+        "custom_model_config": {"input_files": str(DATA / "ray-2.3-packed.json")},
+    }
+    algorithm = build(small(PGConfig(), **model).environment("CartPole-v1").training(train_batch_size=20))
+    assert algorithm.train()["info"]["learner"]["default_policy"]["model"]["imitation_loss"] > 0
 
 
 def test_memories_begin_empty(build: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,9 @@ def _ops(framework: Any) -> Any:
         return NumpyShapes
     from aktis.rllib._backend import ops_for
 
+    if inspect.ismodule(framework):  # the framework itself
+        framework = {"torch": "torch", "numpy": "numpy"}.get(framework.__name__, "tf2")
+        return _ops(framework)
     return ops_for(framework) if isinstance(framework, str) else framework
 
 

@@ -60,6 +60,8 @@ class DatasetReader(InputReader):
         TypeError: ``ds`` has no rows.
     """
 
+    adapts = True
+
     def __init__(self, ds: Any, ioctx: IOContext | None = None) -> None:
         if not hasattr(ds, "iter_rows") and (not hasattr(ds, "__iter__") or isinstance(ds, (str, Iterator))):
             raise TypeError(f"a dataset has iter_rows(), or can be gone through again and again: {ds!r} cannot")
