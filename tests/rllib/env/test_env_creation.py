@@ -109,7 +109,7 @@ class Told(DefaultCallbacks):
         self, *, episode: Any, postprocessed_batch: Any, original_batches: Any, agent_id: Any, **kwargs: Any
     ) -> None:
         assert int(postprocessed_batch["eps_id"][0]) == episode.episode_id
-        assert original_batches[agent_id][1].count == postprocessed_batch.count
+        assert original_batches[agent_id][2].count == postprocessed_batch.count
         postprocessed_batch["mine"] = np.full(postprocessed_batch.count, episode.length)
 
     def on_sample_end(self, *, samples: Any, **kwargs: Any) -> None:

@@ -19,6 +19,7 @@ from aktis.rllib.algorithms._algorithm.resources import bundles_of, check_resour
 from aktis.rllib.algorithms._algorithm.results import ResultsPart
 from aktis.rllib.algorithms._algorithm.usage import Usage
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
+from aktis.rllib.utils._logs import set_log_level
 from aktis.rllib.utils.metrics import (
     NUM_AGENT_STEPS_SAMPLED,
     NUM_ENV_STEPS_SAMPLED,
@@ -175,8 +176,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         self.evaluation_metrics = {}
         self._usage = Usage() if self.config.log_sys_usage else None
         os.environ.update({name: str(value) for name, value in self.config.extra_python_environs_for_driver.items()})
-        if self.config.log_level != "WARN":
-            logging.getLogger("aktis.rllib").setLevel(self.config.log_level.replace("WARNING", "WARN"))
+        set_log_level(self.config.log_level)
         self.callbacks = self.config.callbacks_class()
         self.env_creator = self._env_creator(self.config.env)
         check_resources(self.config)
@@ -224,15 +224,12 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         self.evaluation_workers = self._make_workers(config, config.num_rollout_workers)
 
     def _make_estimators(self) -> None:
-        for name, given in (self.config.off_policy_estimation_methods or {}).items():
-            arguments = dict(given)
-            kind = arguments.pop("type")
-            if isinstance(kind, str):
-                from aktis.rllib.utils.from_config import class_of
+        """Estimators of ``off_policy_estimation_methods``, of the policy that learns."""
+        if not self.config.off_policy_estimation_methods:
+            return
+        from aktis.rllib.offline.estimators._setup import make_estimators
 
-                kind = class_of(kind, "aktis.rllib.offline.estimators")
-            policy = self.get_policy()
-            self.reward_estimators[name] = kind(policy=policy, gamma=self.config.gamma, **arguments)
+        self.reward_estimators = make_estimators(self.config, self.get_policy())
 
     def _create_local_replay_buffer_if_necessary(self, config: AlgorithmConfig) -> Any:
         """The replay buffer of algorithms whose configuration describes one."""

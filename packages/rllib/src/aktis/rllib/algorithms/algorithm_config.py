@@ -10,6 +10,7 @@ from aktis.rllib.algorithms._config.evaluation import EvaluationSection
 from aktis.rllib.algorithms._config.fragments import auto_fragment_length, fragment_lengths
 from aktis.rllib.algorithms._config.keys import current_key, nearest
 from aktis.rllib.algorithms._config.multi_agent import MultiAgentSection
+from aktis.rllib.algorithms._config.numbers import check_numbers
 from aktis.rllib.algorithms._config.offline import OfflineSection
 from aktis.rllib.algorithms._config.reporting import ReportingSection
 from aktis.rllib.algorithms._config.resources import ResourcesSection
@@ -136,6 +137,7 @@ class AlgorithmConfig(
         Raises:
             ValueError, KeyError, ImportError: what is wrong, and what would be right.
         """
+        check_numbers(self)
         self._validate_resources()
         self._validate_environment()
         self._validate_rollouts()

@@ -143,7 +143,7 @@ class DefaultCallbacks:
         policy_id: str,
         policies: dict[str, Policy],
         postprocessed_batch: Any,
-        original_batches: dict[Any, tuple[Policy, Any]],
+        original_batches: dict[Any, tuple[str, Policy, Any]],
         **kwargs: Any,
     ) -> None:
         """A policy has post-processed a trajectory.
@@ -155,7 +155,7 @@ class DefaultCallbacks:
             policy_id: Its policy.
             policies: Policies by id.
             postprocessed_batch: What is learned from; it may be changed.
-            original_batches: Policy and batch before that, by agent.
+            original_batches: Policy id, policy and batch before that, by agent.
             kwargs: For arguments that later versions add.
         """
         if self.legacy_callbacks.get("on_postprocess_traj"):

@@ -39,6 +39,12 @@ class OwnConnectors:
         self.agent = agent if agent is not None and _names(agent) != self._defaults[0] else None
         self.action = action if action is not None and _names(action) != self._defaults[1] else None
 
+    def any(self) -> bool:
+        """Whether one of them is not the default one, or was changed after it was made."""
+        pipelines = (getattr(self._policy, "agent_connectors", None), getattr(self._policy, "action_connectors", None))
+        changed = any(getattr(pipeline, "changed", False) for pipeline in pipelines)
+        return changed or self.agent is not None or self.action is not None
+
     def observe(self, env_id: Any, agent_id: Any, data: dict[str, Any]) -> tuple[Any, float] | None:
         """What an agent observed, and its reward, as connectors have it; None if they keep it back."""
         from aktis.rllib.utils.typing import AgentConnectorDataType

@@ -289,8 +289,9 @@ class ConnectorSampler:
         batches = {}
         for agent_id, agent in running.agents.items():
             if agent.rows:
-                batches[agent_id] = (self.worker.policy_map[agent.policy_id], self._batch_of(running, agent_id, agent))
-        for agent_id, (policy, batch) in batches.items():
+                policy = self.worker.policy_map[agent.policy_id]
+                batches[agent_id] = (agent.policy_id, policy, self._batch_of(running, agent_id, agent))
+        for agent_id, (_, policy, batch) in batches.items():
             others = {other: pair for other, pair in batches.items() if other != agent_id}
             agent = running.agents[agent_id]
             processed = self._processed(policy, batch, agent, others, running.episode)

@@ -19,6 +19,7 @@ __all__ = ["Answer", "RemoteWorkers"]
 
 logger = logging.getLogger(__name__)
 
+SLOW_SECONDS = 60.0  # who has not answered for so long is named in the log: an environment may hang
 STOP_SECONDS = 5.0  # what a worker gets for closing its environments
 
 
@@ -204,10 +205,7 @@ class RemoteWorkers:
     ) -> list[Answer]:
         """The second half of :meth:`ask`."""
         waiting = list(refs)
-        if waiting:
-            ready, late = aktis.wait(waiting, num_returns=len(waiting), timeout=timeout)
-        else:
-            ready, late = [], []
+        ready, late = _waited(refs, timeout) if waiting else ([], [])
         for ref in late:
             logger.warning("worker %d did not answer within %s s", refs[ref], timeout)
             self.set_healthy(refs[ref], False)
@@ -243,3 +241,25 @@ class RemoteWorkers:
         self._unseen.clear()
         for handle in handles:
             aktis.kill(handle)
+
+
+def _waited(refs: dict[Any, int], timeout: float | None) -> tuple[list[Any], list[Any]]:
+    """As ``aktis.wait`` for all of them. Without a timeout, those that take very long are told of while it waits."""
+    waiting = list(refs)
+    if timeout is not None:
+        ready, late = aktis.wait(waiting, num_returns=len(waiting), timeout=timeout)
+        return ready, late
+    patience = waited = SLOW_SECONDS
+    while True:
+        ready, late = aktis.wait(waiting, num_returns=len(waiting), timeout=patience)
+        if not late:
+            return ready, late
+        logger.warning(
+            "worker%s %s did not answer for %.0f s, and is waited for: an environment that hangs in step() or reset(), or episodes "
+            "that do not end (batch_mode='complete_episodes')?",
+            "s" if len(late) > 1 else "",
+            ", ".join(str(refs[ref]) for ref in late),
+            waited,
+        )
+        patience = waited
+        waited += patience

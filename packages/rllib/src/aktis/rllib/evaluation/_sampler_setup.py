@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from aktis.rllib.evaluation._agent_connectors import OwnConnectors
 from aktis.rllib.evaluation._observations import Reader
 from aktis.rllib.evaluation._seeds import env_seeds
 from aktis.rllib.evaluation._steppers import SubEnvStepper
@@ -137,12 +138,7 @@ def _has_own_connectors(worker: Any) -> bool:
     """Whether somebody changed a policy's connectors; the default ones do what the vectorised loop does."""
     if not worker.config.enable_connectors:
         return False
-    pipelines = [
-        pipeline
-        for policy in worker.policy_map.values()
-        for pipeline in (policy.agent_connectors, policy.action_connectors)
-    ]
-    return any(getattr(pipeline, "changed", False) for pipeline in pipelines)
+    return any(OwnConnectors(policy).any() for policy in worker.policy_map.values())
 
 
 def sampler_settings(worker: Any) -> SamplerSettings:
@@ -262,7 +258,7 @@ def _trajectory_hook(worker: Any, policy_id: str) -> Any:
             policy_id=policy_id,
             policies=worker.policy_map,
             postprocessed_batch=processed,
-            original_batches={AGENT: (worker.policy_map[policy_id], original)},
+            original_batches={AGENT: (policy_id, worker.policy_map[policy_id], original)},
         )
 
     return after

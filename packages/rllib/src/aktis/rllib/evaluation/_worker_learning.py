@@ -75,7 +75,7 @@ def sample_and_learn(
 
 def _parts(worker: Any, samples: Batch, all_of_them: bool = False) -> list[tuple[str, SampleBatch]]:
     """The batch of each policy that is to be trained."""
-    whole = samples.as_multi_agent()
+    whole = samples.as_multi_agent().decompress_if_needed()
     return [
         (policy_id, batch)
         for policy_id, batch in whole.policy_batches.items()

@@ -20,6 +20,7 @@ from aktis.rllib.evaluation._policies import PolicyTable
 from aktis.rllib.evaluation._sampler_setup import make_sampler, remade_sampler
 from aktis.rllib.evaluation._seeds import worker_seed
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch
+from aktis.rllib.utils._logs import set_log_level
 
 if TYPE_CHECKING:
     import gymnasium
@@ -116,6 +117,8 @@ class RolloutWorker:
         self._lock = threading.Lock()
         self.policy_lock = threading.RLock()  # held while a thread samples (sample_async), and while weights change
         self._seed_globals()
+        if worker_index:
+            set_log_level(config.log_level)
         for name, value in (config.extra_python_environs_for_worker if worker_index else {}).items():
             os.environ[name] = str(value)
 
@@ -128,6 +131,7 @@ class RolloutWorker:
         self.policies = PolicyTable(self, spaces, default_policy_class)
         self.async_env: Any = None
         self.sampler: Any = None if self.env is None and not _reads(config) else make_sampler(self)
+        self._first_batch: SampleBatch | MultiAgentBatch | None = None  # with fake_sampler
         self._policies_of_samples: set[str] = set()
 
     # Sampling -------------------------------------------------------------------------------------------------------
@@ -147,11 +151,15 @@ class RolloutWorker:
                 f"worker {self.worker_index} has no environment to sample: with remote workers, the local one gets one only if "
                 "config.rollouts(create_env_on_local_worker=True)"
             )
+        if self._first_batch is not None:
+            return self._first_batch.copy()
         batch: SampleBatch | MultiAgentBatch = self.sampler.sample(self.fragment_length)
         self.callbacks.on_sample_end(worker=self, samples=batch)
         writer = self._output_writer()
         if writer is not None:
             writer.write(batch)
+        if self.config.fake_sampler:
+            self._first_batch = batch.copy()
         return batch
 
     @property

@@ -60,6 +60,7 @@ class WorkerSet:
         self._recreate = bool(config.recreate_failed_workers)
         self._tolerate = bool(config.ignore_worker_failures or config.recreate_failed_workers)
         self._failures_in_a_row = 0
+        self._told_of: set[int] = set()  # ill workers whose failure is in the log
         self._cls: type[RolloutWorker] = config.worker_cls or RolloutWorker
         self._remote_cls: Any = None
         self._spaces: dict[str, tuple[Any, Any]] | None = None
@@ -417,17 +418,36 @@ class WorkerSet:
         elif not self._config.ignore_worker_failures:
             return []
         back = [answer.worker_id for answer in self._remote.ask(_ping, ill, timeout=timeout) if answer.error is None]
+        self._told_of -= set(back)
         self._restore(back)
         answers = self._remote.ask(_ping, back, timeout=timeout, mark_healthy=True)
         return [answer.worker_id for answer in answers if answer.error is None]
+
+    def restore_before_sampling(self, *, if_none_is_left: bool = False) -> None:
+        """Workers that died are made anew (``recreate_failed_workers``), and somebody is there to sample.
+
+        Args:
+            if_none_is_left: Only if none is well any more: the others need not wait for it.
+
+        Raises:
+            RuntimeError: no remote worker is well.
+        """
+        healthy, every = self.num_healthy_remote_workers(), self.num_remote_workers()
+        if every and (not healthy or (self._recreate and healthy < every and not if_none_is_left)):
+            self.probe_unhealthy_workers()
+        self.require_healthy_workers()
 
     def require_healthy_workers(self) -> None:
         """Raise what the last one died of, if no remote worker is well."""
         if self.num_remote_workers() and not self.num_healthy_remote_workers():
             error = self._remote.last_error
+            hint = (
+                "they could not be made anew"
+                if self._recreate
+                else "workers are made anew after a failure if config.rollouts(recreate_failed_workers=True)"
+            )
             raise RuntimeError(
-                f"none of the {self.num_remote_workers()} remote workers is well. Workers are made anew after a failure if "
-                "config.rollouts(recreate_failed_workers=True)"
+                f"none of the {self.num_remote_workers()} remote workers is well; {hint}. The last failure: {error}"
             ) from error
 
     def _restore(self, worker_ids: list[int]) -> None:
@@ -457,10 +477,15 @@ class WorkerSet:
             too_many = self._failures_in_a_row > self._config.num_consecutive_worker_failures_tolerance
             if not self._tolerate or too_many:
                 raise answer.error
-            logger.error("worker %d failed (%d in a row): %s", answer.worker_id, self._failures_in_a_row, answer.error)
+            if answer.worker_id not in self._told_of:  # once, not with each request that goes to it
+                self._told_of.add(answer.worker_id)
+                logger.error(
+                    "worker %d failed (%d in a row): %s", answer.worker_id, self._failures_in_a_row, answer.error
+                )
         values = [answer.value for answer in answers if answer.error is None]
         if values:
             self._failures_in_a_row = 0
+            self._told_of -= {answer.worker_id for answer in answers if answer.error is None}
         return values
 
 

@@ -58,9 +58,7 @@ def _one_round(worker_set: WorkerSet) -> list[Batch]:
         if local is None:
             raise ValueError("this WorkerSet has neither a local worker nor remote ones: there is nobody to sample")
         return [local.sample()]
-    if worker_set.num_healthy_remote_workers() < worker_set.num_remote_workers():
-        worker_set.probe_unhealthy_workers()
-    worker_set.require_healthy_workers()
+    worker_set.restore_before_sampling()
     return worker_set.foreach_worker(_sample, local_worker=False, healthy_only=True)
 
 

@@ -64,7 +64,7 @@ def _to_train(
     worker: Any, train_batch: SampleBatch | MultiAgentBatch, policies_to_train: Collection[str] | None
 ) -> Iterator[tuple[str, Policy, SampleBatch]]:
     """Policies that learn, each with its part of the batch."""
-    whole = train_batch.as_multi_agent()
+    whole = train_batch.as_multi_agent().decompress_if_needed()
     for policy_id, batch in whole.policy_batches.items():
         if policies_to_train is None:
             wanted = worker.is_policy_to_train(policy_id, whole)

@@ -338,14 +338,14 @@ class Policy(metaclass=_PolicyMeta):
     def postprocess_trajectory(
         self,
         sample_batch: SampleBatch,
-        other_agent_batches: dict[Any, tuple[Policy, SampleBatch]] | None = None,
+        other_agent_batches: dict[Any, tuple[str, Policy, SampleBatch]] | None = None,
         episode: Any = None,
     ) -> SampleBatch:
         """Add to a trajectory (or a piece of one) what can be computed only when it is there as a whole, such as advantages.
 
         Args:
             sample_batch: The steps of one agent, in order of time.
-            other_agent_batches: Of the other agents in the same episode, their policy and their steps.
+            other_agent_batches: Of the other agents in the same episode: the id of their policy, the policy, and their steps.
             episode: The episode.
         """
         return sample_batch

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aktis.rllib.env.apis.task_settable_env import set_task_if_different
+
 __all__ = ["SetTask"]
 
 
@@ -22,15 +24,5 @@ class SetTask:
 
     def __call__(self, env: Any, env_context: Any) -> Any:
         task = self.task_of(self.result, env, env_context)
-        if not _equal(env.get_task(), task):
-            env.set_task(task)
+        set_task_if_different(env, task)
         return task
-
-
-def _equal(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except ValueError:  # arrays
-        import numpy as np
-
-        return bool(np.array_equal(one, other))

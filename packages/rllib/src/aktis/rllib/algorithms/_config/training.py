@@ -160,17 +160,6 @@ class TrainingSection(ConfigBase):
         return super()._merged(name, value)
 
     def _validate_training(self) -> None:
-        if not isinstance(self.gamma, (int, float)) or not 0 <= self.gamma <= 1:
-            raise ValueError(f"gamma must be a number from 0 to 1, not {self.gamma!r}")
-        if not isinstance(self.lr, (int, float)) or self.lr < 0:
-            raise ValueError(
-                f"lr must be a number that is not negative, not {self.lr!r}; what changes it is lr_schedule"
-            )
-        size = self.train_batch_size
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"train_batch_size must be a whole number, 1 or more, not {size!r}")
-        if self.grad_clip is not None and not self.grad_clip > 0:
-            raise ValueError(f"grad_clip must be a number above 0, or None, not {self.grad_clip!r}")
         if not isinstance(self.exploration_config, Mapping):
             raise ValueError(f"exploration_config must be a dict, not {self.exploration_config!r}")
 

@@ -60,7 +60,9 @@ class A2CConfig(A3CConfig):
 
     def validate(self) -> None:
         super().validate()
-        if self.microbatch_size is not None and not 0 < self.microbatch_size <= self.train_batch_size:
+        if self.microbatch_size is None:
+            self.validate_train_batch_size_vs_rollout_fragment_length()
+        elif not 0 < self.microbatch_size <= self.train_batch_size:
             raise ValueError(
                 f"microbatch_size must be between 1 and train_batch_size ({self.train_batch_size}), not {self.microbatch_size}"
             )

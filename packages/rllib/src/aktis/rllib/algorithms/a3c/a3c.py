@@ -154,8 +154,9 @@ class A3C(Algorithm):
 
     def _gradients(self) -> list[tuple[int, tuple[Any, dict[str, Any], int, int]]]:
         """(number of the worker, what ``sample_and_compute_grads`` gave): without remote workers, the local one's."""
-        if not self.workers.num_healthy_remote_workers():
+        if not self.workers.num_remote_workers():
             return [(0, sample_and_compute_grads(self.workers.local_worker()))]
+        self.workers.restore_before_sampling(if_none_is_left=True)
         self.workers.foreach_worker_async(sample_and_compute_grads, healthy_only=True)
         return list(self.workers.fetch_ready_async_reqs(timeout_seconds=_WAIT_S))
 

@@ -291,7 +291,13 @@ class ES(Algorithm):
         ascent = gradient_of_ranks(self._noise, indices, returns, len(theta))
         theta, ratio = self._optimizer.update(theta, -ascent + config.l2_coeff * theta)
         policy.set_flat_weights(theta)
-        return {_POLICY: {"learner_stats": self._note(played, theta, ascent, ratio)}}
+        stats = self._note(played, theta, ascent, ratio)
+        global_vars = self._global_vars()
+        if self.workers.num_remote_workers():
+            self.workers.sync_weights(global_vars=global_vars)
+        local: Any = self.workers.local_worker()
+        local.set_global_vars(global_vars)
+        return {_POLICY: {"learner_stats": stats}}
 
     def _play(self, theta: NDArray[np.float32], config: Any) -> list[Episodes]:
         """Rounds of episodes until there are enough of them and of timesteps. In the order of workers."""
@@ -310,13 +316,14 @@ class ES(Algorithm):
                 config.eval_prob,
                 [int(seed), self._optimizer.t, rounds],
             )
-            found = self.workers.foreach_worker(tell, local_worker=self.workers.num_remote_workers() == 0)
+            self.workers.restore_before_sampling()
+            found = self.workers.foreach_worker(
+                tell, local_worker=self.workers.num_remote_workers() == 0, healthy_only=True
+            )
             played += found
             episodes += sum(2 * len(one.indices) for one in found)
             steps += sum(one.steps() for one in found)
             rounds += 1
-            if not found:
-                raise RuntimeError("no worker is left that plays episodes: see recreate_failed_workers in rollouts()")
         return played
 
     def _note(self, played: list[Episodes], theta: NDArray[Any], ascent: NDArray[Any], ratio: float) -> dict[str, Any]:

@@ -303,6 +303,7 @@ class Impala(Algorithm):
         """What workers have sampled since the last time; without remote ones, a fragment of the local worker."""
         if not self.workers.num_remote_workers():
             return [self._local.sample()]
+        self.workers.restore_before_sampling(if_none_is_left=True)
         self.workers.foreach_worker_async(_sample, healthy_only=True)
         wait_s = max(self.config.timeout_s_sampler_manager, _WAIT_S)
         found = self.workers.fetch_ready_async_reqs(

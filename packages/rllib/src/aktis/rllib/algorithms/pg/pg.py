@@ -42,6 +42,10 @@ class PGConfig(AlgorithmConfig):
         super().training(**kwargs)
         return self._update(lr_schedule=lr_schedule)
 
+    def validate(self) -> None:
+        super().validate()
+        self.validate_train_batch_size_vs_rollout_fragment_length()
+
 
 class PG(Algorithm):
     """Policy gradient. ``training_step`` is that of all algorithms: sample, one update, new weights to the workers."""
