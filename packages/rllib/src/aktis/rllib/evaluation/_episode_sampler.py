@@ -82,6 +82,7 @@ class EpisodeSampler:
             self._tell_postprocessed if listens else None,
             with_policy_ids=settings.with_policy_ids,
             compress=settings.compress,
+            check=settings.check,
         )
         self._renders = bool(getattr(getattr(worker, "config", None), "render_env", False))
         self._listens_to_steps = _overrides(worker.callbacks, "on_episode_step")
@@ -365,7 +366,7 @@ class EpisodeSampler:
         if self.settings.check and (self._polls <= _FIRST_CHECKS or not self._polls % _CHECK_EVERY):
             acting.reader.check(observation, self._where(running, agent_id))
         if acting.connectors.agent is None:
-            return acting.row(observation), record.reward
+            return self._converted(acting, running, agent_id, observation), record.reward
         data = {
             "new_obs": observation,
             "rewards": record.reward,
@@ -378,6 +379,16 @@ class EpisodeSampler:
         }
         through = acting.connectors.observe(running.env_id, agent_id, data)
         return (None, record.reward) if through is None else through
+
+    def _converted(self, acting: Acting, running: Running, agent_id: Any, observation: Any) -> Any:
+        try:
+            row = acting.row(observation)
+        except (TypeError, ValueError, KeyError, IndexError):
+            acting.reader.check(observation, self._where(running, agent_id))  # says what is wrong, if that is what it was
+            raise
+        if isinstance(row, np.ndarray) and row.shape != acting.reader.shape:
+            acting.reader.check(observation, self._where(running, agent_id))
+        return row
 
     def _record(self, running: Running, agent_id: Any) -> AgentRecord:
         episode = running.episode
@@ -392,9 +403,9 @@ class EpisodeSampler:
             value = float(reward)
         except (TypeError, ValueError):
             value = _one_number(reward, self._where(running, agent_id))
-        if value != value:
+        if value - value != 0.0:  # nan, or infinite
             raise EnvError(
-                f"{self._where(running, agent_id)}: the reward is nan. Nothing can be learned from it: find out in the environment "
+                f"{self._where(running, agent_id)}: the reward is {value}. Nothing can be learned from it: find out in the environment "
                 "where it comes from"
             )
         running.episode.reward(agent_id, value)

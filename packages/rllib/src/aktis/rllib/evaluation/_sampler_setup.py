@@ -153,6 +153,7 @@ def sampler_settings(worker: Any) -> SamplerSettings:
         compress=config.compress_observations,
         worker_index=worker.worker_index,
         generation=int(worker.recreated_worker),
+        check=not config.disable_env_checking,
     )
 
 

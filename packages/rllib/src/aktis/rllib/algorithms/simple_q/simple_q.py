@@ -152,8 +152,17 @@ class SimpleQConfig(AlgorithmConfig):
             raise ValueError(
                 "num_steps_sampled_before_learning_starts and target_network_update_freq must not be negative"
             )
+        self._validate_model()
         if self.training_intensity is not None and self.training_intensity <= 0:
             raise ValueError(f"training_intensity must be above 0 (or None), not {self.training_intensity}")
+
+    def _validate_model(self) -> None:
+        memory = [key for key in ("use_lstm", "use_attention") if self.model.get(key)]
+        if memory:
+            raise ValueError(
+                f"{memory[0]}=True: {type(self).__name__.removesuffix('Config')} learns from single steps of its replay buffer and "
+                "has no memory. Stack observations (model={'framestack': True}, or a wrapper), or choose PPO, APPO or IMPALA"
+            )
 
     def steps_per_round(self) -> int:
         """Timesteps of one round of sampling, all workers and environments together."""
