@@ -101,9 +101,9 @@ def greedy(algorithm: Any, episodes: int) -> float:
     return total / episodes
 
 
-def aktis_speed(setting: str, seed: int, steps: int) -> dict[str, Any]:
+def aktis_speed(settings: str, seed: int, steps: int) -> dict[str, Any]:
     """Environment steps per second of PPO with its updates, with stable-baselines3's hyper-parameters."""
-    envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[setting]
+    envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[settings]
     config = tuned(
         "ppo/cartpole-ppo", seed, num_envs_per_worker=envs, train_batch_size=envs * length, sgd_minibatch_size=batch,
         num_sgd_iter=epochs, gamma=gamma, lambda_=lambda_, lr_schedule=[[0, 0.001], [100_000, 0.0]],
@@ -239,16 +239,16 @@ def aktis_agents(policies: str, seed: int, target: float, steps: int) -> dict[st
 SB3_SETTINGS = {"tuned": (8, 32, 256, 20, 0.98, 0.8), "default": (1, 2048, 64, 10, 0.99, 0.95)}
 
 
-def sb3_model(setting: str, seed: int) -> Any:
+def sb3_model(settings: str, seed: int) -> Any:
     import torch
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
 
     torch.set_num_threads(1)
-    envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[setting]
+    envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[settings]
     env = make_vec_env("CartPole-v1", n_envs=envs, seed=seed)
     schedules: dict[str, Any] = {}
-    if setting == "tuned":
+    if settings == "tuned":
         schedules = {"learning_rate": lambda left: 0.001 * left, "clip_range": lambda left: 0.2 * left}
     return PPO(
         "MlpPolicy", env, n_steps=length, batch_size=batch, n_epochs=epochs, gamma=gamma, gae_lambda=lambda_, seed=seed,
@@ -277,8 +277,8 @@ def sb3_reach(example: str, seed: int, target: float, steps: int) -> dict[str, A
     return found
 
 
-def sb3_speed(setting: str, seed: int, steps: int) -> dict[str, Any]:
-    model = sb3_model(setting, seed)
+def sb3_speed(settings: str, seed: int, steps: int) -> dict[str, Any]:
+    model = sb3_model(settings, seed)
     clock = Clock()
     model.learn(steps)
     measured = clock.read()
@@ -288,10 +288,10 @@ def sb3_speed(setting: str, seed: int, steps: int) -> dict[str, Any]:
 # -- Ray RLlib -------------------------------------------------------------------------------------------------------------
 
 
-def ray_algorithm(setting: str, seed: int) -> Any:
+def ray_algorithm(settings: str, seed: int) -> Any:
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[setting]
+    envs, length, batch, epochs, gamma, lambda_ = SB3_SETTINGS[settings]
     config = (
         PPOConfig()
         .environment("CartPole-v1")
@@ -316,8 +316,8 @@ def ray_reach(example: str, seed: int, target: float, steps: int) -> dict[str, A
     return {"s": None, "cpu_s": None, "steps": None}
 
 
-def ray_speed(setting: str, seed: int, steps: int) -> dict[str, Any]:
-    algorithm = ray_algorithm(setting, seed)
+def ray_speed(settings: str, seed: int, steps: int) -> dict[str, Any]:
+    algorithm = ray_algorithm(settings, seed)
     algorithm.train()
     clock, begin, sampled = Clock(), None, 0
     while begin is None or sampled - begin < steps:

@@ -135,7 +135,7 @@ def speed(setting: Setting) -> list[Row]:
     """Steps per second with updates, with the same hyper-parameters."""
     rows = []
     for name in ("tuned", "default"):
-        runs = in_turns(setting, "speed", setting=name, steps=5_000 if setting.quick else 40_000)
+        runs = in_turns(setting, "speed", settings=name, steps=5_000 if setting.quick else 40_000)
         rates = {library: median([one["value"] for one in found]) for library, found in runs.items()}
         samples = {library: [one["value"] for one in found] for library, found in runs.items()}
         what = f"PPO with updates, CartPole, stable-baselines3's {name} settings: steps/s"

@@ -15,9 +15,10 @@ def marks_of(program: str) -> list[Any]:
     """The marks of a program: ``torch`` or ``tensorflow`` with more time, since their imports take seconds; or none."""
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", program, re.MULTILINE))
     ours = set(re.findall(r"aktis\.train\.(\w+)", program))
+    learns = re.search(r"^\s*(?:from|import) aktis\.rllib\b", program, re.MULTILINE)  # policies are made with PyTorch
     if imported & {"tensorflow", "keras"} or "tensorflow" in ours:
         return [pytest.mark.tensorflow, pytest.mark.timeout(LIMIT_S + 5)]
-    if (imported | ours) & {*WITH_TORCH, "huggingface"}:
+    if learns or (imported | ours) & {*WITH_TORCH, "huggingface"}:
         return [pytest.mark.torch, pytest.mark.timeout(LIMIT_S + 5)]
     return []
 

@@ -203,3 +203,14 @@ def test_policies_to_train_is_not_a_string():
 def test_policies_to_train_may_look_at_the_batch():
     config = AlgorithmConfig().multi_agent(policies_to_train=lambda policy_id, batch: batch == 1)
     assert config.is_policy_to_train("default_policy", 1) and not config.is_policy_to_train("default_policy", 2)
+
+
+def test_a_policy_mapping_fn_may_be_described() -> None:
+    described = {
+        "type": "aktis.rllib.examples.policy.policy_per_agent.PolicyPerAgent",
+        "policies": {"1": "other"},
+    }
+    config = AlgorithmConfig.from_dict(
+        {"multiagent": {"policies": ["policy_0", "other"], "policy_mapping_fn": described}}
+    )
+    assert [config.policy_mapping_fn(agent, None, worker=None) for agent in (0, 1)] == ["policy_0", "other"]

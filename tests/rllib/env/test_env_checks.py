@@ -198,3 +198,12 @@ def test_mismatches_are_explained(space: Any, value: Any, reason: str | None) ->
         import re
 
         assert found is not None and re.search(reason, found), found
+
+
+def test_an_environment_that_masks_actions_is_stepped_with_one_that_it_allows():
+    from aktis.rllib.examples.env.action_mask_env import ActionMaskEnv
+
+    for seed in range(20):
+        env = ActionMaskEnv()
+        env.action_space.seed(seed)
+        check_env(env)

@@ -270,6 +270,12 @@ def test_parts_without_the_preprocessor() -> None:
     torch.testing.assert_close(same({"obs": flat})[0], out)
 
 
+def test_frames_of_a_game_as_a_part() -> None:
+    space = spaces.Dict(frame=spaces.Box(0, 255, (210, 160, 3), np.uint8), lives=spaces.Discrete(3))
+    model = make(space, fcnet_hiddens=[8], dim=42)
+    assert model({"obs": observe(space, 2, dim=42)})[0].shape == (2, 6)
+
+
 # ---- life of a model
 
 

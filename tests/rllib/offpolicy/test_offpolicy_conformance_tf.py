@@ -19,6 +19,8 @@ from aktis.rllib.algorithms.sac import SACConfig  # noqa: E402
 from aktis.rllib.algorithms.simple_q import SimpleQConfig  # noqa: E402
 
 SMALL: dict[str, Any] = {"train_batch_size": 16, "num_steps_sampled_before_learning_starts": 16}
+# Two small convolutions for the images of the tests, in the place of a million weights.
+SMALL_MODEL: dict[str, Any] = {"conv_filters": [[2, [6, 6], 6], [8, [7, 7], 7]]}
 Q_STATS = ("mean_q", "min_q", "max_q", "mean_td_error", "cur_lr", "grad_gnorm")
 
 
@@ -29,7 +31,7 @@ class TestSimpleQTF2(AlgorithmConformance):
     learner_keys = Q_STATS
 
     def config(self) -> AlgorithmConfig:
-        return SimpleQConfig().training(**SMALL).reporting(min_sample_timesteps_per_iteration=32)
+        return SimpleQConfig().training(model=SMALL_MODEL, **SMALL).reporting(min_sample_timesteps_per_iteration=32)
 
 
 class TestDQNTF2(AlgorithmConformance):
@@ -39,7 +41,11 @@ class TestDQNTF2(AlgorithmConformance):
     learner_keys = Q_STATS
 
     def config(self) -> AlgorithmConfig:
-        return DQNConfig().training(hiddens=[8], n_step=2, **SMALL).reporting(min_sample_timesteps_per_iteration=32)
+        return (
+            DQNConfig()
+            .training(model=SMALL_MODEL, hiddens=[8], n_step=2, **SMALL)
+            .reporting(min_sample_timesteps_per_iteration=32)
+        )
 
 
 class TestRainbowTF2(TestDQNTF2):
@@ -62,7 +68,7 @@ class TestSACTF2(AlgorithmConformance):
     learner_keys = ("actor_loss", "critic_loss", "alpha_loss", "alpha_value", "mean_q", "target_entropy")
 
     def config(self) -> AlgorithmConfig:
-        net = {"fcnet_hiddens": [8]}
+        net = {"fcnet_hiddens": [8], **SMALL_MODEL}
         config = SACConfig().training(policy_model_config=net, q_model_config=net, **SMALL)
         return config.reporting(min_sample_timesteps_per_iteration=32)
 
@@ -74,4 +80,6 @@ class TestESTF2(AlgorithmConformance):
     learner_keys = ("weights_norm", "grad_norm", "update_ratio", "episodes_this_iter", "eval_reward_mean")
 
     def config(self) -> AlgorithmConfig:
-        return ESConfig().training(episodes_per_batch=4, train_batch_size=1, noise_size=1_100_000, eval_prob=1.0)
+        return ESConfig().training(
+            model=SMALL_MODEL, episodes_per_batch=4, train_batch_size=1, noise_size=100_000, eval_prob=1.0
+        )

@@ -286,6 +286,8 @@ def test_the_target_network_is_in_the_state() -> None:
     ("config", "training", "message"),
     [
         (A2CConfig, {"microbatch_size": 1000}, "microbatch_size must be between 1 and train_batch_size"),
+        (PGConfig, {"train_batch_size": 33}, "train_batch_size=33 does not go with rollout_fragment_length=20"),
+        (A2CConfig, {"train_batch_size": 33}, "train_batch_size=33 does not go with rollout_fragment_length=20"),
         (A3CConfig, {"use_critic": False}, "use_gae needs a critic"),
         (A3CConfig, {"entropy_coeff": -1.0}, "must not be negative, not -1.0"),
         (ImpalaConfig, {"opt_type": "sgd"}, "'adam' or 'rmsprop', not 'sgd'"),
@@ -297,4 +299,4 @@ def test_the_target_network_is_in_the_state() -> None:
 )
 def test_a_wrong_setting_is_named(config: Any, training: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        config().training(**training).validate()
+        config().rollouts(rollout_fragment_length=20, num_rollout_workers=0).training(**training).validate()

@@ -76,6 +76,21 @@ def test_the_learner_learns_in_its_thread() -> None:
         learner.put("b")
 
 
+def test_nothing_is_learned_during_a_pause() -> None:
+    worker = Worker()
+    learner = LearnerThread(worker)
+    learner.start()
+    try:
+        learner.pause()
+        worker.may_learn.release(2)
+        learner.put("a")
+        assert learner.results(wait_s=0.3) == [] and worker.learned == []
+        learner.resume()
+        assert learner.results(wait_s=10) == [("a", {"batch": "a"})]
+    finally:
+        learner.stop()
+
+
 def test_an_error_of_the_learner_is_raised_where_somebody_waits() -> None:
     worker = Worker()
     learner = LearnerThread(worker, learner_queue_size=1)

@@ -188,11 +188,13 @@ def test_rewards_are_scaled_by_the_deviation_of_the_return(by_trajectory: bool) 
         ({"advantage_standardization": "epoch"}, "not 'epoch'"),
         ({"lambda_": 1.5}, "between 0 and 1, not 1.5"),
         ({"clip_param": 0.0}, "clip_param must be positive"),
+        ({"entropy_coeff": -1.0}, "entropy_coeff must not be negative, not -1.0"),
+        ({"train_batch_size": 330}, "train_batch_size=330 does not go with rollout_fragment_length=100"),
     ],
 )
 def test_a_wrong_setting_is_named(training: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PPOConfig().training(**training).validate()
+        PPOConfig().rollouts(rollout_fragment_length=100, num_rollout_workers=2).training(**training).validate()
 
 
 def test_defaults_are_those_of_rllib() -> None:

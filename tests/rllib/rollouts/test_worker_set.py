@@ -255,3 +255,19 @@ def test_no_remote_workers(make: Any) -> None:
     workers = make(config_of(), num_workers=0)
     assert synchronous_parallel_sample(worker_set=workers, max_env_steps=20).count == 28
     assert workers.remote_workers() == [] and workers.num_healthy_workers() == 1
+
+
+def test_a_worker_made_anew_gives_its_episodes_other_numbers(make: Any) -> None:
+    workers = make(config_of(recreate_failed_workers=True), num_workers=1)
+    before = synchronous_parallel_sample(worker_set=workers)
+    kill(workers, 1)
+    after = synchronous_parallel_sample(worker_set=workers)
+    assert workers.num_remote_worker_restarts() == 1
+    assert not set(before["eps_id"].tolist()) & set(after["eps_id"].tolist())
+
+
+def test_stopping_twice_is_stopping_once(make: Any) -> None:
+    workers = make(config_of(), num_workers=1)
+    workers.stop()
+    workers.stop()
+    assert workers.num_remote_workers() == 0

@@ -18,7 +18,7 @@ from aktis.rllib.examples.models.rnn_model import RNNModel  # noqa: E402
 from aktis.rllib.examples.models.shared_weights_model import SharedWeightsModel, TF2SharedWeightsModel  # noqa: E402
 from aktis.rllib.models.catalog import MODEL_DEFAULTS, ModelCatalog  # noqa: E402
 from aktis.rllib.models.tf.layers.noisy_layer import NoisyLayer  # noqa: E402
-from aktis.rllib.models.tf.misc import Dense, initializer  # noqa: E402
+from aktis.rllib.models.tf.misc import Dense, initializer, normc_initializer  # noqa: E402
 from aktis.rllib.models.tf.recurrent_net import RecurrentNetwork  # noqa: E402
 from aktis.rllib.models.tf.tf_modelv2 import TFModelV2  # noqa: E402
 
@@ -140,6 +140,9 @@ def test_initial_weights() -> None:
     assert (Dense(3, 2, initializer("ones")).weight.numpy() == 1.0).all()
     drawn = initializer("he_normal")((400, 300))
     assert drawn.shape == (400, 300) and abs(drawn.std() - np.sqrt(2 / 300)) < 0.01
+    kernel = keras.layers.Dense(5, kernel_initializer=normc_initializer(2.0))
+    kernel.build((None, 3))
+    np.testing.assert_allclose(np.linalg.norm(kernel.kernel, axis=0), 2.0, rtol=1e-5)
     with pytest.raises(ValueError, match="'no_such'"):
         make(VECTOR, fcnet_weights_initializer="no_such")
 

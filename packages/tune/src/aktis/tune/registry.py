@@ -24,8 +24,11 @@ __all__ = [
     "is_registered_env",
     "named",
     "register_env",
+    "register_input",
     "register_trainable",
     "registered",
+    "registry_contains_input",
+    "registry_get_input",
     "take_over",
     "trainable_name",
     "unregister_trainable",
@@ -38,6 +41,7 @@ _trainables: dict[str, type[Trainable]] = {}
 _envs: dict[str, Callable[..., Any]] = {}
 _named: dict[str, dict[str, Any]] = {"env": _envs}  # kind -> name -> what it means; see named()
 _lock = threading.Lock()
+_INPUT = "rllib.input"
 
 # Modules that know trainables by name: asked once a name is not registered here. Each offers ``get_trainable_cls(name)``,
 # which gives None for a name that it does not know, and ``trainable_names()``.
@@ -104,6 +108,42 @@ def get_env_creator(name: str) -> Callable[..., Any]:
 def is_registered_env(name: str) -> bool:
     """Whether the name of an environment is known."""
     return name in _envs
+
+
+def register_input(name: str, input_creator: Callable[..., Any]) -> None:
+    """Give a source of recorded experience a name, which ``config.offline_data(input_=name)`` then accepts.
+
+    Args:
+        name: The name.
+        input_creator: ``input_creator(io_context)`` makes a reader: something with ``next()``, which returns a batch.
+
+    Raises:
+        TypeError: ``name`` is not a string, or ``input_creator`` is not callable.
+    """
+    _check_name(name, "an input")
+    if not callable(input_creator):
+        raise TypeError(f"register_input({name!r}, ...) needs a function that makes a reader, not {input_creator!r}")
+    inputs = named(_INPUT)
+    with _lock:
+        inputs[name] = input_creator
+
+
+def registry_contains_input(name: str) -> bool:
+    """Whether the name of a source of experience is known."""
+    return name in named(_INPUT)
+
+
+def registry_get_input(name: str) -> Callable[..., Any]:
+    """What makes the reader of that name.
+
+    Raises:
+        TuneError: nobody registered it.
+    """
+    inputs = named(_INPUT)
+    if name not in inputs:
+        raise TuneError(_unknown("input", name, inputs, "tune.register_input(name, creator)"))
+    creator: Callable[..., Any] = inputs[name]
+    return creator
 
 
 def named(kind: str) -> dict[str, Any]:

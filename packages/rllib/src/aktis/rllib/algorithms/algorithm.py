@@ -228,15 +228,12 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         self.evaluation_workers = self._make_workers(config, config.num_rollout_workers)
 
     def _make_estimators(self) -> None:
-        for name, given in (self.config.off_policy_estimation_methods or {}).items():
-            arguments = dict(given)
-            kind = arguments.pop("type")
-            if isinstance(kind, str):
-                from aktis.rllib.utils.from_config import class_of
+        """Estimators of ``off_policy_estimation_methods``, of the policy that learns."""
+        if not self.config.off_policy_estimation_methods:
+            return
+        from aktis.rllib.offline.estimators._setup import make_estimators
 
-                kind = class_of(kind, "aktis.rllib.offline.estimators")
-            policy = self.get_policy()
-            self.reward_estimators[name] = kind(policy=policy, gamma=self.config.gamma, **arguments)
+        self.reward_estimators = make_estimators(self.config, self.get_policy())
 
     def _create_local_replay_buffer_if_necessary(self, config: AlgorithmConfig) -> Any:
         """The replay buffer of algorithms whose configuration describes one."""

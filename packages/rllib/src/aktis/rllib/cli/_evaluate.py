@@ -163,7 +163,10 @@ class _Actor:
         )
         if not state:
             return found
-        action, self._states[agent], _ = found
+        from aktis.rllib.algorithms._algorithm.actions import next_state
+
+        action, new, _ = found
+        self._states[agent] = next_state(state, new)
         return action
 
     def _policy_of(self, agent: Any) -> str:

@@ -10,6 +10,7 @@ from aktis.rllib.cli import CommandError
 
 __all__ = ["examples", "path_of", "show", "text_of"]
 
+_PIPE_WIDTH = 200
 _FOLDER = Path(__file__).resolve().parent.parent / "tuned_examples"
 
 
@@ -48,16 +49,23 @@ def show(pattern: str | None) -> None:
         raise CommandError(f"no example has {pattern!r} in its ID; `rllib example list` shows all {len(examples())}")
     table = Table(box=None, pad_edge=False)
     for heading in ("ID", "algorithm", "environment", "return", "steps"):
-        table.add_column(heading, justify="right" if heading in ("return", "steps") else "left", no_wrap=True)
+        right = heading in ("return", "steps")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "environment")
     for name, path in found.items():
         spec: dict[str, Any] = next(iter(yaml.safe_load(path.read_text()).values()))
         reached = spec.get("pass_criteria") or {}
-        table.add_row(
-            name, str(spec["run"]), str(spec.get("env") or spec["config"].get("env")), _best(reached), _steps(reached, spec)
-        )  # fmt: skip
+        table.add_row(name, str(spec["run"]), _environment(spec), _best(reached), _steps(reached, spec))
     console = Console(soft_wrap=True)
+    if not console.is_terminal:  # the reader of a pipe wants whole lines
+        console.width = _PIPE_WIDTH
     console.print(table)
     console.print(f"\n{len(found)} examples. Run one with: rllib example run {next(iter(found))}", highlight=False)
+
+
+def _environment(spec: dict[str, Any]) -> str:
+    """Its name; of a class with its path, that of the class."""
+    name = str(spec.get("env") or spec["config"].get("env"))
+    return name.rpartition(".")[2] if name.startswith("aktis.") else name
 
 
 def _best(reached: dict[str, Any]) -> str:

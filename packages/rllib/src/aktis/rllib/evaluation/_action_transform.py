@@ -26,7 +26,7 @@ class ActionTransform:
     def __init__(self, space: gymnasium.Space[Any], *, normalize: bool, clip: bool) -> None:
         self.space = space
         self.structured = isinstance(space, (gymnasium.spaces.Dict, gymnasium.spaces.Tuple))
-        self._plain_integers = isinstance(space, gymnasium.spaces.Discrete)
+        self._plain_integers = isinstance(space, gymnasium.spaces.Discrete) and not space.start
         self._leaf = None if self.structured else _leaf_transform(space, normalize, clip)
         self._leaves: list[tuple[Any, Leaf | None]] = []
         if self.structured:
@@ -64,6 +64,9 @@ def flatten_actions(space: gymnasium.Space[Any], actions: Any) -> Array:
 
 
 def _leaf_transform(space: gymnasium.Space[Any], normalize: bool, clip: bool) -> Leaf | None:
+    start = getattr(space, "start", None)  # of discrete ones: policies count from 0
+    if start is not None and np.any(start):
+        return lambda actions: actions + start
     if not isinstance(space, gymnasium.spaces.Box):
         return None
     low, high, dtype = space.low, space.high, space.dtype

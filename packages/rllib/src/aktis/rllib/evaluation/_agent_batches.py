@@ -11,7 +11,7 @@ from aktis.rllib.evaluation._agent_record import Trajectory
 from aktis.rllib.evaluation._observations import refuse_nan
 from aktis.rllib.evaluation._policy_log import PolicyLog
 from aktis.rllib.evaluation._trajectories import explored, handles_whole_rollouts
-from aktis.rllib.evaluation._views import Views, shifted_column
+from aktis.rllib.evaluation._views import Views, asked_for, shifted_column
 from aktis.rllib.evaluation.rollout import Rollout
 from aktis.rllib.policy import _columns
 from aktis.rllib.policy.sample_batch import SampleBatch
@@ -170,12 +170,6 @@ def _following(obs: Array, at: Array, last: Array) -> Array:
 
 def _with_axis(column: Any) -> Any:
     return column[None] if isinstance(column, np.ndarray) else _columns.map_column(lambda leaf: leaf[None], column)
-
-
-def asked_for(policy: Any) -> set[str]:
-    """The columns that a policy wants to learn from, beside those that are always there."""
-    requirements = getattr(policy, "view_requirements", None) or {}
-    return {name for name, view in requirements.items() if getattr(view, "used_for_training", True)}
 
 
 def one_rollout(

@@ -51,7 +51,8 @@ class ConnectorSampler:
     Args:
         worker: Has ``policy_map``, ``policy_mapping_fn``, ``callbacks``, ``worker_index`` and ``recreated_worker``.
         base_env: The environments.
-        settings: Of the episode sampler: ``complete_episodes``, ``multi_agent``, ``update_filter``, ``compress``.
+        settings: Of the episode sampler: ``complete_episodes``, ``multi_agent``, ``update_filter``, ``compress``,
+            ``worker_index``, ``generation``.
         seeds: Of the environments, for their first episodes.
     """
 
@@ -65,7 +66,7 @@ class ConnectorSampler:
         self._running: dict[Any, _Running] = {}
         self._batches: dict[str, list[SampleBatch]] = {}
         self._steps = 0  # that are to be handed over, or (complete episodes) that have ended
-        self._next_id = (worker.worker_index << 44) + (int(worker.recreated_worker) << 36)
+        self._next_id = (settings.worker_index << 44) + (settings.generation << 36)
         self._next_unroll = self._next_id
 
     def sample(self, fragment: int) -> SampleBatch | MultiAgentBatch:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from aktis.rllib.offline.input_reader import InputReader
-from aktis.rllib.policy.sample_batch import concat_samples
 
 __all__ = ["ReadingSampler", "make_reading_sampler", "make_writer"]
 
@@ -16,19 +16,26 @@ class ReadingSampler:
 
     Args:
         reader: Has ``next()``, which gives a batch.
-        env_sampler: What the reader samples with where it asks for its worker's environment, or None.
+        own: The worker's environment, where the reader asks for it.
     """
 
-    def __init__(self, reader: Any, env_sampler: Any = None) -> None:
+    def __init__(self, reader: Any, own: _OwnEnvironment) -> None:
         self.reader = reader
-        self.env_sampler = env_sampler
+        self._own = own
+
+    @property
+    def env_sampler(self) -> Any:
+        """What samples the worker's environment, or None as long as nobody has asked for it."""
+        return self._own.sampler
 
     def sample(self, fragment: int) -> Any:
         """Batches that have at least ``fragment`` steps together."""
+        from aktis.rllib.offline.dataset_reader import concatenated
+
         batches = [self.reader.next()]
         while sum(batch.count for batch in batches) < fragment:
             batches.append(self.reader.next())
-        return batches[0] if len(batches) == 1 else concat_samples(batches)
+        return concatenated(batches)
 
     def get_metrics(self) -> list[Any]:
         """Of episodes that the reader knows of (an external environment's), and of those sampled beside."""
@@ -38,82 +45,75 @@ class ReadingSampler:
 
     def close(self) -> None:
         """Close reader and environments."""
-        for part in (self.reader, self.env_sampler):
-            close = getattr(part, "close", None) or getattr(part, "shutdown", None)
-            if close is not None:
-                close()
+        try:
+            for name in ("close", "shutdown"):  # of files; of servers
+                end = getattr(self.reader, name, None)
+                if callable(end):
+                    end()
+        finally:
+            self._own.close()
+
+
+class _OwnEnvironment:
+    """A worker's own environment as a reader. It is sampled by nobody until somebody asks."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self.sampler: Any = None
+
+    def __call__(self) -> Any:
+        if self._worker.env is None:
+            return None
+        if self.sampler is None:
+            from aktis.rllib.evaluation._sampler_setup import make_env_sampler
+
+            self.sampler = make_env_sampler(self._worker)
+        return _SamplerInput(self.sampler, lambda: self._worker.fragment_length)
+
+    def close(self) -> None:
+        if self.sampler is not None:
+            self.sampler.close()
+        elif hasattr(self._worker.env, "close"):
+            self._worker.env.close()
 
 
 class _SamplerInput(InputReader):
-    """A worker's own environment as a reader."""
+    """A sampler as a reader. Its metrics are those of the sampler, which the worker asks itself."""
 
-    def __init__(self, sampler: Any, worker: Any) -> None:
+    def __init__(self, sampler: Any, fragment: Callable[[], int]) -> None:
         self._sampler = sampler
-        self._worker = worker
+        self._fragment = fragment
 
     def next(self) -> Any:
         """The next batch of the environment."""
-        return self._sampler.sample(self._worker.fragment_length)
+        return self._sampler.sample(self._fragment())
 
 
 def make_reading_sampler(worker: Any) -> ReadingSampler:
-    """The sampler of a worker with ``input_``: a path, ``"dataset"``, a dict of sources, or ``f(ioctx)`` that makes a reader."""
-    from aktis.rllib.evaluation._sampler_setup import make_env_sampler
-    from aktis.rllib.offline.io_context import IOContext
+    """The sampler of a worker with ``input_``: files, ``"dataset"``, a dict of sources, or ``f(ioctx)`` that makes a reader."""
+    from aktis.rllib.offline.sources import make_reader
 
     config = worker.config
-    env_sampler = make_env_sampler(worker) if worker.env is not None else None
-    context = IOContext(
-        worker.log_dir or os.getcwd(),
-        config,
-        worker.worker_index,
-        worker,
-        _SamplerInput(env_sampler, worker) if env_sampler is not None else None,
-    )
-    reader = _reader(config.input_, context, worker)
+    own = _OwnEnvironment(worker)
+    reader = make_reader(config.input_, _context(worker, own))
     if config.shuffle_buffer_size:
+        from aktis.rllib.evaluation._seeds import worker_seed
         from aktis.rllib.offline.shuffled_input import ShuffledInput
 
-        reader = ShuffledInput(reader, config.shuffle_buffer_size)
-    return ReadingSampler(reader, env_sampler)
+        reader = ShuffledInput(reader, config.shuffle_buffer_size, seed=worker_seed(config.seed, worker.worker_index))
+    return ReadingSampler(reader, own)
 
 
-def _reader(source: Any, context: Any, worker: Any) -> Any:
-    if isinstance(source, dict):
-        from aktis.rllib.offline.mixed_input import MixedInput
+def _context(worker: Any, own: Any = None) -> Any:
+    from aktis.rllib.offline.io_context import IOContext
 
-        return MixedInput(source, context)
-    if source == "dataset":
-        from aktis.rllib.offline.dataset_reader import DatasetReader
-
-        shards = worker.dataset_shards or []
-        return DatasetReader(shards[worker.worker_index] if worker.worker_index < len(shards) else None, context)
-    if isinstance(source, str) and source.startswith("d4rl."):
-        from aktis.rllib.offline.d4rl_reader import D4RLReader
-
-        return D4RLReader(source, context)
-    if isinstance(source, str):
-        from aktis.rllib.offline.json_reader import JsonReader
-
-        return JsonReader(source, context)
-    if isinstance(source, (list, tuple)):
-        from aktis.rllib.offline.json_reader import JsonReader
-
-        return JsonReader(list(source), context)
-    if callable(source):
-        return source(context)
-    raise ValueError(
-        f"config.offline_data(input_={source!r}): give 'sampler', a path, 'dataset', a dict of sources with their shares, or a "
-        "function of the IOContext that makes an InputReader"
-    )
+    return IOContext(worker.log_dir or os.getcwd(), worker.config, worker.worker_index, worker, own)
 
 
 def make_writer(worker: Any) -> Any:
     """The writer of a worker with ``output``: a folder, ``"logdir"``, ``"dataset"``, or ``f(ioctx)`` that makes a writer."""
-    from aktis.rllib.offline.io_context import IOContext
-
     config = worker.config
-    context = IOContext(worker.log_dir or os.getcwd(), config, worker.worker_index, worker)
+    context = _context(worker)
     output = config.output
     if callable(output):
         return output(context)
@@ -123,9 +123,8 @@ def make_writer(worker: Any) -> Any:
         return DatasetWriter(context, compress_columns=config.output_compress_columns)
     from aktis.rllib.offline.json_writer import JsonWriter
 
-    path = context.log_dir if output == "logdir" else output
     return JsonWriter(
-        path,
+        context.log_dir if output == "logdir" else output,
         context,
         max_file_size=config.output_max_file_size,
         compress_columns=config.output_compress_columns,

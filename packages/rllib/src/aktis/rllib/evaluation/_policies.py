@@ -176,6 +176,8 @@ class PolicyTable:
                     "that has one"
                 )
             policy = spec.policy_class(space, spec.action_space, settings)
+        if worker.config.output is not None:
+            _record_new_obs(policy)
         self.map[policy_id] = policy
         self.specs[policy_id] = spec
         self.preprocessors[policy_id] = preprocessor
@@ -186,6 +188,15 @@ class PolicyTable:
             create_connectors_for_policy(policy, settings)
         worker.callbacks.on_create_policy(policy_id=policy_id, policy=policy)
         return policy
+
+
+def _record_new_obs(policy: Policy) -> None:
+    """What is written has what was observed after each step: others than this policy may need it to learn."""
+    from aktis.rllib.policy.view_requirement import ViewRequirement
+
+    space = policy.observation_space
+    view = ViewRequirement("obs", shift=1, space=space, used_for_compute_actions=False, used_for_training=False)
+    policy.view_requirements.setdefault("new_obs", view).recorded = True
 
 
 class _In:

@@ -229,6 +229,9 @@ class RemoteWorkers:
 
     def stop(self) -> None:
         """Close and end all of them."""
+        if not aktis.is_initialized():  # the session is over, and its actors with it
+            self._members.clear()
+            return
         deadline = time.monotonic() + STOP_SECONDS
         handles = [member.handle for member in self._members.values()]
         refs = [member.handle.stop.remote() for member in self._members.values() if member.healthy]

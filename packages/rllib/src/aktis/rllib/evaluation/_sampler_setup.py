@@ -5,6 +5,7 @@ The vectorised loop where it will do, else the one that keeps episode objects; o
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -103,7 +104,7 @@ def _episode_sampler(worker: Any) -> Any:
         check=not config.disable_env_checking,
         observation_fn=config.observation_fn,
         worker_index=worker.worker_index,
-        generation=int(worker.recreated_worker),
+        generation=generation_of(worker),
     )
     seeds = env_seeds(config.seed, worker.worker_index, config.num_envs_per_worker)
     if _has_own_connectors(worker):
@@ -152,9 +153,14 @@ def sampler_settings(worker: Any) -> SamplerSettings:
         update_filter=not config.in_evaluation,
         compress=config.compress_observations,
         worker_index=worker.worker_index,
-        generation=int(worker.recreated_worker),
+        generation=generation_of(worker),
         check=not config.disable_env_checking,
     )
+
+
+def generation_of(worker: Any) -> int:
+    """A number below 256 that tells a worker from those that it replaces: 0 for the first one, else by chance."""
+    return 1 + os.urandom(1)[0] % 255 if worker.recreated_worker else 0
 
 
 def clip_of(worker: Any) -> bool | float:

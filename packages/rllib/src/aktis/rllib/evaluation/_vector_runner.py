@@ -14,7 +14,7 @@ from aktis.rllib.evaluation._block import Block
 from aktis.rllib.evaluation._episode_book import EpisodeBook
 from aktis.rllib.evaluation._observations import refuse_nan
 from aktis.rllib.evaluation._trajectories import exploration_listens, tell_exploration
-from aktis.rllib.evaluation._views import Views
+from aktis.rllib.evaluation._views import Views, asked_for
 from aktis.rllib.evaluation.metrics import RolloutMetrics
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class VectorRunner:
         self.policy = policy
         self._tells_exploration = exploration_listens(policy)
         requirements = getattr(policy, "view_requirements", None) or {}
-        self._asked = {name for name, view in requirements.items() if getattr(view, "used_for_training", True)}
+        self._asked = asked_for(policy)
         self._views = Views(requirements, self.num_envs)
         states = [np.asarray(state) for state in policy.get_initial_state()]
         # A memory that is a view of earlier outputs (attention) is no state of ours.

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["View", "Views", "parse_shift"]
+__all__ = ["View", "Views", "asked_for", "parse_shift"]
 
 Array: TypeAlias = Any  # np.ndarray
 
@@ -73,6 +73,16 @@ def parse_shift(shift: Any) -> tuple[tuple[int, ...], bool]:
     if isinstance(shift, (list, tuple, np.ndarray)):
         return tuple(int(part) for part in shift), True
     return (int(shift),), False
+
+
+def asked_for(policy: Any) -> set[str]:
+    """The columns that a policy wants to learn from, or that are to be written, beside those that are always there."""
+    requirements = getattr(policy, "view_requirements", None) or {}
+    return {
+        name
+        for name, view in requirements.items()
+        if getattr(view, "used_for_training", True) or getattr(view, "recorded", False)
+    }
 
 
 class Views:

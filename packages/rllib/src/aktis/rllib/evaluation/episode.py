@@ -141,6 +141,10 @@ class Episode:
         """What the policy computed with the last action (``action_logp``, ``vf_preds``, ...)."""
         return self._extra_outs.get(agent_id, {})
 
+    def last_pi_info_for(self, agent_id: Any = AGENT) -> dict[str, Any]:
+        """The old name of :meth:`last_extra_action_outs_for`."""
+        return self.last_extra_action_outs_for(agent_id)
+
     def last_terminated_for(self, agent_id: Any = AGENT) -> bool:
         """Whether the agent's episode has ended with a terminal state."""
         return self._terminateds.get(agent_id, False)

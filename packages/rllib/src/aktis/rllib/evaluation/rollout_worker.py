@@ -231,6 +231,11 @@ class RolloutWorker:
     # Policies -------------------------------------------------------------------------------------------------------
 
     @property
+    def policy_config(self) -> Any:
+        """The algorithm's configuration, by the name that callbacks know it by."""
+        return self.config
+
+    @property
     def policy_map(self) -> Any:
         """Policies by id."""
         return self.policies.map

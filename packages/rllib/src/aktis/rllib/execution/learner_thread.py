@@ -10,6 +10,7 @@ Guarantees:
 - ``lock`` is held while weights change; whoever reads weights or acts with the policy in the main thread takes it.
 - An error of the learner is raised in the main thread at the next ``put()`` or ``results()``; no call waits for a
 learner that is dead.
+- Between ``pause()`` and ``resume()`` no weight changes: whoever acts, evaluates or saves then need not know of the thread.
 - ``stop()`` ends the thread after the update under way; batches that still wait are dropped.
 
 The learner computes in C, without the interpreter's lock: sampling goes on meanwhile.
@@ -61,6 +62,8 @@ class LearnerThread(threading.Thread):
         self._timeout = learner_queue_timeout
         self._buffer = MinibatchBuffer(self._next, minibatch_buffer_size, num_sgd_iter)
         self._stopping = threading.Event()
+        self._may_learn = threading.Event()
+        self._may_learn.set()
         self._error: BaseException | None = None
 
     # -- the main thread
@@ -104,6 +107,16 @@ class LearnerThread(threading.Thread):
             self.check()
         return found
 
+    def pause(self) -> None:
+        """Learn nothing until ``resume()``; waits for the update under way."""
+        self._may_learn.clear()
+        with self.lock:
+            pass
+
+    def resume(self) -> None:
+        """Go on."""
+        self._may_learn.set()
+
     def check(self) -> None:
         """Raise the error that ended the learner, if there is one."""
         if self._error is not None:
@@ -123,14 +136,22 @@ class LearnerThread(threading.Thread):
         try:
             while not self._stopping.is_set():
                 batch, _ = self._buffer.get()
-                with self.lock:
-                    info = self._worker.learn_on_batch(batch)
+                info = self._learn(batch)
                 self.num_updates += 1
                 self.outqueue.put((batch, info))
         except _Stopped:
             pass
         except BaseException as error:  # raised where somebody waits
             self._error = error
+
+    def _learn(self, batch: Any) -> dict[str, Any]:
+        while not self._stopping.is_set():
+            if self._may_learn.wait(_LOOK_S):
+                with self.lock:
+                    if self._may_learn.is_set():  # it may have been paused just before
+                        found: dict[str, Any] = self._worker.learn_on_batch(batch)
+                        return found
+        raise _Stopped
 
     def _next(self) -> Any:
         while not self._stopping.is_set():

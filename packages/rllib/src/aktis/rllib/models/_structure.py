@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from aktis.rllib.utils.spaces.repeated import Repeated
 Tensor = Any
 
 
-def restore_original_dimensions(obs: Tensor, obs_space: spaces.Space[Any], framework: Any = "torch") -> Any:
+def restore_original_dimensions(obs: Tensor, obs_space: spaces.Space[Any], tensorlib: Any = "torch") -> Any:
     """The observations of a flattened batch in the structure of ``obs_space.original_space``.
 
     Args:
         obs: [B, ..., n], as preprocessors write them.
         obs_space: The preprocessed space.
-        framework: "torch", "tf2" (or "tf") or "numpy".
+        tensorlib: "torch", "tf2" (or "tf") or "numpy", or that module.
 
     Returns:
         dicts, tuples and `RepeatedValues` with tensors [B, ..., *shape]; discrete parts stay one-hot. ``obs`` itself
@@ -29,7 +30,7 @@ def restore_original_dimensions(obs: Tensor, obs_space: spaces.Space[Any], frame
     original = getattr(obs_space, "original_space", None)
     if not isinstance(original, spaces.Dict | spaces.Tuple | Repeated):
         return obs
-    return unpack(obs, original, _ops(framework))
+    return unpack(obs, original, _ops(tensorlib))
 
 
 def unpack(obs: Tensor, space: spaces.Space[Any], ops: Any) -> Any:
@@ -71,6 +72,9 @@ def _ops(framework: Any) -> Any:
         return NumpyShapes
     from aktis.rllib._backend import ops_for
 
+    if inspect.ismodule(framework):  # the framework itself
+        framework = {"torch": "torch", "numpy": "numpy"}.get(framework.__name__, "tf2")
+        return _ops(framework)
     return ops_for(framework) if isinstance(framework, str) else framework
 
 

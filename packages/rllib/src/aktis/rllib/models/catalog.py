@@ -144,7 +144,13 @@ class ModelCatalog:
             cls = names.wrapped("attention", cls)
         cls = _with_interface(cls, model_interface)
         arguments = _accepted(cls, {**options, **model_kwargs}, custom=bool(custom))
-        model = cls(obs_space, action_space, num_outputs, config, name, **arguments)
+        try:
+            model = cls(obs_space, action_space, num_outputs, config, name, **arguments)
+        except TypeError as error:
+            # A model that reads its options from model_config["custom_model_config"], and hands its arguments on.
+            if not (custom and config["custom_model_config"] and "unexpected keyword argument" in str(error)):
+                raise
+            model = cls(obs_space, action_space, num_outputs, config, name, **model_kwargs)
         if not isinstance(model, ModelV2):
             raise TypeError(f"A model derives from TorchModelV2 or TFModelV2, and {type(model).__name__} does not.")
         return model

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from gymnasium import spaces
 
 from aktis.rllib.models._structure import flatten_batch, restore_original_dimensions
+from aktis.rllib.models._structure import flatten_batch as flatten
 
 Tensor = Any
 
-__all__ = ["DenseLayer", "DenseNetwork", "ModelV2", "restore_original_dimensions"]
+__all__ = ["DenseLayer", "DenseNetwork", "ModelV2", "flatten", "restore_original_dimensions"]
 
 
 class DenseLayer(NamedTuple):

@@ -208,7 +208,7 @@ class _FlatteningPreprocessor(Preprocessor):
     parts: list[tuple[Any, Preprocessor]]  # key of each part, and what flattens it
 
     def _make_parts(self, children: Any, options: dict[str, Any]) -> tuple[int, ...]:
-        self.parts = [(key, get_preprocessor(space)(space, options)) for key, space in children]
+        self.parts = [(key, _part(space, options)) for key, space in children]
         return (sum(part.size for _, part in self.parts),)
 
     def transform(self, observation: Any) -> Any:
@@ -252,7 +252,7 @@ class RepeatedValuesPreprocessor(Preprocessor):
     """A list of up to ``max_len`` elements: first their number, then each, then zeros."""
 
     def _init_shape(self, obs_space: spaces.Space[Any], options: dict[str, Any]) -> tuple[int, ...]:
-        self.child_preprocessor = get_preprocessor(obs_space.child_space)(obs_space.child_space, options)
+        self.child_preprocessor = _part(obs_space.child_space, options)
         return (1 + obs_space.max_len * self.child_preprocessor.size,)
 
     def transform(self, observation: Any) -> Any:
@@ -314,14 +314,19 @@ def _unsupported(space: spaces.Space[Any]) -> str:
     )
 
 
+def _part(space: spaces.Space[Any], options: dict[str, Any] | None) -> Preprocessor:
+    """The preprocessor for a part of a structure: arrays stay as they are there, frames of Atari games, too."""
+    return (NoPreprocessor if isinstance(space, spaces.Box) else get_preprocessor(space))(space, options)
+
+
 _BY_SPACE: dict[int, tuple[spaces.Space[Any], Preprocessor]] = {}
 
 
 def preprocessor_for(space: spaces.Space[Any]) -> Preprocessor:
-    """The default preprocessor of a space that lives as long as the program (models look parts up at every step)."""
+    """The preprocessor of a part of a structure (or of a structure); it is kept, because models ask for it at every step."""
     known = _BY_SPACE.get(id(space))
     if known is None or known[0] is not space:
         if len(_BY_SPACE) > 1024:
             _BY_SPACE.clear()
-        known = _BY_SPACE[id(space)] = (space, get_preprocessor(space)(space))
+        known = _BY_SPACE[id(space)] = (space, _part(space, None))
     return known[1]

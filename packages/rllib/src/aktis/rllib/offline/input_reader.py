@@ -1,23 +1,23 @@
-"""What hands experience to a rollout worker that does not sample itself."""
+"""The interface of what batches are read from."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from aktis.rllib.policy.sample_batch import SampleBatchType
+from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 __all__ = ["InputReader"]
 
 
 class InputReader(ABC):
-    """Gives batch after batch, for `config.offline_data(input_=lambda ioctx: MyReader(ioctx))`."""
+    """Gives batches, one after the other, without end. Derive from it to read from elsewhere."""
+
+    #: Whether batches are what the worker's policies need already, post-processed where ``postprocess_inputs`` says so.
+    adapts: bool = False
 
     @abstractmethod
-    def next(self) -> SampleBatchType:
-        """The next batch; waits until there is one.
+    def next(self) -> SampleBatch | MultiAgentBatch:
+        """The next batch. After the last one the first comes again."""
 
-        Raises:
-            StopIteration: There are no more.
-        """
+    def close(self) -> None:
+        """Called once, when the worker stops."""

@@ -1,24 +1,29 @@
-"""What readers and writers of experience are told about where they run."""
+"""What a reader or writer knows of the worker that it is for."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aktis.rllib.offline.input_reader import InputReader
+    from aktis.rllib.evaluation.rollout_worker import RolloutWorker
 
 __all__ = ["IOContext"]
 
 
 class IOContext:
-    """The place of a reader or writer.
+    """Given to functions that make readers and writers: ``config.offline_data(input_=lambda ioctx: MyReader(ioctx))``.
 
     Args:
-        log_dir: Where files go.
-        config: The algorithm's configuration.
-        worker_index: Of the worker: 0 is the local one.
-        worker: The rollout worker.
-        sampler_input: Reads from the worker's own environment, if it has one.
+        log_dir: Where the algorithm keeps its files.
+        config: The algorithm's configuration; a default one, if there is none.
+        worker_index: 0 for the worker in the algorithm's process.
+        worker: The worker, or None outside of an algorithm.
+        sampler_input: What gives the reader of the worker's own environment, or None.
+
+    Attributes:
+        input_config: ``config.input_config``.
+        output_config: ``config.output_config``.
     """
 
     def __init__(
@@ -26,10 +31,14 @@ class IOContext:
         log_dir: str | None = None,
         config: Any = None,
         worker_index: int = 0,
-        worker: Any = None,
-        sampler_input: InputReader | None = None,
+        worker: RolloutWorker | None = None,
+        sampler_input: Any = None,
     ) -> None:
-        self.log_dir = log_dir or "."
+        if config is None:
+            from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+            config = AlgorithmConfig()
+        self.log_dir = log_dir or os.getcwd()
         self.config = config
         self.worker_index = worker_index
         self.worker = worker
@@ -37,14 +46,20 @@ class IOContext:
 
     @property
     def input_config(self) -> dict[str, Any]:
-        """What `config.offline_data(input_config=...)` says to readers."""
-        return dict(getattr(self.config, "input_config", None) or {})
+        """Settings of the reader."""
+        return dict(self.config.get("input_config") or {})
 
     @property
     def output_config(self) -> dict[str, Any]:
-        """What `config.offline_data(output_config=...)` says to writers."""
-        return dict(getattr(self.config, "output_config", None) or {})
+        """Settings of the writer."""
+        return dict(self.config.get("output_config") or {})
 
-    def default_sampler_input(self) -> InputReader | None:
-        """A reader of the worker's own environment; None if it has none."""
-        return self._sampler_input
+    @property
+    def num_workers(self) -> int:
+        """How many workers read beside each other: at least 1."""
+        return max(1, int(getattr(self.worker, "num_workers", 0) or 0)) if self.worker_index else 1
+
+    def default_sampler_input(self) -> Any:
+        """A reader that samples the worker's environment; None, where it has none."""
+        given = self._sampler_input
+        return given() if callable(given) else given

@@ -243,8 +243,19 @@ class Policy(metaclass=_PolicyMeta):
         actions, states, extra = self.compute_actions_from_input_dict(
             batch, explore=explore, timestep=timestep, episodes=episodes, **kwargs
         )
-        action = tree.map_structure(lambda a: a[0], actions)
-        return action, [s[0] for s in states], {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()}
+        if isinstance(actions, list):  # of plain actions, as policies without a network like to return them
+            action = actions[0]
+        else:
+            action = tree.map_structure(lambda a: a[0], actions)
+        return action, self.newest([s[0] for s in states]), {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()}
+
+    def newest(self, states: list[Any]) -> list[Any]:
+        """What is new in states: of an attention network's memory [M, D], the last step [D].
+
+        Who acts step by step appends it: ``memory = np.concatenate([memory, [new]])[1:]``; other states are as they were.
+        """
+        memories = getattr(getattr(self, "model", None), "num_memories", 0)
+        return [state[-1] if i < memories and len(state) else state for i, state in enumerate(states)]
 
     def compute_actions_from_input_dict(
         self,

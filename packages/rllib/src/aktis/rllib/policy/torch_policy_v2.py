@@ -113,6 +113,10 @@ class TorchPolicyV2(NeuralPolicy):
         self._kept_losses = losses
         return losses, stats, fetches
 
+    def _with_custom_loss(self, found: Any, batch: SampleBatch) -> Any:
+        # Models over PyTorch get a list, also of one loss.
+        return self.model.custom_loss(list(found) if isinstance(found, list | tuple) else [found], batch)
+
     def _default_updates(self) -> bool:
         names = ("_step", "_grads", "_update", "_losses", "extra_grad_process", "extra_compute_grad_fetches")
         return not self._has_custom_loss and not any(self._overrides_torch(name) for name in names)

@@ -30,6 +30,9 @@ class ViewRequirement:
         ValueError: A shift that is none of these.
     """
 
+    #: Sampled for files that it is written to, whether or not this policy learns from it.
+    recorded: bool = False
+
     def __init__(
         self,
         data_col: str | None = None,

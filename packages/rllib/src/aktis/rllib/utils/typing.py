@@ -19,12 +19,17 @@ __all__ = [
     "EnvInfoDict",
     "EnvObsType",
     "EnvType",
+    "EpisodeID",
+    "FileType",
+    "GradInfoDict",
+    "LearnerStatsDict",
     "ModelConfigDict",
     "ModelGradients",
     "ModelWeights",
     "MultiAgentDict",
     "MultiEnvDict",
     "PartialAlgorithmConfigDict",
+    "PartialTrainerConfigDict",
     "PolicyID",
     "PolicyState",
     "ResultDict",
@@ -33,6 +38,8 @@ __all__ = [
     "TensorShape",
     "TensorStructType",
     "TensorType",
+    "TrainerConfigDict",
+    "UnrollID",
 ]
 
 AgentID: TypeAlias = Any
@@ -56,6 +63,13 @@ ResultDict: TypeAlias = dict[str, Any]
 SampleBatchType: TypeAlias = Any
 StateBatches: TypeAlias = list[list[Any]]
 TensorType: TypeAlias = Any
+TrainerConfigDict: TypeAlias = dict[str, Any]
+PartialTrainerConfigDict: TypeAlias = dict[str, Any]
+EpisodeID: TypeAlias = int | str
+UnrollID: TypeAlias = int
+FileType: TypeAlias = Any
+GradInfoDict: TypeAlias = dict[str, Any]
+LearnerStatsDict: TypeAlias = dict[str, Any]
 TensorStructType: TypeAlias = Any
 TensorShape: TypeAlias = tuple[int, ...]
 

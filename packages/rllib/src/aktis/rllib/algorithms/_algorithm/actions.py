@@ -9,7 +9,7 @@ import numpy as np
 
 from aktis.rllib.algorithms._algorithm.base import DEFAULT_POLICY_ID, AlgorithmParts
 
-__all__ = ["ActionsPart"]
+__all__ = ["ActionsPart", "next_state"]
 
 
 class ActionsPart(AlgorithmParts):
@@ -37,7 +37,8 @@ class ActionsPart(AlgorithmParts):
 
         Args:
             observation: As the environment gives it; it is preprocessed and filtered here.
-            state: Of a recurrent policy, as the last call returned it; at first ``policy.get_initial_state()``.
+            state: Of a recurrent policy, as the last call returned it; at first ``policy.get_initial_state()``. An
+                attention network returns what is new in its memory (see :func:`next_state`).
             prev_action: The action before, for models that look at it.
             prev_reward: The reward before.
             info: What the environment said beside the observation.
@@ -72,7 +73,8 @@ class ActionsPart(AlgorithmParts):
             actions, states, extra = policy.compute_actions_from_input_dict(
                 batch, explore=explore, timestep=timestep, **kwargs
             )
-            action, state_out, extra = _row(actions, 0), [_row(part, 0) for part in states], _row(extra, 0)
+            action, state_out = _row(actions, 0), policy.newest([_row(part, 0) for part in states])
+            extra = _row(extra, 0)
         else:
             action, state_out, extra = policy.compute_single_action(
                 self._seen_by_policy(observation, policy_id),
@@ -149,7 +151,8 @@ class ActionsPart(AlgorithmParts):
         made = {agent: _for_environment(_row(actions, i), policy, unsquash, clip) for i, agent in enumerate(agents)}
         if not state and not full_fetch:
             return made
-        return made, {agent: [_row(part, i) for part in states_out] for i, agent in enumerate(agents)}, extra
+        new = {agent: policy.newest([_row(part, i) for part in states_out]) for i, agent in enumerate(agents)}
+        return made, new, extra
 
     def compute_action(self, *args: Any, **kwargs: Any) -> Any:
         """The old name of :meth:`compute_single_action`."""
@@ -181,6 +184,14 @@ class ActionsPart(AlgorithmParts):
         return observation if observation_filter is None else observation_filter(observation, update=False)
 
 
+def next_state(state: Sequence[Any], new: Sequence[Any]) -> list[Any]:
+    """The state for the next step: what ``compute_single_action`` returned, behind what is there of memories."""
+    return [
+        np.concatenate([old[1:], [part]]) if np.ndim(old) == np.ndim(part) + 1 else part
+        for old, part in zip(state, new, strict=True)
+    ]
+
+
 def _states_by_agent(state: Any, agents: list[Any]) -> list[Sequence[Any]]:
     """The state of each agent, in their order: a list of parts each. What is no dict is the same for all."""
     if not state:
@@ -207,6 +218,8 @@ def _as_batch(columns: dict[str, Any]) -> Any:
 def _row(columns: Any, index: int) -> Any:
     import tree
 
+    if isinstance(columns, list):  # actions one by one, as policies without a network like to return them
+        return columns[index]
     return tree.map_structure(lambda column: column[index], columns)
 
 

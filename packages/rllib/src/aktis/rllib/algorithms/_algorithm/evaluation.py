@@ -105,14 +105,10 @@ class EvaluationPart(AlgorithmParts):
         return metrics
 
     def _estimates(self, batches: list[Any]) -> dict[str, Any]:
-        """What each off-policy estimator says of the batches, as means and deviations over them."""
-        from aktis.rllib.utils.metrics.learner_info import mean_of_results
+        """What each off-policy estimator says of all that the evaluation has read."""
+        from aktis.rllib.offline.estimators._setup import estimates
 
-        made: dict[str, Any] = {}
-        for name, estimator in self.reward_estimators.items():
-            split = self.config.ope_split_batch_by_episode
-            made[name] = mean_of_results([estimator.estimate(batch, split_batch_by_episode=split) for batch in batches])
-        return made
+        return estimates(self.reward_estimators, batches, self.config.ope_split_batch_by_episode)
 
     # -- as a part of an iteration -------------------------------------------------------------------
 

@@ -24,10 +24,12 @@ class Sampled:
     env_steps: int = 0
     agent_steps: int = 0
     batches: list[Any] = field(default_factory=list)
+    recorded: int = 0
+    """Episodes, or pieces of some, that were read and not run: nobody learns how well the policy does from their rewards."""
 
     def units(self, unit: str) -> int:
         """How much that is, in episodes or steps."""
-        return len(self.episodes) if unit == "episodes" else self.env_steps
+        return len(self.episodes) + self.recorded if unit == "episodes" else self.env_steps
 
     def add(self, other: Sampled) -> None:
         """Take another one over."""
@@ -35,6 +37,7 @@ class Sampled:
         self.env_steps += other.env_steps
         self.agent_steps += other.agent_steps
         self.batches += other.batches
+        self.recorded += other.recorded
 
 
 def shares(units: int, workers: int) -> list[int]:
@@ -50,7 +53,10 @@ def sample_share(worker: Any, units: int, unit: str, keep_batches: bool) -> Samp
         batch = worker.sample()
         done.env_steps += batch.env_steps()
         done.agent_steps += batch.agent_steps()
-        done.episodes += worker.get_metrics()
+        episodes = worker.get_metrics()
+        done.episodes += episodes
+        if not episodes and worker.config.input_ not in (None, "sampler"):
+            done.recorded += episodes_in(batch)
         if keep_batches:
             done.batches.append(batch)
         if (
@@ -58,6 +64,14 @@ def sample_share(worker: Any, units: int, unit: str, keep_batches: bool) -> Samp
         ):  # nothing more is to be had: the end of a file, an external environment that is silent
             break
     return done
+
+
+def episodes_in(batch: Any) -> int:
+    """How many episodes a batch that was read has, or pieces of some; at least 1."""
+    from aktis.rllib.offline._adapt import split_trajectories
+
+    parts = batch.as_multi_agent().policy_batches.values()
+    return max([1, *(len(split_trajectories(part)) for part in parts if part.count)])
 
 
 def of_local_worker(

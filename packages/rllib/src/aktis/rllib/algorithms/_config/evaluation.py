@@ -118,6 +118,7 @@ class EvaluationSection(ConfigBase):
         else:
             made = self.copy(copy_frozen=False)
             try:
+                made.output = None  # what is recorded is what is trained on, unless evaluation_config says otherwise
                 made.update_from_dict(given or {})
             except KeyError as error:
                 raise KeyError(f"evaluation_config: {error.args[0]}") from None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._config.base import ConfigBase, section
-from aktis.rllib.utils.from_config import NotProvided
+from aktis.rllib.utils.from_config import NotProvided, from_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,7 +62,7 @@ class MultiAgentSection(ConfigBase):
         *,
         policies: Any = NotProvided,
         policy_map_capacity: int = NotProvided,
-        policy_mapping_fn: Callable[..., str] | None = NotProvided,
+        policy_mapping_fn: Callable[..., str] | Mapping[str, Any] | None = NotProvided,
         policies_to_train: Collection[str] | Callable[..., bool] | None = NotProvided,
         policy_states_are_swappable: bool = NotProvided,
         observation_fn: Callable[..., Any] | None = NotProvided,
@@ -77,7 +77,7 @@ class MultiAgentSection(ConfigBase):
                 or to a tuple of class, observation space, action space and a dict of settings that are different).
             policy_map_capacity: How many policies are in memory at a time; further ones are on the disk until they are needed.
             policy_mapping_fn: ``f(agent_id, episode, worker, **kwargs)`` returns the id of the policy of an agent, for
-                one episode.
+                one episode; or, in files of YAML, ``{"type": path of a class, ...}``, whose objects can be called like this.
             policies_to_train: Ids of those that learn, or ``f(policy_id, batch)`` that returns whether; None: all.
             policy_states_are_swappable: The states of policies fit each other, so that one object can serve as many.
             observation_fn: ``f(agent_obs, worker, base_env, policies, episode)`` returns the observations that agents
@@ -218,6 +218,8 @@ class MultiAgentSection(ConfigBase):
 def _mapping_fn(function: Any) -> Callable[..., str]:
     if function is None:
         return default_policy_mapping_fn
+    if isinstance(function, Mapping):
+        function = from_config(None, function)
     if not callable(function):
         raise TypeError(
             f"policy_mapping_fn must be a function f(agent_id, episode, worker, **kwargs), not {function!r}"

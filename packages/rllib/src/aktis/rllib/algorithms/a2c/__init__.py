@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aktis.rllib.algorithms.a2c.a2c import A2C, A2CConfig
+    from aktis.rllib.algorithms.a2c.a2c_tf_policy import A2CTF2Policy
+    from aktis.rllib.algorithms.a2c.a2c_torch_policy import A2CTorchPolicy
 
 _NAMES = {
     "A2C": "aktis.rllib.algorithms.a2c.a2c",
@@ -17,6 +22,10 @@ __all__ = ["A2C", "A2CConfig", "A2CTF2Policy", "A2CTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "A2C_DEFAULT_CONFIG":  # of earlier releases: a new one each time, as scripts change it
+        from aktis.rllib.algorithms.a2c.a2c import A2CConfig
+
+        return A2CConfig().to_dict()
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)

@@ -60,7 +60,9 @@ class A2CConfig(A3CConfig):
 
     def validate(self) -> None:
         super().validate()
-        if self.microbatch_size is not None and not 0 < self.microbatch_size <= self.train_batch_size:
+        if self.microbatch_size is None:
+            self.validate_train_batch_size_vs_rollout_fragment_length()
+        elif not 0 < self.microbatch_size <= self.train_batch_size:
             raise ValueError(
                 f"microbatch_size must be between 1 and train_batch_size ({self.train_batch_size}), not {self.microbatch_size}"
             )
@@ -122,3 +124,9 @@ class A2C(Algorithm):
 def _add(one: Any, other: Any) -> Any:
     """Of gradients, where None is that of a parameter which the loss does not depend on."""
     return other if one is None else one if other is None else one + other
+
+
+def __getattr__(name: str) -> Any:
+    if name == "A2C_DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return A2CConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -159,3 +159,9 @@ class A3C(Algorithm):
         self.workers.restore_before_sampling(if_none_is_left=True)
         self.workers.foreach_worker_async(sample_and_compute_grads, healthy_only=True)
         return list(self.workers.fetch_ready_async_reqs(timeout_seconds=_WAIT_S))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return A3CConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -122,3 +122,9 @@ class APPO(Impala):
             kl = info.get(LEARNER_STATS_KEY, {}).get("kl")
             if config.use_kl_loss and kl is not None:
                 policy.update_kl(float(kl))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return APPOConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

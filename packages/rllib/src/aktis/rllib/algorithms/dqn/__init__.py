@@ -22,6 +22,8 @@ __all__ = ["DQN", "DQNConfig", "DQNTF2Policy", "DQNTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "DEFAULT_CONFIG":
+        return __getattr__("DQNConfig")().to_dict()
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)

@@ -155,3 +155,9 @@ class DQN(SimpleQ):
         from aktis.rllib.algorithms.dqn.dqn_tf_policy import DQNTF2Policy
 
         return DQNTF2Policy
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return DQNConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

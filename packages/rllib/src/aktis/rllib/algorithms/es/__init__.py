@@ -21,6 +21,8 @@ __all__ = ["ES", "ESConfig", "ESTF2Policy", "ESTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "DEFAULT_CONFIG":
+        return __getattr__("ESConfig")().to_dict()
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)

@@ -292,9 +292,11 @@ class ES(Algorithm):
         theta, ratio = self._optimizer.update(theta, -ascent + config.l2_coeff * theta)
         policy.set_flat_weights(theta)
         stats = self._note(played, theta, ascent, ratio)
-        # A policy that plays counts its own steps, those of its worker: what counts is how many there are in all.
+        global_vars = self._global_vars()
+        if self.workers.num_remote_workers():
+            self.workers.sync_weights(global_vars=global_vars)
         local: Any = self.workers.local_worker()
-        local.set_global_vars(self._global_vars())
+        local.set_global_vars(global_vars)
         return {_POLICY: {"learner_stats": stats}}
 
     def _play(self, theta: NDArray[np.float32], config: Any) -> list[Episodes]:
@@ -361,3 +363,9 @@ class ES(Algorithm):
             self._optimizer.set_state(state["optimizer"])
             self._episodes_so_far = int(state["episodes_so_far"])
             self._evaluated = list(state["evaluated"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return ESConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

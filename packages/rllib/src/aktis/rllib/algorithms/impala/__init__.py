@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aktis.rllib.algorithms.impala.impala import Impala, ImpalaConfig
+    from aktis.rllib.algorithms.impala.impala_tf_policy import ImpalaTF2Policy
+    from aktis.rllib.algorithms.impala.impala_torch_policy import ImpalaTorchPolicy
 
 _NAMES = {
     "Impala": "aktis.rllib.algorithms.impala.impala",
@@ -17,6 +22,10 @@ __all__ = ["Impala", "ImpalaConfig", "ImpalaTF2Policy", "ImpalaTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "DEFAULT_CONFIG":  # of earlier releases: a new one each time, as scripts change it
+        from aktis.rllib.algorithms.impala.impala import ImpalaConfig
+
+        return ImpalaConfig().to_dict()
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)

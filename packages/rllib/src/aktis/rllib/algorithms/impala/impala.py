@@ -259,6 +259,16 @@ class Impala(Algorithm):
                     settings.max_requests_in_flight_per_aggregator_worker,
                 )
 
+    def _run_one_training_iteration(self) -> Any:
+        """The learner works while there are training steps, and rests while somebody evaluates, saves or acts."""
+        if self._learner is None:
+            return super()._run_one_training_iteration()
+        self._learner.resume()
+        try:
+            return super()._run_one_training_iteration()
+        finally:
+            self._learner.pause()
+
     def training_step(self) -> dict[str, Any]:
         """Fragments in, batches to the learner, results out, weights back."""
         with self._timers[SAMPLE_TIMER]:
@@ -356,3 +366,9 @@ class Impala(Algorithm):
         if self._aggregators is not None:
             self._aggregators.stop()
         super().cleanup()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return ImpalaConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,8 @@ __all__ = ["VTraceReturns", "from_importance_weights", "from_trajectories", "sca
 
 Tensor = Any
 
+_LONGEST = 2**14  # steps of a trajectory, where a traced graph does not know how many rows there will be
+
 
 class VTraceReturns(NamedTuple):
     """``vs``: value targets. ``pg_advantages``: of the policy gradient. Gradients go through neither."""
@@ -131,7 +133,7 @@ def _vtrace(
     # delta_t V = rho_t (r_t + gamma V(x_t+1) - V(x_t))
     deltas = clipped_rhos * (rewards + discounts * following - values)
     # Remark 1: v_s - V(x_s) = delta_s V + gamma c_s (v_s+1 - V(x_s+1))
-    excess = scan_backwards(ops, deltas, trace_discounts * cs, length or int(values.shape[0]))
+    excess = scan_backwards(ops, deltas, trace_discounts * cs, length or int(values.shape[0] or _LONGEST))
     # q_s = r_s + gamma v_s+1, in the gradient rho_s grad log pi(a_s|x_s) (q_s - V(x_s))
     excess_after = ops.concat([excess[1:], ops.zeros_like(excess[:1])], axis=0)
     q = rewards + discounts * following + trace_discounts * excess_after

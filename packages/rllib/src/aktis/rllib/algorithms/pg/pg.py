@@ -42,6 +42,10 @@ class PGConfig(AlgorithmConfig):
         super().training(**kwargs)
         return self._update(lr_schedule=lr_schedule)
 
+    def validate(self) -> None:
+        super().validate()
+        self.validate_train_batch_size_vs_rollout_fragment_length()
+
 
 class PG(Algorithm):
     """Policy gradient. ``training_step`` is that of all algorithms: sample, one update, new weights to the workers."""
@@ -59,3 +63,9 @@ class PG(Algorithm):
         from aktis.rllib.algorithms.pg.pg_tf_policy import PGTF2Policy
 
         return PGTF2Policy
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return PGConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -166,6 +166,9 @@ class PPOConfig(AlgorithmConfig):
 
     def validate(self) -> None:
         super().validate()
+        self.validate_train_batch_size_vs_rollout_fragment_length()
+        if self.entropy_coeff < 0:
+            raise ValueError(f"entropy_coeff must not be negative, not {self.entropy_coeff}")
         if self.use_gae and not self.use_critic:
             raise ValueError("use_gae needs a critic: set use_critic=True, or use_gae=False for plain returns")
         if self.sgd_minibatch_size > self.train_batch_size:
@@ -234,3 +237,9 @@ class PPO(Algorithm):
         update: Callable[[float], float] | None = getattr(self.get_policy(policy_id), "update_kl", None)
         if update is not None and stats.get("kl") is not None:
             update(float(stats["kl"]))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return PPOConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -172,3 +172,9 @@ class SAC(SimpleQ):
         from aktis.rllib.algorithms.sac.sac_tf_policy import SACTF2Policy
 
         return SACTF2Policy
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return SACConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

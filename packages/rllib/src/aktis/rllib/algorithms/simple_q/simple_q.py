@@ -17,6 +17,7 @@ from aktis.rllib.algorithms.algorithm import Algorithm
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
 from aktis.rllib.execution.rollout_ops import synchronous_parallel_sample
 from aktis.rllib.execution.train_ops import train_one_step
+from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from aktis.rllib.utils.from_config import NotProvided
 from aktis.rllib.utils.metrics import (
     LAST_TARGET_UPDATE_TS,
@@ -27,6 +28,7 @@ from aktis.rllib.utils.metrics import (
     SYNCH_WORKER_WEIGHTS_TIMER,
     TARGET_NET_UPDATE_TIMER,
 )
+from aktis.rllib.utils.replay_buffers.replay_buffer import StorageUnit
 from aktis.rllib.utils.replay_buffers.utils import (
     make_replay_buffer,
     sample_min_n_steps_from_buffer,
@@ -35,10 +37,12 @@ from aktis.rllib.utils.replay_buffers.utils import (
 )
 
 if TYPE_CHECKING:
-    from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
     from aktis.rllib.utils.replay_buffers.replay_buffer import ReplayBuffer
 
 __all__ = ["SimpleQ", "SimpleQConfig", "training_rounds"]
+
+# Columns that a policy may learn from though its loss was tried out on a batch without them.
+_ALWAYS_STORED = ("weights", "discounts")
 
 
 def training_rounds(intensity: float | None, train_batch_size: int, steps_per_round: int) -> tuple[int, int]:
@@ -152,17 +156,14 @@ class SimpleQConfig(AlgorithmConfig):
             raise ValueError(
                 "num_steps_sampled_before_learning_starts and target_network_update_freq must not be negative"
             )
-        self._validate_model()
+        networks = [self.model, *(self.get(name) or {} for name in ("policy_model_config", "q_model_config"))]
+        if any(network.get(memory) for network in networks for memory in ("use_lstm", "use_attention")):
+            raise ValueError(
+                f"{type(self).__name__} learns from single timesteps, which a network with memory cannot: set use_lstm and "
+                "use_attention to False (stacked frames are a short memory), or choose another algorithm, such as PPO"
+            )
         if self.training_intensity is not None and self.training_intensity <= 0:
             raise ValueError(f"training_intensity must be above 0 (or None), not {self.training_intensity}")
-
-    def _validate_model(self) -> None:
-        memory = [key for key in ("use_lstm", "use_attention") if self.model.get(key)]
-        if memory:
-            raise ValueError(
-                f"{memory[0]}=True: {type(self).__name__.removesuffix('Config')} learns from single steps of its replay buffer and "
-                "has no memory. Stack observations (model={'framestack': True}, or a wrapper), or choose PPO, APPO or IMPALA"
-            )
 
     def steps_per_round(self) -> int:
         """Timesteps of one round of sampling, all workers and environments together."""
@@ -221,7 +222,26 @@ class SimpleQ(Algorithm):
 
     def _store(self, batch: SampleBatch | MultiAgentBatch) -> None:
         assert self.local_replay_buffer is not None
+        if (
+            self.local_replay_buffer.storage_unit is StorageUnit.TIMESTEPS
+            and self.config.get("before_learn_on_batch") is None
+        ):
+            whole = batch.as_multi_agent()
+            rows = {
+                policy_id: self._needed(policy_id, of_policy) for policy_id, of_policy in whole.policy_batches.items()
+            }
+            batch = MultiAgentBatch(rows, whole.count)
         self.local_replay_buffer.add(batch)
+
+    def _needed(self, policy_id: str, batch: SampleBatch) -> SampleBatch:
+        """Without the columns that are not learned from: they would take memory, and time with each sample."""
+        views = getattr(self.get_policy(policy_id), "view_requirements", {})
+        used = {name for name, view in views.items() if view.used_for_training}
+        if SampleBatch.OBS not in used:
+            return batch
+        return SampleBatch(
+            {name: column for name, column in dict.items(batch) if name in used or name in _ALWAYS_STORED}
+        )
 
     def _sampled(self) -> int:
         """Timesteps sampled so far, as `count_steps_by` counts them."""
@@ -260,3 +280,9 @@ class SimpleQ(Algorithm):
                     update()
         self._counters[NUM_TARGET_UPDATES] += 1
         self._counters[LAST_TARGET_UPDATE_TS] = now
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return SimpleQConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,9 +11,10 @@ from gymnasium import spaces
 
 from aktis.rllib.models.catalog import ModelCatalog
 from aktis.rllib.models.tf.fcnet import FullyConnectedNetwork
-from aktis.rllib.models.tf.misc import Dense, normc_initializer
+from aktis.rllib.models.tf.misc import Dense, normc
 from aktis.rllib.models.tf.recurrent_net import LSTM, RecurrentNetwork
 from aktis.rllib.models.tf.tf_modelv2 import TFModelV2
+from aktis.rllib.policy.sample_batch import convert_ma_batch_to_sample_batch
 
 Tensor = Any
 
@@ -160,7 +161,7 @@ class CustomLossModel(TFModelV2):
             from aktis.rllib.offline.json_reader import JsonReader
 
             self._reader = JsonReader(self.input_files)
-        batch = self._reader.next()
+        batch = convert_ma_batch_to_sample_batch(self._reader.next())
         return np.asarray(batch["obs"], np.float32), np.asarray(batch["actions"], np.float32)
 
     def custom_loss(self, policy_loss: Any, loss_inputs: Any) -> Any:
@@ -195,11 +196,11 @@ class SharedWeightsModel(TFModelV2):
     ) -> None:
         super().__init__(obs_space, action_space, num_outputs, model_config, name)
         if SharedWeightsModel.shared is None:
-            SharedWeightsModel.shared = Dense(64, 64, normc_initializer(1.0), "relu")
-        self.first_layer = Dense(int(np.prod(obs_space.shape)), 64, normc_initializer(1.0), "relu")
+            SharedWeightsModel.shared = Dense(64, 64, normc(1.0), "relu")
+        self.first_layer = Dense(int(np.prod(obs_space.shape)), 64, normc(1.0), "relu")
         self.global_shared_layer = SharedWeightsModel.shared
-        self.last_layer = Dense(64, num_outputs, normc_initializer(0.01))
-        self.value_layer = Dense(64, 1, normc_initializer(0.01))
+        self.last_layer = Dense(64, num_outputs, normc(0.01))
+        self.value_layer = Dense(64, 1, normc(0.01))
         self._features: Tensor | None = None
 
     def forward(

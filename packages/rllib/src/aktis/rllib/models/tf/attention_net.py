@@ -40,6 +40,11 @@ class _WithMemory(TFModelV2):
         out = self._features if self.logits is None else self.logits(self._features)
         return append_log_std(out, self.log_std)
 
+    @property
+    def num_memories(self) -> int:
+        """How many parts of the state, from the first, are memories."""
+        return len(self.gtrxl.units)
+
     def get_initial_state(self) -> list[Any]:
         """An empty memory [M, D] for each unit."""
         return [np.zeros((self.gtrxl.memory, self.gtrxl.width), np.float32) for _ in self.gtrxl.units]

@@ -40,10 +40,20 @@ def _rng() -> np.random.Generator:
     return np.random.default_rng(random.getrandbits(63))
 
 
-def normc_initializer(std: float = 1.0) -> Initializer:
-    """Normal numbers, scaled so that the weights of each output have the norm ``std``. Shapes are [out, in]."""
+def normc_initializer(std: float = 1.0) -> Callable[..., Any]:
+    """An initializer for layers of Keras, whose kernels are [in, out]: normal numbers, scaled so that the weights of
+    each output have the norm ``std``."""
 
-    def initialize(shape: Sequence[int], dtype: Any = None) -> Any:
+    def initialize(shape: Sequence[int], dtype: Any = None, **kwargs: Any) -> Any:
+        return tf.convert_to_tensor(normc(std)((shape[1], shape[0])).T)
+
+    return initialize
+
+
+def normc(std: float = 1.0) -> Initializer:
+    """The same for our layers, whose weights are [out, in]."""
+
+    def initialize(shape: Sequence[int]) -> Any:
         drawn = _rng().normal(size=shape)
         return (drawn * (std / np.sqrt(np.square(drawn).sum(axis=1, keepdims=True)))).astype(np.float32)
 
@@ -85,7 +95,7 @@ def initializer(name: Any, gain: float | None = None, **kwargs: Any) -> Initiali
         return lambda shape: name(shape, **kwargs)
     known = str(name).rstrip("_") if name is not None else "normc"
     if known in ("normc", "normc_initializer"):
-        return normc_initializer(kwargs.get("std", 1.0 if gain is None else gain))
+        return normc(kwargs.get("std", 1.0 if gain is None else gain))
     if known in ("orthogonal", "xavier_uniform", "glorot_uniform"):
         make = orthogonal if known == "orthogonal" else xavier_uniform
         return make(kwargs.get("gain", 1.0 if gain is None else gain))

@@ -43,6 +43,11 @@ class _WithMemory(TorchModelV2):
             out = torch.cat([out, self.log_std.expand(out.shape[0], -1)], dim=1)
         return out
 
+    @property
+    def num_memories(self) -> int:
+        """How many parts of the state, from the first, are memories."""
+        return len(self.gtrxl.units)
+
     def get_initial_state(self) -> list[Any]:
         """An empty memory [M, D] for each unit."""
         return [np.zeros((self.gtrxl.memory, self.gtrxl.width), np.float32) for _ in self.gtrxl.units]

@@ -159,7 +159,7 @@ class Learning(Acting):
         """One loss, or one for each group; statistics; fetches. This is all that is traced with TensorFlow."""
         found = self.loss(self.model, self.dist_class, batch)
         if self._has_custom_loss:
-            found = self.model.custom_loss(found, batch)
+            found = self._with_custom_loss(found, batch)
         losses = list(found) if isinstance(found, list | tuple) else [found]
         if len(losses) not in (1, len(self._groups)):
             raise ValueError(
@@ -167,6 +167,9 @@ class Learning(Acting):
                 "return one, or one for each."
             )
         return losses, dict(self.stats_fn(batch)), dict(self.extra_compute_grad_fetches())
+
+    def _with_custom_loss(self, found: Any, batch: SampleBatch) -> Any:
+        return self.model.custom_loss(found, batch)
 
     _has_custom_loss = False
     _may_stop = False  # whether stop_sgd() is defined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,12 @@ class EpsilonGreedy(Exploration):
         **kwargs: Any,
     ) -> None:
         super().__init__(action_space, framework=framework, **kwargs)
-        for name, value in (("initial_epsilon", initial_epsilon), ("final_epsilon", final_epsilon)):
-            if not 0.0 <= value <= 1.0:
+        # More than 1 in the beginning is for longer 1, before it falls.
+        for name, value, highest in (
+            ("initial_epsilon", initial_epsilon, math.inf),
+            ("final_epsilon", final_epsilon, 1.0),
+        ):
+            if not 0.0 <= value <= highest:
                 raise ValueError(f"{name} of EpsilonGreedy is a probability, not {value!r}.")
         self.epsilon_schedule = schedule_of(
             epsilon_schedule, linear_schedule(initial_epsilon, final_epsilon, epsilon_timesteps, warmup_timesteps)

@@ -57,7 +57,7 @@ def check_gym_environments(env: Any) -> None:
     _check_spaces(env)
     obs, _ = _reset_result(env, env.reset())
     _check_inside(env, "reset()", obs, env.observation_space)
-    action = env.action_space.sample()
+    action = _allowed_action(env.action_space, obs)
     obs, reward, terminated, truncated, info = _step_result(env, env.step(action), action)
     _check_inside(env, f"step({_short(action)})", obs, env.observation_space)
     _check_number(env, "reward", reward)
@@ -65,6 +65,14 @@ def check_gym_environments(env: Any) -> None:
         _check_bool(env, name, value)
     if not isinstance(info, dict):
         _broken(env, "step()", f"the info must be a dictionary, not {_short(info)}")
+
+
+def _allowed_action(space: Any, obs: Any) -> Any:
+    """A random action; one that the observation's ``action_mask`` allows, if it has such a mask."""
+    mask = obs.get("action_mask") if isinstance(obs, dict) else None
+    if not isinstance(space, gymnasium.spaces.Discrete) or mask is None or np.shape(mask) != (space.n,):
+        return space.sample()
+    return space.sample(mask=(np.asarray(mask) > 0).astype(np.int8))
 
 
 def check_multiagent_environments(env: Any) -> None:

@@ -41,7 +41,6 @@ def get_base_struct_from_space(space: spaces.Space[Any]) -> Any:
 def get_dummy_batch_for_space(
     space: spaces.Space[Any],
     batch_size: int = 32,
-    *,
     fill_value: float | int | str = 0.0,
     time_size: int | None = None,
     time_major: bool = False,
