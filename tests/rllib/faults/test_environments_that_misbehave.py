@@ -59,6 +59,8 @@ FAULTS = {
 @pytest.mark.parametrize("agents", ["one agent", "several agents"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_named(fault: str, agents: str) -> None:
+    if fault == "nothing observed" and agents == "several agents":
+        pytest.skip("an agent that observes nothing waits")
     given, words = FAULTS[fault]
     env: Any = Faulty if agents == "one agent" else make_multi_agent(lambda config: Faulty(config))
     settings = {"fault": given} if agents == "one agent" else {"fault": given, "num_agents": 2}
@@ -121,3 +123,26 @@ def test_a_policy_without_a_network_may_act_from_any_number() -> None:
     worker = worker_of(config_of(From5), Numbers5)
     assert set(worker.sample()["actions"].tolist()) == {6}
     worker.stop()
+
+
+class Endless(Faulty):
+    """Ends when it is told to."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, self.life >= 95, False, info
+
+
+@pytest.mark.parametrize("agents", ["one agent", "several agents"])
+def test_who_waits_for_the_end_of_an_episode_is_told(
+    agents: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aktis.rllib.evaluation._endless.FIRST_WARNING", 20)
+    env: Any = Endless if agents == "one agent" else make_multi_agent(lambda config: Endless(config))
+    config = config_of(env, {"at": 1000, "num_agents": 2}, batch_mode="complete_episodes", num_envs_per_worker=1)
+    worker = worker_of(config)
+    worker.sample()
+    worker.stop()
+    told = [record.getMessage() for record in caplog.records if "no episode has ended" in record.getMessage()]
+    assert [int(message.split(" in ")[1].split()[0]) for message in told] == [20, 40, 80]
+    assert "TimeLimit" in told[0]

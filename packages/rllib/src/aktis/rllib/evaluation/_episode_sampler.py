@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from aktis.rllib.env.base_env import ASYNC_RESET_RETURN, BaseEnv
+from aktis.rllib.evaluation._endless import EndlessWatch
 from aktis.rllib.evaluation._agent_batches import AgentBatches
 from aktis.rllib.evaluation._agent_policies import Acting
 from aktis.rllib.evaluation._agent_record import AgentRecord, Trajectory
@@ -94,6 +95,7 @@ class EpisodeSampler:
         self._next_episode = first
         self._next_unroll = first
         self._failures: dict[Any, int] = {}
+        self._watch = EndlessWatch()
         self._warned: set[str] = set()
         self._env_steps = self._agent_steps = self._idle_steps = self._polls = 0
         self._seconds = {"raw_obs_processing": 0.0, "inference": 0.0, "action_processing": 0.0, "env_wait": 0.0}
@@ -122,6 +124,7 @@ class EpisodeSampler:
     def _sample_complete(self, wanted: int) -> SampleBatchType:
         while sum(size for _, _, size in self._finished) < wanted:
             self._step()
+            self._watch.step(bool(self._ended))
             for running, trajectories in self._ended:
                 size = (
                     sum(map(len, trajectories))

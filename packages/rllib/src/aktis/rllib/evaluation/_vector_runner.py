@@ -11,6 +11,7 @@ import numpy as np
 
 from aktis.rllib.evaluation._action_transform import ActionTransform, flatten_actions
 from aktis.rllib.evaluation._block import Block
+from aktis.rllib.evaluation._endless import EndlessWatch
 from aktis.rllib.evaluation._episode_book import EpisodeBook
 from aktis.rllib.evaluation._observations import refuse_nan
 from aktis.rllib.evaluation._trajectories import exploration_listens, tell_exploration
@@ -124,6 +125,7 @@ class VectorRunner:
         self._finals: dict[tuple[int, int], Array] = {}
         self._truncated: dict[tuple[int, int], Cut] = {}
         self._ended_steps = 0
+        self._watch = EndlessWatch()
         self._seconds = {"raw_obs_processing": 0.0, "inference": 0.0, "action_processing": 0.0, "env_wait": 0.0}
         self._vector_steps = 0
 
@@ -186,6 +188,7 @@ class VectorRunner:
         self._ended_steps = 0
         while self._ended_steps < wanted:
             self._step(block)
+            self._watch.step(bool(self.stepper.ended))
         return self._finish(block)
 
     def _begin(self, capacity: int) -> Block:

@@ -147,6 +147,7 @@ NUMBERS: dict[str, Number] = {
     # learning from recorded experience
     "beta": NOT_NEGATIVE,
     "bc_logstd_coeff": NOT_NEGATIVE,
+    "vf_coeff": NOT_NEGATIVE,
     "scaled_reward_clip": BOUND,
     "moving_average_sqd_adv_norm_start": POSITIVE,
     "moving_average_sqd_adv_norm_update_rate": SHARE,
