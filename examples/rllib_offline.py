@@ -1,7 +1,7 @@
 """Learning from a recording: what a careful and a careless driver did in CartPole, imitated without playing.
 
-Most recorded episodes are bad. Behaviour cloning imitates what was done, good or bad; MARWIL gives actions that led to more than was expected a
-larger weight, and becomes as good as the best. At the end, a look into the policy: what it looks at.
+Most recorded episodes are bad. Behaviour cloning imitates what was done, good or bad; MARWIL gives actions that led to more
+than was expected a larger weight, and becomes as good as the best. At the end, a look into the policy: what it looks at.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def record(folder: str) -> None:
             good += recorder.record(env, lambda obs: drive(obs, care=0.9), seed=round_)
             bad += recorder.record(env, lambda obs: drive(obs, care=0.3), episodes=20)
     env.close()
-    print(f"recorded: {len(good)} good episodes of {np.mean(good):.0f} steps, {len(bad)} bad ones of {np.mean(bad):.0f}")
+    print(
+        f"recorded: {len(good)} good episodes of {np.mean(good):.0f} steps, {len(bad)} bad ones of {np.mean(bad):.0f}"
+    )
 
 
 def learn(config: Any, folder: str) -> tuple[float, dict[str, float]]:

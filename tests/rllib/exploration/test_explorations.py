@@ -84,7 +84,9 @@ def test_epsilon_falls_with_time() -> None:
         assert np.mean(act(exploration, q, timestep) == 1) == pytest.approx(share, abs=0.03)
     assert exploration.get_state()["cur_epsilon"] == 0.0
     assert (act(exploration, q, 0, explore=False) == 1).all()
-    late = made("EpsilonGreedy", initial_epsilon=1.5, final_epsilon=0.5, epsilon_timesteps=100)  # above 1 half of the time
+    late = made(
+        "EpsilonGreedy", initial_epsilon=1.5, final_epsilon=0.5, epsilon_timesteps=100
+    )  # above 1 half of the time
     assert np.mean(act(late, q, 50) == 1) == pytest.approx(0.25, abs=0.03)
     with pytest.raises(ValueError, match=r"final_epsilon.*1\.5"):
         made("EpsilonGreedy", final_epsilon=1.5)

@@ -200,6 +200,23 @@ def test_the_same_as_rllib(kind: Any, split: bool, target: float, deviation: flo
     assert found["v_behavior"] == pytest.approx(2.5242596392 if split else 0.9562173486, rel=1e-6)
 
 
+def test_episodes_that_are_over_may_count() -> None:
+    """Action 0 ends the episode at once, 1 only after another step; each step gives 1. So the length is all that counts."""
+    batch = SampleBatch(
+        obs=np.zeros((6, 2)),
+        actions=np.array([0, 0, 1, 0, 1, 1]),
+        rewards=np.ones(6),
+        action_prob=np.full(6, 0.5),
+        eps_id=np.array([0, 1, 2, 2, 3, 3]),
+        t=np.array([0, 0, 0, 1, 0, 1]),
+    )
+    assert made(ImportanceSampling).estimate(batch)["v_target"] == pytest.approx(1 + GAMMA * 0.8)
+    assert made(WeightedImportanceSampling, count_ended=True).estimate(batch)["v_target"] == pytest.approx(
+        1 + GAMMA * 0.8
+    )
+    assert made(WeightedImportanceSampling).estimate(batch)["v_gain"] == pytest.approx(1.0)  # as RLlib has it
+
+
 def test_with_a_probability_of_random_actions() -> None:
     found = ImportanceSampling(policy=Given(), gamma=GAMMA, epsilon_greedy=0.1).estimate(three_episodes())
     assert found["v_target"] == pytest.approx(2.6139932833, rel=1e-6)

@@ -157,6 +157,25 @@ def test_datasets_are_files_that_need_no_library(tmp_path: Path, kind: str) -> N
     assert type(make_reader(str(tmp_path), IOContext())) is type(reader)  # by the names of the files
 
 
+def test_a_dataset_of_aktis(tmp_path: Path) -> None:
+    pytest.importorskip("aktis.data")
+    import aktis
+
+    with JsonWriter(tmp_path, compress_columns=["obs"]) as writer:
+        for start in (0, 10):
+            writer.write(SampleBatch(obs=np.arange(start, start + 3, dtype=np.float32), actions=np.arange(3)))
+    aktis.init(mode="inline")
+    try:
+        given = {"format": "json", "paths": str(tmp_path)}
+        whole, shards = get_dataset_and_shards(AlgorithmConfig().offline_data(input_="dataset", input_config=given))
+        assert shards == [whole]
+        reader = DatasetReader(whole)
+        assert [reader.next()["obs"].tolist() for _ in range(3)] == [[0, 1, 2], [10, 11, 12], [0, 1, 2]]
+        reader.close()
+    finally:
+        aktis.shutdown()
+
+
 def test_settings_of_datasets() -> None:
     loads = AlgorithmConfig().offline_data(input_="dataset", input_config={"loader_fn": Rows, "parallelism": 2})
     assert make_reader("dataset", IOContext(config=loads)).next().count == 9

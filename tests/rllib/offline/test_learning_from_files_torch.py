@@ -19,8 +19,9 @@ from aktis.rllib.algorithms.marwil import MARWILConfig  # noqa: E402
 from aktis.rllib.algorithms.pg import PGConfig  # noqa: E402
 from aktis.rllib.algorithms.sac import SACConfig  # noqa: E402
 from aktis.rllib.examples.env.multi_agent import MultiAgentCartPole  # noqa: E402
-from aktis.rllib.offline import EpisodeRecorder, JsonReader, JsonWriter, OfflineDataError  # noqa: E402
+from aktis.rllib.offline import EpisodeRecorder, InputReader, JsonReader, JsonWriter, OfflineDataError  # noqa: E402
 from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch  # noqa: E402
+from aktis.tune.registry import register_input  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
 CARTPOLE = "tuned_examples/data/cartpole.json"  # of the package
@@ -150,6 +151,37 @@ def test_files_of_rllib_are_learned_from(build: Any) -> None:
     assert algorithm.train()["num_env_steps_trained"] >= 28
 
 
+class Endless(InputReader):
+    """Episodes of two steps."""
+
+    def next(self) -> SampleBatch:
+        ends = {"terminateds": np.array([False, True]), "rewards": np.array([1.0, 2.0], np.float32)}
+        return SampleBatch(obs=np.zeros((2, 3), np.float32), actions=np.zeros(2, int), **ends)
+
+
+def test_a_reader_of_ones_own_is_post_processed(build: Any) -> None:
+    config = small(MARWILConfig()).environment(observation_space=BOX, action_space=gym.spaces.Discrete(2))
+    algorithm = build(config.training(train_batch_size=10, gamma=0.5).offline_data(input_=lambda ioctx: Endless()))
+    assert algorithm.workers.local_worker().sample()["advantages"][:4].tolist() == [2.0, 2.0, 2.0, 2.0]
+    algorithm.train()
+    mixed = config.copy(copy_frozen=False).offline_data(input_={"tests.not_there": 0.0, "endless": 1.0})
+    register_input("endless", lambda ioctx: Endless())
+    register_input("tests.not_there", lambda ioctx: Endless())
+    assert "advantages" in build(mixed).workers.local_worker().sample()
+
+
+def test_a_custom_loss_that_imitates_a_file(build: Any) -> None:
+    from aktis.rllib.examples.models.custom_loss_model import TorchCustomLossModel
+
+    pytest.importorskip("lz4")
+    model = {
+        "custom_model": TorchCustomLossModel,
+        "custom_model_config": {"input_files": str(DATA / "ray-2.3-packed.json")},
+    }
+    algorithm = build(small(PGConfig(), **model).environment("CartPole-v1").training(train_batch_size=20))
+    assert algorithm.train()["info"]["learner"]["default_policy"]["model"]["imitation_loss"] > 0
+
+
 def test_memories_begin_empty(build: Any) -> None:
     config = small(MARWILConfig().environment("CartPole-v1"), use_lstm=True, lstm_cell_size=8, max_seq_len=5)
     algorithm = build(config.training(train_batch_size=60).offline_data(input_=CARTPOLE))
@@ -179,8 +211,8 @@ def test_returns_of_recorded_trajectories(tmp_path: Path, build: Any) -> None:
         actions=np.zeros(5, int),
         rewards=np.arange(5, dtype=np.float32),
         terminateds=np.array([False, True, False, False, False]),
-        eps_id=np.array([0, 0, 1, 1, 2]),
-        t=np.array([0, 1, 3, 4, 0]),
+        eps_id=np.array([0, 0, 1, 1, 1]),
+        t=np.array([0, 1, 3, 4, 7]),  # steps 5 and 6 are elsewhere
     )
     config = (
         small(MARWILConfig())
@@ -221,6 +253,17 @@ def test_the_loss_is_that_of_the_paper(beta: float, tmp_path: Path, build: Any) 
         assert policy.get_state()["scalars"]["mean_square_advantage"] == pytest.approx(
             stats["moving_average_sqd_adv_norm"]
         )
+
+
+def test_the_critic_does_not_please_the_policy(tmp_path: Path, build: Any) -> None:
+    config = small(MARWILConfig(), vf_share_layers=False).environment(
+        observation_space=BOX, action_space=gym.spaces.Discrete(2)
+    )
+    policy = build(config.training(vf_coeff=0.0).offline_data(input_=recorded(tmp_path))).get_policy()
+    obs = np.random.default_rng(1).uniform(-1, 1, (6, 3)).astype(np.float32)
+    values, actions = policy.compute_values({"obs": obs}).copy(), np.arange(6) % 2
+    policy.learn_on_batch(SampleBatch(obs=obs, actions=actions, advantages=np.ones(6, np.float32)))
+    assert np.array_equal(policy.compute_values({"obs": obs}), values)
 
 
 def test_a_bonus_for_wide_policies(tmp_path: Path, build: Any) -> None:

@@ -349,6 +349,8 @@ def test_bad_settings_are_refused() -> None:
         (DQNConfig().training(tau=0.0), "tau"),
         (DQNConfig().training(n_step=5).rollouts(rollout_fragment_length=4), "rollout_fragment_length"),
         (DQNConfig().training(replay_buffer_config={"type": "Nothing"}), "'Nothing'"),
+        (DQNConfig().training(model={"use_lstm": True}), "use_lstm"),
+        (SACConfig().training(policy_model_config={"use_attention": True}), "use_attention"),
         (SACConfig().training(initial_alpha=0.0), "initial_alpha"),
         (SACConfig().training(target_entropy="automatic"), "'automatic'"),
     ):

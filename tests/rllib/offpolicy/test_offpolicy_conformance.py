@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -12,6 +14,7 @@ pytestmark = pytest.mark.torch
 
 from tests.rllib.algorithms.conformance import AlgorithmConformance  # noqa: E402
 
+from aktis.rllib.algorithms.algorithm import Algorithm  # noqa: E402
 from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig  # noqa: E402
 from aktis.rllib.algorithms.dqn import DQNConfig  # noqa: E402
 from aktis.rllib.algorithms.es import ESConfig  # noqa: E402
@@ -44,6 +47,27 @@ class TestDQN(AlgorithmConformance):
             .training(model=SMALL_MODEL, hiddens=[8], n_step=2, **SMALL)
             .reporting(min_sample_timesteps_per_iteration=32)
         )
+
+
+def test_a_replay_buffer_is_in_checkpoints_that_are_to_have_it(tmp_path: Path) -> None:
+    config = TestDQN().made()
+    config.training(store_buffer_in_checkpoints=True)  # type: ignore[call-arg]
+    algorithm = config.build()
+    try:
+        algorithm.train()
+        path = algorithm.save(str(tmp_path))
+        ours = algorithm.local_replay_buffer
+    finally:
+        algorithm.stop()
+    other = Algorithm.from_checkpoint(path)
+    try:
+        theirs = other.local_replay_buffer
+        assert len(theirs) == len(ours) > 0
+        for _ in range(2):
+            one, two = ours.sample(8)["default_policy"], theirs.sample(8)["default_policy"]
+            assert one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
+    finally:
+        other.stop()
 
 
 class TestRainbow(TestDQN):

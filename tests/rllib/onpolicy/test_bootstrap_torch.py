@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 import gymnasium as gym
+
 from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 from aktis.rllib.algorithms.impala import ImpalaConfig
 from aktis.rllib.algorithms.ppo import PPOConfig
@@ -109,3 +110,36 @@ def test_vtrace_gets_them_too(one_by_one: bool) -> None:
         algorithm.stop()
     assert batch["trajectory_ends"].tolist() == [False, False, False, True, False, True]
     assert batch["values_bootstrapped"] == pytest.approx([0, 0, 0, values[0], 0, values[1]], abs=1e-5)
+
+
+@pytest.mark.parametrize("memory", [None, "use_lstm", "use_attention"])
+def test_learning_sees_what_sampling_saw(memory: str | None) -> None:
+    """Before the first update the policy is the one that sampled: no ratio of probabilities is other than 1, no value other."""
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .rollouts(num_rollout_workers=0, num_envs_per_worker=3, rollout_fragment_length=50)
+        .training(train_batch_size=150, sgd_minibatch_size=150, vf_loss_type="mse", lambda_=1.0)
+        .debugging(seed=0)
+    )
+    sizes = {"lstm_cell_size": 8, "attention_dim": 8, "attention_head_dim": 4, "attention_memory_inference": 6}
+    config.training(
+        model={"fcnet_hiddens": [8], "fcnet_weights_initializer": "xavier_uniform_", "max_seq_len": 7}
+        | ({memory: True, **sizes} if memory else {})
+    )
+    algorithm = config.build()
+    try:
+        policy = algorithm.get_policy()
+        weights = {name: 3.0 * array for name, array in policy.get_weights().items()}  # actions and values that vary
+        policy.set_weights(weights)
+        worker = algorithm.workers.local_worker()
+        worker.sample()
+        batch = worker.sample()  # begins in the middle of episodes
+        errors = np.mean((batch["vf_preds"] - batch["value_targets"]) ** 2)
+        assert batch["vf_preds"].std() > 0.01 and batch["action_dist_inputs"].std() > 0.01
+        stats = policy.learn_on_batch(batch)["learner_stats"]
+    finally:
+        algorithm.stop()
+    assert stats["kl"] == pytest.approx(0.0, abs=1e-5)
+    assert stats["clip_fraction"] == 0.0
+    assert stats["vf_loss"] == pytest.approx(errors, rel=1e-3)

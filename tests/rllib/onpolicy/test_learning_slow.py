@@ -78,8 +78,13 @@ def test_ppo_with_memory_learns_what_it_cannot_see() -> None:
             return observation[[0, 2]]
 
     config = config_of(
-        experiment("ppo/cartpole-ppo"), env=Hidden, train_batch_size=1024, sgd_minibatch_size=256, num_sgd_iter=6,
-        lr_schedule=None, lr=0.001, lambda_=0.95,
-        model={"use_lstm": True, "fcnet_hiddens": [32], "lstm_cell_size": 32, "max_seq_len": 16, "vf_share_layers": True},
+        experiment("ppo/cartpole-ppo"),
+        env=Hidden,
+        num_sgd_iter=20,
+        lr_schedule=[[0, 0.001], [100_000, 0.0]],
+        model={
+            "use_lstm": True, "fcnet_hiddens": [64], "lstm_cell_size": 64, "max_seq_len": 32, "vf_share_layers": True,
+            "fcnet_weights_initializer": "orthogonal",
+        },
     )  # fmt: skip
-    assert best_return(config, 150.0, 150_000) >= 150.0
+    assert best_return(config, 100.0, 60_000) >= 100.0

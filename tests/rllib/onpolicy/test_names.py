@@ -20,7 +20,7 @@ def test_names_of_an_algorithm(folder: str, name: str) -> None:
     assert defaults["lr"] == config().lr
     assert set(module.__all__) <= set(dir(module))
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        module.Nothing  # noqa: B018
+        module.Nothing
 
 
 def test_no_framework_is_loaded() -> None:

@@ -265,7 +265,7 @@ class FastActingPolicy:
         """See Policy."""
         quick = self._quick
         if quick is not None and quick.takes(input_dict):
-            explore = bool(self.config["explore"]) if explore is None else explore  # type: ignore[attr-defined]
+            explore = bool(self.config.get("explore", True)) if explore is None else explore  # type: ignore[attr-defined]
             now = self.global_timestep if timestep is None else timestep
             actions, extra = quick.act(input_dict["obs"], explore, now)
             self.global_timestep += len(actions)

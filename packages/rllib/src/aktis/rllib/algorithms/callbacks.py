@@ -207,7 +207,7 @@ HOOKS = tuple(sorted(name for name in vars(DefaultCallbacks) if name.startswith(
 
 
 class MultiCallbacks(DefaultCallbacks):
-    """Calls several, one after the other.
+    """Calls several, one after the other. Such an object can be given to ``config.callbacks()``, as a class can.
 
     Args:
         callback_class_list: Their classes.
@@ -215,7 +215,15 @@ class MultiCallbacks(DefaultCallbacks):
 
     def __init__(self, callback_class_list: Sequence[Callable[[], DefaultCallbacks]]) -> None:
         super().__init__()
-        self._callback_list = [make() for make in callback_class_list]
+        self._classes = tuple(callback_class_list)
+        self._callback_list = [make() for make in self._classes]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> MultiCallbacks:
+        """Others of the same classes: each worker has its own."""
+        return MultiCallbacks(self._classes)
+
+    def __reduce__(self) -> Any:
+        return MultiCallbacks, (self._classes,)
 
     def _each(self, hook: str, arguments: dict[str, Any]) -> None:
         for callbacks in self._callback_list:

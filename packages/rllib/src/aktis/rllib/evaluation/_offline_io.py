@@ -45,10 +45,11 @@ class ReadingSampler:
 
     def close(self) -> None:
         """Close reader and environments."""
-        close = getattr(self.reader, "close", None) or getattr(self.reader, "shutdown", None)
         try:
-            if close is not None:
-                close()
+            for name in ("close", "shutdown"):  # of files; of servers
+                end = getattr(self.reader, name, None)
+                if callable(end):
+                    end()
         finally:
             self._own.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,8 @@ class ModelCatalog:
         custom = config.get("custom_action_dist")
         if custom:
             made = _registered(custom, _action_dists, "action distribution", "register_custom_action_dist")
+            if isinstance(action_space, spaces.Dict | spaces.Tuple) and isinstance(made, type):
+                made = _of_columns(made, framework)
         elif isinstance(dist_type, type | partial):
             made = dist_type
         else:
@@ -144,7 +146,13 @@ class ModelCatalog:
             cls = names.wrapped("attention", cls)
         cls = _with_interface(cls, model_interface)
         arguments = _accepted(cls, {**options, **model_kwargs}, custom=bool(custom))
-        model = cls(obs_space, action_space, num_outputs, config, name, **arguments)
+        try:
+            model = cls(obs_space, action_space, num_outputs, config, name, **arguments)
+        except TypeError as error:
+            # A model that reads its options from model_config["custom_model_config"], and hands its arguments on.
+            if not (custom and config["custom_model_config"] and "unexpected keyword argument" in str(error)):
+                raise
+            model = cls(obs_space, action_space, num_outputs, config, name, **model_kwargs)
         if not isinstance(model, ModelV2):
             raise TypeError(f"A model derives from TorchModelV2 or TFModelV2, and {type(model).__name__} does not.")
         return model
@@ -177,7 +185,13 @@ class ModelCatalog:
             return found(observation_space, config)  # type: ignore[no-any-return]
         if config["_disable_preprocessor_api"]:
             return NoPreprocessor(observation_space, config)
-        return get_preprocessor(observation_space)(observation_space, config)
+        made = get_preprocessor(observation_space)(observation_space, config)
+        if 0 in tuple(made.observation_space.shape or ()):
+            raise UnsupportedSpaceException(
+                f"The observation space {observation_space} is empty, and a network needs something to see: observe a constant, "
+                "Box(0, 1, (1,)) for example."
+            )
+        return made
 
     # ---- one's own
 
@@ -234,6 +248,15 @@ def _dist_key(space: spaces.Space[Any], dist_type: Any) -> tuple[str, dict[str, 
 
     if dist_type not in (None, "deterministic"):
         raise ValueError(f"Unknown dist_type {dist_type!r}: it is None, 'deterministic' or a class.")
+    start = getattr(space, "start", 0)
+    if np.any(start):
+        raise UnsupportedSpaceException(
+            f"Policies number actions from 0, and the action space {space} begins elsewhere: wrap the environment so that its "
+            "action space begins at 0 and the start is added in step() "
+            "(gymnasium.wrappers.TransformAction(env, lambda action: action + start, action_space))."
+        )
+    if 0 in (space.shape or ()):
+        raise UnsupportedSpaceException(f"The action space {space} is empty: there is nothing to choose.")
     if isinstance(space, spaces.Discrete):
         return "Categorical", {}
     if isinstance(space, Simplex):
@@ -292,6 +315,17 @@ def _with_interface(cls: type[Any], interface: type[Any] | None) -> type[Any]:
     if interface is None or issubclass(cls, interface):
         return cls
     return type(f"{cls.__name__}_as_{interface.__name__}", (interface, cls), {})
+
+
+@cache
+def _of_columns(cls: type[Any], framework: str) -> type[Any]:
+    """A user's distribution over a Dict or a Tuple: its logp() is asked about actions side by side, [B, n]."""
+    from aktis.rllib.models._structure import side_by_side
+
+    def logp(self: Any, actions: Any) -> Any:
+        return cls.logp(self, side_by_side(actions, framework))
+
+    return type(cls.__name__, (cls,), {"logp": logp, "__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
 def _accepted(cls: type[Any], options: dict[str, Any], custom: bool) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class D4RLReader(InputReader):
         ImportError: d4rl (and the gym that it comes with) is not installed.
     """
 
+    adapts = True
+
     def __init__(self, inputs: str, ioctx: IOContext | None = None) -> None:
         try:
             import gym

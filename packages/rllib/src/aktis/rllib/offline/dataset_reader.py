@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,6 +60,8 @@ class DatasetReader(InputReader):
     Raises:
         TypeError: ``ds`` has no rows.
     """
+
+    adapts = True
 
     def __init__(self, ds: Any, ioctx: IOContext | None = None) -> None:
         if not hasattr(ds, "iter_rows") and (not hasattr(ds, "__iter__") or isinstance(ds, (str, Iterator))):
@@ -137,7 +140,7 @@ def get_dataset_and_shards(config: Any, num_workers: int = 0) -> tuple[Any, list
     else:
         kind, paths = _format_and_paths(given)
         try:
-            import aktis.data as data
+            data: Any = importlib.import_module("aktis.data")  # a sibling that need not be there
         except ImportError:
             raise ImportError(
                 "datasets are those of aktis.data, which is not installed: pip install aktis-data. Files can be read without it: "

@@ -37,6 +37,8 @@ class JsonReader(InputReader):
         OfflineDataError: all files are empty.
     """
 
+    adapts = True
+
     def __init__(
         self, inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], ioctx: IOContext | None = None
     ) -> None:

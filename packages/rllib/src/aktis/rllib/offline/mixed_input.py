@@ -26,6 +26,8 @@ class MixedInput(InputReader):
         ValueError: The probabilities are none.
     """
 
+    adapts = True
+
     def __init__(self, dist: Mapping[Any, float], ioctx: IOContext) -> None:
         from aktis.rllib.offline.sources import make_reader
 

@@ -40,6 +40,8 @@ class ParquetReader(InputReader):
         FileNotFoundError: there is no such file.
     """
 
+    adapts = True
+
     def __init__(
         self, inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], ioctx: IOContext | None = None
     ) -> None:

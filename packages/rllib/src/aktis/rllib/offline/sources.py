@@ -6,7 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from aktis.rllib.offline._adapt import adapt
+from aktis.rllib.offline.input_reader import InputReader
 from aktis.rllib.offline.io_context import IOContext
+from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 __all__ = ["make_reader"]
 
@@ -35,7 +38,7 @@ def make_reader(source: Any, ioctx: IOContext) -> Any:
     if isinstance(source, (list, tuple)):
         return of_files(list(source), ioctx)
     if callable(source):
-        return _checked(source(ioctx), source)
+        return _checked(source(ioctx), source, ioctx)
     raise ValueError(
         f"config.offline_data(input_={source!r}): give 'sampler', files, 'dataset', a dict of sources with their "
         "probabilities, or a "
@@ -57,13 +60,13 @@ def _of_name(name: str, ioctx: IOContext) -> Any:
         return make_dataset_reader(ioctx)
     if registry_contains_input(name):
         make = registry_get_input(name)
-        return _checked(make(ioctx), make)
+        return _checked(make(ioctx), make, ioctx)
     if name.startswith("d4rl."):
         from aktis.rllib.offline.d4rl_reader import D4RLReader
 
         return D4RLReader(name.removeprefix("d4rl."), ioctx)
     made = _of_dotted_path(name)
-    return of_files(name, ioctx) if made is None else _checked(made(ioctx), made)
+    return of_files(name, ioctx) if made is None else _checked(made(ioctx), made, ioctx)
 
 
 def _of_dotted_path(name: str) -> Any:
@@ -83,10 +86,34 @@ def _of_dotted_path(name: str) -> Any:
         return None
 
 
-def _checked(reader: Any, made_by: Any) -> Any:
+def _checked(reader: Any, made_by: Any, ioctx: IOContext) -> Any:
     if not callable(getattr(reader, "next", None)):
         raise ValueError(f"{made_by!r} must return an InputReader (with a method next()), not {reader!r}")
-    return reader
+    # Whoever tells of episodes has sampled them (a policy server), and post-processed.
+    ready = getattr(reader, "adapts", False) or hasattr(reader, "get_metrics")
+    if ready or ioctx.worker is None or not ioctx.config.get("postprocess_inputs", False):
+        return reader
+    return _Adapted(reader, ioctx)
+
+
+class _Adapted(InputReader):
+    """A user's reader, whose batches are post-processed for the policies of the worker."""
+
+    adapts = True
+
+    def __init__(self, reader: Any, ioctx: IOContext) -> None:
+        self.reader = reader
+        self.ioctx = ioctx
+        self._number = 0
+
+    def next(self) -> SampleBatch | MultiAgentBatch:
+        self._number += 1
+        batch = self.reader.next().copy()
+        return adapt(batch, self.ioctx, f"batch {self._number} of {type(self.reader).__name__}")
+
+    def close(self) -> None:
+        if hasattr(self.reader, "close"):
+            self.reader.close()
 
 
 def of_files(inputs: Any, ioctx: IOContext, kind: str | None = None) -> Any:

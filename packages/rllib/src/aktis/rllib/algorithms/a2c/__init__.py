@@ -22,7 +22,7 @@ __all__ = ["A2C", "A2CConfig", "A2CTF2Policy", "A2CTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "A2C_DEFAULT_CONFIG":  # of scripts written for earlier releases: a new dictionary each time, as they change it
+    if name == "A2C_DEFAULT_CONFIG":  # of earlier releases: a new one each time, as scripts change it
         from aktis.rllib.algorithms.a2c.a2c import A2CConfig
 
         return A2CConfig().to_dict()

@@ -22,7 +22,7 @@ __all__ = ["A3C", "A3CConfig", "A3CTF2Policy", "A3CTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "DEFAULT_CONFIG":  # of scripts written for earlier releases: a new dictionary each time, as they change it
+    if name == "DEFAULT_CONFIG":  # of earlier releases: a new one each time, as scripts change it
         from aktis.rllib.algorithms.a3c.a3c import A3CConfig
 
         return A3CConfig().to_dict()

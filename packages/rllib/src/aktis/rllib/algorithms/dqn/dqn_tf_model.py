@@ -75,15 +75,12 @@ class LayerNorm(Part):
         return (x - mean) * tf.math.rsqrt(variance + 1e-5) * self.weight + self.bias
 
 
-class Stream(Part):
-    """Layers one after the other."""
-
-    def __init__(self, layers: list[Any]) -> None:
-        self.layers = layers
+class Stream(list[Any]):
+    """Layers one after the other. As a list, so that its variables have the names that they have in PyTorch."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, n] to [B, m]."""
-        for layer in self.layers:
+        for layer in self:
             x = layer(x)
         return x
 
@@ -138,7 +135,7 @@ class DQNTFModel(QNetwork, TFModelV2):
             self.advantage = make.stream(self.num_actions * num_atoms)
             self.state_value = make.stream(num_atoms) if dueling else None
         streams = [stream for stream in (self.advantage, self.state_value) if stream is not None]
-        self._noisy_layers = [layer for stream in streams for layer in stream.layers if isinstance(layer, NoisyLayer)]
+        self._noisy_layers = [layer for stream in streams for layer in stream if isinstance(layer, NoisyLayer)]
 
     def layers(self) -> None:
         """None: behind the dense layers of the features are streams that are put together."""
@@ -203,6 +200,6 @@ def _uniform(bound: float) -> Any:
 def _dense(stream: Stream | None) -> list[DenseLayer] | None:
     if stream is None:
         return None
-    if not all(isinstance(layer, Dense) for layer in stream.layers):
+    if not all(isinstance(layer, Dense) for layer in stream):
         raise ValueError("layers that are not dense")
-    return [DenseLayer(layer.weight, layer.bias, activation_name(layer.activation_name)) for layer in stream.layers]
+    return [DenseLayer(layer.weight, layer.bias, activation_name(layer.activation_name)) for layer in stream]

@@ -22,7 +22,7 @@ __all__ = ["Impala", "ImpalaConfig", "ImpalaTF2Policy", "ImpalaTorchPolicy"]
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "DEFAULT_CONFIG":  # of scripts written for earlier releases: a new dictionary each time, as they change it
+    if name == "DEFAULT_CONFIG":  # of earlier releases: a new one each time, as scripts change it
         from aktis.rllib.algorithms.impala.impala import ImpalaConfig
 
         return ImpalaConfig().to_dict()

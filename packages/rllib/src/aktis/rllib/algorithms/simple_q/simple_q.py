@@ -156,6 +156,12 @@ class SimpleQConfig(AlgorithmConfig):
             raise ValueError(
                 "num_steps_sampled_before_learning_starts and target_network_update_freq must not be negative"
             )
+        networks = [self.model, *(self.get(name) or {} for name in ("policy_model_config", "q_model_config"))]
+        if any(network.get(memory) for network in networks for memory in ("use_lstm", "use_attention")):
+            raise ValueError(
+                f"{type(self).__name__} learns from single timesteps, which a network with memory cannot: set use_lstm and "
+                "use_attention to False (stacked frames are a short memory), or choose another algorithm, such as PPO"
+            )
         if self.training_intensity is not None and self.training_intensity <= 0:
             raise ValueError(f"training_intensity must be above 0 (or None), not {self.training_intensity}")
 

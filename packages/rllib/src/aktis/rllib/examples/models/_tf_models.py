@@ -14,6 +14,7 @@ from aktis.rllib.models.tf.fcnet import FullyConnectedNetwork
 from aktis.rllib.models.tf.misc import Dense, normc
 from aktis.rllib.models.tf.recurrent_net import LSTM, RecurrentNetwork
 from aktis.rllib.models.tf.tf_modelv2 import TFModelV2
+from aktis.rllib.policy.sample_batch import convert_ma_batch_to_sample_batch
 
 Tensor = Any
 
@@ -160,7 +161,7 @@ class CustomLossModel(TFModelV2):
             from aktis.rllib.offline.json_reader import JsonReader
 
             self._reader = JsonReader(self.input_files)
-        batch = self._reader.next()
+        batch = convert_ma_batch_to_sample_batch(self._reader.next())
         return np.asarray(batch["obs"], np.float32), np.asarray(batch["actions"], np.float32)
 
     def custom_loss(self, policy_loss: Any, loss_inputs: Any) -> Any:

@@ -14,6 +14,7 @@ from aktis.rllib.models.torch.fcnet import FullyConnectedNetwork
 from aktis.rllib.models.torch.misc import SlimFC, normc_initializer
 from aktis.rllib.models.torch.recurrent_net import RecurrentNetwork
 from aktis.rllib.models.torch.torch_modelv2 import TorchModelV2
+from aktis.rllib.policy.sample_batch import convert_ma_batch_to_sample_batch
 
 Tensor = Any
 
@@ -168,7 +169,7 @@ class TorchCustomLossModel(TorchModelV2, nn.Module):  # type: ignore[misc]
             self._reader = JsonReader(self.input_files)
         losses = list(policy_loss) if isinstance(policy_loss, list | tuple) else [policy_loss]
         device = losses[0].device
-        batch = self._reader.next()
+        batch = convert_ma_batch_to_sample_batch(self._reader.next())
         obs = torch.as_tensor(np.asarray(batch["obs"], np.float32), device=device)
         dist_class, _ = ModelCatalog.get_action_dist(self.action_space, self.model_config)
         dist = dist_class(self.fcnet({"obs": obs})[0], self)

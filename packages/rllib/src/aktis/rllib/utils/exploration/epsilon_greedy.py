@@ -53,7 +53,10 @@ class EpsilonGreedy(Exploration):
     ) -> None:
         super().__init__(action_space, framework=framework, **kwargs)
         # More than 1 in the beginning is for longer 1, before it falls.
-        for name, value, highest in (("initial_epsilon", initial_epsilon, math.inf), ("final_epsilon", final_epsilon, 1.0)):
+        for name, value, highest in (
+            ("initial_epsilon", initial_epsilon, math.inf),
+            ("final_epsilon", final_epsilon, 1.0),
+        ):
             if not 0.0 <= value <= highest:
                 raise ValueError(f"{name} of EpsilonGreedy is a probability, not {value!r}.")
         self.epsilon_schedule = schedule_of(
