@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import os
@@ -62,6 +63,8 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         KeyError: a setting that does not exist.
         ValueError: a setting that makes no sense.
     """
+
+    _stopped = False
 
     def __init__(
         self,
@@ -169,6 +172,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
             config: The configuration.
         """
         self.config: Any = self._frozen(config)
+        self._stopped = False
         self._counters = defaultdict(int)
         self._timers = defaultdict(Timer)
         self._episode_history = []
@@ -252,6 +256,7 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         Returns:
             The result.
         """
+        self._require_running("train()")
         self.restore_workers(self.workers)
         evaluates = self._evaluates_this_iteration()
         if evaluates and self.config.evaluation_parallel_to_training:
@@ -303,12 +308,22 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
         """The configuration."""
         return self.config
 
+    def _require_running(self, what: str) -> None:
+        """Raise where somebody goes on with an algorithm that was stopped."""
+        if self._stopped:
+            raise RuntimeError(
+                f"{what} was called after stop(): this {type(self).__name__} has no workers any more. Build another one, or make "
+                "one from a checkpoint (Algorithm.from_checkpoint)"
+            )
+
     def cleanup(self) -> None:
         """End all workers."""
-        for name in ("workers", "evaluation_workers"):
-            worker_set = self.__dict__.get(name)
-            if worker_set is not None:
-                worker_set.stop()
+        self._stopped = True
+        with contextlib.ExitStack() as stack:  # all of them, whatever one of them raises
+            for name in ("workers", "evaluation_workers"):
+                worker_set = self.__dict__.get(name)
+                if worker_set is not None:
+                    stack.callback(worker_set.stop)
 
     def reset_config(self, new_config: Any) -> bool:
         """Become the algorithm of another configuration: all is made anew, in the same process."""

@@ -10,6 +10,7 @@ import gymnasium as gym
 from aktis.rllib.env._multi_agent_base_env import MultiAgentEnvWrapper, accepts_seed
 from aktis.rllib.env.base_env import _DUMMY_AGENT_ID, BaseEnv, Poll, one_agent
 from aktis.rllib.env.multi_agent_env import MultiAgentDict, MultiAgentEnv, MultiEnvDict
+from aktis.rllib.env.utils import close_envs
 
 _NOT_DONE: MultiAgentDict = {"__all__": False}
 
@@ -162,8 +163,7 @@ class VectorEnvWrapper(BaseEnv):
         return self.vector_env.try_render_at(env_id)
 
     def stop(self) -> None:
-        for env in self.vector_env.get_sub_environments():
-            env.close()
+        close_envs(self.vector_env.get_sub_environments())
 
     @property
     def observation_space(self) -> gym.Space[Any]:

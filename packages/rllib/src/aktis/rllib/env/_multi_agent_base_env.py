@@ -10,6 +10,7 @@ import gymnasium as gym
 
 from aktis.rllib.env.base_env import BaseEnv, Poll
 from aktis.rllib.env.multi_agent_env import MultiAgentDict, MultiAgentEnv, MultiEnvDict
+from aktis.rllib.env.utils import close_envs
 
 Step = tuple[MultiAgentDict, MultiAgentDict, MultiAgentDict, MultiAgentDict, MultiAgentDict]
 
@@ -204,8 +205,7 @@ class MultiAgentEnvWrapper(BaseEnv):
         return self.envs[env_id or 0].render()
 
     def stop(self) -> None:
-        for env in self.envs:
-            env.close()
+        close_envs(self.envs)
 
     @property
     def observation_space(self) -> gym.Space[Any]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aktis.rllib.env.env_context import EnvContext
 
-__all__ = ["get_env_creator", "gym_env_creator"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["close_envs", "get_env_creator", "gym_env_creator"]
 
 
 def get_env_creator(env_specifier: Any) -> Callable[[EnvContext], Any]:
@@ -121,3 +124,15 @@ def _unknown(name: str, error: Exception) -> str:
         f"there is no environment {name!r} ({error}).{hint} Register your own with tune.register_env({name!r}, creator), or give "
         "its class as env="
     )
+
+
+def close_envs(envs: Iterable[Any]) -> None:
+    """Close each of these environments. One that raises is told of in the log: the others are closed, and results are not lost."""
+    for env in envs:
+        close = getattr(env, "close", None)
+        if close is None:
+            continue
+        try:
+            close()
+        except Exception:
+            logger.warning("close() of the environment %s raised:", env, exc_info=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aktis.rllib.evaluation._agent_record import Trajectory
+from aktis.rllib.evaluation._observations import refuse_nan
 from aktis.rllib.evaluation._policy_log import PolicyLog
 from aktis.rllib.evaluation._trajectories import explored, handles_whole_rollouts
 from aktis.rllib.evaluation._views import Views, asked_for, shifted_column
@@ -28,6 +29,7 @@ class AgentBatches:
         after: `after(trajectory, processed, originals)`, the callback `on_postprocess_trajectory`; None: nobody wants it.
         with_policy_ids: What policies get of other agents: `(policy_id, policy, batch)`, or `(policy, batch)`.
         compress: Compress observations.
+        check: Look at observations.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class AgentBatches:
         *,
         with_policy_ids: bool = True,
         compress: bool = False,
+        check: bool = True,
     ) -> None:
         self._policies = policies
         self._after = after
         self._with_policy_ids = with_policy_ids
         self._compress = compress
+        self._check = check
         self._clip: Callable[[Array], Array] = lambda rewards: rewards.astype(np.float32)
 
     def make(
@@ -75,6 +79,8 @@ class AgentBatches:
             rollouts[policy_id] = one_rollout(
                 mine, logs[policy_id], views[policy_id], wanted if whole else {*wanted, "new_obs"}, clip
             )
+            if self._check:
+                refuse_nan(rollouts[policy_id].columns["obs"], lambda at, mine=mine: _whose(mine, at[1]))
         if whole:
             batches = {policy_id: self._whole(policy_id, rollout) for policy_id, rollout in rollouts.items()}
         else:
@@ -134,6 +140,16 @@ class AgentBatches:
                 self._after(trajectory, processed, originals)
             done[record.policy_id].append(processed)
         return {policy_id: SampleBatch.concat_samples(batches) for policy_id, batches in done.items()}  # type: ignore[misc]
+
+
+def _whose(numbered: Sequence[tuple[int, Trajectory]], row: int) -> str:
+    """Where a row of a policy's rollout comes from."""
+    for _, trajectory in numbered:
+        if row < len(trajectory):
+            break
+        row -= len(trajectory)
+    record = trajectory.record
+    return f"sub-environment {record.episode.env_id}, agent {record.agent_id!r}, step {trajectory.times[row]} of its episode"
 
 
 def stacked(rows: Sequence[Any]) -> Any:

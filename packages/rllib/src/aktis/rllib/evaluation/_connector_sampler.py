@@ -16,6 +16,7 @@ import numpy as np
 import tree
 
 from aktis.rllib.evaluation._action_transform import flatten_actions
+from aktis.rllib.evaluation._endless import EndlessWatch
 from aktis.rllib.evaluation._trajectories import handles_whole_rollouts
 from aktis.rllib.evaluation.episode import Episode
 from aktis.rllib.evaluation.metrics import RolloutMetrics
@@ -65,6 +66,7 @@ class ConnectorSampler:
         base_env.seed_first_resets(seeds)
         self._running: dict[Any, _Running] = {}
         self._batches: dict[str, list[SampleBatch]] = {}
+        self._watch = EndlessWatch()
         self._steps = 0  # that are to be handed over, or (complete episodes) that have ended
         self._next_id = (settings.worker_index << 44) + (settings.generation << 36)
         self._next_unroll = self._next_id
@@ -77,7 +79,9 @@ class ConnectorSampler:
                     (pipeline.in_training if self.settings.update_filter else pipeline.in_eval)()
         wanted = fragment if self.settings.complete_episodes else fragment * self.num_envs
         while self._steps < wanted:
+            before = self._steps
             self._turn()
+            self._watch.step(self._steps > before)
         if not self.settings.complete_episodes:
             for running in self._running.values():
                 self._hand_over(running)

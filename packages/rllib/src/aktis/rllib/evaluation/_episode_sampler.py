@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from aktis.rllib.env.base_env import ASYNC_RESET_RETURN, BaseEnv
+from aktis.rllib.evaluation._endless import EndlessWatch
 from aktis.rllib.evaluation._agent_batches import AgentBatches
 from aktis.rllib.evaluation._agent_policies import Acting
 from aktis.rllib.evaluation._agent_record import AgentRecord, Trajectory
@@ -82,6 +83,7 @@ class EpisodeSampler:
             self._tell_postprocessed if listens else None,
             with_policy_ids=settings.with_policy_ids,
             compress=settings.compress,
+            check=settings.check,
         )
         self._renders = bool(getattr(getattr(worker, "config", None), "render_env", False))
         self._listens_to_steps = _overrides(worker.callbacks, "on_episode_step")
@@ -93,6 +95,7 @@ class EpisodeSampler:
         self._next_episode = first
         self._next_unroll = first
         self._failures: dict[Any, int] = {}
+        self._watch = EndlessWatch()
         self._warned: set[str] = set()
         self._env_steps = self._agent_steps = self._idle_steps = self._polls = 0
         self._seconds = {"raw_obs_processing": 0.0, "inference": 0.0, "action_processing": 0.0, "env_wait": 0.0}
@@ -121,6 +124,7 @@ class EpisodeSampler:
     def _sample_complete(self, wanted: int) -> SampleBatchType:
         while sum(size for _, _, size in self._finished) < wanted:
             self._step()
+            self._watch.step(bool(self._ended))
             for running, trajectories in self._ended:
                 size = (
                     sum(map(len, trajectories))
@@ -365,7 +369,7 @@ class EpisodeSampler:
         if self.settings.check and (self._polls <= _FIRST_CHECKS or not self._polls % _CHECK_EVERY):
             acting.reader.check(observation, self._where(running, agent_id))
         if acting.connectors.agent is None:
-            return acting.row(observation), record.reward
+            return self._converted(acting, running, agent_id, observation), record.reward
         data = {
             "new_obs": observation,
             "rewards": record.reward,
@@ -378,6 +382,16 @@ class EpisodeSampler:
         }
         through = acting.connectors.observe(running.env_id, agent_id, data)
         return (None, record.reward) if through is None else through
+
+    def _converted(self, acting: Acting, running: Running, agent_id: Any, observation: Any) -> Any:
+        try:
+            row = acting.row(observation)
+        except (TypeError, ValueError, KeyError, IndexError):
+            acting.reader.check(observation, self._where(running, agent_id))  # says what is wrong, if that is what it was
+            raise
+        if isinstance(row, np.ndarray) and row.shape != acting.reader.shape:
+            acting.reader.check(observation, self._where(running, agent_id))
+        return row
 
     def _record(self, running: Running, agent_id: Any) -> AgentRecord:
         episode = running.episode
@@ -392,9 +406,9 @@ class EpisodeSampler:
             value = float(reward)
         except (TypeError, ValueError):
             value = _one_number(reward, self._where(running, agent_id))
-        if value != value:
+        if value - value != 0.0:  # nan, or infinite
             raise EnvError(
-                f"{self._where(running, agent_id)}: the reward is nan. Nothing can be learned from it: find out in the environment "
+                f"{self._where(running, agent_id)}: the reward is {value}. Nothing can be learned from it: find out in the environment "
                 "where it comes from"
             )
         running.episode.reward(agent_id, value)

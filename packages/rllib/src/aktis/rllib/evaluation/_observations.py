@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
 
-__all__ = ["EnvError", "Reader", "explain_mismatch"]
+__all__ = ["EnvError", "Reader", "explain_mismatch", "refuse_nan"]
 
 Array: TypeAlias = Any  # np.ndarray
 
@@ -51,6 +52,27 @@ class Reader:
                 "observation_space say what "
                 "the environment gives, or switch these checks off with config.environment(disable_env_checking=True)"
             )
+
+
+def refuse_nan(obs: Any, whose: Callable[[tuple[int, ...]], str], mask: Array | None = None) -> None:
+    """Raise an EnvError if a block of observations has NaN: all weights would be NaN after the next update.
+
+    Args:
+        obs: A column of floats (others have none); structures are passed over.
+        whose: Says where the row of an index comes from.
+        mask: Which rows count. None: all.
+    """
+    if not isinstance(obs, np.ndarray) or obs.dtype.kind != "f" or not np.isnan(np.add.reduce(obs, axis=None)):
+        return
+    rows = np.isnan(obs.reshape(*obs.shape[:2], -1)).any(axis=2)
+    if mask is not None:
+        rows &= mask
+    if rows.any():
+        at = tuple(int(part) for part in np.argwhere(rows)[0])
+        raise EnvError(
+            f"{whose(at)}: the observation has nan (or None). Nothing can be learned from it: find out in the environment where it "
+            "comes from"
+        )
 
 
 def explain_mismatch(space: gymnasium.Space[Any], value: Any, path: str = "") -> str | None:

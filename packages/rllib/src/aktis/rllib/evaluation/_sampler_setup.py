@@ -154,6 +154,7 @@ def sampler_settings(worker: Any) -> SamplerSettings:
         compress=config.compress_observations,
         worker_index=worker.worker_index,
         generation=generation_of(worker),
+        check=not config.disable_env_checking,
     )
 
 

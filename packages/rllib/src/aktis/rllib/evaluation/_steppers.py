@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from aktis.rllib.env.utils import close_envs
 from aktis.rllib.evaluation._observations import EnvError, Reader
 
 __all__ = ["Stepper", "SubEnvStepper"]
@@ -135,21 +136,22 @@ class SubEnvStepper:
             add_info(info)
             if watched:
                 self._watch(index, observation, checking)
-            if terminated or truncated:
-                self._end(index, observation, bool(terminated), bool(truncated))
-            elif identity:
-                obs[index] = observation
-            else:
-                reader.write(obs, index, observation)
+            try:
+                if terminated or truncated:
+                    self._end(index, observation, bool(terminated), bool(truncated))
+                elif identity:
+                    obs[index] = observation
+                else:
+                    reader.write(obs, index, observation)
+            except (TypeError, ValueError, KeyError, IndexError):
+                reader.check(observation, self._where(index))  # says what is wrong with it, if that is what it was
+                raise
         self.infos = infos
         self._take_rewards(rewards)
 
     def close(self) -> None:
         """Close all environments."""
-        for env in self.envs:
-            close = getattr(env, "close", None)
-            if close is not None:
-                close()
+        close_envs(self.envs)
 
     # One environment ------------------------------------------------------------------------------------------------
 
@@ -226,7 +228,7 @@ class SubEnvStepper:
         try:
             total = sum(rewards)
             self.rewards[:] = rewards
-            if total == total:
+            if total - total == 0.0:  # neither nan nor infinite
                 return
         except (TypeError, ValueError):
             pass
@@ -238,9 +240,9 @@ class SubEnvStepper:
             value = float(np.asarray(reward, np.float64).reshape(()))
         except (TypeError, ValueError):
             raise EnvError(f"{self._where(index)}: the reward must be a number, not {reward!r:.200}") from None
-        if value != value:
+        if not np.isfinite(value):
             raise EnvError(
-                f"{self._where(index)}: the reward is nan. Nothing can be learned from it: find out in the "
+                f"{self._where(index)}: the reward is {value}. Nothing can be learned from it: find out in the "
                 "environment where it comes from"
             )
         return value

@@ -11,7 +11,9 @@ import numpy as np
 
 from aktis.rllib.evaluation._action_transform import ActionTransform, flatten_actions
 from aktis.rllib.evaluation._block import Block
+from aktis.rllib.evaluation._endless import EndlessWatch
 from aktis.rllib.evaluation._episode_book import EpisodeBook
+from aktis.rllib.evaluation._observations import refuse_nan
 from aktis.rllib.evaluation._trajectories import exploration_listens, tell_exploration
 from aktis.rllib.evaluation._views import Views, asked_for
 from aktis.rllib.evaluation.metrics import RolloutMetrics
@@ -40,6 +42,7 @@ class SamplerSettings:
         compress: Whether observations are compressed in the batch.
         worker_index: Of the worker: episodes have numbers that no other worker gives.
         generation: How often the worker was made anew.
+        check: Whether observations are looked at.
     """
 
     action_space: Any
@@ -51,6 +54,7 @@ class SamplerSettings:
     compress: bool = False
     worker_index: int = 0
     generation: int = 0
+    check: bool = True
 
 
 @dataclass
@@ -121,6 +125,7 @@ class VectorRunner:
         self._finals: dict[tuple[int, int], Array] = {}
         self._truncated: dict[tuple[int, int], Cut] = {}
         self._ended_steps = 0
+        self._watch = EndlessWatch()
         self._seconds = {"raw_obs_processing": 0.0, "inference": 0.0, "action_processing": 0.0, "env_wait": 0.0}
         self._vector_steps = 0
 
@@ -183,6 +188,7 @@ class VectorRunner:
         self._ended_steps = 0
         while self._ended_steps < wanted:
             self._step(block)
+            self._watch.step(bool(self.stepper.ended))
         return self._finish(block)
 
     def _begin(self, capacity: int) -> Block:
@@ -327,7 +333,11 @@ class VectorRunner:
             for at, final in self._finals.items():
                 following[at] = final
             columns["new_obs"] = following
-        return Steps(columns, block.mask(), self._truncated, current, self._state)
+        mask = block.mask()
+        if self.settings.check:
+            first = self._vector_steps - block.steps
+            refuse_nan(columns["obs"], lambda at: f"sub-environment {at[0]}, step {first + at[1]}", mask)
+        return Steps(columns, mask, self._truncated, current, self._state)
 
     # Helpers --------------------------------------------------------------------------------------------------------
 

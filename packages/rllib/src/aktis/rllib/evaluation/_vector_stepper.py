@@ -103,9 +103,9 @@ class GymVectorStepper:
             self.rewards[waiting] = 0.0
             self.begun = np.flatnonzero(waiting).tolist()
             self.reset_infos = {index: one_info(self._info, index) for index in self.begun}
-        if np.isnan(self.rewards).any():
-            index = int(np.flatnonzero(np.isnan(self.rewards))[0])
-            raise EnvError(f"{self._where(index)}: the reward is nan. Nothing can be learned from it")
+        if not np.isfinite(self.rewards).all():
+            index = int(np.flatnonzero(~np.isfinite(self.rewards))[0])
+            raise EnvError(f"{self._where(index)}: the reward is {self.rewards[index]}. Nothing can be learned from it")
         self._take(obs)
         ended = self.terminateds | self.truncateds
         if ended.any():

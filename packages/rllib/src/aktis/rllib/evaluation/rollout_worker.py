@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from aktis.rllib.env.env_context import EnvContext
+from aktis.rllib.env.utils import close_envs
 from aktis.rllib.evaluation import _worker_learning
 from aktis.rllib.evaluation._env_setup import EnvMaker, is_simple_env
 from aktis.rllib.evaluation._policies import PolicyTable
@@ -517,14 +518,16 @@ class RolloutWorker:
     def stop(self) -> None:
         """Close environments, writers and samplers. Twice is once."""
         sampler, self.sampler = self.sampler, None
-        if sampler is not None:
-            sampler.close()
-        elif self.env is not None and hasattr(self.env, "close"):
-            self.env.close()
-        self.env = None
+        env, self.env = self.env, None
         writer = self.__dict__.pop("_writer", None)
-        if writer is not None and hasattr(writer, "close"):
-            writer.close()
+        try:
+            if sampler is not None:
+                sampler.close()
+            elif env is not None:
+                close_envs([env])
+        finally:
+            if writer is not None and hasattr(writer, "close"):
+                writer.close()
 
     def _seed_globals(self) -> None:
         """Ours use generators of their own; what users write (environments, policies) may use the global ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -56,6 +57,7 @@ class JsonWriter(OutputWriter):
 
         Raises:
             OfflineDataError: a column holds what cannot be written.
+            OSError: the disk is full, for example; then nothing of this batch is in the file.
         """
         line = (to_json(sample_batch, self.compress_columns) + "\n").encode()
         if self.current_path is None or self._bytes >= self.max_file_size:
@@ -65,8 +67,7 @@ class JsonWriter(OutputWriter):
             assert self._file is not None
             self._file.write(line)
         else:
-            with open(self.current_path, "ab", buffering=0) as file:
-                file.write(line)
+            _append(self.current_path, line)
         self._bytes += len(line)
 
     def _next_file(self) -> None:
@@ -92,3 +93,17 @@ class JsonWriter(OutputWriter):
         self.current_path = None
         if file is not None:
             file.close()
+
+
+def _append(path: str, line: bytes) -> None:
+    """The whole line, or nothing of it: a full disk takes a part, and says so only the next time."""
+    with open(path, "ab", buffering=0) as file:
+        before = os.fstat(file.fileno()).st_size
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                file.truncate(before)
+            raise OSError(error.errno, f"{error.strerror}: what was sampled cannot be written", path) from error

@@ -60,12 +60,18 @@ def read_policy(directory: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(directory)
     if not is_policy(folder):
         raise ValueError(f"There is no policy in {str(folder)!r}: it has no {STATE_FILE}.")
-    content = json.loads((folder / STATE_FILE).read_text())
+    with reading(folder / STATE_FILE) as file:
+        content = json.loads(file.read_text())
+        content = {"version": int(content["version"]), "state": dict(content["state"])}
     if content["version"] > VERSION:
         raise ValueError(f"The policy in {str(folder)!r} was written by a later version ({content['version']}).")
     arrays = {file: read_arrays(folder / file) for file in (_REST, *_FILES.values())}
-    state = {key: decode(value, arrays[_FILES.get(key, _REST)]) for key, value in content["state"].items()}
-    spec = cloudpickle.loads((folder / "spec.pkl").read_bytes())
+    state = {}
+    for key, value in content["state"].items():
+        with reading(folder / _FILES.get(key, _REST)) as file:
+            state[key] = decode(value, arrays[file.name])
+    with reading(folder / "spec.pkl") as file:
+        spec = cloudpickle.loads(file.read_bytes())
     return state if spec is None else {**state, "policy_spec": spec}
 
 
@@ -156,6 +162,26 @@ def decode(value: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 @contextlib.contextmanager
+def reading(path: Path) -> Iterator[Path]:
+    """Whatever goes wrong inside is told of as what is wrong with this file.
+
+    Raises:
+        ValueError: It is not there, damaged, or needs what cannot be imported here.
+    """
+    try:
+        yield path
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing: the checkpoint is not whole. Use another one") from error
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{path} needs what cannot be imported here ({type(error).__name__}: {error})") from error
+    except Exception as error:  # of JSON, of zip files, of pickles: damaged bytes may lead to anything
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        what = "an array in it is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is damaged ({what}): use another checkpoint") from error
+
+
+@contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which takes its name when everything is in it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -185,5 +211,9 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """What `write_arrays` wrote; nothing where there is no file."""
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    with reading(path), open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no archive of arrays")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}

@@ -474,9 +474,11 @@ class Policy(metaclass=_PolicyMeta):
 
         if self.exploration is not None:
             return self.exploration
+        described = self._option("exploration_config") or {"type": "StochasticSampling"}
+        _check_exploration(described)
         made: Exploration = from_config(
             Exploration,
-            self._option("exploration_config") or {"type": "StochasticSampling"},
+            described,
             action_space=self.action_space,
             policy_config=self.config,
             model=self.model,
@@ -560,3 +562,31 @@ def _from_directory(directory: str, policy_ids: Container[str] | None) -> Policy
         return Policy.from_state(_checkpoint.read_policy(directory))
     states = _checkpoint.read_policies(directory, policy_ids)
     return {policy_id: Policy.from_state(state) for policy_id, state in states.items()}
+
+
+def _check_exploration(described: Any) -> None:
+    """Raise a ValueError for a type or a setting of an exploration_config that does not exist.
+
+    A class passes what it does not know to its base classes: what none of them knows is a mistake.
+    """
+    import difflib
+    import inspect
+
+    from aktis.rllib.utils import exploration
+
+    kind = described.get("type") if isinstance(described, Mapping) else None
+    if isinstance(kind, str) and "." not in kind:
+        if kind not in exploration.__all__:
+            raise ValueError(
+                f"exploration_config has the type {kind!r}, and there is none: it is {', '.join(exploration.__all__)}, "
+                "or the dotted path of your own"
+            )
+        kind = getattr(exploration, kind)
+    if not isinstance(kind, type) or not kind.__module__.startswith("aktis."):
+        return
+    known = {name for cls in kind.__mro__ if "__init__" in vars(cls) for name in inspect.signature(vars(cls)["__init__"]).parameters}
+    for key in described:
+        if key != "type" and key not in known - {"self", "args", "kwargs"}:
+            nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f": did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"exploration_config of {kind.__name__} has no setting {key!r}{hint}")

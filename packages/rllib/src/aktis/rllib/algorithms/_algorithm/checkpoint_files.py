@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,27 +152,25 @@ def read_algorithm(path: str, policy_ids: Container[str] | None = None) -> dict[
     if info.get("type") != "Algorithm":
         check_algorithm(info, object, directory)
     folder = Path(directory)
-    try:
-        arrays = policy_files.read_arrays(folder / ARRAYS)
-        state = {
-            key: policy_files.decode(value, arrays) for key, value in json.loads((folder / STATE).read_text()).items()
-        }
-        pickled = (folder / CONFIG).read_bytes()
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"the checkpoint {directory!r} is damaged ({type(error).__name__}: {error})") from error
-    try:
-        state.update(cloudpickle.loads(pickled))
-    except Exception as error:  # damaged, or a class that cannot be imported here
-        why = "needs what cannot be imported here" if isinstance(error, ImportError | AttributeError) else "is damaged"
-        raise ValueError(f"{CONFIG} of the checkpoint {directory!r} {why} ({type(error).__name__}: {error})") from error
-    state["filters"] = {policy_id: Filter.from_state(value) for policy_id, value in state["filters"].items()}
+    state = _read_encoded(folder / STATE, folder / ARRAYS)
+    with policy_files.reading(folder / CONFIG) as file:
+        state.update(cloudpickle.loads(file.read_bytes()))
+    with policy_files.reading(folder / STATE):
+        state["filters"] = {policy_id: Filter.from_state(value) for policy_id, value in state["filters"].items()}
     state["policies"] = policy_files.read_policies(folder, policy_ids)
+    missing = sorted(set(info.get("policies", ())) - set(state["policies"])) if policy_ids is None else []
+    if missing:
+        raise ValueError(f"{folder / 'policies' / missing[0]} is missing: the checkpoint is not whole. Use another one")
     if (folder / f"{BUFFER}.json").exists():
-        buffered = policy_files.read_arrays(folder / f"{BUFFER}.npz")
-        state["local_replay_buffer"] = policy_files.decode(
-            json.loads((folder / f"{BUFFER}.json").read_text()), buffered
-        )
+        state["local_replay_buffer"] = _read_encoded(folder / f"{BUFFER}.json", folder / f"{BUFFER}.npz")
     return state
+
+
+def _read_encoded(plain: Path, arrays: Path) -> Any:
+    """What was written as JSON, with its arrays beside it."""
+    found = policy_files.read_arrays(arrays)
+    with policy_files.reading(plain) as file:
+        return policy_files.decode(json.loads(file.read_text()), found)
 
 
 def spec_of(policy_state: Mapping[str, Any]) -> Any:

@@ -82,7 +82,13 @@ class CheckpointsPart(AlgorithmParts):
         local = self._local
         for policy_id, policy_state in state["policies"].items():
             if policy_id in local.policy_map:
-                local.get_policy(policy_id).set_state(policy_state)
+                try:
+                    local.get_policy(policy_id).set_state(policy_state)
+                except (ValueError, KeyError) as error:
+                    raise ValueError(
+                        f"the state does not fit the policy {policy_id!r} of this {type(self).__name__}: {error} Spaces and model "
+                        "must be those that it was saved with; Algorithm.from_checkpoint() makes an algorithm that has them"
+                    ) from error
                 _keep_own_numbers(local.get_policy(policy_id), state.get("config"))
         if state.get("filters"):
             local.sync_filters({**local.get_filters(), **state["filters"]})

@@ -30,6 +30,8 @@ class EvaluationPart(AlgorithmParts):
 
         def _make_evaluation_workers(self) -> None: ...
 
+        def _require_running(self, what: str) -> None: ...
+
     def evaluate(self, duration_fn: Callable[[int], int] | None = None) -> dict[str, Any]:
         """Evaluate the policy now.
 
@@ -40,6 +42,7 @@ class EvaluationPart(AlgorithmParts):
         Returns:
             ``{"evaluation": {...}}``, the metrics of the episodes.
         """
+        self._require_running("evaluate()")
         if self.evaluation_workers is None:
             self._make_evaluation_workers()
         self._prepare_evaluation()

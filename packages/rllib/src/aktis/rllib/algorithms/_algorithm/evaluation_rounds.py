@@ -97,9 +97,7 @@ def of_workers(workers: Any, duration_fn: Callable[[int], int], unit: str, keep_
     """
     done = Sampled()
     while (wanted := duration_fn(done.units(unit))) > 0:
-        healthy = workers.healthy_worker_ids()
-        if not healthy:
-            raise RuntimeError(_ALL_DIED)
+        healthy = _healthy(workers)
         parts = shares(wanted, len(healthy))
         share_of = dict(zip(healthy, parts, strict=False))
         answers = workers.foreach_worker_with_id(
@@ -133,7 +131,7 @@ def of_workers_async(
         asked &= set(healthy)
         open_units = duration_fn(done.units(unit)) - one * len(asked)
         if open_units > 0 and not healthy:
-            raise RuntimeError(_ALL_DIED)
+            healthy = _healthy(workers)
         for worker_id in healthy:
             if open_units > 0 and worker_id not in asked:
                 workers.foreach_worker_async(_One(one, unit, keep_batches), remote_worker_ids=[worker_id])
@@ -149,7 +147,14 @@ def of_workers_async(
             done.add(answer)
 
 
-_ALL_DIED = "all workers of the evaluation died: the log has why. recreate_failed_workers=True makes them anew"
+def _healthy(workers: Any) -> list[int]:
+    """Who is there to evaluate; if all died, those that are made anew."""
+    try:
+        workers.restore_before_sampling(if_none_is_left=True)
+    except RuntimeError as error:
+        raise RuntimeError(f"all workers of the evaluation died: {error}") from error
+    healthy: list[int] = workers.healthy_worker_ids()
+    return healthy
 
 
 def _late(share: int, unit: str, config: Any) -> RuntimeError:

@@ -47,6 +47,11 @@ def check_resources(config: Any) -> None:
     Raises:
         ValueError: which resource there is too little of, and what helps.
     """
+    if config.num_gpus and not config._fake_gpus and not _framework_has_gpu(config.framework_str):
+        raise ValueError(
+            f"num_gpus={config.num_gpus:g}, but {config.framework_str} finds no GPU here: set config.resources(num_gpus=0), or "
+            f"install a {config.framework_str} that knows this GPU"
+        )
     if not config.num_rollout_workers and not config.evaluation_num_workers:
         return
     have = _resources()
@@ -67,6 +72,9 @@ def fit_to_machine(config: Any) -> None:
     Args:
         config: An AlgorithmConfig; it is changed.
     """
+    if config.num_gpus and not config._fake_gpus and not _framework_has_gpu(config.framework_str):
+        logger.warning("this machine has no GPU: num_gpus=0 instead of %g", config.num_gpus)
+        config.num_gpus = 0
     if not config.num_rollout_workers and not config.evaluation_num_workers:
         return
     have = _resources()
@@ -106,3 +114,16 @@ def _resources() -> dict[str, float]:
     if not aktis.is_initialized():
         aktis.init()
     return dict(aktis.cluster_resources())
+
+
+def _framework_has_gpu(framework: str | None) -> bool:
+    """Whether the framework that learns sees a GPU."""
+    if framework == "torch":
+        import torch
+
+        return bool(torch.cuda.is_available())
+    if framework in ("tf2", "tf"):
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    return True  # a policy that needs no framework knows itself what it does with one

@@ -6,10 +6,11 @@ What depends on other settings (a minibatch that is larger than the batch) is in
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NUMBERS", "Number", "check_numbers"]
+__all__ = ["NUMBERS", "Number", "check_model_numbers", "check_numbers"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ NUMBERS: dict[str, Number] = {
     "train_batch_size": SOME,
     "grad_clip": Number(0, above=True, optional=True, endless=True),
     "num_rollout_workers": COUNT,
-    "num_envs_per_worker": SOME,
+    "num_envs_per_worker": Number(1, 65536, whole=True),
     "remote_env_batch_wait_ms": NOT_NEGATIVE,
     "num_consecutive_worker_failures_tolerance": COUNT,
     "max_requests_in_flight_per_sampler_worker": SOME,
@@ -148,6 +149,7 @@ NUMBERS: dict[str, Number] = {
     # learning from recorded experience
     "beta": NOT_NEGATIVE,
     "bc_logstd_coeff": NOT_NEGATIVE,
+    "vf_coeff": NOT_NEGATIVE,
     "scaled_reward_clip": BOUND,
     "moving_average_sqd_adv_norm_start": POSITIVE,
     "moving_average_sqd_adv_norm_update_rate": SHARE,
@@ -163,6 +165,38 @@ def check_numbers(config: Any) -> None:
             value = settings[name]
             hint = ": write it without quotes" if isinstance(value, str) and _reads_as_number(value) else number.hint
             raise ValueError(f"{name} must be {number}, not {value!r}{hint}")
+
+
+MODEL_NUMBERS: dict[str, Number] = {
+    "max_seq_len": SOME,
+    "lstm_cell_size": SOME,
+    "attention_num_transformer_units": SOME,
+    "attention_dim": SOME,
+    "attention_num_heads": SOME,
+    "attention_head_dim": SOME,
+    "attention_memory_inference": COUNT,
+    "attention_memory_training": COUNT,
+    "attention_position_wise_mlp_dim": SOME,
+    "dim": SOME,
+}
+
+
+def check_model_numbers(model: Mapping[str, Any]) -> None:
+    """The same, for numbers and widths of layers in a model configuration."""
+    for name, number in MODEL_NUMBERS.items():
+        if name in model and not number.allows(model[name]):
+            raise ValueError(f"model: {name} must be {number}, not {model[name]!r}")
+    for name in ("fcnet_hiddens", "post_fcnet_hiddens"):
+        widths = model.get(name)
+        if widths is not None and (isinstance(widths, str) or not all(map(SOME.allows, _listed(widths)))):
+            raise ValueError(f"model: {name} must be a list of widths, whole numbers of 1 or more, not {widths!r}")
+
+
+def _listed(value: Any) -> list[Any]:
+    try:
+        return list(value)
+    except TypeError:
+        return [None]
 
 
 def _reads_as_number(text: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.algorithms._config.base import ConfigBase, section
+from aktis.rllib.algorithms._config.numbers import check_model_numbers
 from aktis.rllib.utils.from_config import NotProvided
 
 if TYPE_CHECKING:
@@ -160,6 +161,11 @@ class TrainingSection(ConfigBase):
         return super()._merged(name, value)
 
     def _validate_training(self) -> None:
+        for name in self._fields():
+            if name.endswith("_schedule") and name != "exploration_schedule":
+                _check_schedule(name, getattr(self, name))
+        if isinstance(self.model, Mapping):
+            check_model_numbers(self.model)
         if not isinstance(self.exploration_config, Mapping):
             raise ValueError(f"exploration_config must be a dict, not {self.exploration_config!r}")
 
@@ -182,3 +188,19 @@ def _todays_model_settings(given: Mapping[str, Any]) -> dict[str, Any]:
         made["custom_model_config"] = made.pop("custom_options")
     made.pop("_use_default_native_models", None)
     return made
+
+
+def _check_schedule(name: str, schedule: Any) -> None:
+    """Raise a ValueError unless it is None, an object with `value(timestep)`, or `[[timestep, number], ...]` in order of time."""
+    if schedule is None or hasattr(schedule, "value"):
+        return
+    try:
+        points = [(float(step), float(number)) for step, number in schedule]
+    except (TypeError, ValueError):
+        points = []
+    steps = [step for step, _ in points]
+    if not points or isinstance(schedule, str) or steps != sorted(set(steps)) or steps[0] < 0:
+        raise ValueError(
+            f"{name} must be a list of [timestep, value] with timesteps that rise from 0 on, such as [[0, 0.1], [100000, 0.01]], "
+            f"or None, not {schedule!r}"
+        )

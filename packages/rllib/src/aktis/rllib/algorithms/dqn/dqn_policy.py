@@ -11,7 +11,7 @@ import numpy as np
 
 from aktis.rllib.algorithms._dense_q_training import DenseQTraining
 from aktis.rllib.algorithms._fast_acting import FastQ, Stack, dense
-from aktis.rllib.algorithms.simple_q.simple_q_policy import SimpleQPolicy, q_targets, td_loss
+from aktis.rllib.algorithms.simple_q.simple_q_policy import SimpleQPolicy, check_discrete, q_targets, td_loss
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 __all__ = ["DQNPolicy", "project_distribution", "projected_targets"]
@@ -61,6 +61,7 @@ class DQNPolicy(SimpleQPolicy):
         from aktis.rllib.models.catalog import ModelCatalog
 
         config = self.config
+        check_discrete(self.action_space, "DQN")
         heads = bool(config["hiddens"]) or bool(config["dueling"]) or int(config["num_atoms"]) > 1
         return ModelCatalog.get_model_v2(
             self.observation_space,

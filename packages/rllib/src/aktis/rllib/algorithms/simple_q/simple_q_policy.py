@@ -12,6 +12,7 @@ from aktis.rllib.algorithms._fast_acting import MAX_PARAMETERS, FastActing, Fast
 from aktis.rllib.algorithms._nstep import DISCOUNTS, NStepPolicy
 from aktis.rllib.algorithms._target_network import TargetNetworkPolicy
 from aktis.rllib.policy.sample_batch import SampleBatch
+from aktis.rllib.utils.error import UnsupportedSpaceException
 
 __all__ = ["SimpleQPolicy", "q_targets", "td_loss"]
 
@@ -31,11 +32,27 @@ def td_loss(ops: Any, kind: str, errors: Tensor) -> Tensor:
     return ops.huber(errors) if kind == "huber" else 0.5 * ops.square(errors)
 
 
+def check_discrete(space: Any, name: str) -> None:
+    """Raise an UnsupportedSpaceException unless actions are numbers from 0: there is a value for each of them."""
+    from gymnasium import spaces
+
+    if not isinstance(space, spaces.Discrete):
+        raise UnsupportedSpaceException(
+            f"{name} values each action by itself: it needs a Discrete action space, not {space}. PPO acts in every space, SAC in Box."
+        )
+
+
 class SimpleQPolicy(DenseQTrainingPolicy, FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
     """To be mixed into the neural policy of a framework. The model's output is Q(s, .)."""
 
     ops: Any
     scalars: dict[str, Any]
+    action_space: Any
+
+    def make_model(self) -> Any:
+        """The catalog's network."""
+        check_discrete(self.action_space, "SimpleQ")
+        return super().make_model()  # type: ignore[misc]
 
     # -- values
 
