@@ -247,7 +247,11 @@ class Policy(metaclass=_PolicyMeta):
             action = actions[0]
         else:
             action = tree.map_structure(lambda a: a[0], actions)
-        return action, self.newest([s[0] for s in states]), {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()}
+        return (
+            action,
+            self.newest([s[0] for s in states]),
+            {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()},
+        )
 
     def newest(self, states: list[Any]) -> list[Any]:
         """What is new in states: of an attention network's memory [M, D], the last step [D].

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from aktis.rllib.utils.typing import TensorShape, TensorStructType, TensorType
-
 
 def try_import_torch(error: bool = False) -> tuple[Any, Any]:
     """`(torch, torch.nn)`, or `(None, None)` where PyTorch is not installed.

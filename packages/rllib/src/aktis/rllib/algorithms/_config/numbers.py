@@ -51,7 +51,9 @@ class Number:
     def __str__(self) -> str:
         words = "a whole number" if self.whole else "a number"
         if self.least > -math.inf and self.most < math.inf:
-            words += f" {'above' if self.above else 'from'} {self.least:g} {'and up ' if self.above else ''}to {self.most:g}"
+            words += (
+                f" {'above' if self.above else 'from'} {self.least:g} {'and up ' if self.above else ''}to {self.most:g}"
+            )
         elif self.least > -math.inf:
             words += f" above {self.least:g}" if self.above else f", {self.least:g} or more"
         return words + (", or None" if self.optional else "")
