@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -86,7 +86,7 @@ def batches(draw: Any) -> SampleBatch:
     return SampleBatch(made)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches(), st.sets(st.sampled_from(["obs", "actions"])))
 def test_a_line_gives_the_same_batch(batch: SampleBatch, packed: set[str]) -> None:
     line = to_json(batch, packed)
@@ -109,6 +109,11 @@ def test_lines_of_several_policies_infos_and_compressed_observations() -> None:
     compressed = steps().compress(columns=["obs"])
     assert equal(steps(), from_json(to_json(compressed)))
     assert isinstance(compressed["obs"][0], bytes), "the batch itself was changed"
+
+
+def test_whole_numbers_stay_whole() -> None:
+    batch = SampleBatch(x=np.array([0, 2**63 + 1], np.uint64), y=np.array([-(2**63), 2**53 + 1]))
+    assert equal(batch, from_json(to_json(batch)))
 
 
 def test_plain_columns_are_for_people() -> None:

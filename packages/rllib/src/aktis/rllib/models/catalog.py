@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,8 @@ class ModelCatalog:
         custom = config.get("custom_action_dist")
         if custom:
             made = _registered(custom, _action_dists, "action distribution", "register_custom_action_dist")
+            if isinstance(action_space, spaces.Dict | spaces.Tuple) and isinstance(made, type):
+                made = _of_columns(made, framework)
         elif isinstance(dist_type, type | partial):
             made = dist_type
         else:
@@ -313,6 +315,17 @@ def _with_interface(cls: type[Any], interface: type[Any] | None) -> type[Any]:
     if interface is None or issubclass(cls, interface):
         return cls
     return type(f"{cls.__name__}_as_{interface.__name__}", (interface, cls), {})
+
+
+@cache
+def _of_columns(cls: type[Any], framework: str) -> type[Any]:
+    """A user's distribution over a Dict or a Tuple: its logp() is asked about actions side by side, [B, n]."""
+    from aktis.rllib.models._structure import side_by_side
+
+    def logp(self: Any, actions: Any) -> Any:
+        return cls.logp(self, side_by_side(actions, framework))
+
+    return type(cls.__name__, (cls,), {"logp": logp, "__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
 def _accepted(cls: type[Any], options: dict[str, Any], custom: bool) -> dict[str, Any]:

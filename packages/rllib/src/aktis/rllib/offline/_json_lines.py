@@ -205,11 +205,11 @@ def _column(key: str, value: Any, dtype: str | None) -> Any:
         raise ValueError(f"it must be a list with one element for each step, not {str(value)[:40]!r}")
     if value and isinstance(value[0], dict):  # steps that are objects: a column of each part
         return {name: _column(name, [row[name] for row in value], None) for name in value[0]}
+    if dtype is not None and np.dtype(dtype).kind in "biuf":
+        return np.array(value, np.dtype(dtype))  # directly: large whole numbers would be fractions on the way
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"it is not made of numbers (rows of different lengths, perhaps): {str(value)[:60]}")
-    if dtype is not None:
-        return array.astype(np.dtype(dtype))
     return array.astype(np.int32 if key == "seq_lens" else _usual(array.dtype), copy=False)
 
 

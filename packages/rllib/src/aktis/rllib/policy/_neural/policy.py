@@ -281,6 +281,7 @@ class NeuralPolicy(Learning):
     def _after_init(self) -> None:
         if not self._loss_initialized:
             self._initialize_loss_from_dummy_batch()
+        self._loss_initialized = True
         from aktis.rllib.policy._neural.dense_training import make_trainer
         from aktis.rllib.policy._neural.fast_inference import make_fast
 
@@ -290,8 +291,11 @@ class NeuralPolicy(Learning):
     def _initialize_loss_from_dummy_batch(
         self, auto_remove_unneeded_view_reqs: bool = True, stats_fn: Any = None
     ) -> None:
-        """Act, post-process and compute the loss once on a batch of nothing, and keep the views of what was read."""
-        self._loss_initialized = True
+        """Act, post-process and compute the loss once on a batch of nothing, and keep the views of what was read.
+
+        Post-processing may not be possible with nothing (it needs the batches of other agents, for example): then every column
+        is kept.
+        """
         rows = 32 if self.is_recurrent() else 4
         batch = self._get_dummy_batch_from_view_requirements(rows)
         acted = self._try_acting(batch, rows)
@@ -301,7 +305,15 @@ class NeuralPolicy(Learning):
         batch.accessed_keys.clear()
         before = set(batch)
         with self._rng_untouched():
-            processed = self.postprocess_trajectory(batch)
+            try:
+                processed = self.postprocess_trajectory(batch)
+            except Exception:
+                if not self._overrides("postprocess_trajectory"):
+                    raise
+                name = type(self).__name__
+                logger.info("%s cannot post-process a batch of nothing: it is given every column.", name, exc_info=True)
+                self._loss_initialized = True
+                return
             in_postprocessing = set(batch.accessed_keys)
             for key in processed:
                 if key not in before:
@@ -309,6 +321,7 @@ class NeuralPolicy(Learning):
             in_loss = self._read_by_loss(processed)
         if auto_remove_unneeded_view_reqs:
             self._keep_views(in_postprocessing, in_loss)
+        self._loss_initialized = True
 
     def _try_acting(self, batch: SampleBatch, rows: int) -> dict[str, Any]:
         given = {
