@@ -73,6 +73,6 @@ def test_two_clients_with_one_episode(serve: Any) -> None:  # noqa: F811
         with pytest.raises(ValueError, match="'same' is going on already"):
             other.start_episode("same")
         one.end_episode("same", np.ones(2, np.float32))
-        with pytest.raises(KeyError, match="same"):
+        with pytest.raises(ValueError, match="'same' has ended"):
             other.end_episode("same", np.ones(2, np.float32))
         play(other, 1, "same")

@@ -97,7 +97,7 @@ class PolicyServerInput(InputReader):
         request_timeout: float = 60.0,
         max_queued_batches: int = 100,
     ) -> None:
-        self.rollout_worker = ioctx.worker
+        self.rollout_worker: Any = ioctx.worker
         self.idle_timeout = idle_timeout
         self.max_body_bytes = max_body_bytes
         self._samples: queue.Queue[SampleBatchType] = queue.Queue(max_queued_batches)
@@ -389,7 +389,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Wait for a request (a client keeps its connection for the next one), read it, and answer."""
         server: Any = self.server
         try:
-            self.rfile.peek(1)
+            self.rfile.peek(1)  # type: ignore[attr-defined]  # it is buffered
         except OSError:  # nothing came for too long, or the client has gone
             self.close_connection = True
             return
