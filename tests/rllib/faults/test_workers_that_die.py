@@ -64,7 +64,9 @@ def test_all_workers_die_and_nobody_makes_them_anew(name: str) -> None:
     try:
         algorithm.train()
         kill_all(algorithm.workers)
-        with pytest.raises(RuntimeError, match=r"none of the 1 remote workers is well; .*recreate_failed_workers=True.*SIGKILL"):
+        with pytest.raises(
+            RuntimeError, match=r"none of the 1 remote workers is well; .*recreate_failed_workers=True.*SIGKILL"
+        ):
             for _ in range(3):  # a batch that was under way may still be used
                 algorithm.train()
     finally:
@@ -98,7 +100,9 @@ def test_a_death_is_an_error_where_nothing_else_is_said() -> None:
 
 
 def test_workers_of_the_evaluation_are_made_anew_within_it() -> None:
-    config = ALGORITHMS["PPO"]().environment("CartPole-v1").rollouts(num_rollout_workers=0, recreate_failed_workers=True)
+    config = (
+        ALGORITHMS["PPO"]().environment("CartPole-v1").rollouts(num_rollout_workers=0, recreate_failed_workers=True)
+    )
     config = config.evaluation(evaluation_num_workers=1, evaluation_duration=2)
     algorithm = config.build()
     try:

@@ -387,7 +387,9 @@ class EpisodeSampler:
         try:
             row = acting.row(observation)
         except (TypeError, ValueError, KeyError, IndexError):
-            acting.reader.check(observation, self._where(running, agent_id))  # says what is wrong, if that is what it was
+            acting.reader.check(
+                observation, self._where(running, agent_id)
+            )  # says what is wrong, if that is what it was
             raise
         if isinstance(row, np.ndarray) and row.shape != acting.reader.shape:
             acting.reader.check(observation, self._where(running, agent_id))
