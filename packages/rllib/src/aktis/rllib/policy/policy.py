@@ -584,7 +584,12 @@ def _check_exploration(described: Any) -> None:
         kind = getattr(exploration, kind)
     if not isinstance(kind, type) or not kind.__module__.startswith("aktis."):
         return
-    known = {name for cls in kind.__mro__ if "__init__" in vars(cls) for name in inspect.signature(vars(cls)["__init__"]).parameters}
+    known = {
+        name
+        for cls in kind.__mro__
+        if "__init__" in vars(cls)
+        for name in inspect.signature(vars(cls)["__init__"]).parameters
+    }
     for key in described:
         if key != "type" and key not in known - {"self", "args", "kwargs"}:
             nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)

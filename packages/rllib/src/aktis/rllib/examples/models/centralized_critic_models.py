@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aktis.rllib.examples.models._torch_structures import TorchCentralizedCriticModel, YetAnotherTorchCentralizedCriticModel
+    from aktis.rllib.examples.models._torch_structures import (
+        TorchCentralizedCriticModel,
+        YetAnotherTorchCentralizedCriticModel,
+    )
 
 _NAMES = {
     "TorchCentralizedCriticModel": "aktis.rllib.examples.models._torch_structures",
