@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import yaml
+
 from _workspace import ROOT
 
 sys.path[:0] = [str(source) for source in ROOT.glob("packages/*/src")]

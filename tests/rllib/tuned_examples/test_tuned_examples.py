@@ -64,7 +64,7 @@ def test_an_example_reaches_its_return(name: str) -> None:
             result = algorithm.train()
             value = lookup(result, key)
             best = max(best, value) if value is not None and not math.isnan(value) else best
-            taken = result[STEPS] or result["num_env_steps_trained"]  # nothing is sampled where recorded data is learned from
+            taken = result[STEPS] or result["num_env_steps_trained"]  # recorded data is learned from, not sampled
     finally:
         algorithm.stop()
     assert best >= wanted, f"{key} was {best} after {taken} steps"

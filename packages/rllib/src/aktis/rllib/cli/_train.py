@@ -89,7 +89,7 @@ def run(experiments: dict[str, dict[str, Any]], how: Run) -> int:
             {name: _for_tune(spec) for name, spec in experiments.items()},
             scheduler=scheduler,
             resume=how.resume,
-            progress_reporter=CLIReporter(metric_columns=dict(COLUMNS)),
+            progress_reporter=CLIReporter(metric_columns=dict(COLUMNS), parameter_columns=_parameters(experiments)),
             callbacks=[Lines()],
             raise_on_failed_trial=False,
             verbose=1,
@@ -97,6 +97,20 @@ def run(experiments: dict[str, dict[str, Any]], how: Run) -> int:
         return _finish(trials, how)
     finally:
         aktis.shutdown()
+
+
+def _parameters(experiments: dict[str, dict[str, Any]]) -> list[str] | None:
+    """What the display shows of configurations: what is searched (None), or the environment where nothing is."""
+    return None if any(_searches(dict(spec["config"].items())) for spec in experiments.values()) else ["env"]
+
+
+def _searches(value: Any) -> bool:
+    """Whether there is something to search for in a configuration."""
+    from aktis.tune.search.sample import Domain
+
+    if isinstance(value, Mapping):
+        return "grid_search" in value or any(map(_searches, value.values()))
+    return isinstance(value, Domain)
 
 
 def _finish(trials: list[Any], how: Run) -> int:

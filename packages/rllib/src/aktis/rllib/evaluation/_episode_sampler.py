@@ -410,8 +410,8 @@ class EpisodeSampler:
             value = _one_number(reward, self._where(running, agent_id))
         if value - value != 0.0:  # nan, or infinite
             raise EnvError(
-                f"{self._where(running, agent_id)}: the reward is {value}. Nothing can be learned from it: find out in the environment "
-                "where it comes from"
+                f"{self._where(running, agent_id)}: the reward is {value}. Nothing can be learned from it: find out in the "
+                "environment where it comes from"
             )
         running.episode.reward(agent_id, value)
         record = running.records.get(agent_id)

@@ -1,6 +1,7 @@
 """Which numbers make sense as a setting: one table for all algorithms.
 
-What depends on other settings (a minibatch that is larger than the batch) is in the `validate` of each configuration; it runs after this.
+What depends on other settings (a minibatch that is larger than the batch) is in the `validate` of each configuration,
+which runs after this.
 """
 
 from __future__ import annotations
