@@ -123,8 +123,10 @@ class TorchAutoregressiveActionModel(_Model):
 
 
 class TorchParametricActionsModel(_Model):
-    """Chooses among actions that are described by vectors: the logit of an action is the product of its vector and one that
-    is made of what is observed. For observations with ``cart`` (what is observed), ``avail_actions`` [A, E] and ``action_mask`` [A].
+    """Chooses among actions that are described by vectors: the logit of an action is the product of its vector and
+    one that is made of what is observed.
+
+    For observations with ``cart`` (what is observed), ``avail_actions`` [A, E] and ``action_mask`` [A].
 
     Args:
         obs_space: A Dict with these.
@@ -167,7 +169,7 @@ class TorchParametricActionsModel(_Model):
 
 
 class TorchCentralizedCriticModel(_Model):
-    """A policy of what an agent observes, and a value of what both do: ``central_value_function(obs, opponent_obs, opponent_actions)``."""
+    """A policy of what an agent observes, and a value of what both do: :meth:`central_value_function`."""
 
     def __init__(self, obs_space: Any, action_space: Any, num_outputs: int, model_config: Any, name: str) -> None:
         super().__init__(obs_space, action_space, num_outputs, model_config, name)
