@@ -153,6 +153,29 @@ def test_who_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         algorithm.stop()
 
 
+def test_who_answers_none_of_the_asynchronous_requests_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = tmp_path / "gate"
+    monkeypatch.setattr(_remote_workers, "SLOW_SECONDS", 0.2)
+
+    def wait(worker: Any, path: str = str(gate)) -> int:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return int(worker.worker_index)
+
+    algorithm = built("PPO")
+    handler = Opens(gate)
+    logging.getLogger(_remote_workers.__name__).addHandler(handler)
+    try:
+        algorithm.workers.foreach_worker_async(wait)
+        found: list[Any] = []
+        while not found:
+            found = algorithm.workers.fetch_ready_async_reqs(timeout_seconds=0.05)
+        assert found == [(1, 1)] and "worker 1 did not answer" in handler.messages[0]
+    finally:
+        logging.getLogger(_remote_workers.__name__).removeHandler(handler)
+        algorithm.stop()
+
+
 def test_a_worker_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     config = ALGORITHMS["PPO"]().environment("CartPole-v1").rollouts(num_rollout_workers=2, ignore_worker_failures=True)
     algorithm = config.build()
