@@ -1,4 +1,4 @@
-"""Workers are killed, hang, or are late: algorithms go on, or end with an error, as their configuration says; none waits for ever."""
+"""Workers are killed, hang, or are late: algorithms go on, or end with an error, as their configuration says; no one waits."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ def test_who_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         algorithm.stop()
 
 
-def test_who_answers_none_of_the_asynchronous_requests_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_answers_none_of_the_asynchronous_requests_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = tmp_path / "gate"
     monkeypatch.setattr(_remote_workers, "SLOW_SECONDS", 0.2)
 
