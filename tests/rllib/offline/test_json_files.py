@@ -65,7 +65,9 @@ def reader_of(path: Any, index: int, workers: int) -> JsonReader:
 
 # -- a line --------------------------------------------------------------------------------------------------------------
 
-numbers = hnp.scalar_dtypes().filter(lambda dtype: dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.isnative)
+numbers = st.sampled_from(
+    [np.dtype(name) for name in ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]]
+)
 
 
 @st.composite

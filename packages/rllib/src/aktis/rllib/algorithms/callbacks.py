@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from aktis.rllib.algorithms.algorithm import Algorithm
     from aktis.rllib.policy.policy import Policy
 
-__all__ = ["DefaultCallbacks", "MemoryTrackingCallbacks", "MultiCallbacks", "make_multi_callbacks"]
+__all__ = [
+    "DefaultCallbacks",
+    "MemoryTrackingCallbacks",
+    "MultiCallbacks",
+    "RE3UpdateCallbacks",
+    "make_multi_callbacks",
+]
 
 
 class DefaultCallbacks:
@@ -285,6 +291,32 @@ def overrides_hook(callbacks: DefaultCallbacks, hook: str) -> bool:
     return getattr(type(callbacks), hook) is not getattr(DefaultCallbacks, hook) or bool(
         callbacks.legacy_callbacks.get(legacy)
     )
+
+
+class RE3UpdateCallbacks(DefaultCallbacks):
+    """For scripts that mix it into their callbacks: the RE3 exploration adds its rewards, and lowers beta, without callbacks.
+
+    Args:
+        args: For DefaultCallbacks.
+        embeds_dim: Said in ``exploration_config``, as the rest is.
+        k_nn: The same.
+        beta: The same.
+        rho: The same.
+        beta_schedule: The same.
+        kwargs: For DefaultCallbacks.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        embeds_dim: int = 128,
+        k_nn: int = 50,
+        beta: float = 0.1,
+        rho: float = 0.0001,
+        beta_schedule: str = "constant",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
 
 
 class MemoryTrackingCallbacks(DefaultCallbacks):

@@ -97,7 +97,7 @@ class PolicyServerInput(InputReader):
         request_timeout: float = 60.0,
         max_queued_batches: int = 100,
     ) -> None:
-        self.rollout_worker = ioctx.worker
+        self.rollout_worker: Any = ioctx.worker
         self.idle_timeout = idle_timeout
         self.max_body_bytes = max_body_bytes
         self._samples: queue.Queue[SampleBatchType] = queue.Queue(max_queued_batches)
@@ -334,6 +334,26 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*args)
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+        self._deadlines: dict[socket.socket, float] = {}  # of requests that are being read
+
+    def reading(self, connection: Any, seconds: float | None) -> None:
+        """A request is being read from now on, and has to be there in so many seconds. None: it is there."""
+        with self._open_lock:
+            if seconds is None:
+                self._deadlines.pop(connection, None)
+            else:
+                self._deadlines[connection] = time.monotonic() + seconds
+
+    def service_actions(self) -> None:
+        """Called again and again: who sends a byte now and then would hold on to a thread for ever."""
+        with self._open_lock:
+            now = time.monotonic()
+            late = [connection for connection, deadline in self._deadlines.items() if now > deadline]
+            for connection in late:
+                del self._deadlines[connection]
+        for connection in late:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:
@@ -343,6 +363,7 @@ class _Server(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         with self._open_lock:
             self._open.discard(request)
+            self._deadlines.pop(request, None)
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
@@ -364,6 +385,22 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = 1 << 16  # head and body leave together
 
+    def handle_one_request(self) -> None:
+        """Wait for a request (a client keeps its connection for the next one), read it, and answer."""
+        server: Any = self.server
+        try:
+            self.rfile.peek(1)  # type: ignore[attr-defined]  # it is buffered
+        except OSError:  # nothing came for too long, or the client has gone
+            self.close_connection = True
+            return
+        server.reading(self.connection, self.timeout)
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
+        finally:
+            server.reading(self.connection, None)
+
     def do_POST(self) -> None:
         refusal = self._refusal()
         if refusal is not None:
@@ -371,6 +408,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(*refusal)
             return
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.reading(self.connection, None)  # type: ignore[attr-defined]
         try:
             answer = encode({"result": self.owner.answer(decode(body))})
         except CodecError as error:

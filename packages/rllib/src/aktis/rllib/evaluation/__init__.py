@@ -6,6 +6,7 @@ from typing import Any
 
 _NAMES = {
     "Episode": "aktis.rllib.evaluation.episode",
+    "SampleBatchBuilder": "aktis.rllib.evaluation.sample_batch_builder",
     "MultiAgentEpisode": "aktis.rllib.evaluation.episode",
     "RolloutWorker": "aktis.rllib.evaluation.rollout_worker",
     "SampleBatch": "aktis.rllib.policy.sample_batch",
@@ -21,6 +22,7 @@ __all__ = [
     "MultiAgentEpisode",
     "RolloutWorker",
     "SampleBatch",
+    "SampleBatchBuilder",
     "WorkerSet",
     "collect_metrics",
     "compute_advantages",

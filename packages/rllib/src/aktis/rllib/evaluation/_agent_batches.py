@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class AgentBatches:
                 mine, logs[policy_id], views[policy_id], wanted if whole else {*wanted, "new_obs"}, clip
             )
             if self._check:
-                refuse_nan(rollouts[policy_id].columns["obs"], lambda at, mine=mine: _whose(mine, at[1]))
+                refuse_nan(rollouts[policy_id].columns["obs"], partial(_whose, mine))
         if whole:
             batches = {policy_id: self._whole(policy_id, rollout) for policy_id, rollout in rollouts.items()}
         else:
@@ -142,8 +143,9 @@ class AgentBatches:
         return {policy_id: SampleBatch.concat_samples(batches) for policy_id, batches in done.items()}  # type: ignore[misc]
 
 
-def _whose(numbered: Sequence[tuple[int, Trajectory]], row: int) -> str:
-    """Where a row of a policy's rollout comes from."""
+def _whose(numbered: Sequence[tuple[int, Trajectory]], at: tuple[int, ...]) -> str:
+    """Where a row of a policy's rollout `[1, T]` comes from."""
+    row = at[1]
     for _, trajectory in numbered:
         if row < len(trajectory):
             break

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 
 from aktis.rllib.env.base_env import ASYNC_RESET_RETURN, BaseEnv
-from aktis.rllib.evaluation._endless import EndlessWatch
 from aktis.rllib.evaluation._agent_batches import AgentBatches
 from aktis.rllib.evaluation._agent_policies import Acting
 from aktis.rllib.evaluation._agent_record import AgentRecord, Trajectory
+from aktis.rllib.evaluation._endless import EndlessWatch
 from aktis.rllib.evaluation._observations import EnvError
 from aktis.rllib.evaluation._running_episode import EpisodeSamplerSettings, Running, forget_rows
 from aktis.rllib.evaluation._trajectories import tell_exploration
@@ -387,7 +387,9 @@ class EpisodeSampler:
         try:
             row = acting.row(observation)
         except (TypeError, ValueError, KeyError, IndexError):
-            acting.reader.check(observation, self._where(running, agent_id))  # says what is wrong, if that is what it was
+            acting.reader.check(
+                observation, self._where(running, agent_id)
+            )  # says what is wrong, if that is what it was
             raise
         if isinstance(row, np.ndarray) and row.shape != acting.reader.shape:
             acting.reader.check(observation, self._where(running, agent_id))
@@ -408,8 +410,8 @@ class EpisodeSampler:
             value = _one_number(reward, self._where(running, agent_id))
         if value - value != 0.0:  # nan, or infinite
             raise EnvError(
-                f"{self._where(running, agent_id)}: the reward is {value}. Nothing can be learned from it: find out in the environment "
-                "where it comes from"
+                f"{self._where(running, agent_id)}: the reward is {value}. Nothing can be learned from it: find out in the "
+                "environment where it comes from"
             )
         running.episode.reward(agent_id, value)
         record = running.records.get(agent_id)

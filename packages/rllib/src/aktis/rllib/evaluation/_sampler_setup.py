@@ -103,6 +103,7 @@ def _episode_sampler(worker: Any) -> Any:
         compress=config.compress_observations,
         check=not config.disable_env_checking,
         observation_fn=config.observation_fn,
+        with_policy_ids=config.enable_connectors,
         worker_index=worker.worker_index,
         generation=generation_of(worker),
     )

@@ -247,7 +247,11 @@ class Policy(metaclass=_PolicyMeta):
             action = actions[0]
         else:
             action = tree.map_structure(lambda a: a[0], actions)
-        return action, self.newest([s[0] for s in states]), {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()}
+        return (
+            action,
+            self.newest([s[0] for s in states]),
+            {key: tree.map_structure(lambda a: a[0], v) for key, v in extra.items()},
+        )
 
     def newest(self, states: list[Any]) -> list[Any]:
         """What is new in states: of an attention network's memory [M, D], the last step [D].
@@ -580,7 +584,8 @@ def _check_exploration(described: Any) -> None:
         kind = getattr(exploration, kind)
     if not isinstance(kind, type) or not kind.__module__.startswith("aktis."):
         return
-    known = {name for cls in kind.__mro__ if "__init__" in vars(cls) for name in inspect.signature(vars(cls)["__init__"]).parameters}
+    inits = [vars(cls)["__init__"] for cls in kind.__mro__ if "__init__" in vars(cls)]
+    known = {name for init in inits for name in inspect.signature(init).parameters}
     for key in described:
         if key != "type" and key not in known - {"self", "args", "kwargs"}:
             nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from aktis.rllib.utils.typing import TensorShape, TensorStructType, TensorType
+from aktis.rllib.utils.typing import TensorShape as TensorShape
+from aktis.rllib.utils.typing import TensorStructType as TensorStructType
+from aktis.rllib.utils.typing import TensorType as TensorType
 
 
 def try_import_torch(error: bool = False) -> tuple[Any, Any]:

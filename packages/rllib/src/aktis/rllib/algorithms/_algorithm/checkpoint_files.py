@@ -166,11 +166,12 @@ def read_algorithm(path: str, policy_ids: Container[str] | None = None) -> dict[
     return state
 
 
-def _read_encoded(plain: Path, arrays: Path) -> Any:
+def _read_encoded(plain: Path, arrays: Path) -> dict[str, Any]:
     """What was written as JSON, with its arrays beside it."""
     found = policy_files.read_arrays(arrays)
     with policy_files.reading(plain) as file:
-        return policy_files.decode(json.loads(file.read_text()), found)
+        decoded: dict[str, Any] = policy_files.decode(json.loads(file.read_text()), found)
+        return decoded
 
 
 def spec_of(policy_state: Mapping[str, Any]) -> Any:

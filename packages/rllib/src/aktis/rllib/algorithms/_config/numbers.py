@@ -1,6 +1,7 @@
 """Which numbers make sense as a setting: one table for all algorithms.
 
-What depends on other settings (a minibatch that is larger than the batch) is in the `validate` of each configuration; it runs after this.
+What depends on other settings (a minibatch that is larger than the batch) is in the `validate` of each configuration,
+which runs after this.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Number:
     def __str__(self) -> str:
         words = "a whole number" if self.whole else "a number"
         if self.least > -math.inf and self.most < math.inf:
-            words += f" {'above' if self.above else 'from'} {self.least:g} {'and up ' if self.above else ''}to {self.most:g}"
+            words += (
+                f" {'above' if self.above else 'from'} {self.least:g} {'and up ' if self.above else ''}to {self.most:g}"
+            )
         elif self.least > -math.inf:
             words += f" above {self.least:g}" if self.above else f", {self.least:g} or more"
         return words + (", or None" if self.optional else "")

@@ -38,7 +38,8 @@ def check_discrete(space: Any, name: str) -> None:
 
     if not isinstance(space, spaces.Discrete):
         raise UnsupportedSpaceException(
-            f"{name} values each action by itself: it needs a Discrete action space, not {space}. PPO acts in every space, SAC in Box."
+            f"{name} values each action by itself: it needs a Discrete action space, not {space}. PPO acts in every space, "
+            "SAC in Box."
         )
 
 

@@ -186,26 +186,6 @@ class Acting(Policy):
             logp = self._make_dist(dist_class, inputs).logp(batch["actions"])
         return self.ops.as_numpy(logp)
 
-    def compute_values(self, input_dict: Any) -> Any:
-        """Values of observations by the model's `value_function`, [B].
-
-        Args:
-            input_dict: What an action would be computed from, as NumPy arrays.
-        """
-        fast = self._fast
-        if fast is not None and fast.takes(input_dict):
-            return fast.values_of(input_dict["obs"])
-        batch = self._to_tensors(input_dict, training=False)
-        rows = _rows(batch["obs"])
-        states: list[Any] = []
-        while f"state_in_{len(states)}" in batch:
-            states.append(batch[f"state_in_{len(states)}"])
-        seq_lens = self.ops.ones((rows,), dtype="int32", device=self.device) if states else None
-        with self._inference():
-            self.model(batch, states, seq_lens)
-            values = self.model.value_function()
-        return np.asarray(self.ops.as_numpy(values), np.float32)
-
     def _explores(self) -> bool:
         """Whether to explore if nobody says."""
         if isinstance(self.config, dict):
@@ -238,11 +218,11 @@ class Acting(Policy):
     # ---- of the framework
 
     def _to_tensors(self, batch: Any, training: bool) -> SampleBatch:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _to_tensors()")
 
     def _inference(self) -> Any:
         """What a model is evaluated in where nothing is learned."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _inference()")
 
 
 def overridden(obj: Any, name: str, *bases: type) -> bool:

@@ -1,0 +1,28 @@
+"""A network with batch normalisation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aktis.rllib.examples.models._torch_structures import TorchBatchNormModel
+
+_NAMES = {
+    "TorchBatchNormModel": "aktis.rllib.examples.models._torch_structures",
+}
+
+__all__ = ["TorchBatchNormModel"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

@@ -1,0 +1,32 @@
+"""Value functions that see what the other agent sees and does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aktis.rllib.examples.models._torch_structures import (
+        TorchCentralizedCriticModel,
+        YetAnotherTorchCentralizedCriticModel,
+    )
+
+_NAMES = {
+    "TorchCentralizedCriticModel": "aktis.rllib.examples.models._torch_structures",
+    "YetAnotherTorchCentralizedCriticModel": "aktis.rllib.examples.models._torch_structures",
+}
+
+__all__ = ["TorchCentralizedCriticModel", "YetAnotherTorchCentralizedCriticModel"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

@@ -1,0 +1,1 @@
+"""Replay buffers, at the place of earlier releases."""
