@@ -21,7 +21,7 @@ class GRUGate(gtrxl.GRUGate):
     def __init__(self, dim: int, init_bias: float = 0.0, **kwargs: Any) -> None:
         super().__init__(dim, init_bias)
 
-    def forward(self, inputs: Any, y: Any = None) -> Any:  # type: ignore[override]
+    def forward(self, inputs: Any, y: Any = None) -> Any:
         """``(x, y)``, as one argument or as two, to a tensor of their shape."""
         x, y = (inputs, y) if y is not None else inputs
         return super().forward(x, y)
