@@ -18,7 +18,9 @@ pytestmark = pytest.mark.torch
 
 def config(**model: Any) -> PPOConfig:
     made = PPOConfig().environment("CartPole-v1").rollouts(num_rollout_workers=0, observation_filter="MeanStdFilter")
-    return made.training(train_batch_size=32, sgd_minibatch_size=32, num_sgd_iter=1, model={"fcnet_hiddens": [8], **model})
+    return made.training(
+        train_batch_size=32, sgd_minibatch_size=32, num_sgd_iter=1, model={"fcnet_hiddens": [8], **model}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,9 @@ def test_damaged_files_are_named(file: str, damage: Any, saved: Path, algorithm:
 def test_another_model_is_named(saved: Path) -> None:
     other = config(fcnet_hiddens=[9]).build()
     try:
-        with pytest.raises(ValueError, match=r"does not fit the policy 'default_policy' of this PPO.*\(8, 4\).*from_checkpoint"):
+        with pytest.raises(
+            ValueError, match=r"does not fit the policy 'default_policy' of this PPO.*\(8, 4\).*from_checkpoint"
+        ):
             other.restore(str(saved))
     finally:
         other.stop()
@@ -94,5 +98,7 @@ def test_gpus_that_are_not_there() -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there are")
-    with pytest.raises(ValueError, match=r"num_gpus=1, but torch finds no GPU here: set config.resources\(num_gpus=0\)"):
+    with pytest.raises(
+        ValueError, match=r"num_gpus=1, but torch finds no GPU here: set config.resources\(num_gpus=0\)"
+    ):
         config().resources(num_gpus=1).build()

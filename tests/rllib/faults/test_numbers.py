@@ -17,7 +17,12 @@ if importlib.util.find_spec("torch") is None:
 pytestmark = pytest.mark.torch
 
 # Numbers that say when, not how much, or are of what is no more.
-NOT_CHECKED = {"num_gpus_per_trainer_worker", "num_cpus_per_trainer_worker", "eager_max_retraces", "num_trainer_workers"}
+NOT_CHECKED = {
+    "num_gpus_per_trainer_worker",
+    "num_cpus_per_trainer_worker",
+    "eager_max_retraces",
+    "num_trainer_workers",
+}
 OF_THEIR_OWN = {"rollout_fragment_length", "evaluation_duration"}  # "auto" has a meaning too
 
 

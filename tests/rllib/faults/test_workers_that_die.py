@@ -1,4 +1,4 @@
-"""Workers are killed, hang, or are late: algorithms go on, or end with an error, as their configuration says; none waits for ever."""
+"""Workers are killed, hang, or are late: algorithms go on, or end with an error, as their configuration says; no one waits."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def test_all_workers_die_and_nobody_makes_them_anew(name: str) -> None:
     try:
         algorithm.train()
         kill_all(algorithm.workers)
-        with pytest.raises(RuntimeError, match=r"none of the 1 remote workers is well; .*recreate_failed_workers=True.*SIGKILL"):
+        with pytest.raises(
+            RuntimeError, match=r"none of the 1 remote workers is well; .*recreate_failed_workers=True.*SIGKILL"
+        ):
             for _ in range(3):  # a batch that was under way may still be used
                 algorithm.train()
     finally:
@@ -98,7 +100,9 @@ def test_a_death_is_an_error_where_nothing_else_is_said() -> None:
 
 
 def test_workers_of_the_evaluation_are_made_anew_within_it() -> None:
-    config = ALGORITHMS["PPO"]().environment("CartPole-v1").rollouts(num_rollout_workers=0, recreate_failed_workers=True)
+    config = (
+        ALGORITHMS["PPO"]().environment("CartPole-v1").rollouts(num_rollout_workers=0, recreate_failed_workers=True)
+    )
     config = config.evaluation(evaluation_num_workers=1, evaluation_duration=2)
     algorithm = config.build()
     try:
@@ -144,6 +148,31 @@ def test_who_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     try:
         assert algorithm.workers.foreach_worker(wait, local_worker=False) == [1]
         assert "worker 1 did not answer for 0 s" in handler.messages[0]
+    finally:
+        logging.getLogger(_remote_workers.__name__).removeHandler(handler)
+        algorithm.stop()
+
+
+def test_who_answers_none_of_the_asynchronous_requests_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    monkeypatch.setattr(_remote_workers, "SLOW_SECONDS", 0.2)
+
+    def wait(worker: Any, path: str = str(gate)) -> int:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return int(worker.worker_index)
+
+    algorithm = built("PPO")
+    handler = Opens(gate)
+    logging.getLogger(_remote_workers.__name__).addHandler(handler)
+    try:
+        algorithm.workers.foreach_worker_async(wait)
+        found: list[Any] = []
+        while not found:
+            found = algorithm.workers.fetch_ready_async_reqs(timeout_seconds=0.05)
+        assert found == [(1, 1)] and "worker 1 did not answer" in handler.messages[0]
     finally:
         logging.getLogger(_remote_workers.__name__).removeHandler(handler)
         algorithm.stop()

@@ -1,7 +1,7 @@
 """What rollout workers need, imported once in the process that workers are forked from: see ``__worker_modules__``.
 
-Importing PyTorch takes 1.7 s, and every worker would spend that. Nothing here starts a thread or touches a GPU at import, so forks of
-the process are as good as new ones. TensorFlow is not among it: it does not survive a fork.
+Importing PyTorch takes 1.7 s, and every worker would spend that. Nothing here starts a thread or touches a GPU at import, so forks
+of the process are as good as new ones. TensorFlow is not among it: it does not survive a fork.
 """
 
 from __future__ import annotations

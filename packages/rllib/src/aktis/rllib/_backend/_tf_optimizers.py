@@ -40,7 +40,7 @@ class Optimizer:
             self._move(parameter, tf.convert_to_tensor(grad), self.kept[self._index[id(parameter)]])
 
     def _move(self, parameter: Any, grad: Tensor, kept: dict[str, Any]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _move()")
 
     def state(self) -> list[Any]:
         """Of each parameter its arrays and the number of steps; nothing before the first."""

@@ -115,7 +115,7 @@ class FastActing:
 
     def act(self, obs: Array, explore: bool, timestep: int) -> tuple[Any, dict[str, Any]]:
         """Actions, and columns of what else was computed."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define act()")
 
 
 class FastQ(FastActing):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -118,6 +119,8 @@ def _unknown(name: str, error: Exception) -> str:
 
     import gymnasium
 
+    if name.startswith("ALE/") and importlib.util.find_spec("ale_py") is None:
+        return f'the environment {name!r} needs ale-py, which is not installed: pip install "aktis-rllib[atari]"'
     close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (

@@ -29,6 +29,7 @@ class EndlessWatch:
             self._warn_at *= 2
             logger.warning(
                 "no episode has ended in %d steps of each environment, and batch_mode='complete_episodes' waits for ends (all "
-                "steps are kept until then): limit episodes with gymnasium.wrappers.TimeLimit, or set batch_mode='truncate_episodes'",
+                "steps are kept until then): limit episodes with gymnasium.wrappers.TimeLimit, or set "
+                "batch_mode='truncate_episodes'",
                 self._steps,
             )

@@ -59,6 +59,8 @@ class RemoteWorkers:
         self._members: dict[int, _Member] = {}
         self._next_id = 1
         self._unseen: dict[Any, int] = {}  # requests that nobody waits for, with their worker
+        self._quiet_since: float | None = None  # since when asynchronous requests have brought nothing
+        self._patience = SLOW_SECONDS
         self.restarts = 0
         self.last_error: BaseException | None = None
 
@@ -185,8 +187,10 @@ class RemoteWorkers:
         """
         pending = {ref: worker_id for worker_id, member in self._members.items() for ref in member.in_flight}
         if not pending:
+            self._quiet_since = None
             return []
         ready, _ = aktis.wait(list(pending), num_returns=1, timeout=timeout, fetch_local=not as_refs)
+        self._note_news(bool(ready), set(pending.values()))
         if ready:
             more, _ = aktis.wait(list(pending), num_returns=len(pending), timeout=0, fetch_local=not as_refs)
             ready = more or ready
@@ -195,6 +199,15 @@ class RemoteWorkers:
             self._members[pending[ref]].in_flight.pop(ref, None)
             answers.append(self._fetch(ref, pending[ref], as_refs, mark_healthy))
         return answers
+
+    def _note_news(self, news: bool, asked: set[int]) -> None:
+        """Nothing at all from any of them for very long is told of, each time that it is twice as long."""
+        now = time.monotonic()
+        if news or self._quiet_since is None:
+            self._quiet_since, self._patience = now, SLOW_SECONDS
+        elif now - self._quiet_since >= self._patience:
+            _warn_slow(sorted(asked), now - self._quiet_since)
+            self._patience *= 2
 
     def in_flight(self) -> int:
         """How many asynchronous requests have not been fetched yet."""
@@ -254,12 +267,16 @@ def _waited(refs: dict[Any, int], timeout: float | None) -> tuple[list[Any], lis
         ready, late = aktis.wait(waiting, num_returns=len(waiting), timeout=patience)
         if not late:
             return ready, late
-        logger.warning(
-            "worker%s %s did not answer for %.0f s, and is waited for: an environment that hangs in step() or reset(), or episodes "
-            "that do not end (batch_mode='complete_episodes')?",
-            "s" if len(late) > 1 else "",
-            ", ".join(str(refs[ref]) for ref in late),
-            waited,
-        )
+        _warn_slow([refs[ref] for ref in late], waited)
         patience = waited
         waited += patience
+
+
+def _warn_slow(worker_ids: Sequence[int], seconds: float) -> None:
+    logger.warning(
+        "worker%s %s did not answer for %.0f s, and is waited for: an environment that hangs in step() or reset(), or episodes "
+        "that do not end (batch_mode='complete_episodes')?",
+        "s" if len(worker_ids) > 1 else "",
+        ", ".join(map(str, worker_ids)),
+        seconds,
+    )

@@ -132,7 +132,7 @@ class Filter:
 
     def __call__(self, x: Any, update: bool = True) -> Any:
         """One observation, filtered."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define __call__()")
 
     def batch(self, rows: Any, update: bool = True) -> Any:
         """Observations ``[B, ...]``, filtered."""

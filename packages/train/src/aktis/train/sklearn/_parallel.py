@@ -54,7 +54,7 @@ def _to_be_set(estimator: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def thread_limit(cpus: int) -> Iterator[None]:
     """Numerical libraries use so many threads in a block; processes that it starts do, too."""
-    import threadpoolctl  # type: ignore[import-untyped]
+    import threadpoolctl
 
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(cpus)))

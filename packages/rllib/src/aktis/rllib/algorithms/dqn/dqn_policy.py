@@ -82,7 +82,7 @@ class DQNPolicy(SimpleQPolicy):
 
     def model_interface(self) -> type[Any]:
         """The class with the layers for Q-values, of the framework."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define model_interface()")
 
     def num_model_outputs(self, heads: bool) -> int | None:
         """How wide the output of the network of `model` is: the Q-values where nothing is behind it, else its features."""

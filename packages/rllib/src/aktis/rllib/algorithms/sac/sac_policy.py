@@ -48,7 +48,7 @@ class SACPolicy(FastActingPolicy, NStepPolicy, TargetNetworkPolicy):
 
     def model_class(self) -> type[Any]:
         """The class of the model, of the framework."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define model_class()")
 
     def make_model(self) -> Any:
         """A policy, Q-functions and the temperature."""

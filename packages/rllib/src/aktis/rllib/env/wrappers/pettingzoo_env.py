@@ -33,7 +33,7 @@ class _PettingZoo(MultiAgentEnv):
         return self._inner().unwrapped
 
     def _inner(self) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _inner()")
 
     def render(self) -> Any:
         return self._inner().render()

@@ -47,7 +47,7 @@ class _ManyActions(gym.Env):  # type: ignore[misc]
         return self._obs(), reward, terminated, truncated, info
 
     def _obs(self) -> dict[str, Any]:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _obs()")
 
     def close(self) -> None:
         self.wrapped.close()

@@ -218,11 +218,11 @@ class Acting(Policy):
     # ---- of the framework
 
     def _to_tensors(self, batch: Any, training: bool) -> SampleBatch:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _to_tensors()")
 
     def _inference(self) -> Any:
         """What a model is evaluated in where nothing is learned."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _inference()")
 
 
 def overridden(obj: Any, name: str, *bases: type) -> bool:

@@ -286,7 +286,7 @@ class Learning(Acting):
 
     def _threads(self) -> Any:
         """What updates run in."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _threads()")
 
     def _training_mode(self, training: bool) -> None:
         """Tell the model whether it is trained (dropout, batch normalisation)."""

@@ -97,36 +97,35 @@ class NeuralPolicy(Learning):
     # ---- model
 
     def make_model(self) -> Any:
-        """The model. Override to make another than the catalog's."""
-        return None
-
-    def make_model_and_action_dist(self) -> tuple[Any, Any]:
-        """The model and the class of the distribution of actions. Override to choose both."""
+        """The model: the catalog's, with as many outputs as the distribution of actions needs. Override to make another."""
         from aktis.rllib.models.catalog import ModelCatalog
 
         model_config = self._option("model") or {}
-        dist_class, num_outputs = ModelCatalog.get_action_dist(
-            self.action_space, model_config, framework=self.framework
-        )
-        model = ModelCatalog.get_model_v2(
+        _, num_outputs = ModelCatalog.get_action_dist(self.action_space, model_config, framework=self.framework)
+        return ModelCatalog.get_model_v2(
             obs_space=self.observation_space,
             action_space=self.action_space,
             num_outputs=num_outputs,
             model_config=model_config,
             framework=self.framework,
         )
-        return model, dist_class
+
+    def make_model_and_action_dist(self) -> tuple[Any, Any]:
+        """The model and the class of the distribution of actions. Override to choose both."""
+        return self.make_model(), self._catalog_dist_class()
+
+    def _catalog_dist_class(self) -> Any:
+        from aktis.rllib.models.catalog import ModelCatalog
+
+        dist_class, _ = ModelCatalog.get_action_dist(
+            self.action_space, self._option("model") or {}, framework=self.framework
+        )
+        return dist_class
 
     def _build_model(self) -> tuple[Any, Any]:
         if overridden(self, "make_model", NeuralPolicy):
             model = self.make_model()
-            dist_class = self.dist_class
-            if dist_class is None:
-                from aktis.rllib.models.catalog import ModelCatalog
-
-                dist_class, _ = ModelCatalog.get_action_dist(
-                    self.action_space, self._option("model") or {}, framework=self.framework
-                )
+            dist_class = self.dist_class if self.dist_class is not None else self._catalog_dist_class()
         else:
             model, dist_class = self.make_model_and_action_dist()
         return self._place(model), dist_class
