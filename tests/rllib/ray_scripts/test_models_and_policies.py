@@ -291,3 +291,15 @@ def test_policies_with_updates(name: str) -> None:
     assert changed.postprocess_trajectory(object.__new__(changed), None) == "mine"
     with pytest.raises(TypeError, match="nothing_like_it"):
         base.with_updates(nothing_like_it=1)
+
+
+class Checked(PPO):
+    def validate_config(self, config: Any) -> None:
+        super().validate_config(config)
+        if config["gamma"] > 1:
+            raise ValueError("gamma is too high")
+        config["lambda"] = 0.5
+
+
+def test_an_algorithm_that_validates_its_configuration(built: Any) -> None:
+    assert built(ppo(), Checked).config["lambda"] == 0.5
