@@ -86,8 +86,8 @@ class Aggregators:
     def __init__(self, count: int, size: int, in_flight: int, remake: bool = False) -> None:
         import aktis
 
-        actor: Any = aktis.remote(num_cpus=0)(_Aggregator)
-        self._make = lambda: actor.remote(size)
+        self._actor: Any = aktis.remote(num_cpus=0)(_Aggregator)
+        self._size = size
         self._actors = [self._make() for _ in range(count)]
         self._in_flight = in_flight
         self._remake = remake
@@ -120,6 +120,9 @@ class Aggregators:
                 self._replace(index, error)
         self._hand_over()
         return batches
+
+    def _make(self) -> Any:
+        return self._actor.remote(self._size)
 
     def _replace(self, index: int, error: Exception) -> None:
         import aktis
