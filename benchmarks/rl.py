@@ -6,8 +6,8 @@
     hatch run bench-rl --quick                                    does it work at all
     hatch run bench-rl --write                                    put the table into benchmarks/README.md
 
-Every run is a fresh process on one core (workers have processes of their own), those that are compared take turns, and the median over
-seeds counts. The exit status is 1 when a program of ours failed, or a bar is missed.
+Every run is a fresh process on one core (workers have processes of their own), those that are compared take turns, and the
+median over seeds counts. The exit status is 1 when a program of ours failed, or a bar is missed.
 """
 
 from __future__ import annotations
