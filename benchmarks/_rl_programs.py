@@ -29,16 +29,22 @@ class Clock:
 # -- ours --------------------------------------------------------------------------------------------------------------
 
 
-def tuned(name: str, seed: int, **changes: Any) -> Any:
-    """The configuration of a tuned example: "ppo/cartpole-ppo"."""
+def experiment_of(name: str) -> dict[str, Any]:
+    """A tuned example, as it is in its file: "ppo/cartpole-ppo"."""
     from importlib.resources import files
 
     import yaml
 
-    from aktis.rllib.algorithms.registry import get_algorithm_class
-
     text = (files("aktis.rllib") / "tuned_examples" / f"{name}.yaml").read_text(encoding="utf-8")
     (experiment,) = yaml.safe_load(text).values()
+    return experiment  # type: ignore[no-any-return]
+
+
+def tuned(name: str, seed: int, **changes: Any) -> Any:
+    """The configuration of a tuned example."""
+    from aktis.rllib.algorithms.registry import get_algorithm_class
+
+    experiment = experiment_of(name)
     _, config = get_algorithm_class(experiment["run"], return_config=True)
     config.update_from_dict({**experiment["config"], "env": experiment["env"], "seed": seed, **changes})
     config.reporting(min_time_s_per_iteration=None)
@@ -65,23 +71,16 @@ def aktis_reach(example: str, seed: int, target: float, steps: int) -> dict[str,
 
 
 def aktis_learn(example: str, seed: int, steps: int, episodes: int = 20) -> dict[str, Any]:
-    """Returns after so many steps: of the last 100 episodes of training, and of greedy ones afterwards."""
+    """Returns after so many steps, or earlier, when the example's own evaluation says that it has learned enough: of the last 100
+    episodes of training, and of greedy ones afterwards."""
+    enough = experiment_of(example)["stop"].get("evaluation/episode_reward_mean", float("inf"))
     algorithm = tuned(example, seed).build()
     clock = Clock()
     result: dict[str, Any] = {}
-    best = float("-inf")
     for result in iterations(algorithm, steps):
-        best = (
-            max(best, result["episode_reward_mean"])
-            if result["episode_reward_mean"] == result["episode_reward_mean"]
-            else best
-        )
-    found = {
-        **clock.read(),
-        "training": result["episode_reward_mean"],
-        "best": best,
-        "steps": result["num_env_steps_sampled"],
-    }
+        if (result.get("evaluation") or {}).get("episode_reward_mean", float("-inf")) >= enough:
+            break
+    found = {**clock.read(), "training": result["episode_reward_mean"], "steps": result["num_env_steps_sampled"]}
     return {**found, "greedy": greedy(algorithm, episodes)}
 
 
