@@ -25,6 +25,8 @@ COLUMNS = {
 }
 """What the display of a run shows, and the headings."""
 
+_INTERRUPTED = 130
+
 
 _SCHEDULERS = {
     "FIFO": "fifo",
@@ -110,7 +112,7 @@ def _parameters(experiments: dict[str, dict[str, Any]]) -> list[str] | None:
 
 
 def _finish(trials: list[Any], how: Run) -> int:
-    """Say where things are."""
+    """Say where things are, and how to go on."""
     failed = [trial for trial in trials if trial.status == "ERROR"]
     for trial in trials:
         checkpoint = getattr(trial.checkpoint, "dir_or_data", None)
@@ -124,7 +126,12 @@ def _finish(trials: list[Any], how: Run) -> int:
         if checkpoint:
             print(f"checkpoint: {checkpoint}")
             print(f"try it: rllib evaluate {checkpoint} --algo {trial.trainable_name} --episodes 10")
-    return 1 if failed else 0
+    if failed:
+        return 1
+    if any(trial.status not in ("TERMINATED", "ERROR") for trial in trials):  # Ctrl-C, which Tune ended the trials for
+        print("interrupted; the same command with --resume goes on")
+        return _INTERRUPTED
+    return 0
 
 
 def _with_flags(config: Any, how: Run) -> Any:
