@@ -51,7 +51,7 @@ ALGORITHMS = {
         model={**SMALL, "use_lstm": True, "lstm_cell_size": 4},
     ),
     "A2C": A2CConfig().training(train_batch_size=32, microbatch_size=16, model=SMALL),
-    "IMPALA": ImpalaConfig().training(train_batch_size=16, model=SMALL).rollouts(num_rollout_workers=0),
+    "IMPALA": ImpalaConfig().training(train_batch_size=16, model=SMALL),
     "DQN": DQNConfig().training(
         train_batch_size=8,
         hiddens=[8],
@@ -67,7 +67,7 @@ ALGORITHMS = {
 
 def weights(config: Any, compress: bool) -> Any:
     config = config.copy(copy_frozen=False).environment(Dots).debugging(seed=3)
-    config = config.rollouts(compress_observations=compress, rollout_fragment_length=8)
+    config = config.rollouts(num_rollout_workers=0, compress_observations=compress, rollout_fragment_length=8)
     config = config.reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=16)
     algorithm = config.build()
     try:

@@ -120,6 +120,29 @@ def test_workers_of_the_evaluation_are_made_anew_within_it() -> None:
         algorithm.stop()
 
 
+def test_an_aggregation_worker_is_made_anew() -> None:
+    config = ALGORITHMS["IMPALA"]().training(num_aggregation_workers=1).environment("CartPole-v1")
+    config = config.rollouts(num_rollout_workers=1, recreate_failed_workers=True)
+    algorithm = config.reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=40).build()
+    try:
+        before = algorithm.train()["num_env_steps_sampled"]
+        aktis.kill(algorithm._aggregators._actors[0])
+        for _ in range(2):
+            result = algorithm.train()
+        assert result["num_env_steps_sampled"] >= before + 80
+    finally:
+        algorithm.stop()
+
+
+def test_asynchronous_algorithms_are_evaluated() -> None:
+    config = ALGORITHMS["APPO"]().environment("CartPole-v1").rollouts(num_rollout_workers=0)
+    algorithm = config.evaluation(evaluation_num_workers=0, evaluation_duration=2).build()
+    try:
+        assert algorithm.evaluate()["evaluation"]["episodes_this_iter"] == 2
+    finally:
+        algorithm.stop()
+
+
 class Opens(logging.Handler):
     """Opens a gate as soon as somebody is told of."""
 

@@ -52,7 +52,7 @@ class ExternalEnv(threading.Thread):
         self.observation_space = observation_space
         self._max_concurrent = max_concurrent
         self._episodes: dict[str, _ExternalEpisode] = {}
-        self._finished: set[str] = set()
+        self._finished: dict[str, None] = {}  # in order of time
         self._lock = threading.Lock()
         self._news: queue.SimpleQueue[_News | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
@@ -147,9 +147,9 @@ class ExternalEnv(threading.Thread):
         episode = self._get(episode_id)
         with self._lock:
             del self._episodes[episode_id]
-            self._finished.add(episode_id)
+            self._finished[episode_id] = None
             if len(self._finished) > 10_000:  # names of long ago may come again
-                self._finished.pop()
+                del self._finished[next(iter(self._finished))]
         episode.end(observations)
 
     def _run_and_tell(self, run: Callable[[], None]) -> None:
@@ -176,6 +176,7 @@ class _ExternalEpisode:
         self._rewards: MultiAgentDict = {}
         self._infos: MultiAgentDict = {}
         self._dones: MultiAgentDict = {}
+        self._begun = False  # the sampler knows of it
 
     def ask(self, observations: MultiAgentDict) -> MultiAgentDict:
         self._tell(observations, {}, False)
@@ -198,6 +199,8 @@ class _ExternalEpisode:
         self._dones.update(dones)
 
     def end(self, observations: MultiAgentDict) -> None:
+        if not self._begun:  # no step was done: there is nothing to sample, and nobody to act
+            return
         self._tell(observations, {}, True)
 
     def _tell(self, observations: MultiAgentDict, logged: MultiAgentDict, over: bool) -> None:
@@ -216,6 +219,7 @@ class _ExternalEpisode:
             logged,
         )
         self._rewards, self._infos, self._dones = {}, {}, {}
+        self._begun = True
         self.env._news.put(news)
         if self.env._stopped.is_set():  # stop() may have looked for waiting episodes before this one was in the queue
             self.answer.put(None)

@@ -171,7 +171,7 @@ def reading(path: Path) -> Iterator[Path]:
     try:
         yield path
     except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing: the checkpoint is not whole. Use another one") from error
+        raise ValueError(f"{path} is missing: the checkpoint is damaged. Use another one") from error
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{path} needs what cannot be imported here ({type(error).__name__}: {error})") from error
     except Exception as error:  # of JSON, of zip files, of pickles: damaged bytes may lead to anything

@@ -160,7 +160,7 @@ def read_algorithm(path: str, policy_ids: Container[str] | None = None) -> dict[
     state["policies"] = policy_files.read_policies(folder, policy_ids)
     missing = sorted(set(info.get("policies", ())) - set(state["policies"])) if policy_ids is None else []
     if missing:
-        raise ValueError(f"{folder / 'policies' / missing[0]} is missing: the checkpoint is not whole. Use another one")
+        raise ValueError(f"{folder / 'policies' / missing[0]} is missing: the checkpoint is damaged. Use another one")
     if (folder / f"{BUFFER}.json").exists():
         state["local_replay_buffer"] = _read_encoded(folder / f"{BUFFER}.json", folder / f"{BUFFER}.npz")
     return state

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 
 from aktis.rllib.policy.sample_batch import concat_samples
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Aggregators", "Replay", "take_batches"]
 
@@ -77,14 +80,17 @@ class Aggregators:
         count: How many.
         size: Environment steps of a batch.
         in_flight: Fragments under way to each.
+        remake: Whether one that died is made anew (the fragments that it had are lost).
     """
 
-    def __init__(self, count: int, size: int, in_flight: int) -> None:
+    def __init__(self, count: int, size: int, in_flight: int, remake: bool = False) -> None:
         import aktis
 
-        actor: Any = aktis.remote(num_cpus=0)(_Aggregator)
-        self._actors = [actor.remote(size) for _ in range(count)]
+        self._actor: Any = aktis.remote(num_cpus=0)(_Aggregator)
+        self._size = size
+        self._actors = [self._make() for _ in range(count)]
         self._in_flight = in_flight
+        self._remake = remake
         self._waiting: list[Any] = []  # references to fragments
         self._pending: dict[Any, int] = {}  # reference of a call -> the actor's index
 
@@ -103,10 +109,28 @@ class Aggregators:
         ready, _ = aktis.wait(list(self._pending), num_returns=len(self._pending), timeout=wait_s)
         batches = []
         for call in ready:
-            del self._pending[call]
-            batches += aktis.get(call)
+            index = self._pending.pop(call, None)
+            if index is None:  # of one that has been made anew
+                continue
+            try:
+                batches += aktis.get(call)
+            except aktis.exceptions.AktisActorError as error:
+                if not self._remake:
+                    raise
+                self._replace(index, error)
         self._hand_over()
         return batches
+
+    def _make(self) -> Any:
+        return self._actor.remote(self._size)
+
+    def _replace(self, index: int, error: Exception) -> None:
+        import aktis
+
+        logger.warning("aggregation worker %d is made anew: %s", index, error)
+        aktis.kill(self._actors[index])
+        self._actors[index] = self._make()
+        self._pending = {call: of for call, of in self._pending.items() if of != index}
 
     def _hand_over(self) -> None:
         busy = [0] * len(self._actors)

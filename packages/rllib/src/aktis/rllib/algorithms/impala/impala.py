@@ -201,7 +201,8 @@ class ImpalaConfig(AlgorithmConfig):
         for name in ("num_sgd_iter", "minibatch_buffer_size", "learner_queue_size", "broadcast_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.vtrace and self.vtrace_drop_last_ts and self.rollout_fragment_length == 1:
+        learns = not self.in_evaluation  # an evaluation samples an episode at a time, and nobody learns from that
+        if learns and self.vtrace and self.vtrace_drop_last_ts and self.rollout_fragment_length == 1:
             raise ValueError(
                 "vtrace_drop_last_ts leaves nothing of fragments of one step: set rollout_fragment_length to 2 or more"
             )
@@ -215,6 +216,7 @@ class Impala(Algorithm):
     """Importance weighted actor-learner architectures."""
 
     _learner: LearnerThread | None = None
+    _aggregators: Aggregators | None = None
 
     @classmethod
     def get_default_config(cls) -> AlgorithmConfig:
@@ -239,7 +241,7 @@ class Impala(Algorithm):
         settings: Any = self.config
         self._fragments: list[Any] = []  # not yet a batch
         self._replay = Replay(settings.replay_proportion, settings.replay_buffer_num_slots, seed=settings.seed)
-        self._aggregators: Aggregators | None = None
+        self._aggregators = None
         self._updates_since_broadcast = 0
         self._updates_since_target = 0
         self._delivered: set[int] = set()  # workers that wait for new weights
@@ -257,6 +259,7 @@ class Impala(Algorithm):
                     settings.num_aggregation_workers,
                     settings.train_batch_size,
                     settings.max_requests_in_flight_per_aggregator_worker,
+                    remake=settings.recreate_failed_workers,
                 )
 
     def _run_one_training_iteration(self) -> Any:
@@ -361,11 +364,13 @@ class Impala(Algorithm):
         return contextlib.nullcontext() if self._learner is None else self._learner.lock
 
     def cleanup(self) -> None:
-        if self._learner is not None:
-            self._learner.stop()
-        if self._aggregators is not None:
-            self._aggregators.stop()
-        super().cleanup()
+        try:
+            if self._learner is not None:
+                self._learner.stop()
+            if self._aggregators is not None:
+                self._aggregators.stop()
+        finally:
+            super().cleanup()
 
 
 def __getattr__(name: str) -> Any:
