@@ -67,7 +67,7 @@ ALGORITHMS = {
 
 def weights(config: Any, compress: bool) -> Any:
     config = config.copy(copy_frozen=False).environment(Dots).debugging(seed=3)
-    config = config.rollouts(compress_observations=compress, rollout_fragment_length=8)
+    config = config.rollouts(num_rollout_workers=0, compress_observations=compress, rollout_fragment_length=8)
     config = config.reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=16)
     algorithm = config.build()
     try:
