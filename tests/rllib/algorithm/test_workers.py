@@ -21,7 +21,7 @@ def test_same_seed_same_curve_with_workers(coin, build):
     curves = []
     for _ in range(2):
         algorithm = build(coin)
-        curves.append([algorithm.train()["hist_stats"] for _ in range(3)])
+        curves.append([algorithm.train()["hist_stats"] for _ in range(2)])
         algorithm.stop()
     assert curves[0] == curves[1]
 

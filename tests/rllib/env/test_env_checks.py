@@ -11,7 +11,6 @@ from tests.helpers.rollouts import Counter, config_of, worker_of
 
 from aktis.rllib.env.multi_agent_env import MultiAgentEnv
 from aktis.rllib.env.vector_env import VectorEnv
-from aktis.rllib.evaluation._observations import explain_mismatch
 from aktis.rllib.utils.pre_checks.env import check_env
 
 Box, Discrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete
@@ -37,8 +36,8 @@ GOOD_OBS = np.zeros(2, np.float32)
     [
         ({"reset": lambda: GOOD_OBS}, r"in reset\(\): it must return a tuple of two"),
         ({"reset": lambda: (GOOD_OBS, 3)}, r"info a dictionary; the second value is 3 \(int\)"),
-        ({"reset": lambda: (np.zeros(3, np.float32), {})}, r"shape \(3,\) where shape \(2,\) is expected"),
-        ({"reset": lambda: (GOOD_OBS - 5, {})}, r"value -5.0 in element \[0\] where -1.0 to 1000000.0 is expected"),
+        ({"reset": lambda: (np.zeros(3, np.float32), {})}, r"shape \(2,\) is needed, and it is \(3,\)"),
+        ({"reset": lambda: (GOOD_OBS - 5, {})}, r"-5.0 at \[0\] is below the bound -1.0"),
         (
             {"step": lambda action: (GOOD_OBS, 0.0, False, {})},
             r"five values.*it returned 4 values.*auto_wrap_old_gym_envs",
@@ -122,7 +121,7 @@ class TwoAgents(MultiAgentEnv):
             {"reset": ({"a": np.zeros(1), "c": np.zeros(1)}, {})},
             r"observations has the agent 'c', which is not among get_agent_ids",
         ),
-        ({"reset": ({"a": np.full(1, 7.0)}, {})}, r"observation of agent 'a'.*value 7.0"),
+        ({"reset": ({"a": np.full(1, 7.0)}, {})}, r"observation of agent 'a'.*7.0 at"),
         ({"reset": ([1], {})}, r"observations must be a dictionary by agent"),
         ({"terminateds": {}}, r"terminateds must have the key '__all__'"),
         ({"truncateds": {"__all__": 0}}, r"truncateds\['__all__'\] must be True or False, not 0"),
@@ -170,34 +169,6 @@ def test_gym_environments_vectorised() -> None:
     assert env.reset_at(1)[1] == {"reset": True}  # type: ignore[index]
     with pytest.raises(ValueError, match="has 1 of 2 environments"):
         VectorEnv.vectorize_gym_envs(existing_envs=[Counter({})], num_envs=2)
-
-
-@pytest.mark.parametrize(
-    ("space", "value", "reason"),
-    [
-        (Box(0, 1, (2,), np.float32), np.zeros(2), None),  # another precision is no error
-        (Box(0, 1, (2,), np.float32), [0.0, 1.0], None),
-        (Box(0, 1, (), np.float32), 0.5, None),
-        (Box(0, 255, (2,), np.uint8), np.zeros(2), "an array of float64 where uint8 is expected"),
-        (Box(0, 1, (2,), np.float32), np.array([0, np.nan]), r"nan in element \[1\]"),
-        (Box(0, 1, (2,), np.float32), np.array(["a", "b"]), "numbers of type float32 are expected"),
-        (Discrete(3), np.array(2), None),
-        (Discrete(3), 3, r"3 \(int\) where Discrete\(3\) is expected"),
-        (gymnasium.spaces.Dict({"x": Discrete(2)}), {"x": 5}, r"5 \(int\) at \['x'\]"),
-        (gymnasium.spaces.Dict({"x": Discrete(2)}), {"y": 0}, r"the keys \['y'\] where \['x'\] are expected"),
-        (gymnasium.spaces.Dict({"x": Discrete(2)}), 0, "where a dictionary with the keys"),
-        (gymnasium.spaces.Tuple([Discrete(2), Discrete(2)]), (0, 4), r"4 \(int\) at \[1\]"),
-        (gymnasium.spaces.Tuple([Discrete(2)]), (0, 1), "where a tuple of 1 is expected"),
-    ],
-)
-def test_mismatches_are_explained(space: Any, value: Any, reason: str | None) -> None:
-    found = explain_mismatch(space, value)
-    if reason is None:
-        assert found is None
-    else:
-        import re
-
-        assert found is not None and re.search(reason, found), found
 
 
 def test_an_environment_that_masks_actions_is_stepped_with_one_that_it_allows():

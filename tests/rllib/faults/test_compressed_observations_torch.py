@@ -51,7 +51,7 @@ ALGORITHMS = {
         model={**SMALL, "use_lstm": True, "lstm_cell_size": 4},
     ),
     "A2C": A2CConfig().training(train_batch_size=32, microbatch_size=16, model=SMALL),
-    "IMPALA": ImpalaConfig().training(train_batch_size=16, model=SMALL).rollouts(num_rollout_workers=0),
+    "IMPALA": ImpalaConfig().training(train_batch_size=16, model=SMALL),
     "DQN": DQNConfig().training(
         train_batch_size=8,
         hiddens=[8],

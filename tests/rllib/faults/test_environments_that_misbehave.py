@@ -51,8 +51,8 @@ FAULTS = {
     "two rewards": ({"reward": np.ones(2)}, "the reward must be a number, not array"),
     "nan observed": ({"obs": np.array([0, np.nan, 0], np.float32)}, "the observation has nan"),
     "nothing observed": ({"obs": None}, "observation"),
-    "another shape": ({"obs": np.zeros(4, np.float32)}, r"shape \(4,\) where shape \(3,\) is expected"),
-    "text observed": ({"obs": np.array(["a", "b", "c"])}, "where numbers of type float32 are expected"),
+    "another shape": ({"obs": np.zeros(4, np.float32)}, r"shape \(3,\) is needed, and it is \(4,\)"),
+    "text observed": ({"obs": np.array(["a", "b", "c"])}, "an array of numbers is needed"),
 }
 
 

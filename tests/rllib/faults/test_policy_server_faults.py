@@ -77,6 +77,8 @@ def test_two_clients_with_one_episode(serve: Any) -> None:  # noqa: F811
         one.end_episode("same", np.ones(2, np.float32))
         with pytest.raises(ValueError, match="'same' has ended"):
             other.end_episode("same", np.ones(2, np.float32))
+        with pytest.raises(ValueError, match="give a new episode another name"):
+            other.start_episode("same")
         play(other, 1, "another")
 
 

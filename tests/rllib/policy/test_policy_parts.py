@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aktis.rllib.policy import _checkpoint
@@ -210,6 +210,7 @@ def test_a_state_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     assert b"PICKLE" not in (tmp_path / "p" / "weights.npz").read_bytes()
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

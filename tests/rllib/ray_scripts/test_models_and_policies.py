@@ -220,6 +220,8 @@ class Counting(DefaultCallbacks):
     def on_episode_end(self, *, worker: Any, episode: Any, **kwargs: Any) -> None:
         assert worker.policy_config["num_workers"] == 0
         assert episode.last_pi_info_for() is not None
+        assert episode._last_infos["agent0"] == episode.last_info_for() == episode._agent_to_last_info["agent0"]
+        assert episode.total_env_steps == episode.length
         episode.custom_metrics[type(self).__name__] = episode.length
 
 
@@ -276,3 +278,28 @@ def test_a_policy_on_its_own_learns_from_a_batch_by_hand() -> None:
     learned = policy.learn_on_batch(policy.postprocess_trajectory(batch))
     assert learned["learner_stats"]["total_loss"] > 0
     env.close()
+
+
+@pytest.mark.parametrize("name", ["dqn.dqn_torch_policy:DQNTorchPolicy", "sac.sac_torch_policy:SACTorchPolicy"])
+def test_policies_with_updates(name: str) -> None:
+    import importlib
+
+    module, cls = name.split(":")
+    base = getattr(importlib.import_module(f"aktis.rllib.algorithms.{module}"), cls)
+    changed = base.with_updates(name="Changed", postprocess_fn=lambda policy, batch, others, episode: "mine")
+    assert issubclass(changed, base) and changed.__name__ == "Changed"
+    assert changed.postprocess_trajectory(object.__new__(changed), None) == "mine"
+    with pytest.raises(TypeError, match="nothing_like_it"):
+        base.with_updates(nothing_like_it=1)
+
+
+class Checked(PPO):
+    def validate_config(self, config: Any) -> None:
+        super().validate_config(config)
+        if config["gamma"] > 1:
+            raise ValueError("gamma is too high")
+        config["lambda"] = 0.5
+
+
+def test_an_algorithm_that_validates_its_configuration(built: Any) -> None:
+    assert built(ppo(), Checked).config["lambda"] == 0.5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,7 @@ def test_is_where_it_was(line: str) -> None:
     assert all(hasattr(found, name) for name in names.split(","))
 
 
-@pytest.mark.parametrize("name", ["a3c", "appo", "dqn", "es", "impala", "pg", "ppo", "sac", "simple_q"])
+@pytest.mark.parametrize("name", ["a3c", "appo", "dqn", "es", "impala", "marwil", "pg", "ppo", "sac", "simple_q"])
 def test_default_config_is_a_new_dictionary_each_time(name: str) -> None:
     for place in (f"aktis.rllib.algorithms.{name}", f"aktis.rllib.algorithms.{name}.{name}"):
         module = importlib.import_module(place)
@@ -112,3 +114,27 @@ def test_old_environments_of_several_agents() -> None:
     _, _, terminateds, truncateds, _ = env.step({"a": 0})
     assert (terminateds["a"], terminateds["b"], terminateds["__all__"]) == (False, True, False)
     assert (truncateds["a"], truncateds["b"], truncateds["__all__"]) == (True, False, True)
+
+
+def test_scripts_for_both_frameworks_are_imported_without_tensorflow() -> None:
+    code = """
+import sys
+sys.modules["tensorflow"] = None
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "tensorflow" else real(name, package)
+from aktis.rllib.algorithms.ppo.ppo_tf_policy import PPOTF1Policy, PPOTF2Policy
+from aktis.rllib.models.tf.fcnet import FullyConnectedNetwork
+from aktis.rllib.models.tf.misc import normc_initializer
+from aktis.rllib.models.tf.tf_modelv2 import TFModelV2
+
+class Mine(TFModelV2):
+    pass
+
+try:
+    Mine(None, None, 2, {}, "mine")
+except ImportError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.strip() == 'Mine needs TensorFlow: pip install "aktis-rllib[tensorflow]"'

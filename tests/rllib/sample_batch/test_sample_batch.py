@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aktis.rllib.policy.sample_batch import (
@@ -80,6 +80,7 @@ def test_interceptor_converts_once_and_only_on_reading() -> None:
     assert batch["a"].tolist() == [5, 6]
 
 
+@settings(max_examples=50)
 @given(lengths)
 def test_concatenation_and_slices_are_opposites(sizes: list[int]) -> None:
     bounds = np.cumsum([0, *sizes])
@@ -94,6 +95,7 @@ def test_concatenation_and_slices_are_opposites(sizes: list[int]) -> None:
     assert rows_of(one) == rows_of(whole)
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 12))
 def test_timeslices_cover_everything_once(count: int, size: int) -> None:
     batch = numbered(count)
@@ -106,6 +108,7 @@ def test_timeslices_cover_everything_once(count: int, size: int) -> None:
         assert [row for part in parts for row in rows_of(part)] == rows_of(batch)
 
 
+@settings(max_examples=50)
 @given(lengths, st.integers(0, 3), st.data())
 def test_sequences_are_padded_sliced_and_cut(lens: list[int], more: int, data: Any) -> None:
     count = sum(lens)
@@ -259,6 +262,7 @@ def test_several_policies() -> None:
         MultiAgentBatch({"p": SampleBatch({"t": [0, 1]})}, 2).timeslices(1)
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**31))
 def test_multi_agent_timeslices_cover_everything_once(steps: int, size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,13 @@ from aktis.rllib.utils.spaces.repeated import Repeated
 def test_nothing_of_what_is_in_the_space(space: Any, seed: int) -> None:
     space.seed(seed)
     assert explain_mismatch(space, space.sample()) is None
+
+
+class Picky(spaces.Space[Any]):
+    """A space whose check raises."""
+
+    def contains(self, x: Any) -> bool:
+        raise TypeError("a number, please")
 
 
 BOX = spaces.Box(-1, 1, (2,))
@@ -42,13 +50,12 @@ CASES = [
     (Repeated(BOX, 2), [np.zeros(2)] * 3, "at most 2 elements"),
     (Repeated(BOX, 2), [np.zeros(2), np.zeros(1)], r"at \[1\]: shape"),
     (spaces.MultiDiscrete([2, 2]), np.array([5, 0]), "is not in MultiDiscrete"),
+    (Picky(), "x", r"'x' is not in .*Picky.*\(TypeError: a number, please\)"),
 ]
 
 
 @pytest.mark.parametrize(("space", "value", "message"), CASES)
 def test_says_where_and_what(space: Any, value: Any, message: str) -> None:
-    import re
-
     assert re.search(message, explain_mismatch(space, value) or "nothing")
 
 
@@ -57,4 +64,7 @@ def test_other_types_and_rounding_are_no_mistake() -> None:
     assert explain_mismatch(BOX, np.array([1, 0])) is None
     tight = spaces.Box(np.float32(0.1), np.float32(0.3), (1,))
     assert explain_mismatch(tight, np.array([0.1])) is None  # 0.1 is below float32's, which it rounds to
+    assert explain_mismatch(spaces.Box(0, 1, (), np.float32), 0.5) is None
     assert explain_mismatch(spaces.Discrete(3), np.array([1])) is None
+    assert explain_mismatch(spaces.Discrete(3), np.array(2)) is None
+    assert explain_mismatch(spaces.Discrete(2), True) is None

@@ -163,6 +163,13 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
             env_context: What it was made from.
         """
 
+    def validate_config(self, config: Any) -> None:
+        """For algorithms as they were written before ``AlgorithmConfig.validate()``: check settings, or change them.
+
+        Args:
+            config: Of this algorithm; also to be read and written as a dictionary.
+        """
+
     # -- set-up --------------------------------------------------------------------------------------------
 
     def setup(self, config: Any) -> None:
@@ -196,6 +203,9 @@ class Algorithm(ActionsPart, EvaluationPart, ResultsPart, PoliciesPart, Checkpoi
             config = self._as_config(config)
             config.validate()
         made: AlgorithmConfig = config
+        if type(self).validate_config is not Algorithm.validate_config:  # it may change settings
+            made = made.copy(copy_frozen=False)
+            self.validate_config(made)
         made.freeze()
         self._config_dict = made.to_dict()
         return made

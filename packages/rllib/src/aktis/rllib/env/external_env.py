@@ -53,7 +53,7 @@ class ExternalEnv(threading.Thread):
         self.observation_space = observation_space
         self._max_concurrent = max_concurrent
         self._episodes: dict[str, _ExternalEpisode] = {}
-        self._finished: set[str] = set()
+        self._finished: dict[str, None] = {}  # in order of time
         self._lock = threading.Lock()
         self._news: queue.SimpleQueue[_News | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
@@ -149,9 +149,9 @@ class ExternalEnv(threading.Thread):
         with episode.turn():
             with self._lock:
                 del self._episodes[episode_id]
-                self._finished.add(episode_id)
+                self._finished[episode_id] = None
                 if len(self._finished) > 10_000:  # names of long ago may come again
-                    self._finished.pop()
+                    del self._finished[next(iter(self._finished))]
             episode.end(observations)
 
     def _run_and_tell(self, run: Callable[[], None]) -> None:
@@ -225,7 +225,6 @@ class _ExternalEpisode:
     def _tell(self, observations: MultiAgentDict, logged: MultiAgentDict, over: bool) -> None:
         if self.env._stopped.is_set():
             raise EnvStopped("the rollout worker of this environment has stopped")
-        self._began = True
         infos = {agent: dict(self._infos.get(agent) or {}) for agent in observations}
         if not self.training_enabled:
             for info in infos.values():
@@ -239,6 +238,7 @@ class _ExternalEpisode:
             logged,
         )
         self._rewards, self._infos, self._dones = {}, {}, {}
+        self._began = True
         self.env._news.put(news)
         if self.env._stopped.is_set():  # stop() may have looked for waiting episodes before this one was in the queue
             self.answer.put(None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aktis.rllib.env.env_context import EnvContext
 from aktis.rllib.env.wrappers.old_gym import OldGymEnv, is_old_gym_env
 
-__all__ = ["EnvMaker", "is_simple_env"]
+__all__ = ["EnvMaker", "creator_of", "is_simple_env", "whole_config"]
 
 
 class EnvMaker:
@@ -112,3 +112,21 @@ def _is_actor(env: Any) -> bool:
 def is_simple_env(env: Any) -> bool:
     """Whether an environment can be sampled by the vectorised loop: a Gymnasium environment, or one that is like it."""
     return not is_other_kind(env) and hasattr(env, "step") and hasattr(env, "reset")
+
+
+def whole_config(config: Any) -> Any:
+    """The configuration of a worker as an AlgorithmConfig: what a dict does not say (or None) is as by default."""
+    from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    if config is None:
+        return AlgorithmConfig()
+    if isinstance(config, Mapping):
+        return AlgorithmConfig().update_from_dict(config)
+    return config
+
+
+def creator_of(config: Any) -> Callable[[EnvContext], Any]:
+    """What makes the environments that a configuration names."""
+    from aktis.rllib.env.utils import get_env_creator
+
+    return get_env_creator(config.env)

@@ -109,6 +109,18 @@ class Episode:
         """The info that came with the last observation."""
         return self._infos.get(agent_id)
 
+    @property
+    def _last_infos(self) -> dict[Any, dict[str, Any]]:
+        """The infos by agent, as callbacks in many scripts look them up."""
+        return self._infos
+
+    _agent_to_last_info = _last_infos
+
+    @property
+    def total_env_steps(self) -> int:
+        """Steps of the environment in this episode."""
+        return self.length
+
     def last_action_for(self, agent_id: Any = AGENT) -> Any:
         """The last action of the agent, as its policy made it; before the first one: zeros."""
         if agent_id in self._actions:

@@ -16,10 +16,11 @@ import numpy as np
 from aktis.rllib.env.env_context import EnvContext
 from aktis.rllib.env.utils import close_envs
 from aktis.rllib.evaluation import _worker_learning
-from aktis.rllib.evaluation._env_setup import EnvMaker, is_simple_env
+from aktis.rllib.evaluation._env_setup import EnvMaker, creator_of, is_simple_env, whole_config
 from aktis.rllib.evaluation._policies import PolicyTable
 from aktis.rllib.evaluation._sampler_setup import make_sampler, remade_sampler
 from aktis.rllib.evaluation._seeds import worker_seed
+from aktis.rllib.evaluation._worker_requests import WithContext
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch
 from aktis.rllib.utils._logs import set_log_level
 
@@ -91,7 +92,7 @@ class RolloutWorker:
         default_policy_class: type[Policy] | None = None,
         dataset_shards: list[Any] | None = None,
     ) -> None:
-        config = _as_config(config)
+        config = whole_config(config)
         self._creation_args = {
             "env_creator": env_creator,
             "validate_env": validate_env,
@@ -123,7 +124,7 @@ class RolloutWorker:
         for name, value in (config.extra_python_environs_for_worker if worker_index else {}).items():
             os.environ[name] = str(value)
 
-        creator = env_creator if env_creator is not None else _creator_of(config)
+        creator = env_creator if env_creator is not None else creator_of(config)
         self.env_maker = EnvMaker(
             creator, config, self.env_context, validate=validate_env, created=self._sub_environment_created
         )
@@ -373,7 +374,7 @@ class RolloutWorker:
         if actors:
             import aktis
 
-            each = [_WithContext(func, context.copy_with_overrides(remote=True)) for context in contexts]
+            each = [WithContext(func, context.copy_with_overrides(remote=True)) for context in contexts]
             return list(aktis.get([actor.call.remote(own) for actor, own in zip(actors, each, strict=True)]))
         return [func(env, context) for env, context in zip(self._sub_environments(), contexts, strict=True)]
 
@@ -535,33 +536,6 @@ class RolloutWorker:
         if seed is not None:
             random.seed(seed)
             np.random.seed(seed % 2**32)
-
-
-class _WithContext:
-    """A function of an environment and a context, as one of the environment."""
-
-    def __init__(self, func: Callable[[Any, EnvContext], Any], context: EnvContext) -> None:
-        self.func = func
-        self.context = context
-
-    def __call__(self, env: Any) -> Any:
-        return self.func(env, self.context)
-
-
-def _as_config(config: Any) -> Any:
-    from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
-
-    if config is None:
-        return AlgorithmConfig()
-    if isinstance(config, Mapping):
-        return AlgorithmConfig().update_from_dict(config)
-    return config
-
-
-def _creator_of(config: Any) -> Callable[[EnvContext], Any]:
-    from aktis.rllib.env.utils import get_env_creator
-
-    return get_env_creator(config.env)
 
 
 def _reads(config: Any) -> bool:

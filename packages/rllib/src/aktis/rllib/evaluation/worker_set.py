@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import aktis
 from aktis.rllib.env.env_context import EnvContext
+from aktis.rllib.evaluation import _worker_requests as requests
+from aktis.rllib.evaluation._env_setup import creator_of, whole_config
 from aktis.rllib.evaluation._remote_workers import Answer, RemoteWorkers
 from aktis.rllib.evaluation.rollout_worker import RolloutWorker
 
@@ -48,11 +50,9 @@ class WorkerSet:
         logdir: str | None = None,
         _setup: bool = True,
     ) -> None:
-        from aktis.rllib.evaluation.rollout_worker import _as_config, _creator_of
-
-        config = _as_config(config)
+        config = whole_config(config)
         self._config = config
-        self._env_creator = env_creator if env_creator is not None else _creator_of(config)
+        self._env_creator = env_creator if env_creator is not None else creator_of(config)
         self._validate_env = validate_env
         self._policy_class = default_policy_class
         self._logdir = logdir
@@ -77,9 +77,9 @@ class WorkerSet:
             self.add_workers(num_workers, validate=self._config.validate_workers_after_construction)
             if local_worker and not on_local:
                 self._spaces = self._remote_spaces()
-                self._local_worker = self._make_local(_no_env)
+                self._local_worker = self._make_local(requests.no_env)
                 self.sync_weights()
-                self.foreach_worker(_nothing, local_worker=False)  # no sampling before the weights are there
+                self.foreach_worker(requests.nothing, local_worker=False)  # no sampling before the weights are there
         except BaseException:
             self.stop()
             raise
@@ -122,7 +122,7 @@ class WorkerSet:
         )
 
     def _remote_spaces(self) -> dict[str, tuple[Any, Any]]:
-        answers = self._remote.ask(_spaces_of, self._remote.ids()[:1])
+        answers = self._remote.ask(requests.spaces_of, self._remote.ids()[:1])
         if answers and answers[0].error is not None:
             raise answers[0].error
         return dict(answers[0].value) if answers else {}
@@ -138,7 +138,7 @@ class WorkerSet:
         if self._local_worker is not None and added:
             self._restore(added)
         if validate and added:
-            self._values(self._remote.ask(_check, added))
+            self._values(self._remote.ask(requests.check, added))
 
     def reset(self, new_remote_workers: list[Any]) -> None:
         """Other remote workers (actor handles) than before."""
@@ -252,7 +252,7 @@ class WorkerSet:
         """``func(worker_id, worker)`` of each worker; otherwise as :meth:`foreach_worker`."""
         chosen = self._remote.ids(healthy_only=healthy_only, among=remote_worker_ids)
         with_local = local_worker and self._local_worker is not None
-        functions = [_WithId(func, worker_id) for worker_id in ([0] if with_local else []) + chosen]
+        functions = [requests.WithId(func, worker_id) for worker_id in ([0] if with_local else []) + chosen]
         return self.foreach_worker(
             functions,
             local_worker=local_worker,
@@ -298,19 +298,19 @@ class WorkerSet:
 
     def foreach_policy(self, func: Callable[[Any, str], T]) -> list[T]:
         """``func(policy, policy_id)`` of each policy of each worker."""
-        return _joined(self.foreach_worker(_ForEach("foreach_policy", func)))
+        return _joined(self.foreach_worker(requests.ForEach("foreach_policy", func)))
 
     def foreach_policy_to_train(self, func: Callable[[Any, str], T]) -> list[T]:
         """The same, of policies that are to be trained."""
-        return _joined(self.foreach_worker(_ForEach("foreach_policy_to_train", func)))
+        return _joined(self.foreach_worker(requests.ForEach("foreach_policy_to_train", func)))
 
     def foreach_env(self, func: Callable[[Any], T]) -> list[list[T]]:
         """``func(env)`` of each sub-environment of each worker: a list for each worker."""
-        return self.foreach_worker(_ForEach("foreach_env", func))
+        return self.foreach_worker(requests.ForEach("foreach_env", func))
 
     def foreach_env_with_context(self, func: Callable[[Any, EnvContext], T]) -> list[list[T]]:
         """``func(env, env_context)`` of each sub-environment of each worker: a list for each worker."""
-        return self.foreach_worker(_ForEach("foreach_env_with_context", func))
+        return self.foreach_worker(requests.ForEach("foreach_env_with_context", func))
 
     # Weights and policies -------------------------------------------------------------------------------------------
 
@@ -344,7 +344,7 @@ class WorkerSet:
                 shared = aktis.put(weights)
                 self._remote.tell("set_weights", chosen, shared, global_vars)
                 if timeout_seconds is None or timeout_seconds > 0:
-                    self._values(self._remote.ask(_nothing, chosen, timeout=timeout_seconds))
+                    self._values(self._remote.ask(requests.nothing, chosen, timeout=timeout_seconds))
             if from_worker is not None and self._local_worker is not None and from_worker is not self._local_worker:
                 self._local_worker.set_weights(weights)
         if global_vars and self._local_worker is not None:
@@ -393,7 +393,7 @@ class WorkerSet:
             if given["observation_space"] is None:
                 spec = local.policy_dict[policy_id]
                 given["observation_space"], given["action_space"] = spec.observation_space, spec.action_space
-        self.foreach_worker(_AddPolicy(given), local_worker=False)
+        self.foreach_worker(requests.AddPolicy(given), local_worker=False)
 
     # Failures -------------------------------------------------------------------------------------------------------
 
@@ -417,10 +417,12 @@ class WorkerSet:
             timeout = self._config.worker_restore_timeout_s
         elif not self._config.ignore_worker_failures:
             return []
-        back = [answer.worker_id for answer in self._remote.ask(_ping, ill, timeout=timeout) if answer.error is None]
+        back = [
+            answer.worker_id for answer in self._remote.ask(requests.ping, ill, timeout=timeout) if answer.error is None
+        ]
         self._told_of -= set(back)
         self._restore(back)
-        answers = self._remote.ask(_ping, back, timeout=timeout, mark_healthy=True)
+        answers = self._remote.ask(requests.ping, back, timeout=timeout, mark_healthy=True)
         return [answer.worker_id for answer in answers if answer.error is None]
 
     def restore_before_sampling(self, *, if_none_is_left: bool = False) -> None:
@@ -456,14 +458,14 @@ class WorkerSet:
             return
         state: Any
         if self._local_worker is not None:
-            state = _whole_state(self._local_worker)
+            state = requests.whole_state(self._local_worker)
         else:
             others = [worker_id for worker_id in self.healthy_worker_ids() if worker_id not in worker_ids]
-            answers = self._remote.ask(_whole_state, others[:1])
+            answers = self._remote.ask(requests.whole_state, others[:1])
             if not answers or answers[0].error is not None:
                 return
             state = answers[0].value
-        self._remote.tell("apply", worker_ids, _take_over, aktis.put(state))
+        self._remote.tell("apply", worker_ids, requests.take_over, aktis.put(state))
 
     def _told(self) -> None:
         self._values(self._remote.check_told())
@@ -487,68 +489,6 @@ class WorkerSet:
             self._failures_in_a_row = 0
             self._told_of -= {answer.worker_id for answer in answers if answer.error is None}
         return values
-
-
-# What goes to workers: classes and functions of this module, which travel by name -------------------------------------
-
-
-class _WithId:
-    def __init__(self, func: Callable[[int, Any], Any], worker_id: int) -> None:
-        self.func = func
-        self.worker_id = worker_id
-
-    def __call__(self, worker: Any) -> Any:
-        return self.func(self.worker_id, worker)
-
-
-class _ForEach:
-    def __init__(self, method: str, func: Callable[..., Any]) -> None:
-        self.method = method
-        self.func = func
-
-    def __call__(self, worker: Any) -> Any:
-        return getattr(worker, self.method)(self.func)
-
-
-class _AddPolicy:
-    def __init__(self, given: dict[str, Any]) -> None:
-        self.given = given
-
-    def __call__(self, worker: Any) -> None:
-        worker.add_policy(**self.given)
-
-
-def _whole_state(worker: Any) -> dict[str, Any]:
-    return {"worker": worker.get_state(), "global_vars": worker.get_global_vars()}
-
-
-def _take_over(worker: Any, state: dict[str, Any]) -> None:
-    worker.set_state(state["worker"])
-    worker.set_global_vars(state["global_vars"])
-    worker.get_filters(flush_after=True)  # what others have seen is not to be counted again
-
-
-def _spaces_of(worker: Any) -> dict[str, tuple[Any, Any]]:
-    found = {policy_id: (spec.observation_space, spec.action_space) for policy_id, spec in worker.policy_dict.items()}
-    if worker.env is not None:
-        found["__env__"] = (getattr(worker.env, "observation_space", None), getattr(worker.env, "action_space", None))
-    return found
-
-
-def _no_env(context: EnvContext) -> None:
-    return None
-
-
-def _nothing(worker: Any) -> None:
-    return None
-
-
-def _check(worker: Any) -> None:
-    worker.assert_healthy()
-
-
-def _ping(worker: Any) -> str:
-    return str(worker.ping())
 
 
 def _joined(lists: Sequence[Sequence[T]]) -> list[T]:

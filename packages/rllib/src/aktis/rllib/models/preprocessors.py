@@ -70,7 +70,7 @@ class Preprocessor:
             problem = explain_mismatch(self._obs_space, observation)
             if problem:
                 raise ValueError(
-                    f"The environment gave an observation that is not in its observation space: {problem} "
+                    f"The environment gave an observation that is not in its observation space: {problem}. "
                     f"Space: {self._obs_space}. Change the space or the observation."
                 )
         self._seen += 1

@@ -137,6 +137,35 @@ def _methods(given: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+_CHANGEABLE = (
+    "stats_fn", "extra_action_out_fn", "extra_grad_process_fn", "extra_learn_fetches_fn", "compute_gradients_fn",
+    "apply_gradients_fn", "make_model", "make_model_and_action_dist", "optimizer_fn", "postprocess_fn",
+)  # fmt: skip
+
+
+def with_updates(
+    cls: type[Any], /, name: str | None = None, loss_fn: Function | None = None, **changes: Any
+) -> type[Any]:
+    """A policy class with other functions, as those that `build_policy_class` makes have it, for one that is written out.
+
+    Args:
+        cls: The class.
+        name: Of the new one.
+        loss_fn: `f(policy, model, dist_class, train_batch)` returns the loss.
+        changes: Further functions, by the names of `build_policy_class`.
+
+    Raises:
+        TypeError: a name that cannot be changed this way.
+    """
+    for key in changes:
+        if key not in _CHANGEABLE:
+            raise TypeError(f"with_updates() of {cls.__name__} takes no {key!r}: override the method of a subclass")
+    methods = _methods({**dict.fromkeys(_CHANGEABLE), **changes})
+    if loss_fn is not None:
+        methods["loss"] = _as_method(loss_fn)
+    return type(name or cls.__name__, (cls,), {**methods, "__module__": cls.__module__})
+
+
 def _as_method(function: Function) -> Function:
     return lambda self, *args, **kwargs: function(self, *args, **kwargs)
 

@@ -15,6 +15,8 @@ __all__ = ["BC", "BCConfig"]
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "BC_DEFAULT_CONFIG":  # of scripts written for earlier releases: a new dictionary each time
+        return __getattr__("BCConfig")().to_dict()
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)

@@ -44,3 +44,9 @@ class BC(MARWIL):
     @classmethod
     def get_default_config(cls) -> AlgorithmConfig:
         return BCConfig()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "BC_DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return BCConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

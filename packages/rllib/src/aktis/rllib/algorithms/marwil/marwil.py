@@ -145,3 +145,9 @@ class MARWIL(Algorithm):
         local: Any = self.workers.local_worker()
         local.set_global_vars(global_vars)
         return results
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEFAULT_CONFIG":  # of earlier releases: the defaults, a new dictionary each time
+        return MARWILConfig().to_dict()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

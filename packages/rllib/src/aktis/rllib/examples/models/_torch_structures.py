@@ -194,8 +194,10 @@ class TorchCentralizedCriticModel(_Model):
 
 
 class YetAnotherTorchCentralizedCriticModel(_Model):
-    """The same for observations that have everything: ``own_obs`` for the policy, and ``opponent_obs`` and ``opponent_action``,
-    too, for the value."""
+    """The same for observations that have everything.
+
+    ``own_obs`` is for the policy; ``opponent_obs`` and ``opponent_action``, too, are for the value.
+    """
 
     def __init__(self, obs_space: Any, action_space: Any, num_outputs: int, model_config: Any, name: str) -> None:
         super().__init__(obs_space, action_space, num_outputs, model_config, name)

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from aktis.rllib.evaluation._observations import explain_mismatch
+from aktis.rllib.utils.spaces.explain import explain_mismatch
 
 __all__ = [
     "check_base_env",
