@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from aktis.rllib.algorithms.ppo import PPOConfig
 from aktis.rllib.cli import CommandError, main
 from aktis.rllib.cli._examples import examples, path_of, text_of
 from aktis.rllib.cli._experiments import from_options, load, parse_json
 from aktis.rllib.cli._lines import line_of
+from aktis.rllib.cli._prepared import fit
 from aktis.rllib.cli._train import Run, _with_flags
 
 NOTHING: dict[str, Any] = {
@@ -103,6 +105,28 @@ def test_flags_go_into_configurations() -> None:
     assert _with_flags({}, Run()) == {"framework": "torch"}
 
 
+def test_workers_that_nobody_asked_for_fit_the_machine(caplog: pytest.LogCaptureFixture) -> None:
+    spec: dict[str, Any] = {"run": "PPO", "config": {"env": "CartPole-v1"}}
+    fit(spec, 3)
+    assert "num_rollout_workers" not in spec["config"] and not caplog.records
+    fit(spec, 2)
+    assert spec["config"] == {"env": "CartPole-v1", "num_rollout_workers": 1}
+    assert "num_rollout_workers=1 instead of 2" in caplog.text
+    config: dict[str, Any] = {"run": "PPO", "config": PPOConfig().environment("CartPole-v1")}
+    fit(config, 1)
+    assert config["config"].num_rollout_workers == 0
+    reserved = {**spec, "resources_per_trial": {"cpu": 1}, "config": {"num_workers": 5}}
+    fit(reserved, 1)
+    assert reserved["config"] == {"num_workers": 5}
+
+
+def test_workers_that_were_asked_for_stay() -> None:
+    with pytest.raises(CommandError, match="--num-cpus 5"):
+        fit({"run": "PPO", "config": {"env": "CartPole-v1", "num_workers": 4}}, 2)
+    with pytest.raises(CommandError, match="1 rollout worker"):
+        fit({"run": "PPO", "config": PPOConfig().rollouts(num_rollout_workers=1)}, 1)
+
+
 def test_a_result_in_a_line() -> None:
     line = line_of(
         {
@@ -133,6 +157,8 @@ def test_examples_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> 
         (["train", "--algo", "PPO", "--env", "CartPol-v1"], "did you mean CartPole-v1"),
         (["train", "--algo", "PPO", "--env", "no.such.module.Env"], "no module"),
         (["train", "--algo", "PPO", "--env", "CartPole-v1", "--config", "{"], "not JSON"),
+        (["train", "--algo", "PPO", "--env", "CartPole-v1", "--config", '{"lr": "fast"}'], "lr must be a number"),
+        (["train", "--algo", "PPO", "--env", "CartPole-v1", "--config", '{"num_workers": 2}', "--num-cpus", "2"], "--num-cpus 3"),
         (["train", "file", "absent.yaml"], "no file"),
         (["evaluate", "absent"], "no checkpoint"),
         (["evaluate", "--algo", "PPO"], "--env"),

@@ -171,9 +171,20 @@ def test_search_spaces_may_be_in_it():
     assert config.training(lr=0.1).lr == 0.1
 
 
-def test_tensorflow_1_means_2():
+@pytest.mark.parametrize(
+    ("installed", "means"),
+    [(["tensorflow", "torch"], "tf2"), (["torch"], "torch"), ([], "tf2"), (["tensorflow"], "tf2")],
+)
+def test_tensorflow_1_means_2_or_what_is_there(monkeypatch, caplog, installed, means):
+    monkeypatch.setattr("aktis.rllib.algorithms._config.resources._is_installed", installed.__contains__)
+    assert AlgorithmConfig().framework("tf").framework_str == means
+    assert AlgorithmConfig.from_dict({"framework": "tf"}).framework_str == means
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert all("tensorflow" in words for words in said) and bool(said) == (means == "torch")
+
+
+def test_frameworks_by_their_older_names():
     assert AlgorithmConfig().framework_str == "torch"
-    assert AlgorithmConfig().framework("tf").framework_str == "tf2"
     assert AlgorithmConfig.from_dict({"framework": "tfe"}).framework_str == "tf2"
 
 

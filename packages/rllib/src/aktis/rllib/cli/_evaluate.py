@@ -12,6 +12,7 @@ import numpy as np
 
 from aktis.rllib.cli import CommandError
 from aktis.rllib.cli._experiments import parse_json
+from aktis.rllib.cli._recording import counted
 
 __all__ = ["Episode", "Evaluation", "rollout"]
 
@@ -77,7 +78,10 @@ class Evaluation:
                 for episode in rollout(act, env, self.steps, self.episodes, self.seed, screen.show, keep, save_info):
                     saver.add(episode)
                     episodes.append(episode)
-                    print(f"episode {len(episodes)}: return {episode.reward:g}, {episode.length:,} steps", flush=True)
+                    print(
+                        f"episode {len(episodes)}: return {episode.reward:g}, {counted(episode.length, 'step')}",
+                        flush=True,
+                    )
                 _summary(episodes, time.monotonic() - began)
                 if hasattr(env, "close"):
                     env.close()
@@ -230,6 +234,6 @@ def _summary(episodes: list[Episode], seconds: float) -> None:
     returns = np.array([episode.reward for episode in episodes])
     steps = sum(episode.length for episode in episodes)
     print(
-        f"{len(episodes)} episodes, {steps:,} steps in {seconds:.1f} s: return {returns.mean():g} on average "
+        f"{counted(len(episodes), 'episode')}, {counted(steps, 'step')} in {seconds:.1f} s: return {returns.mean():g} on average "
         f"(from {returns.min():g} to {returns.max():g})"
     )

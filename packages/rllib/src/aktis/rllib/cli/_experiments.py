@@ -98,7 +98,8 @@ def load(file: str, stop: str | None, checkpoint_freq: int, checkpoint_at_end: b
         CommandError: there is no such file, or nothing in it that can be run.
     """
     if "://" in file:
-        file = _download(file)
+        with tempfile.TemporaryDirectory(prefix="aktis-rllib-") as folder:
+            return load(_download(file, folder), stop, checkpoint_freq, checkpoint_at_end)
     path = Path(file)
     if not path.is_file():
         raise CommandError(f"there is no file {file!r}; `rllib example list` shows examples that come along")
@@ -165,7 +166,7 @@ def _from_python(path: Path, stop: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {path.stem: {"run": run, "config": config, "stop": stop or dict(names.get("stop") or {})}}
 
 
-def _download(url: str) -> str:
+def _download(url: str, folder: str) -> str:
     from urllib.error import URLError
     from urllib.request import urlopen
 
@@ -176,7 +177,6 @@ def _download(url: str) -> str:
             content = response.read()
     except (URLError, OSError) as error:
         raise CommandError(f"{url} cannot be read: {getattr(error, 'reason', error)}") from None
-    folder = tempfile.mkdtemp(prefix="aktis-rllib-")
     path = os.path.join(folder, os.path.basename(url.split("?")[0]) or "experiment.yaml")
     Path(path).write_bytes(content)
     return path

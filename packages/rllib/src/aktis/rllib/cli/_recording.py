@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pickle
 import shelve
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from aktis.rllib.cli._evaluate import Episode
 
-__all__ = ["Saver", "Screen", "write_video"]
+__all__ = ["Saver", "Screen", "Video", "counted"]
 
 _FPS = 30
 
@@ -77,7 +78,10 @@ class Saver:
         self._count += 1
         self._steps += episode.length
         if self._progress is not None:
-            _write(self._progress, f"{self._count} episodes, {self._steps} steps of {self._goal}\n".encode())
+            _write(
+                self._progress,
+                f"{counted(self._count, 'episode')}, {counted(self._steps, 'step')} of {self._goal}\n".encode(),
+            )
 
     def __exit__(self, *_: object) -> None:
         if self._path is None:
@@ -89,7 +93,7 @@ class Saver:
             _write(self._path, pickle.dumps(self._episodes, protocol=4))
         if self._progress is not None:
             self._progress.unlink(missing_ok=True)
-        self.told.append(f"{self._count} episodes are in {self._path}")
+        self.told.append(f"{counted(self._count, 'episode')} in {self._path}")
 
 
 class Screen:
@@ -101,18 +105,22 @@ class Screen:
     """
 
     def __init__(self, path: Path | None, render: bool) -> None:
-        has_display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or os.name == "nt"
+        self._has_display = has_display = (
+            bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or os.name == "nt"
+        )
         if path is not None and path.suffix.lower() not in (".mp4", ".gif"):
             raise CommandError(f"--video {path}: a video ends in .mp4 or .gif")
         self._path = path if path is not None or not render or has_display else Path("evaluation.mp4")
         self.wanted = render or path is not None
         self.mode = "human" if self._path is None else "rgb_array"
-        self._frames: list[Any] = []
+        self._video = Video(self._path) if self._path is not None else None
         self.told: list[str] = []
 
     def __enter__(self) -> Self:
         if self._path is not None:
             _check_encoder(self._path)
+            if not self._has_display:
+                os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or pygame says that it looked for a display
         return self
 
     def show(self, env: Any) -> None:
@@ -125,46 +133,88 @@ class Screen:
                 "constructor (it is given the env_config of --config)"
             )
         frame = env.render()
-        if self._path is None:
+        if self._video is None:
             return
-        if isinstance(frame, list):  # render_mode="rgb_array_list"
-            self._frames += frame
-        elif frame is not None:
-            self._frames.append(frame)
-        else:
+        if frame is None:
             raise CommandError(f"{env} returned no picture from render(); it must be made with render_mode='rgb_array'")
+        for picture in frame if isinstance(frame, list) else [frame]:  # a list: render_mode="rgb_array_list"
+            self._video.add(picture)
 
     def __exit__(self, kind: Any, *_: object) -> None:
-        if self._path is None or kind is not None or not self._frames:
+        if self._video is None:
             return
-        write_video(self._path, self._frames)
-        self.told.append(f"{len(self._frames)} pictures are in {self._path}")
+        if kind is not None or not self._video.count:
+            self._video.discard()
+            return
+        self._video.finish()
+        self.told.append(f"{counted(self._video.count, 'picture')} in {self._path}")
 
 
-def write_video(path: Path, frames: list[Any], fps: int = _FPS) -> None:
-    """Write pictures, each [height, width, 3] of bytes, as .mp4 or .gif."""
-    import numpy as np
+class Video:
+    """A video that grows by a picture at a time: pictures are not kept, a long one would not fit the memory.
 
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    height, width = (side - side % 2 for side in np.shape(frames[0])[:2])  # codecs want even sides
-    try:
-        if path.suffix.lower() == ".gif":
-            from PIL import Image
+    Args:
+        path: The file, .mp4 or .gif; it is there when the video is finished.
+        fps: Pictures per second.
+    """
 
-            pictures = [Image.fromarray(np.asarray(frame, np.uint8)) for frame in frames[::2]]  # 15 a second are enough
-            pictures[0].save(
-                temporary, save_all=True, append_images=pictures[1:], duration=2000 // fps, loop=0, format="GIF"
-            )
+    def __init__(self, path: Path, fps: int = _FPS) -> None:
+        self._path = path
+        self._fps = fps
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+        self._is_gif = path.suffix.lower() == ".gif"
+        self._packed: list[tuple[bytes, tuple[int, ...]]] = []  # of a .gif, which is written in one go
+        self._writer: Any = None
+        self.count = 0
+
+    def add(self, frame: Any) -> None:
+        """Add a picture, [height, width, 3] of bytes."""
+        import numpy as np
+
+        picture = np.ascontiguousarray(frame, np.uint8)
+        if self._is_gif:
+            if self.count % 2 == 0:  # 15 a second are enough
+                self._packed.append((zlib.compress(picture.tobytes(), 1), picture.shape))
         else:
-            import imageio.v2 as imageio
+            if self._writer is None:
+                import imageio.v2 as imageio
 
-            writer: Any = imageio.get_writer(temporary, fps=fps, format="FFMPEG", macro_block_size=2)
-            with writer:
-                for frame in frames:
-                    writer.append_data(np.asarray(frame, np.uint8)[:height, :width])
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+                self._writer = imageio.get_writer(
+                    self._temporary, fps=self._fps, format="FFMPEG", macro_block_size=2  # type: ignore[arg-type]
+                )  # fmt: skip
+            height, width = (side - side % 2 for side in picture.shape[:2])  # codecs want even sides
+            self._writer.append_data(picture[:height, :width])
+        self.count += 1
+
+    def finish(self) -> None:
+        """Write what is left, and put the file where it was to be."""
+        if self._writer is not None:
+            self._writer.close()
+        elif self._packed:
+            pictures = map(_unpacked, self._packed)
+            next(pictures).save(
+                self._temporary, save_all=True, append_images=pictures, duration=2000 // self._fps, loop=0, format="GIF"
+            )
+        os.replace(self._temporary, self._path)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._writer is not None:
+            self._writer.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _unpacked(packed: tuple[bytes, tuple[int, ...]]) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    data, shape = packed
+    return Image.fromarray(np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape))
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 episode``, ``2 episodes``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _check_encoder(path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aktis.rllib.cli._experiments import parse_json
+from aktis.rllib.cli._prepared import check_settings, fit, searches
 
 __all__ = ["COLUMNS", "Run", "Session", "run"]
 
@@ -80,11 +81,15 @@ def run(experiments: dict[str, dict[str, Any]], how: Run) -> int:
     for spec in experiments.values():
         spec["config"] = _with_flags(spec["config"], how)
         _check_environment(spec["config"])
+        check_settings(spec)
     if how.level:
         logging.getLogger("aktis").setLevel(logging.INFO if how.level == 1 else logging.DEBUG)
     scheduler = _scheduler(how)
     how.session.start()
     try:
+        if not how.session.local_mode:
+            for spec in experiments.values():
+                fit(spec, aktis.cluster_resources().get("CPU", 0.0))
         trials = tune.run_experiments(
             {name: _for_tune(spec) for name, spec in experiments.items()},
             scheduler=scheduler,
@@ -101,16 +106,7 @@ def run(experiments: dict[str, dict[str, Any]], how: Run) -> int:
 
 def _parameters(experiments: dict[str, dict[str, Any]]) -> list[str] | None:
     """What the display shows of configurations: what is searched (None), or the environment where nothing is."""
-    return None if any(_searches(dict(spec["config"].items())) for spec in experiments.values()) else ["env"]
-
-
-def _searches(value: Any) -> bool:
-    """Whether there is something to search for in a configuration."""
-    from aktis.tune.search.sample import Domain
-
-    if isinstance(value, Mapping):
-        return "grid_search" in value or any(map(_searches, value.values()))
-    return isinstance(value, Domain)
+    return None if any(searches(dict(spec["config"].items())) for spec in experiments.values()) else ["env"]
 
 
 def _finish(trials: list[Any], how: Run) -> int:
@@ -133,11 +129,15 @@ def _finish(trials: list[Any], how: Run) -> int:
 
 def _with_flags(config: Any, how: Run) -> Any:
     """A configuration with what flags say."""
+    from aktis.rllib.algorithms.algorithm_config import AlgorithmConfig
+
     if isinstance(config, Mapping):
         changed = dict(config)
         if how.framework is not None:
             changed["framework"] = how.framework
-        changed.setdefault("framework", "torch")
+        framework = changed.setdefault("framework", "torch")
+        if isinstance(framework, str):  # "tf" is said to mean another one here, and not again in each trial
+            changed["framework"] = AlgorithmConfig().framework(framework).framework_str
         if how.trace:
             changed["eager_tracing"] = True
         return changed

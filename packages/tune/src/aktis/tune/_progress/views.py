@@ -135,17 +135,22 @@ def _trial_table(snapshot: Snapshot, width: int, room: int) -> list[RenderableTy
     if hidden:
         states_text = ", ".join(f"{number} {status}" for status, number in hidden.items())
         notes.append(f"... {sum(hidden.values())} more trials not shown ({states_text})")
-    if left_out:
-        notes.append(f"too narrow for: {', '.join(snapshot.columns[index].label for index in left_out)}")
+    missed = [snapshot.columns[index].label for index in left_out if any(row.cells[index] for row in snapshot.rows)]
+    if missed:
+        notes.append(f"too narrow for: {', '.join(missed)}")
     return [_text(), table, *[_text(note, "dim") for note in notes]]
 
 
 def _fitting(snapshot: Snapshot, room: int) -> tuple[list[int], list[int]]:
-    """Which columns fit: metrics are the last to go, and those on the right go first."""
-    widths = []
+    """Which columns fit: those without a value go first, then those that are no metrics, and among them those on the right."""
+    widths, empty = [], []
     for index, column in enumerate(snapshot.columns):
-        widths.append(max([len(column.label), *(len(row.cells[index]) for row in snapshot.rows)]) + 2)
-    order = sorted(range(len(widths)), key=lambda index: (snapshot.columns[index].kind != "metric", index))
+        longest = max((len(row.cells[index]) for row in snapshot.rows), default=0)
+        widths.append(max(len(column.label), longest) + 2)
+        empty.append(not longest)
+    order = sorted(
+        range(len(widths)), key=lambda index: (empty[index], snapshot.columns[index].kind != "metric", index)
+    )
     chosen: list[int] = []
     for index in order:
         if widths[index] <= room:

@@ -121,8 +121,8 @@ class ResourcesSection(ConfigBase):
         """What computes.
 
         Args:
-            framework: "torch" or "tf2". "tf" means "tf2", too: the graphs of TensorFlow 1 are no more. None: policies need
-                neither (random or hand-written ones).
+            framework: "torch" or "tf2". "tf" means "tf2", too: the graphs of TensorFlow 1 are no more; and "torch" where
+                only that is installed. None: policies need neither (random or hand-written ones).
             eager_tracing: With TensorFlow: trace functions (``tf.function``), which makes them fast. False helps to debug.
             eager_max_retraces: With TensorFlow: how often a function may be traced before that is an error; None: as
                 often as it likes.
@@ -143,7 +143,7 @@ class ResourcesSection(ConfigBase):
     def _normalised(self, name: str, value: Any) -> Any:
         if name == "framework_str" and isinstance(value, str) and value in _OLD_FRAMEWORKS:
             if value in ("tf", "tf1"):
-                logger.info("framework=%r means TensorFlow 1, which is no more: framework='tf2' is used", value)
+                return _instead_of_tensorflow_1(value)
             return _OLD_FRAMEWORKS[value]
         return super()._normalised(name, value)
 
@@ -151,7 +151,7 @@ class ResourcesSection(ConfigBase):
         if self.framework_str not in (*FRAMEWORKS, None):
             raise ValueError(f"framework must be 'torch' or 'tf2', not {self.framework_str!r}")
         module = FRAMEWORKS.get(self.framework_str or "")
-        if module is not None and importlib.util.find_spec(module) is None:
+        if module is not None and not _is_installed(module):
             raise ImportError(
                 f"framework={self.framework_str!r} needs {module}, which is not installed: pip install 'aktis-rllib[{module}]'"
             )
@@ -167,3 +167,20 @@ class ResourcesSection(ConfigBase):
             raise ValueError(
                 f"placement_strategy must be one of {', '.join(_STRATEGIES)}, not {self.placement_strategy!r}"
             )
+
+
+def _instead_of_tensorflow_1(value: str) -> str:
+    """TensorFlow 2, or PyTorch where only that is installed: files that were written for Ray name TensorFlow 1 as its default."""
+    if not _is_installed("tensorflow") and _is_installed("torch"):
+        logger.warning(
+            "framework=%r means TensorFlow, which is not installed: framework='torch' is used (for TensorFlow: "
+            "pip install 'aktis-rllib[tensorflow]')",
+            value,
+        )
+        return "torch"
+    logger.info("framework=%r means TensorFlow 1, which is no more: framework='tf2' is used", value)
+    return "tf2"
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
