@@ -40,7 +40,9 @@ def session() -> Iterator[None]:
     aktis.shutdown()
 
 
-@pytest.mark.parametrize("config", [ppo(), ImpalaConfig().environment("CartPole-v1").training(train_batch_size=100, model=MODEL)])
+@pytest.mark.parametrize(
+    "config", [ppo(), ImpalaConfig().environment("CartPole-v1").training(train_batch_size=100, model=MODEL)]
+)
 def test_training_goes_on_among_kills(config: Any, session: None) -> None:
     config = config.rollouts(num_rollout_workers=2, recreate_failed_workers=True, rollout_fragment_length="auto")
     if isinstance(config, ImpalaConfig):
@@ -64,7 +66,9 @@ def test_training_goes_on_among_kills(config: Any, session: None) -> None:
             result = algorithm.train()
             assert result["num_env_steps_sampled"] > sampled
             sampled = result["num_env_steps_sampled"]
-            pids[:] = algorithm.workers.foreach_worker(lambda worker: os.getpid(), local_worker=False, healthy_only=True)
+            pids[:] = algorithm.workers.foreach_worker(
+                lambda worker: os.getpid(), local_worker=False, healthy_only=True
+            )
         assert algorithm.workers.num_remote_worker_restarts() >= 3
     finally:
         ended.set()

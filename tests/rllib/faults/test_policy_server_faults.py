@@ -6,11 +6,13 @@ import socket
 import threading
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from tests.rllib.external.test_policy_server import serve  # noqa: F401  # a fixture
 
 from aktis.rllib.env import _policy_protocol as protocol
+from aktis.rllib.env.external_env import ExternalEnv
 from aktis.rllib.env.policy_client import PolicyClient
 
 
@@ -78,3 +80,42 @@ def test_two_clients_with_one_episode(serve: Any) -> None:  # noqa: F811
         with pytest.raises(ValueError, match="give a new episode another name"):
             other.start_episode("same")
         play(other, 1, "another")
+
+
+def test_an_episode_without_a_step_is_none(serve: Any) -> None:  # noqa: F811
+    worker, server = serve()
+    with client_of(server) as client:
+        play(client, 0)
+        play(client, 12)
+        assert worker.sample()["t"][0] == 0
+    assert server._inference.error is None
+
+
+def test_one_request_at_a_time_for_an_episode() -> None:
+    asked = threading.Event()
+
+    class Waits(ExternalEnv):
+        def run(self) -> None:
+            raise AssertionError("nobody starts it")
+
+    env = Waits(gym.spaces.Discrete(2), gym.spaces.Box(-1, 1, (2,), np.float32))
+    name = env.start_episode()
+    episode = env._get(name)
+    tell = episode._tell
+
+    def tell_and_say(*args: Any) -> None:
+        tell(*args)
+        asked.set()
+
+    episode._tell = tell_and_say  # type: ignore[method-assign]
+    actions: list[Any] = []
+    first = threading.Thread(target=lambda: actions.append(env.get_action(name, np.ones(2))))
+    first.start()
+    asked.wait()
+    for request in (env.get_action, env.end_episode):
+        with pytest.raises(ValueError, match="waits for an action already: one request at a time"):
+            request(name, np.ones(2))
+    episode.answer.put({"agent0": 1})
+    first.join()
+    assert actions == [1]
+    env.end_episode(name, np.ones(2))

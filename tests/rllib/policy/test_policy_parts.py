@@ -262,7 +262,6 @@ def test_a_spec_names_its_class() -> None:
 # ---- random actions
 
 SPACES = [
-    gym.spaces.Discrete(3, start=5),
     gym.spaces.MultiDiscrete([2, 3]),
     gym.spaces.MultiBinary(4),
     gym.spaces.Box(-2.0, 3.0, (2, 2)),

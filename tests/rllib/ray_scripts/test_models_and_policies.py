@@ -226,7 +226,8 @@ class Counting(DefaultCallbacks):
 
 
 class More(Counting):
-    pass
+    def __init__(self) -> None:
+        self.episodes = 0
 
 
 def test_several_callbacks_as_an_object(built: Any) -> None:
@@ -303,3 +304,18 @@ class Checked(PPO):
 
 def test_an_algorithm_that_validates_its_configuration(built: Any) -> None:
     assert built(ppo(), Checked).config["lambda"] == 0.5
+
+
+def test_callbacks_in_an_old_dictionary(built: Any) -> None:
+    def ended(info: Any) -> None:
+        info["episode"].custom_metrics["ended"] = 1
+
+    old = {"env": "CartPole-v1", "framework": "torch", "num_workers": 0, "train_batch_size": 200, "num_sgd_iter": 1}
+    old.update(
+        multiagent={
+            "policies": {"default_policy": (None, None, None, {})},
+            "policy_mapping_fn": lambda agent: "default_policy",
+        }
+    )
+    assert built({**old, "callbacks": {"on_episode_end": ended}}, PPO).train()["custom_metrics"]["ended_mean"] == 1
+    assert built({**old, "callbacks": None}, PPO).train()["training_iteration"] == 1

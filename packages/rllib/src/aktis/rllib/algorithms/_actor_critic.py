@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.evaluation.postprocessing import add_advantages, compute_gae_for_sample_batch, inputs_after_cuts
+from aktis.rllib.policy._neural.acting import values_as_extra
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ class ActorCriticPolicy:
 
     # -- while sampling
 
-    def extra_action_out(self, input_dict: Any, state_batches: Any, model: Any, action_dist: Any) -> dict[str, Tensor]:
-        """The value of each observation that an action is computed for."""
-        return {SampleBatch.VF_PREDS: model.value_function()}
+    extra_action_out = values_as_extra
 
     def postprocess_trajectory(
         self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None

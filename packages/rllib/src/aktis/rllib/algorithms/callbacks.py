@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class DefaultCallbacks:
         legacy_callbacks_dict: Functions by the name of the hook (``{"on_episode_end": f}``), which are called with one
             dict of the arguments, as in the first releases of RLlib.
     """
+
+    # Also of subclasses with a constructor that does not call this one.
+    legacy_callbacks: dict[str, Callable[[dict[str, Any]], Any]] = MappingProxyType({})  # type: ignore[assignment]
 
     def __init__(self, legacy_callbacks_dict: dict[str, Callable[[dict[str, Any]], Any]] | None = None) -> None:
         self.legacy_callbacks = legacy_callbacks_dict or {}

@@ -10,10 +10,11 @@ raised. After `stop()` every waiting `get_action` raises `EnvStopped`, so that t
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -145,12 +146,13 @@ class ExternalEnv(threading.Thread):
 
     def _finish(self, episode_id: str, observations: MultiAgentDict) -> None:
         episode = self._get(episode_id)
-        with self._lock:
-            del self._episodes[episode_id]
-            self._finished[episode_id] = None
-            if len(self._finished) > 10_000:  # names of long ago may come again
-                del self._finished[next(iter(self._finished))]
-        episode.end(observations)
+        with episode.turn():
+            with self._lock:
+                del self._episodes[episode_id]
+                self._finished[episode_id] = None
+                if len(self._finished) > 10_000:  # names of long ago may come again
+                    del self._finished[next(iter(self._finished))]
+            episode.end(observations)
 
     def _run_and_tell(self, run: Callable[[], None]) -> None:
         """What the thread runs: `run()`, and its end or error for `poll`."""
@@ -176,20 +178,38 @@ class _ExternalEpisode:
         self._rewards: MultiAgentDict = {}
         self._infos: MultiAgentDict = {}
         self._dones: MultiAgentDict = {}
-        self._begun = False  # the sampler knows of it
+        self._turn = threading.Lock()
+        self._began = False  # whether the sampler knows of it
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """One request at a time: of two that wait for an action, only one would get it.
+
+        Raises:
+            ValueError: Somebody else's request for this episode is being worked on.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise ValueError(
+                f"episode {self.episode_id!r} waits for an action already: one request at a time, and an episode for each client"
+            )
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def ask(self, observations: MultiAgentDict) -> MultiAgentDict:
-        self._tell(observations, {}, False)
-        actions = self.answer.get()
+        with self.turn():
+            self._tell(observations, {}, False)
+            actions = self.answer.get()
         if actions is None:
             raise EnvStopped("the rollout worker of this environment has stopped; there are no more actions")
         return actions
 
     def log(self, observations: MultiAgentDict, actions: MultiAgentDict) -> None:
-        self._tell(observations, actions, False)
-        if (
-            self.answer.get() is None
-        ):  # the sampler has taken it in; without waiting, news of one step could overtake another's
+        with self.turn():
+            self._tell(observations, actions, False)
+            taken_in = self.answer.get()  # without waiting, news of one step could overtake another's
+        if taken_in is None:
             raise EnvStopped("the rollout worker of this environment has stopped")
 
     def reward(self, rewards: MultiAgentDict, infos: MultiAgentDict, dones: MultiAgentDict) -> None:
@@ -199,9 +219,8 @@ class _ExternalEpisode:
         self._dones.update(dones)
 
     def end(self, observations: MultiAgentDict) -> None:
-        if not self._begun:  # no step was done: there is nothing to sample, and nobody to act
-            return
-        self._tell(observations, {}, True)
+        if self._began:  # one that ends before its first action is none
+            self._tell(observations, {}, True)
 
     def _tell(self, observations: MultiAgentDict, logged: MultiAgentDict, over: bool) -> None:
         if self.env._stopped.is_set():
@@ -219,7 +238,7 @@ class _ExternalEpisode:
             logged,
         )
         self._rewards, self._infos, self._dones = {}, {}, {}
-        self._begun = True
+        self._began = True
         self.env._news.put(news)
         if self.env._stopped.is_set():  # stop() may have looked for waiting episodes before this one was in the queue
             self.answer.put(None)

@@ -13,7 +13,6 @@ from aktis.rllib.evaluation._agent_connectors import OwnConnectors
 from aktis.rllib.evaluation._observations import Reader
 from aktis.rllib.evaluation._seeds import env_seeds
 from aktis.rllib.evaluation._steppers import SubEnvStepper
-from aktis.rllib.evaluation._trajectories import overrides
 from aktis.rllib.evaluation._vector_runner import SamplerSettings, VectorRunner
 from aktis.rllib.evaluation._vector_sampler import VectorSampler
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID
@@ -177,14 +176,14 @@ def clip_of(worker: Any) -> bool | float:
 
 
 def _vector_sampler(worker: Any) -> VectorSampler:
-    from aktis.rllib.algorithms.callbacks import DefaultCallbacks
+    from aktis.rllib.algorithms.callbacks import overrides_hook
     from aktis.rllib.evaluation._episode_tracker import HOOKS, EpisodeTracker
     from aktis.rllib.evaluation._sub_envs import SubEnvs
 
     config = worker.config
     policy_id = next(iter(worker.policy_map.keys()))
-    tracked = any(overrides(worker.callbacks, hook, DefaultCallbacks) for hook in HOOKS)
-    by_trajectory = overrides(worker.callbacks, "on_postprocess_trajectory", DefaultCallbacks)
+    tracked = any(overrides_hook(worker.callbacks, hook) for hook in HOOKS)
+    by_trajectory = overrides_hook(worker.callbacks, "on_postprocess_trajectory")
     reader = Reader(worker.env.observation_space, worker.preprocessors[policy_id])
     stepper = _stepper(worker, reader, keep_raw=tracked or by_trajectory)
     worker.async_env = SubEnvs(stepper, worker.env.observation_space, worker.env.action_space)

@@ -248,13 +248,6 @@ def _dist_key(space: spaces.Space[Any], dist_type: Any) -> tuple[str, dict[str, 
 
     if dist_type not in (None, "deterministic"):
         raise ValueError(f"Unknown dist_type {dist_type!r}: it is None, 'deterministic' or a class.")
-    start = getattr(space, "start", 0)
-    if np.any(start):
-        raise UnsupportedSpaceException(
-            f"Policies number actions from 0, and the action space {space} begins elsewhere: wrap the environment so that its "
-            "action space begins at 0 and the start is added in step() "
-            "(gymnasium.wrappers.TransformAction(env, lambda action: action + start, action_space))."
-        )
     if 0 in (space.shape or ()):
         raise UnsupportedSpaceException(f"The action space {space} is empty: there is nothing to choose.")
     if isinstance(space, spaces.Discrete):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from aktis.rllib._backend import torch_ops
+from aktis.rllib.policy._neural.acting import values_as_extra
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 
@@ -70,9 +71,7 @@ class ValueNetworkMixin:
             return 0.0
         return float(policy.compute_values(SampleBatch(input_dict))[0])
 
-    def extra_action_out(self, input_dict: Any, state_batches: Any, model: Any, action_dist: Any) -> dict[str, Any]:
-        """The value of each observation."""
-        return {SampleBatch.VF_PREDS: model.value_function()}
+    extra_action_out = values_as_extra
 
 
 class TargetNetworkMixin:

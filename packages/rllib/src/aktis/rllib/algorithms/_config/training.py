@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -101,15 +102,24 @@ class TrainingSection(ConfigBase):
             callbacks_class: A subclass of ``DefaultCallbacks``, or what makes such an object
                 (``make_multi_callbacks([A, B])``).
         """
+        if callbacks_class is not NotProvided:
+            callbacks_class = self._normalised("callbacks_class", callbacks_class)
+        return self._update(callbacks_class=callbacks_class)
+
+    def _normalised(self, name: str, value: Any) -> Any:
+        if name != "callbacks_class":
+            return super()._normalised(name, value)
         from aktis.rllib.algorithms.callbacks import DefaultCallbacks
 
-        if callbacks_class is None:
-            callbacks_class = DefaultCallbacks
-        if callbacks_class is not NotProvided and not callable(callbacks_class):
+        if value is None:
+            return DefaultCallbacks
+        if isinstance(value, dict):  # functions by the name of the hook, as in the first releases
+            return functools.partial(DefaultCallbacks, value)
+        if not callable(value):
             raise TypeError(
-                f"callbacks_class must be a class of callbacks (a subclass of DefaultCallbacks), not {callbacks_class!r}"
+                f"callbacks_class must be a class of callbacks (a subclass of DefaultCallbacks), not {value!r}"
             )
-        return self._update(callbacks_class=callbacks_class)
+        return value
 
     @section
     def exploration(self, *, explore: bool = NotProvided, exploration_config: Mapping[str, Any] = NotProvided) -> Self:

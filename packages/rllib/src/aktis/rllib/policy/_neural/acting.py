@@ -13,6 +13,11 @@ from aktis.rllib.policy.policy import Policy
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 
+def values_as_extra(policy: Any, input_dict: Any, state_batches: Any, model: Any, action_dist: Any) -> dict[str, Any]:
+    """An `extra_action_out` for policies with a critic: the value of each observation that an action is computed for."""
+    return {SampleBatch.VF_PREDS: model.value_function()}
+
+
 class Acting(Policy):
     """The half of NeuralPolicy that chooses actions."""
 

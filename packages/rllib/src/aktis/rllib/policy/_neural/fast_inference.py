@@ -121,13 +121,12 @@ class _Values:
 
 def _plain_extra(policy: Any) -> bool | None:
     """Whether `extra_action_out` gives the values and nothing else (True), or nothing (False); None if it is to be called."""
-    from aktis.rllib.algorithms._actor_critic import ActorCriticPolicy
-    from aktis.rllib.policy._neural.acting import Acting
+    from aktis.rllib.policy._neural.acting import Acting, values_as_extra
 
     method = type(policy).extra_action_out
     if method is Acting.extra_action_out:
         return False
-    return True if method is ActorCriticPolicy.extra_action_out else None
+    return True if method is values_as_extra else None
 
 
 def numpy_dist(dist_class: Any) -> Any:

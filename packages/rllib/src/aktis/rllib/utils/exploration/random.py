@@ -46,7 +46,8 @@ def batch_size(action_distribution: Any) -> int:
 
 
 def sample_space(space: gym.Space[Any], rows: int, rng: np.random.Generator) -> Any:
-    """Random entries of a space, with `rows` as the first axis, in the structure of the space."""
+    """Random actions as policies make them, with `rows` as the first axis, in the structure of the space: whole numbers count from
+    0, wherever the space begins."""
     import gymnasium as gym
 
     if isinstance(space, gym.spaces.Dict):
@@ -54,11 +55,9 @@ def sample_space(space: gym.Space[Any], rows: int, rng: np.random.Generator) -> 
     if isinstance(space, gym.spaces.Tuple):
         return tuple(sample_space(inner, rows, rng) for inner in space.spaces)
     if isinstance(space, gym.spaces.Discrete):
-        return space.start + rng.integers(space.n, size=rows, dtype=np.int64)
+        return rng.integers(space.n, size=rows, dtype=np.int64)
     if isinstance(space, gym.spaces.MultiDiscrete):
-        return (getattr(space, "start", 0) + rng.integers(space.nvec, size=(rows, *space.nvec.shape))).astype(
-            space.dtype
-        )
+        return rng.integers(space.nvec, size=(rows, *space.nvec.shape)).astype(space.dtype)
     if isinstance(space, gym.spaces.MultiBinary):
         return rng.integers(2, size=(rows, *space.shape), dtype=space.dtype)
     if isinstance(space, gym.spaces.Box):
