@@ -180,7 +180,7 @@ class Video:
                 import imageio.v2 as imageio
 
                 self._writer = imageio.get_writer(
-                    self._temporary, fps=self._fps, format="FFMPEG", macro_block_size=2  # type: ignore[arg-type]
+                    self._temporary, fps=self._fps, format="FFMPEG", macro_block_size=2
                 )  # fmt: skip
             height, width = (side - side % 2 for side in picture.shape[:2])  # codecs want even sides
             self._writer.append_data(picture[:height, :width])
