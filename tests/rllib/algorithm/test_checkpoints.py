@@ -128,7 +128,7 @@ def test_another_algorithms_checkpoint_is_an_error(coin, build, tmp_path):
         (lambda path: Path(path, "rllib_checkpoint.json").write_text("{"), "damaged"),
         (lambda path: os.truncate(os.path.join(path, "config.pkl"), 3), "damaged"),
         (lambda path: os.truncate(os.path.join(path, "arrays.npz"), 3), "damaged"),
-        (lambda path: os.unlink(os.path.join(path, "algorithm_state.json")), "not whole"),
+        (lambda path: os.unlink(os.path.join(path, "algorithm_state.json")), "is missing: the checkpoint is damaged"),
         (lambda path: shutil.rmtree(os.path.join(path, "policies")), "policies"),
         (lambda path: os.unlink(os.path.join(path, "rllib_checkpoint.json")), "no checkpoint"),
         (shutil.rmtree, "there is no checkpoint"),

@@ -158,13 +158,11 @@ def test_examples_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> 
         (["train", "--algo", "PPO", "--env", "no.such.module.Env"], "no module"),
         (["train", "--algo", "PPO", "--env", "CartPole-v1", "--config", "{"], "not JSON"),
         (["train", "--algo", "PPO", "--env", "CartPole-v1", "--config", '{"lr": "fast"}'], "lr must be a number"),
-        (["train", "--algo", "PPO", "--env", "CartPole-v1", "--config", '{"num_workers": 2}', "--num-cpus", "2"], "--num-cpus 3"),
         (["train", "file", "absent.yaml"], "no file"),
         (["evaluate", "absent"], "no checkpoint"),
         (["evaluate", "--algo", "PPO"], "--env"),
         (["evaluate", "--algo", "PPO", "--env", "CartPole-v1", "--steps", "0"], "never end"),
         (["evaluate", "--algo", "PPO", "--env", "CartPole-v1", "--use-shelve"], "needs --out"),
-        (["evaluate", "--algo", "PPO", "--env", "CartPole-v1", "--video", "a.avi"], ".mp4 or .gif"),
         (["report", "/no/such/place"], "no results"),
     ],
 )  # fmt: skip
@@ -173,3 +171,18 @@ def test_what_is_wrong_is_said_in_a_line(args: list[str], words: str, capsys: py
     said = capsys.readouterr().err
     assert words in said
     assert said.startswith("rllib: ") and "Traceback" not in said
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["train", "--config", '{"num_workers": 2}', "--num-cpus", "2"], "--num-cpus 3"),
+        (["evaluate", "--video", "a.avi"], ".mp4 or .gif"),
+    ],
+)
+def test_what_is_wrong_with_a_policy_is_said_in_a_line(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    test_what_is_wrong_is_said_in_a_line([*args, "--algo", "PPO", "--env", "CartPole-v1"], words, capsys)

@@ -101,7 +101,9 @@ def test_all_environments_are_closed_whatever_one_raises(caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("space", [spaces.Box(-1, 1, (0,), np.float32), spaces.Text(3)])
+@pytest.mark.torch
 def test_action_spaces_that_nothing_can_be_chosen_from(space: Any) -> None:
+    pytest.importorskip("torch")
     with pytest.raises(UnsupportedSpaceException, match=r"nothing to choose|No action can be chosen"):
         ModelCatalog.get_action_dist(space, {}, framework="torch")
 

@@ -80,7 +80,9 @@ def test_infos_of_vectorised_environments_are_told_apart() -> None:
     assert [info["life"] for info in batch["infos"][4:]] == [1, 2, 3, 4]
 
 
+@pytest.mark.torch
 def test_configurations_with_an_unknown_mode_are_refused() -> None:
+    pytest.importorskip("torch")
     with pytest.raises(ValueError, match=r"gym_env_vectorize_mode must be one of 'sub_envs', 'sync'.*not 'parallel'"):
         config_of(gym_env_vectorize_mode="parallel").validate()
 

@@ -118,7 +118,7 @@ def test_observations_outside_of_their_space_are_an_error() -> None:
             return (np.array([0, -5], np.float32) if self.life == 5 else obs, *rest)
 
     worker = worker_of(config_of(Strays))
-    with pytest.raises(ValueError, match=r"Strays \(sub-environment 0, step 4\).*the value -5.0 in element \[1\]"):
+    with pytest.raises(ValueError, match=r"Strays \(sub-environment 0, step 4\).*-5.0 at \[1\] is below"):
         worker.sample()
     worker.stop()
     worker = worker_of(config_of(Strays).environment(disable_env_checking=True))

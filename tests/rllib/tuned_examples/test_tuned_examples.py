@@ -22,9 +22,11 @@ def spec_of(path: Path) -> dict[str, Any]:
     return next(iter(found.values()))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_an_example_says_what_it_reaches(name: str) -> None:
     """Without running it: the algorithm takes its configuration, and the file has a comment for people."""
+    pytest.importorskip("torch")
     from aktis.rllib.algorithms.registry import get_trainable_cls
 
     text = FILES[name].read_text()

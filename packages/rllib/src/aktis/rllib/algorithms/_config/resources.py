@@ -153,7 +153,8 @@ class ResourcesSection(ConfigBase):
         module = FRAMEWORKS.get(self.framework_str or "")
         if module is not None and not _is_installed(module):
             raise ImportError(
-                f"framework={self.framework_str!r} needs {module}, which is not installed: pip install 'aktis-rllib[{module}]'"
+                f"framework={self.framework_str!r} needs {module}, which is not installed: "
+                f'pip install "aktis-rllib[{module}]"'
             )
         for name in ("num_gpus", "num_cpus_per_worker", "num_gpus_per_worker", "num_cpus_for_local_worker"):
             value = getattr(self, name)
