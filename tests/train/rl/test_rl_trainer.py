@@ -122,6 +122,7 @@ def test_a_search_varies_the_configuration_of_the_algorithm(tmp_path: Path) -> N
 
 def test_a_name_needs_rllib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aktis.tune.registry._PROVIDERS", ())
+    monkeypatch.setattr("aktis.tune.registry._trainables", {})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # as where it is not installed
     with pytest.raises(
         ImportError, match="'PPO' is one of aktis.rllib, which is not installed: pip install aktis-rllib"

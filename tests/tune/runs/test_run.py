@@ -153,7 +153,7 @@ def test_a_time_budget_ends_the_run() -> None:
             time.sleep(0.02)
             tune.report(a=1)
 
-    analysis = tune.run(endless, num_samples=-1, time_budget_s=1, verbose=0)
+    analysis = tune.run(endless, num_samples=-1, time_budget_s=3, verbose=0)
     assert {trial.status for trial in analysis.trials} <= {"TERMINATED", "PENDING"}
     assert analysis.trials[0].last_result["a"] == 1
 

@@ -160,9 +160,12 @@ def _from_python(path: Path, stop: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if config.algo_class is None:
         raise CommandError(f"{path}: `config` is of no algorithm; make it with PPOConfig(), DQNConfig(), ...")
     run = getattr(config.algo_class, "__name__", str(config.algo_class))
-    from aktis.tune.registry import register_trainable
+    from aktis.rllib.algorithms.registry import get_trainable_cls
 
-    register_trainable(run, config.algo_class, warn=False)
+    if get_trainable_cls(run) is not config.algo_class:  # one of the user's own
+        from aktis.tune.registry import register_trainable
+
+        register_trainable(run, config.algo_class, warn=False)
     return {path.stem: {"run": run, "config": config, "stop": stop or dict(names.get("stop") or {})}}
 
 
