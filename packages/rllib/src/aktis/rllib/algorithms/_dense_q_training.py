@@ -20,6 +20,7 @@ import numpy as np
 
 from aktis.rllib.algorithms._fast_acting import FastQ, Stack
 from aktis.rllib.algorithms._nstep import DISCOUNTS
+from aktis.rllib.policy._neural.blas import one_thread
 from aktis.rllib.policy.sample_batch import SampleBatch
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -253,7 +254,8 @@ class DenseQTrainingPolicy:
             return super().learn_on_batch(samples)  # type: ignore[misc,no-any-return]
         from aktis.rllib.policy._neural.statistics import Averages
 
-        stats, errors = trainer.update(samples, self._groups[0])  # type: ignore[attr-defined]
+        with one_thread(), self._threads():  # type: ignore[attr-defined]
+            stats, errors = trainer.update(samples, self._groups[0])  # type: ignore[attr-defined]
         averages = Averages()
         averages.add(stats)
         fetches = {"learner_stats": {}, "td_error": errors}
