@@ -21,6 +21,7 @@ from aktis.rllib.evaluation._policies import PolicyTable
 from aktis.rllib.evaluation._sampler_setup import make_sampler, remade_sampler
 from aktis.rllib.evaluation._seeds import worker_seed
 from aktis.rllib.evaluation._worker_requests import WithContext
+from aktis.rllib.policy._neural.blas import one_thread
 from aktis.rllib.policy.sample_batch import DEFAULT_POLICY_ID, MultiAgentBatch, SampleBatch
 from aktis.rllib.utils._logs import set_log_level
 
@@ -155,7 +156,8 @@ class RolloutWorker:
             )
         if self._first_batch is not None:
             return self._first_batch.copy()
-        batch: SampleBatch | MultiAgentBatch = self.sampler.sample(self.fragment_length)
+        with one_thread():
+            batch: SampleBatch | MultiAgentBatch = self.sampler.sample(self.fragment_length)
         self.callbacks.on_sample_end(worker=self, samples=batch)
         writer = self._output_writer()
         if writer is not None:
