@@ -96,7 +96,7 @@ def test_calls_that_must_not_run_twice_survive_a_neighbours_crash(tmp_path: Path
     assert {Path(path).read_text() for path in paths} == {"x"}
 
 
-def test_higher_priority_runs_first() -> None:
+def test_higher_priority_runs_first(tmp_path: Path) -> None:
     @aktis.remote
     def order(log: Any, name: str) -> None:
         aktis.get(log.append.remote(name))
@@ -114,9 +114,12 @@ def test_higher_priority_runs_first() -> None:
 
     log = Log.remote()
     aktis.get(log.all.remote())
+    gate = tmp_path / "gate"
+    busy = wait_for.options(num_cpus=2).remote(str(gate))  # nothing else starts until all have been submitted
     low = [order.options(num_cpus=2, priority=0).remote(log, "low") for _ in range(10)]
     high = [order.options(num_cpus=2, priority=5).remote(log, "high") for _ in range(3)]
-    aktis.get(low + high)
+    gate.touch()
+    aktis.get([busy, *low, *high])
     names = aktis.get(log.all.remote())
     assert max(i for i, name in enumerate(names) if name == "high") < 8
 

@@ -132,7 +132,8 @@ def test_a_killed_worker_is_named(tmp_path: Path, run_config: RunConfig) -> None
     text = str(caught.value.__cause__)
     assert "1 of 2 workers died. rank 1 (pid=" in text
     assert "signal 9" in text
-    assert "rank 0 (pid=" in text and "waiting in report" in text, "how the others are"
+    assert "rank 0 (pid=" in text, "how the others are"
+    assert "waiting in report" in text or "training for" in text, "it may not have come to its next report yet"
     assert "rank 1: dead" in text
 
 
