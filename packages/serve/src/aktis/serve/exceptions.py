@@ -64,7 +64,7 @@ class DeploymentNotFoundError(ServeError, KeyError):
     """There is no deployment, or no application, of this name."""
 
     def __str__(self) -> str:
-        return ServeError.__str__(self)  # a KeyError would show the message in quotes
+        return str(self.args[0]) if self.args else ""  # a KeyError would show the message in quotes
 
     @classmethod
     def of(cls, what: str, name: str, known: Any) -> DeploymentNotFoundError:
