@@ -31,9 +31,9 @@ class BlockHandle:
             return self.where, self.rows
         session = aktis.get_runtime_context().get_job_id()
         if not self._put or self._put[0] != session:
-            from aktis.data._blocks import compact
+            from aktis.data._blocks import trimmed
 
-            self._put[:] = session, aktis.put(compact(self.load()))
+            self._put[:] = session, aktis.put(trimmed(self.load()))
         return self._put[1], None
 
     def ref(self) -> aktis.ObjectRef[Block]:
@@ -41,9 +41,9 @@ class BlockHandle:
         ref, rows = self.stored()
         if rows is None:
             return ref
-        from aktis.data._blocks import compact
+        from aktis.data._blocks import trimmed
 
-        return aktis.put(compact(self.load()))
+        return aktis.put(trimmed(self.load()))
 
     def slice(self, start: int, stop: int) -> BlockHandle:
         """Rows ``start`` to ``stop`` of what is shown, without touching the data."""
