@@ -22,8 +22,8 @@ HEAVY_FOR_DATA = {
 # What a search needs is imported when it runs: `import aktis.tune` has names only.
 HEAVY_FOR_LIBRARIES = HEAVY | {
     "aktis.data", "lightgbm", "lightning", "transformers", "xgboost",
-    "fastapi", "fsspec", "grpc", "gymnasium", "hyperopt", "mlflow", "optuna", "pydantic", "safetensors", "scipy", "sklearn", "sqlite3",
-    "starlette", "tensorboardX", "uvicorn", "uvloop", "wandb",
+    "fastapi", "fsspec", "grpc", "gymnasium", "hyperopt", "mlflow", "optuna", "pydantic", "safetensors", "scipy", "sklearn",
+    "sqlite3", "starlette", "tensorboardX", "uvicorn", "uvloop", "wandb",
 }  # fmt: skip
 
 LOOK = """
