@@ -29,12 +29,18 @@ class BlockHandle:
         """A reference, put into the object store once per session where need be, and the rows of it that are shown."""
         if not isinstance(self.where, pa.Table):
             return self.where, self.rows
-        session = aktis.get_runtime_context().get_job_id()
-        if not self._put or self._put[0] != session:
+        if not self.is_stored:
             from aktis.data._blocks import trimmed
 
-            self._put[:] = session, aktis.put(trimmed(self.load()))
+            self._put[:] = aktis.get_runtime_context().get_job_id(), aktis.put(trimmed(self.load()))
         return self._put[1], None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is in the object store of this session."""
+        if not isinstance(self.where, pa.Table):
+            return True
+        return bool(self._put) and self._put[0] == aktis.get_runtime_context().get_job_id()
 
     def ref(self) -> aktis.ObjectRef[Block]:
         """A reference to exactly this block."""
