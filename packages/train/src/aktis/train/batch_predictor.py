@@ -216,7 +216,7 @@ class BatchPredictor:
             predict_kwargs=options.predict_kwargs,
         )
         return data.map_batches(
-            worker_class(self._name()),
+            worker_class(self._name(), joins_batches=scoring.joins_batches),
             fn_constructor_args=(self._sent_checkpoint(), scoring),
             batch_size=options.batch_size,
             batch_format=self._batch_format.value,

@@ -36,6 +36,15 @@ class Scoring:
     keep_columns: tuple[str, ...] = ()
     predict_kwargs: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def joins_batches(self) -> bool:
+        """Whether nobody can see how many rows the model gets at once: see ``GBDTPredictor._rows_apart``.
+
+        The class itself has to say so: what is derived from it may look at the whole batch.
+        """
+        known: frozenset[str] | None = vars(self.predictor_cls).get("_rows_apart")
+        return known is not None and self.preprocessor is None and known.issuperset(self.predict_kwargs)
+
 
 @dataclass(frozen=True)
 class LocalCheckpoint:
@@ -80,9 +89,13 @@ class ScoringWorker:
         return columns.with_kept(predictions, batch, scoring.keep_columns) if scoring.keep_columns else predictions
 
 
-def worker_class(name: str) -> type[ScoringWorker]:
-    """The class of workers under the predictor's name, which statistics and errors show."""
-    made: type[ScoringWorker] = type(name, (ScoringWorker,), {"__module__": __name__, "__qualname__": name})
+def worker_class(name: str, *, joins_batches: bool = False) -> type[ScoringWorker]:
+    """The class of workers under the predictor's name, which statistics and errors show.
+
+    ``joins_batches``: tells aktis.data that it may hand over several batches in one.
+    """
+    about = {"__module__": __name__, "__qualname__": name, "__joins_batches__": joins_batches}
+    made: type[ScoringWorker] = type(name, (ScoringWorker,), about)
     return made
 
 
