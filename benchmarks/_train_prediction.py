@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core import number, table
+from _tables import number, table
 
 PROGRAMS = Path(__file__).resolve().parent / "_train_prediction_programs.py"
 ROWS = 5_000_000

@@ -1,0 +1,81 @@
+"""Serve: models behind HTTP and gRPC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aktis.serve.__about__ import __version__
+
+# Where each name is defined: imported when it is first used, so that `import aktis.serve` costs next to nothing.
+_NAMES = {
+    "Application": "aktis.serve.deployment",
+    "AutoscalingConfig": "aktis.serve.config",
+    "Deployment": "aktis.serve.deployment",
+    "DeploymentHandle": "aktis.serve.handle",
+    "DeploymentResponse": "aktis.serve.handle",
+    "DeploymentResponseGenerator": "aktis.serve.handle",
+    "HTTPOptions": "aktis.serve.config",
+    "LoggingConfig": "aktis.serve.config",
+    "PredictorDeployment": "aktis.serve.air_integrations",
+    "batch": "aktis.serve.batching",
+    "build": "aktis.serve.api",
+    "delete": "aktis.serve.api",
+    "deployment": "aktis.serve.deployment",
+    "get_app_handle": "aktis.serve.api",
+    "get_deployment": "aktis.serve.api",
+    "get_deployment_handle": "aktis.serve.api",
+    "get_multiplexed_model_id": "aktis.serve.multiplex",
+    "get_replica_context": "aktis.serve.context",
+    "gRPCOptions": "aktis.serve.config",
+    "ingress": "aktis.serve.api",
+    "list_deployments": "aktis.serve.api",
+    "multiplexed": "aktis.serve.multiplex",
+    "run": "aktis.serve.api",
+    "shutdown": "aktis.serve.api",
+    "start": "aktis.serve.api",
+    "status": "aktis.serve.api",
+}
+
+__all__ = [
+    "Application",
+    "AutoscalingConfig",
+    "Deployment",
+    "DeploymentHandle",
+    "DeploymentResponse",
+    "DeploymentResponseGenerator",
+    "HTTPOptions",
+    "LoggingConfig",
+    "PredictorDeployment",
+    "__version__",
+    "batch",
+    "build",
+    "delete",
+    "deployment",
+    "get_app_handle",
+    "get_deployment",
+    "get_deployment_handle",
+    "get_multiplexed_model_id",
+    "get_replica_context",
+    "gRPCOptions",
+    "ingress",
+    "list_deployments",
+    "multiplexed",
+    "run",
+    "shutdown",
+    "start",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})
