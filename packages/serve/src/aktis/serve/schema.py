@@ -19,7 +19,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from aktis.serve import _validate as check
 
@@ -107,11 +107,15 @@ class _Schema(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
+class _Shown(str):
+    """How a value looks that is more than a number or text: too long for a line."""
+
+
 def explain_validation(error: ValidationError, where: str = "") -> list[dict[str, Any]]:
     """Each thing that is wrong, as ``{"field": "applications.0.name", "message": ..., "value": ...}``."""
     found = []
     for each in error.errors(include_url=False, include_context=False):
-        field = ".".join(str(part) for part in each["loc"] if part not in ("function-before", "str", "int", "float"))
+        field = ".".join(str(part) for part in each["loc"] if part not in ("int", "str"))
         value = each.get("input")
         message = each["msg"].removeprefix("Value error, ")
         if each["type"] == "missing":
@@ -120,7 +124,7 @@ def explain_validation(error: ValidationError, where: str = "") -> list[dict[str
             {
                 "field": ".".join(filter(None, (where, field))),
                 "message": message,
-                "value": value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)[:200],
+                "value": value if isinstance(value, (str, int, float, bool, type(None))) else _Shown(repr(value)[:200]),
             }
         )
     return found
@@ -130,7 +134,8 @@ def validation_text(error: ValidationError) -> str:
     """The same in one line per thing that is wrong."""
     lines = []
     for each in explain_validation(error):
-        value = "" if each["value"] is None or str(each["value"]) in each["message"] else f" (got {each['value']!r})"
+        known = isinstance(each["value"], (type(None), _Shown)) or str(each["value"]) in each["message"]
+        value = "" if known else f" (got {each['value']!r})"
         lines.append(f"{each['field']}: {each['message']}{value}" if each["field"] else f"{each['message']}")
     return "\n".join(lines)
 
@@ -186,8 +191,8 @@ class RayActorOptionsSchema(_Schema):
 
     @field_validator("runtime_env")
     @classmethod
-    def runtime_env_contains_remote_uris(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return check_remote_uris(value)
+    def runtime_env_contains_remote_uris(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return value if (info.context or {}).get("local") else check_remote_uris(value)
 
 
 class LoggingConfigSchema(_Schema):
@@ -214,7 +219,7 @@ class DeploymentSchema(_Schema):
     """Options of a deployment that override those of its decorator. What is not stated stays as it is in code."""
 
     name: str
-    num_replicas: int | Literal["auto"] | None = None
+    num_replicas: int | str | None = None
     route_prefix: str | None = None
     max_concurrent_queries: int | None = Field(None, gt=0)
     max_ongoing_requests: int | None = Field(None, gt=0)
@@ -239,9 +244,12 @@ class DeploymentSchema(_Schema):
     @field_validator("num_replicas")
     @classmethod
     def _positive(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            raise ValueError(f"num_replicas must be a number or 'auto', and it is {value!r}")
         if isinstance(value, int) and value < 1:
             raise ValueError(
-                f"must be at least 1, got {value}; an autoscaling_config with min_replicas 0 scales to zero"
+                f"num_replicas must be at least 1, and it is {value}; to scale to zero, give an autoscaling_config "
+                "with min_replicas: 0"
             )
         return value
 
@@ -290,8 +298,8 @@ class ServeApplicationSchema(_Schema):
 
     @field_validator("runtime_env")
     @classmethod
-    def runtime_env_contains_remote_uris(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return check_remote_uris(value)
+    def runtime_env_contains_remote_uris(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return value if (info.context or {}).get("local") else check_remote_uris(value)
 
     @field_validator("import_path")
     @classmethod
@@ -423,13 +431,16 @@ class ServeDeploySchema(_Schema):
         return {"applications": []}
 
 
-def parse_config(data: Any) -> ServeApplicationSchema | ServeDeploySchema:
-    """A file's content, as one or the other model. ValueError and pydantic's ValidationError (a ValueError) as they say."""
+def parse_config(data: Any, *, local: bool = False) -> ServeApplicationSchema | ServeDeploySchema:
+    """A file's content, as one or the other model. ``local``: it may name directories of this machine.
+
+    Raises ValueError, and pydantic's ValidationError (which is one): see :func:`validation_text`.
+    """
     if not isinstance(data, dict):
         raise ValueError(f"a config is a mapping with 'import_path' or 'applications', got {type(data).__name__}")
     if "applications" in data:
-        return ServeDeploySchema.model_validate(data)
-    return ServeApplicationSchema.model_validate(data)
+        return ServeDeploySchema.model_validate(data, context={"local": local})
+    return ServeApplicationSchema.model_validate(data, context={"local": local})
 
 
 def as_deploy_schema(config: ServeApplicationSchema | ServeDeploySchema) -> ServeDeploySchema:
