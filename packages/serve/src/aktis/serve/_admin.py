@@ -8,8 +8,10 @@ from typing import Any
 
 import aktis
 from aktis.serve._deployer import ANSWER_TIMEOUT, ConfigDeployer, controller
+from aktis.serve._protocol import CONTROLLER_NAME
 from aktis.serve.config import ApplicationStatus, ServeStatus
 from aktis.serve.schema import (
+    DEFAULT_APPLICATION,
     ServeApplicationSchema,
     ServeDeploySchema,
     ServeInstanceDetails,
@@ -60,15 +62,17 @@ class Administration:
         """What ``GET /api/serve/applications/`` answers."""
         status = self.status()
         configs = self.deployer.configs()
-        details = ServeInstanceDetails(
-            controller_info={"actor_name": "SERVE_CONTROLLER", "pid": status.controller_pid},
-            proxy_location=str(self._options.get("http", {}).get("location") or "HeadOnly"),
-            http_options=self._options.get("http"),
-            grpc_options=self._options.get("grpc"),
-            proxies={name: _plain_proxy(proxy) for name, proxy in status.proxies.items()},
-            applications={
-                name: _application(each, configs.get(name)) for name, each in sorted(status.applications.items())
-            },
+        details = ServeInstanceDetails.model_validate(
+            {
+                "controller_info": {"actor_name": CONTROLLER_NAME, "pid": status.controller_pid},
+                "proxy_location": str(self._options.get("http", {}).get("location") or "HeadOnly"),
+                "http_options": self._options.get("http"),
+                "grpc_options": self._options.get("grpc"),
+                "proxies": {name: _plain_proxy(proxy) for name, proxy in status.proxies.items()},
+                "applications": {
+                    name: _application(each, configs.get(name)) for name, each in sorted(status.applications.items())
+                },
+            }
         )
         return details.model_dump(mode="json")
 
@@ -87,7 +91,7 @@ class Administration:
         """What ``GET /api/serve/deployments/status`` answers, for the application ``name`` or the only one."""
         status = self.status()
         if name is None:
-            name = next(iter(status.applications)) if len(status.applications) == 1 else ""
+            name = next(iter(status.applications)) if len(status.applications) == 1 else DEFAULT_APPLICATION
         if name not in status.applications:
             return ServeStatusSchema(name=name).model_dump(mode="json")
         return serve_status_to_schema(status, name).model_dump(mode="json")

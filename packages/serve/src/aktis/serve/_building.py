@@ -1,15 +1,14 @@
 """Runs in a process of the session, once: imports the user's module, binds, applies a file's overrides; gives the specs.
 
-A process builds one application and ends (``max_calls=1``), so the next build imports whatever the code is then. What is shipped of a
-deployment may be no more than the name of its class; so the digest of the modules that the import brought is part of each
-version: code that did not change restarts nothing, code that did restarts the application's replicas.
+A process builds one application and ends (``max_calls=1``), so the next build imports whatever the code is then. The version of a
+deployment knows the code of its own module; of the user's other modules that came with the import, a digest of the files is
+added. So code that did not change restarts nothing.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import json
+import inspect
 import os
 import sys
 import sysconfig
@@ -52,7 +51,7 @@ def _build(config: dict[str, Any]) -> ApplicationSpec | BuildFailure:
         environment = aktis.get_runtime_context().runtime_env  # local directories are packages of the session in it
         return build_application(config, environment)
     except (ImportPathError, InvalidDeploymentError) as error:
-        return BuildFailure(str(error))
+        return BuildFailure(str(error), user_code=False)
     except Exception as error:
         return BuildFailure(user_traceback(error), user_code=True)
     except SystemExit as error:
@@ -63,71 +62,57 @@ def _build(config: dict[str, Any]) -> ApplicationSpec | BuildFailure:
 
 def build_application(config: dict[str, Any], environment: dict[str, Any]) -> ApplicationSpec:
     """The application that an entry of a file describes (``ServeApplicationSchema``, as plain data)."""
+    from aktis.serve._graph.build import build_application as build
     from aktis.serve._importing import import_target, make_application
+    from aktis.serve.exceptions import InvalidDeploymentError
 
     path = config["import_path"]
     before = set(sys.modules)
     target = make_application(import_target(path), path, config.get("args") or {})
-    spec = specify(target, config.get("name", ""), config.get("route_prefix", "/"))
-    code = source_digest(set(sys.modules) - before)
-    deployments = override(spec.deployments, config)
-    stable = json.dumps([path, config.get("args"), environment, code], sort_keys=True, default=str)
-    return replace(
-        spec,
-        deployments=tuple(_with_environment(each, environment, stable) for each in deployments),
-        config=config,
-        runtime_env=environment or None,
+    try:
+        spec = build(
+            target,
+            name=config["name"],
+            route_prefix=config.get("route_prefix", "/"),
+            overrides=overrides(config),
+            config=config,
+            runtime_env=environment or None,
+        )
+    except (TypeError, ValueError) as error:  # what the file, or the graph, says cannot work
+        raise InvalidDeploymentError(f"{path}: {error}") from error
+    if config.get("logging_config") is not None:
+        spec = replace(spec, deployments=tuple(_logging(each, config["logging_config"]) for each in spec.deployments))
+    helpers = source_digest(set(sys.modules) - before - _home_modules(target))
+    return replace(spec, deployments=tuple(_versioned(each, path, helpers) for each in spec.deployments))
+
+
+def overrides(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of a file by name of deployment. A dict in them replaces that in code wholly."""
+    return {
+        given["name"]: {key: value for key, value in given.items() if key != "name"}
+        for given in config.get("deployments") or ()
+    }
+
+
+def _logging(spec: DeploymentSpec, given: dict[str, Any]) -> DeploymentSpec:
+    """With the logging of the application, where the deployment has none of its own."""
+    return (
+        spec
+        if spec.config.logging_config is not None
+        else replace(spec, config=spec.config.changed(logging_config=given))
     )
 
 
-def specify(target: Any, name: str, route_prefix: str | None) -> ApplicationSpec:
-    """The specs of an application that is bound already."""
-    from aktis.serve.api import build_application_spec
+def _home_modules(target: Any) -> set[str]:
+    """The modules in which the deployments are."""
+    from aktis.serve._graph.build import BuiltApplication, root_of
 
-    return build_application_spec(target, name=name, route_prefix=route_prefix)
-
-
-def override(deployments: Iterable[DeploymentSpec], config: dict[str, Any]) -> list[DeploymentSpec]:
-    """The deployments with a file's options in place of those in code. Each option is replaced wholly."""
-    from aktis.serve.exceptions import InvalidDeploymentError
-
-    result = {each.name: each for each in deployments}
-    for given in config.get("deployments") or ():
-        options = dict(given)
-        name = options.pop("name")
-        if name not in result:
-            near = difflib.get_close_matches(name, result, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, result))}"
-            raise InvalidDeploymentError(
-                f"the file configures a deployment {name!r} that {config['import_path']!r} does not have: {hint}"
-            )
-        spec = result[name]
-        if "route_prefix" in options:
-            spec = replace(spec, route_prefix=options.pop("route_prefix"))
-        try:
-            result[name] = replace(spec, config=spec.config.changed(**options))
-        except (TypeError, ValueError) as error:
-            raise InvalidDeploymentError(f"deployment {name!r}: {error}") from None
-    logging = config.get("logging_config")
-    if logging is not None:
-        for name, spec in result.items():
-            if spec.config.logging_config is None:
-                result[name] = replace(spec, config=spec.config.changed(logging_config=logging))
-    return list(result.values())
+    deployments = BuiltApplication(root_of(target)).deployments.values()
+    return {str(getattr(inspect.unwrap(each.func_or_class), "__module__", "")) for each in deployments}
 
 
-def _with_environment(spec: DeploymentSpec, environment: dict[str, Any], stable: str) -> DeploymentSpec:
-    """The application's environment is under that of the deployment; what needs a restart is in the version."""
-    options = dict(spec.config.ray_actor_options)
-    own = merged(environment, dict(options.get("runtime_env") or {}))
-    if own:
-        options["runtime_env"] = own
-    text = json.dumps([spec.version, stable, options], sort_keys=True, default=str)
-    return replace(
-        spec,
-        config=replace(spec.config, ray_actor_options=options),
-        version=hashlib.sha256(text.encode()).hexdigest()[:16],
-    )
+def _versioned(spec: DeploymentSpec, path: str, helpers: str) -> DeploymentSpec:
+    return replace(spec, version=hashlib.sha256("\0".join((spec.version, path, helpers)).encode()).hexdigest()[:16])
 
 
 def source_digest(modules: Iterable[str]) -> str:

@@ -170,7 +170,7 @@ def _plain(value: Any) -> Any:
 
 
 def _url(host: str, port: int, http: dict[str, Any]) -> str:
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if http.get('ssl_certfile') else 'http'}://{name}:{port}"
 
 

@@ -86,9 +86,10 @@ def make_application(target: Any, path: str, args: dict[str, Any]) -> Any:
 
 
 def _is_application(value: Any) -> bool:
-    from aktis.serve.api import is_application
+    from aktis.dag import DAGNode
+    from aktis.serve._graph.nodes import Application
 
-    return bool(is_application(value))
+    return isinstance(value, (Application, DAGNode))
 
 
 def call_builder(builder: Callable[..., Any], path: str, args: dict[str, Any]) -> Any:

@@ -250,7 +250,7 @@ class RestServer:
     @property
     def url(self) -> str:
         """Where it is."""
-        name = f"[{self.host}]" if ":" in self.host else "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
+        name = f"[{self.host}]" if ":" in self.host else "127.0.0.1" if self.host == "0.0.0.0" else self.host
         return f"http://{name}:{self.port}"
 
     def _run(self) -> None:

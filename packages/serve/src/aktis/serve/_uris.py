@@ -66,7 +66,7 @@ def _download(field: str, uri: str, folder: Path) -> Path:
     try:
         with (
             open(descriptor, "wb") as file,
-            urllib.request.urlopen(uri, timeout=DOWNLOAD_TIMEOUT) as answer,  # noqa: S310 - the scheme is checked above
+            urllib.request.urlopen(uri, timeout=DOWNLOAD_TIMEOUT) as answer,
         ):
             length = int(answer.headers.get("Content-Length") or 0)
             if length > MAX_DOWNLOAD:

@@ -180,10 +180,10 @@ class RayActorOptionsSchema(_Schema):
     """Resources and environment of each replica."""
 
     runtime_env: dict[str, Any] = Field(default_factory=dict)
-    num_cpus: float | None = Field(None, ge=0)
-    num_gpus: float | None = Field(None, ge=0)
-    memory: float | None = Field(None, ge=0)
-    object_store_memory: float | None = Field(None, ge=0)
+    num_cpus: float | None = Field(default=None, ge=0)
+    num_gpus: float | None = Field(default=None, ge=0)
+    memory: float | None = Field(default=None, ge=0)
+    object_store_memory: float | None = Field(default=None, ge=0)
     resources: dict[str, float] = Field(default_factory=dict)
     accelerator_type: str | None = None
     label_selector: dict[str, str] | None = None
@@ -221,23 +221,23 @@ class DeploymentSchema(_Schema):
     name: str
     num_replicas: int | str | None = None
     route_prefix: str | None = None
-    max_concurrent_queries: int | None = Field(None, gt=0)
-    max_ongoing_requests: int | None = Field(None, gt=0)
-    max_queued_requests: int | None = Field(None, ge=-1)
+    max_concurrent_queries: int | None = Field(default=None, gt=0)
+    max_ongoing_requests: int | None = Field(default=None, gt=0)
+    max_queued_requests: int | None = Field(default=None, ge=-1)
     user_config: Any = None
     autoscaling_config: dict[str, Any] | None = None
-    graceful_shutdown_wait_loop_s: float | None = Field(None, ge=0)
-    graceful_shutdown_timeout_s: float | None = Field(None, ge=0)
-    health_check_period_s: float | None = Field(None, gt=0)
-    health_check_timeout_s: float | None = Field(None, gt=0)
+    graceful_shutdown_wait_loop_s: float | None = Field(default=None, ge=0)
+    graceful_shutdown_timeout_s: float | None = Field(default=None, ge=0)
+    health_check_period_s: float | None = Field(default=None, gt=0)
+    health_check_timeout_s: float | None = Field(default=None, gt=0)
     ray_actor_options: RayActorOptionsSchema | None = None
     placement_group_bundles: list[dict[str, float]] | None = None
     placement_group_strategy: str | None = None
-    max_replicas_per_node: int | None = Field(None, gt=0)
+    max_replicas_per_node: int | None = Field(default=None, gt=0)
     logging_config: LoggingConfigSchema | None = None
-    request_timeout_s: float | None = Field(None, gt=0)
-    rolling_update_percentage: float | None = Field(None, gt=0, le=1)
-    max_constructor_retry_count: int | None = Field(None, gt=0)
+    request_timeout_s: float | None = Field(default=None, gt=0)
+    rolling_update_percentage: float | None = Field(default=None, gt=0, le=1)
+    max_constructor_retry_count: int | None = Field(default=None, gt=0)
     retry_deaths: bool | None = None
     is_driver_deployment: bool | None = None
 
@@ -291,7 +291,7 @@ class ServeApplicationSchema(_Schema):
     import_path: str
     runtime_env: dict[str, Any] = Field(default_factory=dict)
     host: str = DEFAULT_HOST
-    port: int = Field(DEFAULT_PORT, ge=0, le=65535)
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     args: dict[str, Any] = Field(default_factory=dict)
     logging_config: LoggingConfigSchema | None = None
     deployments: list[DeploymentSchema] = Field(default_factory=list)
@@ -351,19 +351,19 @@ class HTTPOptionsSchema(_Schema):
     """Options of the HTTP proxies."""
 
     host: str = DEFAULT_HOST
-    port: int = Field(DEFAULT_PORT, ge=0, le=65535)
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     root_path: str = ""
-    request_timeout_s: float | None = Field(None, gt=0)
-    keep_alive_timeout_s: float = Field(5, ge=0)
-    num_proxies: int = Field(1, ge=1)
-    max_body_bytes: int | None = Field(1 << 30, gt=0)
-    max_header_bytes: int = Field(64 * 1024, gt=0)
-    header_timeout_s: float = Field(30, gt=0)
-    body_timeout_s: float = Field(60, gt=0)
-    write_timeout_s: float = Field(60, gt=0)
-    max_connections: int | None = Field(None, gt=0)
-    drain_timeout_s: float = Field(10, ge=0)
-    websocket_max_bytes: int = Field(16 * 1024 * 1024, gt=0)
+    request_timeout_s: float | None = Field(default=None, gt=0)
+    keep_alive_timeout_s: float = Field(default=5, ge=0)
+    num_proxies: int = Field(default=1, ge=1)
+    max_body_bytes: int | None = Field(default=1 << 30, gt=0)
+    max_header_bytes: int = Field(default=64 * 1024, gt=0)
+    header_timeout_s: float = Field(default=30, gt=0)
+    body_timeout_s: float = Field(default=60, gt=0)
+    write_timeout_s: float = Field(default=60, gt=0)
+    max_connections: int | None = Field(default=None, gt=0)
+    drain_timeout_s: float = Field(default=10, ge=0)
+    websocket_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     development: bool = False
     access_log: bool = True
     status_page: bool = True
@@ -384,11 +384,11 @@ class gRPCOptionsSchema(_Schema):
     """Options of the gRPC proxy. Without servicer functions there is none."""
 
     host: str = DEFAULT_HOST
-    port: int = Field(9000, ge=0, le=65535)
+    port: int = Field(default=9000, ge=0, le=65535)
     grpc_servicer_functions: list[str] = Field(default_factory=list)
-    request_timeout_s: float | None = Field(None, gt=0)
+    request_timeout_s: float | None = Field(default=None, gt=0)
     enable_reflection: bool = True
-    max_message_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     ssl_keyfile: str | None = None
     ssl_certfile: str | None = None
     ssl_ca_certs: str | None = None
@@ -403,8 +403,8 @@ class ServeDeploySchema(_Schema):
     """A file of several applications. What it does not name is deleted when it is deployed."""
 
     proxy_location: Literal["Disabled", "HeadOnly", "EveryNode"] = "EveryNode"
-    http_options: HTTPOptionsSchema = Field(default_factory=HTTPOptionsSchema)
-    grpc_options: gRPCOptionsSchema = Field(default_factory=gRPCOptionsSchema)
+    http_options: HTTPOptionsSchema = Field(default_factory=lambda: HTTPOptionsSchema())
+    grpc_options: gRPCOptionsSchema = Field(default_factory=lambda: gRPCOptionsSchema())
     logging_config: LoggingConfigSchema | None = None
     applications: list[ServeApplicationSchema]
 
@@ -444,12 +444,12 @@ def parse_config(data: Any, *, local: bool = False) -> ServeApplicationSchema | 
 
 
 def as_deploy_schema(config: ServeApplicationSchema | ServeDeploySchema) -> ServeDeploySchema:
-    """The same, always in the form of several applications. The one of Ray 2.3 keeps its name, which may be empty."""
+    """The same, always in the form of several applications. The one of a file of Ray 2.3 is called "default", unless it has a name."""
     if isinstance(config, ServeDeploySchema):
         return config
     http = {key: getattr(config, key) for key in ("host", "port") if key in config.model_fields_set}
-    application = config.model_copy()
-    application.__pydantic_fields_set__ = set(config.model_fields_set) - {"host", "port"}
+    application = config.model_copy(update={} if config.name else {"name": DEFAULT_APPLICATION})
+    application.__pydantic_fields_set__ = {*config.model_fields_set, "name"} - {"host", "port"}
     return ServeDeploySchema.model_construct(
         _fields_set={"applications", *(["http_options"] if http else [])},
         http_options=HTTPOptionsSchema(**http),

@@ -23,8 +23,8 @@ def build_config(
 ) -> None:
     """Import the applications in this process, and write what a file needs to deploy them as they are."""
     from aktis.serve import __version__
-    from aktis.serve.schema import ServeApplicationSchema, ServeDeploySchema
     from aktis.serve.cli._show import dump_yaml
+    from aktis.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
     multi = multi or len(import_paths) > 1 or bool(grpc_functions)
     if kubernetes and multi:
@@ -61,14 +61,14 @@ _ORDER = ("name", "route_prefix", "import_path", "runtime_env", "deployments")
 
 
 def _entry(path: str) -> dict[str, Any]:
-    from aktis.serve._building import specify
+    from aktis.serve._graph.build import build_application
     from aktis.serve._importing import ImportPathError, import_target, make_application, user_traceback
     from aktis.serve.exceptions import InvalidDeploymentError
     from aktis.serve.schema import check_import_path
 
     try:
         target = make_application(import_target(check_import_path(path)), path, {})
-        spec = specify(target, "", "/")
+        spec = build_application(target)
     except (ImportPathError, InvalidDeploymentError, ValueError) as error:
         if not isinstance(error, (ImportPathError, InvalidDeploymentError)) and _from_user(error):
             raise CommandError(f"{path!r} could not be imported:\n{user_traceback(error)}", 1) from None

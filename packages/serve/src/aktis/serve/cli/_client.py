@@ -14,7 +14,7 @@ from aktis.serve.cli import CommandError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:52365"
 ADDRESS_VARIABLES = ("AKTIS_SERVE_ADDRESS", "RAY_AGENT_ADDRESS", "RAY_DASHBOARD_ADDRESS")
-TOKEN_VARIABLE = "AKTIS_SERVE_TOKEN"  # noqa: S105 - its name
+TOKEN_VARIABLE = "AKTIS_SERVE_TOKEN"
 TIMEOUT = 60.0  # seconds for an answer
 
 

@@ -31,7 +31,7 @@ def deploy_target(target: Target, wait: bool, address: str | None) -> None:
 
 def send(client: RestClient, schema: Any, headers: dict[str, str] | None = None) -> list[str]:
     """Deploy it there; names of the applications. Warnings go to standard error."""
-    from aktis.serve.schema import ServeApplicationSchema
+    from aktis.serve.schema import ServeApplicationSchema, as_deploy_schema
 
     single = isinstance(schema, ServeApplicationSchema)
     path = "/api/serve/deployments/" if single else "/api/serve/applications/"
@@ -41,7 +41,7 @@ def send(client: RestClient, schema: Any, headers: dict[str, str] | None = None)
     answer = client.request("PUT", path, body, headers)
     for line in answer.get("warnings", ()):
         print(f"serve: warning: {line}", file=sys.stderr)
-    return [schema.name] if single else [entry.name for entry in schema.applications]
+    return [entry.name for entry in as_deploy_schema(schema).applications]
 
 
 def wait_for(client: RestClient, names: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +141,7 @@ def _absolute(environment: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tuple[Any, Any]]:
+def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tuple[Any, Callable[[], int]]]:
     """A host in this process, ended with the block; and a function that gives the exit code once a signal came."""
     from aktis.serve._host import Host, HostOptions, Latch
 

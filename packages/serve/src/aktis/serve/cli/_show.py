@@ -41,7 +41,7 @@ def dump_yaml(data: Any) -> str:
 
 
 def _indenting(yaml: Any) -> Any:
-    class Dumper(yaml.SafeDumper):  # type: ignore[misc,name-defined]
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
         def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
             return super().increase_indent(flow, False)
 

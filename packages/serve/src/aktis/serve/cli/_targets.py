@@ -60,6 +60,8 @@ class Target:
         except ValueError as error:  # pydantic's is one
             text = validation_text(error) if hasattr(error, "errors") else str(error)  # type: ignore[arg-type]
             where = f"{self.path}: " if self.is_config else ""
+            if not self.is_config:
+                text = text.replace("applications.0.import_path: ", "").replace("applications.0.", "")
             raise CommandError("\n".join(where + line for line in text.splitlines())) from None
 
     def _config(self) -> Any:
