@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from aktis import _session
 from aktis._generators import ObjectRefGenerator
-from aktis.object_ref import ObjectRef
+from aktis.object_ref import STANDS_FOR, ObjectRef, reference_of
 
 if TYPE_CHECKING:
     from aktis.actor import ActorHandle
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+RESULT = "__aktis_result__"
+
+
+class HasResult(Protocol[T_co]):
+    """An object of another library that stands for a result."""
+
+    def __aktis_result__(self, timeout: float | None) -> T_co:
+        """Wait for it, up to ``timeout`` seconds (then: GetTimeoutError)."""
+        ...
 
 
 def put(value: T) -> ObjectRef[T]:
@@ -35,11 +47,15 @@ def get(refs: list[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: .
 def get(refs: ObjectRefGenerator[T], *, timeout: float | None = None) -> ObjectRefGenerator[T]: ...
 @overload
 def get(refs: list[Any], *, timeout: float | None = None) -> list[Any]: ...
+@overload
+def get(refs: HasResult[T], *, timeout: float | None = None) -> T: ...
 def get(refs: Any, *, timeout: float | None = None) -> Any:
     """Wait for one reference, or for a list of them, and return the value(s).
 
     Raises what the call raised; with a list, the first error as soon as it is known. ``timeout`` in seconds: GetTimeoutError
     after it (0: at once).
+
+    Objects that stand for a result, by a method ``__aktis_result__(timeout)``, can be in the place of references.
     """
     engine = _session.current or _session.require_engine()
     if timeout is not None:
@@ -49,16 +65,37 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     if isinstance(refs, list):
         for item in refs:
             if not isinstance(item, ObjectRef):
-                raise ValueError(
-                    f"get() takes an ObjectRef or a list of them; the list holds {item!r} ({type(item).__name__})"
-                )
+                return _get_mixed(refs, timeout)
         return engine.get(refs, timeout)
     if isinstance(refs, ObjectRefGenerator):
         return refs
+    result = getattr(type(refs), RESULT, None)
+    if result is not None:
+        return result(refs, timeout)
     execute = getattr(refs, "_get_result", None)  # results of lazy graphs
     if execute is not None:
         return execute(timeout)
     raise ValueError(f"get() takes an ObjectRef or a list of them, got {refs!r} ({type(refs).__name__})")
+
+
+def _get_mixed(items: list[Any], timeout: float | None) -> list[Any]:
+    """The results of a list in which not all are references: those first, then the others one after the other."""
+    for item in items:
+        if not isinstance(item, ObjectRef) and not hasattr(type(item), RESULT):
+            raise ValueError(
+                f"get() takes an ObjectRef or a list of them; the list holds {item!r} ({type(item).__name__})"
+            )
+    deadline = None if timeout is None else monotonic() + timeout
+    refs = [item for item in items if isinstance(item, ObjectRef)]
+    values = iter((_session.current or _session.require_engine()).get(refs, timeout))
+    results = []
+    for item in items:
+        if isinstance(item, ObjectRef):
+            results.append(next(values))
+        else:
+            remaining = None if deadline is None else max(0.0, deadline - monotonic())
+            results.append(type(item).__aktis_result__(item, remaining))
+    return results
 
 
 def _check_timeout(timeout: Any) -> None:
@@ -73,7 +110,8 @@ def wait(
 ) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
     """Wait until ``num_returns`` of the references are ready: ``(ready, rest)``, both in the order given.
 
-    At most ``num_returns`` are called ready, even if more are. A failed call is ready. Generators may be in the list.
+    At most ``num_returns`` are called ready, even if more are. A failed call is ready. Generators may be in the list,
+    and objects that stand for a reference, by a method ``__aktis_ref__()``.
     """
     if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
         raise TypeError("wait() takes a list of ObjectRefs, got a single one: use wait([ref])")
@@ -83,6 +121,8 @@ def wait(
         _check_timeout(timeout)
     for kind in set(map(type, refs)):  # many references, few types: waiting for one of thousands stays cheap
         if not issubclass(kind, (ObjectRef, ObjectRefGenerator)):
+            if hasattr(kind, STANDS_FOR):
+                return _wait_for_stand_ins(refs, num_returns, timeout, fetch_local)
             item = next(item for item in refs if type(item) is kind)
             raise TypeError(f"wait() takes a list of ObjectRefs; the list holds {item!r} ({kind.__name__})")
     engine = _session.current or _session.require_engine()
@@ -97,6 +137,15 @@ def wait(
     if num_returns > len(refs):
         raise ValueError(f"num_returns={num_returns} is more than the {len(refs)} references given")
     return engine.wait(refs, num_returns, timeout, fetch_local)
+
+
+def _wait_for_stand_ins(
+    items: list[Any], num_returns: int, timeout: float | None, fetch_local: bool
+) -> tuple[list[Any], list[Any]]:
+    refs = [reference_of(item) for item in items]
+    given: dict[Any, Any] = dict(zip(refs, items))
+    ready, rest = wait(refs, num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
+    return [given[ref] for ref in ready], [given[ref] for ref in rest]
 
 
 def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:

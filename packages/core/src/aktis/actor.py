@@ -41,6 +41,11 @@ HIDDEN_METHODS = {
 }
 
 
+_NOT_METHODS = frozenset(
+    {"__init__", "__new__", "__del__", "__init_subclass__", "__class_getitem__", "__aktis_event_loop__"}
+)
+
+
 class ActorClassInheritanceException(TypeError):
     """Somebody inherited from a class that ``@aktis.remote`` had turned into an actor class."""
 
@@ -207,7 +212,7 @@ def describe_class(cls: type) -> ClassDescriptor:
     methods: dict[str, MethodDescriptor] = {}
     is_async = False
     for name, member in inspect.getmembers(cls, _is_method):
-        if name in ("__init__", "__new__", "__del__", "__init_subclass__", "__class_getitem__"):
+        if name in _NOT_METHODS:
             continue
         static = isinstance(inspect.getattr_static(cls, name), (staticmethod, classmethod))
         coroutine = inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 T = TypeVar("T", covariant=True)
 
 NIL_ID = b"\xff" * 20
 JOB_ID_SIZE = 4
+STANDS_FOR = "__aktis_ref__"
+"""Objects of other libraries that stand for a reference have a method of this name, which returns it."""
 
 
 class ObjectRef(Generic[T]):
@@ -62,12 +64,25 @@ class ObjectRef(Generic[T]):
         engine.add_done_callback(self, finish)
         return future
 
+    def add_done_callback(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` once when :func:`aktis.get` would not wait: now, or later on whatever thread learns of it.
+
+        It must not block: messages of this process may wait for it. An exception that it raises is logged.
+        """
+        from aktis import _session
+
+        if not callable(callback):
+            raise TypeError(f"callback must be callable without arguments, got {callback!r}")
+        _session.require_engine().add_done_callback(self, callback)
+
     def __await__(self) -> Generator[Any, None, T]:
         from aktis import _session
-        from aktis._asyncio import announced
+        from aktis._asyncio import Announcement
 
         engine = _session.require_engine()
-        yield from announced(lambda wake: engine.add_done_callback(self, wake))
+        announcement = Announcement()
+        engine.add_done_callback(self, announcement)
+        yield from announcement.__await__()
         value: T = engine.get([self], None)[0]
         return value
 
@@ -79,3 +94,32 @@ class ObjectRef(Generic[T]):
 
     def __deepcopy__(self, memo: Any) -> ObjectRef[T]:
         return self
+
+
+def reference_of(value: Any) -> Any:
+    """The reference that an object stands for; anything else as it is. Raises TypeError when it gives something else."""
+    stands_for = getattr(type(value), STANDS_FOR, None)
+    if stands_for is None:
+        return value
+    ref = stands_for(value)
+    if not isinstance(ref, ObjectRef):
+        raise TypeError(f"{type(value).__name__}.{STANDS_FOR}() must return an ObjectRef, it returned {ref!r}")
+    return ref
+
+
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set})
+
+
+def resolve_stand_ins(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments with the references in the place of objects that stand for one. Looks at the top level only."""
+    for value in args:
+        kind = type(value)
+        if kind not in _PLAIN and hasattr(kind, STANDS_FOR):
+            args = tuple(map(reference_of, args))
+            break
+    for value in kwargs.values():
+        kind = type(value)
+        if kind not in _PLAIN and hasattr(kind, STANDS_FOR):
+            kwargs = {key: reference_of(item) for key, item in kwargs.items()}
+            break
+    return args, kwargs

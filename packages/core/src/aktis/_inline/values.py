@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aktis import _session
 from aktis._serialization import note_reference, pack, pack_exception, unpack, unpack_exception
 from aktis.exceptions import AktisSystemError
-from aktis.object_ref import ObjectRef
+from aktis.object_ref import ObjectRef, resolve_stand_ins
 
 if TYPE_CHECKING:
     from aktis._inline.calls import Call
@@ -124,6 +124,7 @@ class Arguments:
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> None:
         self.refs: list[InlineRef] = []
+        args, kwargs = resolve_stand_ins(args, kwargs)
         self._positional = [self._freeze(value, f"argument {index} of {name}") for index, value in enumerate(args)]
         self._keywords = {key: self._freeze(value, key) for key, value in kwargs.items()}
 

@@ -1,16 +1,15 @@
 """A worker that has become an actor: its instance, and where its methods run.
 
 Plain actors run methods on the main thread in the order they came. Threaded actors have a queue and threads per group.
-Async actors run an event loop on the main thread; the loop leads the pump, so that a call needs no thread hand-off.
+Async actors run an event loop on the main thread; the loop leads the pump, so that a call needs no thread hand-off
+(see :mod:`aktis._native.loop_calls`).
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import pickle
 import threading
-from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,11 @@ from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import ONE
 from aktis._native.executor import Executor, Running, current, end_like_a_program
-from aktis._native.pump import SPIN
 from aktis._serialization import pack_exception, unpack_exception, unpack_function
 
 if TYPE_CHECKING:
-    import asyncio
-
     from aktis._native.connection import Connection, Message
+    from aktis._native.loop_calls import LoopCalls
 
 DEFAULT_GROUP = ""
 
@@ -56,13 +53,8 @@ class ActorHost:
         self._queues: dict[str, Any] = {}
         self._active = 0
         self._idle = threading.Condition()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread = 0
-        self._waiting: dict[str, deque[tuple[Any, Any]]] = {group: deque() for group in self.limits}
-        self._running: dict[str, int] = dict.fromkeys(self.limits, 0)
-        self._stop: asyncio.Event | None = None
-        self._flush_scheduled = False
-        self._spin_until = 0.0  # when to stop looking for further calls; 0 while not looking
+        self._on_loop: LoopCalls | None = None
+        self._content: dict[str, Any] = {}  # of the specification's payload, until the constructor has run
         self._terminating = False
 
     @property
@@ -90,14 +82,21 @@ class ActorHost:
             return
         if self.threaded:
             self._start_threads()
-        self._announce()
+        self.announce()
+
+    def _load_class(self) -> Any:
+        if not self._content:
+            content = pickle.loads(self.spec.payload)
+            content["cls"] = unpack_function(content["cls"])
+            self._content = content
+        return self._content["cls"]
 
     def _construct(self) -> bool:
-        content = pickle.loads(self.spec.payload)
         call = Running(self.core, self.core.node, 0, f"{self.spec.class_name}.__init__", None)  # type: ignore[arg-type]
         current.set(call)
         try:
-            cls = unpack_function(content["cls"])
+            cls = self._load_class()
+            content, self._content = self._content, {}
             args, kwargs = self.executor.arguments(call, content["atoms"], content["extra"] or (None, ()))
             self.instance = cls(*args, **kwargs)
             if any("__repr__" in vars(cls) for cls in type(self.instance).__mro__[:-1]):
@@ -121,7 +120,7 @@ class ActorHost:
         self.core.node.send_now((op.ACTOR_FAILED, self.actor_id, self.epoch, pack_exception(died)))
         self.executor.leave("its constructor failed")
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
         assert self.core.node is not None
         self.core.node.send_now((op.ACTOR_READY, self.actor_id, self.epoch, self.own_repr or ""))
 
@@ -171,7 +170,7 @@ class ActorHost:
             if executor.forked:
                 raise SystemExit(0)
         except BaseException as error:
-            payload = self._failure(call, error)
+            payload = self.failure(call, error)
         else:
             kind = type(value)
             if flags == ONE and kind in values._SCALARS:
@@ -190,7 +189,7 @@ class ActorHost:
         if not executor.inbox or began + seconds - connection.first_result > 0.001 or seconds > 0.001:
             executor.flush_results()
 
-    def _failure(self, call: Running, error: BaseException) -> Any:
+    def failure(self, call: Running, error: BaseException) -> Any:
         if self.executor.forked:
             end_like_a_program(error)
         if isinstance(error, (ActorExit, SystemExit)):
@@ -224,11 +223,11 @@ class ActorHost:
             self._active += 1
         queue = self._queues.get(self.group_of(message))
         if queue is None:
-            self._unknown_group(connection, message)
+            self.unknown_group(connection, message)
             return
         queue.put((connection, message))
 
-    def _unknown_group(self, connection: Connection, message: Message) -> None:
+    def unknown_group(self, connection: Connection, message: Message) -> None:
         known = ", ".join(sorted(group for group in self.limits if group)) or "none"
         error = ValueError(
             f"{self.spec.class_name} has no concurrency group {self.group_of(message)!r}; it has: {known}."
@@ -252,161 +251,30 @@ class ActorHost:
         self._exit("all its handles are gone" if message is None else "it was asked to terminate")
         if connection is not None and message is not None:
             call = Running(self.core, connection, message[1], message[2], None)
-            self.executor.reply(call, self._failure(call, ActorExit("it was asked to terminate")), 0.0)
+            self.executor.reply(call, self.failure(call, ActorExit("it was asked to terminate")), 0.0)
 
     # event loop -----------------------------------------------------------------------------
     def _serve_async(self) -> None:
         import asyncio
 
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        self._loop = loop
-        self._loop_thread = threading.get_ident()
+        from aktis._native.loop_calls import LoopCalls, new_event_loop
+
         try:
-            loop.run_until_complete(self._async_main())
-        finally:
-            self.executor.flush_results()
-
-    async def _async_main(self) -> None:
-        import asyncio
-
-        assert self._loop is not None
-        self._stop = asyncio.Event()
-        pump = self.core.pump
-        if not self._construct():
-            return
-        self.core.handlers[op.METHOD] = self._on_async_call
-        self._loop.add_reader(pump.fileno(), pump.poll_from_loop)
-        pump.led_by_loop(self._wake_loop)
-        self._announce()
-        pump.flush_all()
-        await self._stop.wait()
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task():
-                await asyncio.wait([task], timeout=5.0)
-        self._loop.remove_reader(pump.fileno())
-
-    def _wake_loop(self) -> None:
-        """Something is to be flushed: once per turn of the loop is enough."""
-        assert self._loop is not None
-        if self._flush_scheduled:
-            return
-        self._flush_scheduled = True
-        if threading.get_ident() == self._loop_thread:
-            self._loop.call_soon(self._flush)
-        else:
-            self._loop.call_soon_threadsafe(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_scheduled = False
-        self.executor.flush_results()
-        pump = self.core.pump
-        pump.flush_all()
-        if not self._spin_until and not any(self._running.values()) and pump.may_spin():
-            self._spin_until = perf_counter() + SPIN
-            self._spin()
-
-    def _spin(self) -> None:
-        """The caller has its answer and may ask again at once: look for a moment before the loop goes to sleep."""
-        assert self._loop is not None
-        pump = self.core.pump
-        found = pump.poll_from_loop()
-        if not found and perf_counter() < self._spin_until:
-            self._loop.call_soon(self._spin)
-        else:
-            self._spin_until = 0.0
-            pump.spun(found)
-
-    def _on_async_call(self, connection: Connection, message: Message) -> None:
-        assert self._loop is not None
-        if threading.get_ident() == self._loop_thread:
-            self._begin(connection, message)
-        else:
-            self._loop.call_soon_threadsafe(self._begin, connection, message)
-
-    def _begin(self, connection: Connection, message: Message) -> None:
-        assert self._loop is not None
-        group = self.group_of(message)
-        if group not in self.limits:
-            self._unknown_group(connection, message)
-            return
-        if message[2] == "__aktis_terminate__":
-            self._loop.create_task(self._terminate_async(connection, message))
-        elif self._running[group] >= self.limits[group]:
-            self._waiting[group].append((connection, message))
-        else:
-            self._running[group] += 1
-            self._loop.create_task(self._run_async(connection, message, group))
-
-    async def _run_async(self, connection: Connection, message: Message, group: str) -> None:
-        import asyncio
-
-        _op, counter, name, args, extra, flags, options = message
-        executor = self.executor
-        assert self._loop is not None
-        loop = self._loop
-        call = Running(self.core, connection, counter, name, options)
-        task = asyncio.current_task()
-        call.async_task = lambda: loop.call_soon_threadsafe(task.cancel)  # type: ignore[union-attr]
-        key = (connection.peer_id, counter)
-        executor.calls[key] = call
-        current.set(call)
-        began = perf_counter()
-        try:
-            kwargs: dict[str, Any] = {}
-            if extra is not None:
-                args, kwargs = executor.arguments(call, args, extra)
-            value = (self.methods.get(name) or self.method(name))(*args, **kwargs)
-            if inspect.isawaitable(value):
-                value = await value
-            if flags < 0:
-                value = await self._stream_async(call, value)
-        except asyncio.CancelledError:
-            payload = self._failure(
-                call, KeyboardInterrupt() if call.cancelled else asyncio.CancelledError("cancelled")
-            )
+            loop = new_event_loop(self._load_class())
         except BaseException as error:
-            payload = self._failure(call, error)
-        else:
-            payload = executor.result(call, value, flags)
-        seconds = perf_counter() - began
-        del executor.calls[key]
-        executor.log.note(key, f"{self.spec.class_name}.{name}", began, seconds, payload)
-        executor.reply(call, payload, 0.0)
-        self._wake_loop()
-        waiting = self._waiting[group]
-        if waiting:
-            loop.create_task(self._run_async(*waiting.popleft(), group))
-        else:
-            self._running[group] -= 1
+            self._report_failure(error)
+            return
+        asyncio.set_event_loop(loop)
+        self._on_loop = LoopCalls(self, loop)
+        self._on_loop.serve(self._construct)
 
-    async def _stream_async(self, call: Running, generator: Any) -> int:
-        if not hasattr(generator, "__aiter__"):
-            return self.executor.stream(call, generator)
-        import asyncio
-
-        index = 0
-        limit = call.options.get("backpressure", 0) if isinstance(call.options, dict) else 0
-        async for value in generator:
-            payload = self.executor._encode(call, value, index + 1)
-            call.connection.post((op.ITEM, call.counter, index, payload))
-            index += 1
-            while limit and index - call.consumed >= limit and not call.cancelled:
-                await asyncio.sleep(0.002)
-            if call.cancelled:
-                await generator.aclose()
-                raise KeyboardInterrupt
-        return index
-
-    async def _terminate_async(self, connection: Connection | None, message: Message | None) -> None:
-        import asyncio
-
-        while any(self._running.values()):
-            await asyncio.sleep(0.001)
+    def terminated(self, connection: Connection | None, message: Message | None) -> None:
+        """Nothing runs on the loop any more, and that was asked for: by a call, or by the node."""
         reason = "all its handles are gone" if message is None else "it was asked to terminate"
         if connection is not None and message is not None:
             call = Running(self.core, connection, message[1], message[2], None)
-            self.executor.reply(call, self._failure(call, ActorExit(reason)), 0.0)
+            self.executor.reply(call, self.failure(call, ActorExit(reason)), 0.0)
+            self.executor.flush_results()
         else:
             self._exit(reason)
 
@@ -414,9 +282,8 @@ class ActorHost:
     def terminate(self) -> None:
         """The node says that all handles are gone: finish what is queued, then leave. Runs in the leader."""
         if self.is_async:
-            assert self._loop is not None
-            loop = self._loop
-            loop.call_soon_threadsafe(lambda: loop.create_task(self._terminate_async(None, None)))
+            if self._on_loop is not None:
+                self._on_loop.loop.call_soon_threadsafe(self._on_loop.terminate, None, None)
         elif self.threaded:
             self.executor.push(None, lambda: self._finish_threads(None, None))
         else:
@@ -432,5 +299,5 @@ class ActorHost:
         if self.core.node is not None:
             self.core.node.send_now((op.ACTOR_EXITING, self.actor_id, self.epoch, reason))
         self.executor.leave(reason)
-        if self._stop is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._on_loop is not None:
+            self._on_loop.end()

@@ -12,6 +12,7 @@ from aktis._native import lineage, values
 from aktis._native import protocol as op
 from aktis._native.refs import FAILED, VALUE, NativeRef, StoreToken, object_id
 from aktis._serialization import pack_arguments
+from aktis.object_ref import resolve_stand_ins
 
 if TYPE_CHECKING:
     from aktis._native.core import Core
@@ -148,6 +149,7 @@ def encode_arguments(
     ``extra`` is None, or ``(payload of (args, kwargs) or None, slots)``; the slots are filled by :func:`fill_slots`
     once the references are known. Raises SerializationError naming the culprit.
     """
+    args, kwargs = resolve_stand_ins(args, kwargs)
     references: list[tuple[Any, NativeRef]] = []
     if any(isinstance(value, NativeRef) for value in args):
         references = [(i, value) for i, value in enumerate(args) if isinstance(value, NativeRef)]

@@ -7,6 +7,7 @@ Locks: ``lock`` guards waiters, lent and borrowed objects; it is never held whil
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import socket
 import threading
@@ -23,6 +24,15 @@ from aktis._native.connection import Connection, Message
 from aktis._native.pump import Pump, Waiter
 from aktis._native.refs import FAILED, PAYLOAD, PENDING, VALUE, BorrowedRef, NativeRef, StoreToken
 from aktis._native.requests import Requests
+
+
+def call_all(callbacks: Sequence[Callable[[], None]]) -> None:
+    """Call all, whatever one of them raises: some are the user's."""
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            logging.getLogger("aktis").exception("A callback of a reference failed.")
 
 
 class Core:
@@ -189,8 +199,7 @@ class Core:
         if ref.waiters is not None:
             with self.lock:
                 waiters, ref.waiters = ref.waiters, None
-            for waiter_callback in waiters or ():
-                waiter_callback()
+            call_all(waiters or ())
 
     def _hold(self, ref: NativeRef, payload: tuple[Any, ...]) -> Any:
         """What must live as long as the value: references inside it, its place in the store, its lineage."""
@@ -221,10 +230,9 @@ class Core:
                 if ref.state == PENDING:
                     return
                 waiters, ref.waiters = ref.waiters, None
-            for waiter in waiters:
-                waiter()
+            call_all(waiters)
             return
-        callback()
+        call_all((callback,))
 
     # get and wait ---------------------------------------------------------------------------
     def wait_for(self, ref: NativeRef, deadline: float | None, others: bool) -> bool:

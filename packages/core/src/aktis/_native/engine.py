@@ -260,7 +260,8 @@ class NativeEngine:
 
     def add_done_callback(self, ref: Any, callback: Callable[[], None]) -> None:
         self.core.when_done(ref, callback)
-        self.core.pump.flush_all()
+        if not self.core.pump.flushes_by_itself():
+            self.core.pump.flush_all()
 
     def free(self, refs: Sequence[Any]) -> None:
         for ref in refs:

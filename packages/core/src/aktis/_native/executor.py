@@ -73,7 +73,7 @@ def end_like_a_program(error: BaseException) -> None:
 class Running:
     """A call in execution; also the carrier of the references in its arguments."""
 
-    __slots__ = ("async_task", "cancelled", "children", "connection", "consumed", "core", "counter", "interruptible",
+    __slots__ = ("cancelled", "children", "connection", "consumed", "core", "counter", "interruptible",
                  "item_waiter", "most_children", "name", "options", "reply", "unacknowledged")  # fmt: skip
 
     def __init__(self, core: Core, connection: Connection, counter: int, name: str, options: Any) -> None:
@@ -88,9 +88,8 @@ class Running:
         self.interruptible = False
         self.unacknowledged = 0
         self.reply: Any = None
-        self.async_task: Any = None
         self.consumed = 0  # generator items that the consumer has taken
-        self.item_waiter: Waiter | None = None
+        self.item_waiter: Any = None  # a Waiter; in event loops something to call
 
     def note_child(self, record: Any) -> None:
         """A call that this one makes, to be cancelled with it."""
@@ -105,6 +104,18 @@ class Running:
     def living_children(self) -> list[Any]:
         found = [child() for child in list(self.children or ())]
         return [child for child in found if child is not None]
+
+    def cancel_on_loop(self) -> bool:
+        """Have it cancelled where it runs, if that is an event loop."""
+        return False
+
+    def wake_producer(self) -> None:
+        """It waits for its consumer: let it look again."""
+        waiter = self.item_waiter
+        if type(waiter) is Waiter:
+            self.core.pump.wake_waiter(waiter)
+        elif waiter is not None:
+            waiter()
 
     def borrow_begins(self) -> None:
         self.unacknowledged += 1  # under core.lock
@@ -228,8 +239,7 @@ class Executor:
         call = self.calls.get((connection.peer_id, message[1]))
         if call is not None:
             call.consumed = message[2]
-            if call.item_waiter is not None:
-                self.core.pump.wake_waiter(call.item_waiter)
+            call.wake_producer()
 
     def _on_connection_closed(self, connection: Connection) -> None:
         for key in [key for key in self.transit if key[0] is connection]:
@@ -237,7 +247,7 @@ class Executor:
         for call in list(self.calls.values()):
             if call.connection is connection and call.item_waiter is not None:
                 call.cancelled = True
-                self.core.pump.wake_waiter(call.item_waiter)
+                call.wake_producer()
 
     # cancelling -----------------------------------------------------------------------------
     def _on_cancel(self, connection: Connection, message: Message) -> None:
@@ -264,12 +274,11 @@ class Executor:
         if force:
             self.flush_results()
             os.kill(os.getpid(), signal.SIGKILL)
-        if call.async_task is not None:
-            call.async_task()
+        if call.cancel_on_loop():
+            pass
         elif call is self.main_call and self.host is None:
             signal.pthread_kill(self._main_thread, signal.SIGINT)
-        if call.item_waiter is not None:
-            self.core.pump.wake_waiter(call.item_waiter)
+        call.wake_producer()
 
     def _on_interrupt(self, *_: Any) -> None:
         call = self.main_call

@@ -94,6 +94,7 @@ class Pump:
         self._skips_left = 0
         self.before_sleep: Callable[[], None] | None = None
         self.on_takeover: Callable[[], None] | None = None  # the deputy takes over: the others are busy elsewhere
+        self.turning = 0  # thread of an event loop that flushes at the end of what it does now
         self._loop_wakeup: Callable[[], None] | None = None  # an event loop leads: how to make it flush
         self._deputy = threading.Thread(target=self._deputy_loop, name=name, daemon=True)
         self.register(self._wake_read, self._drain_wake)
@@ -139,6 +140,8 @@ class Pump:
     def flush_later(self, connection: Connection) -> None:
         """Let whoever leads next flush: the caller goes on producing messages."""
         self._dirty.append(connection)
+        if self.turning and self.turning == threading.get_ident():
+            return
         if self._loop_wakeup is not None:
             self._loop_wakeup()
         elif self._polling:
@@ -149,6 +152,12 @@ class Pump:
     def mark_dirty(self, connection: Connection) -> None:
         """For handlers: flushed when this wake-up's events are handled."""
         self._dirty.append(connection)
+
+    def flushes_by_itself(self) -> bool:
+        """Whether what this thread has queued leaves as soon as it returns to its event loop."""
+        if self.turning and self.turning == threading.get_ident():
+            return True
+        return self._loop_wakeup is not None
 
     def flush_all(self) -> None:
         dirty = self._dirty
@@ -360,6 +369,8 @@ class Pump:
             return False
         self._sequence += 1
         try:
+            if self.before_sleep is not None:
+                self.before_sleep()
             return self.poll(0.0)
         finally:
             self._lead.release()
@@ -382,6 +393,7 @@ class Pump:
         """From now on an event loop watches the pump. The deputy only looks every LOOP_NAP seconds, for a loop that is
         blocked by a synchronous call; ``wakeup`` makes the loop call :meth:`flush_all` soon."""
         self._loop_wakeup = wakeup
+        self.wake()  # the deputy may lead: no longer
         self._ring()
 
     # the deputy -----------------------------------------------------------------------------
@@ -422,7 +434,7 @@ class Pump:
             self.on_takeover()
         self._deputy_leads = True
         try:
-            while not self._wanted and not self._stopping:
+            while not self._wanted and not self._stopping and self._loop_wakeup is None:
                 self.poll(None)
         finally:
             self._deputy_leads = False

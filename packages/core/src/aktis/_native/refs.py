@@ -8,9 +8,11 @@ See docs/internals.md, "Ownership, without counting".
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from aktis import _session
+from aktis._asyncio import Announcement
 from aktis._serialization import note_reference
 from aktis.object_ref import ObjectRef
 
@@ -51,6 +53,18 @@ class NativeRef(ObjectRef[Any]):
     @property
     def owner_address(self) -> str:
         return self.core.address
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self.state and not self.core.closed:
+            core = self.core
+            announcement = Announcement()
+            core.when_done(self, announcement)
+            if not core.pump.flushes_by_itself():
+                core.pump.flush_all()
+            yield from announcement.__await__()
+        if self.state == VALUE:
+            return self.value
+        return _session.require_engine().get((self,), None)[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         note_reference(self)
@@ -111,8 +125,6 @@ class StoreToken:
 
 def restore_reference(object_id: bytes, owner_address: str) -> NativeRef:
     """What a pickled reference calls when it is unpickled."""
-    from aktis import _session
-
     core = getattr(_session.current, "core", None)
     if core is None:
         raise RuntimeError(

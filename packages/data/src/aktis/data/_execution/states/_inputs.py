@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from aktis.data._execution.states._base import OperatorState
@@ -58,6 +59,10 @@ class Items:
         if self._reads:
             return self._reads[0].metadata.size_bytes or 0
         return sum(handle.size_bytes for handle in self._blocks[0]) if self._blocks else 0
+
+    def upcoming(self, count: int) -> list[BlockHandle]:
+        """The blocks of the next items."""
+        return [handle for handles in islice(self._blocks, count) for handle in handles]
 
     def pop(self) -> tuple[ReadTask | None, list[BlockHandle]]:
         if self._reads:

@@ -54,6 +54,12 @@ class MapState(OperatorState):
             return int(size * self._out_bytes / self._in_bytes)
         return size
 
+    def input_of_starting_actors(self) -> list[BlockHandle]:
+        """The blocks that actors will get as soon as they have started."""
+        if self.actors is None or not self.actors.starting:
+            return []
+        return self.items.upcoming(len(self.actors.starting) * self.actors.depth)
+
     def release_input(self) -> int:
         return self.items.released()
 
