@@ -46,7 +46,7 @@ AcquireFrom = Callable[[DeploymentID], Any]
 class Route:
     """A route with everything that a request on it needs."""
 
-    __slots__ = ("counters", "root_path", "router", "timeout_s", "view")
+    __slots__ = ("counters", "development", "root_path", "router", "timeout_s", "view")
 
     def __init__(self, view: RouteView, root_path: str, timeout_s: float | None, router: Any, counters: RouteCounters) -> None:
         self.view = view
@@ -54,6 +54,7 @@ class Route:
         self.timeout_s = timeout_s
         self.router = router
         self.counters = counters
+        self.development = False
 
 
 class Dispatcher:
@@ -101,6 +102,7 @@ class Dispatcher:
                 router = self.router_of(DeploymentID(view.app, view.deployment))
                 counters = self.counters.route(view.prefix, view.app, view.deployment)
                 known = Route(view, root + prefix, timeout, router, counters)
+                known.development = self.development
             routes[view] = known
         self.routes = routes
         self.table = RouteTable(views, root)
@@ -143,17 +145,25 @@ class Dispatcher:
         if view is None:
             return replies.not_found(ex.target.path)
         route = ex.route = self.routes[view]
-        ex.call_id = f"{self._calls}{next(self._numbers)}"
+        ex.call_id = f"{self._calls}{next(self._numbers)}"  # as new_call_id()
         deadline = 0.0
         if route.timeout_s is not None:
             deadline = time() + route.timeout_s
             ex.timer = self.loop.call_later(route.timeout_s, self._expired, ex)
+        ex.meta = self.meta_of(ex, view, deadline)
+        return None
+
+    def new_call_id(self) -> str:
+        """Unique in the session."""
+        return f"{self._calls}{next(self._numbers)}"
+
+    def meta_of(self, ex: Exchange, view: RouteView, deadline: float) -> RequestMeta:
+        """What travels with a request; a span of tracing begins here."""
         if self.tracer is not None:
             ex.span, ex.trace = self.tracer.begin(ex)
-        ex.meta = RequestMeta(
+        return RequestMeta(
             ex.request_id, ex.call_id, "__call__", view.app, view.prefix, ex.model_id, ex.idempotent, deadline, ex.trace
         )
-        return None
 
     def _send(self, ex: DirectExchange, lease: Any) -> None:
         replica = lease.replica
@@ -443,8 +453,12 @@ class Dispatcher:
             if ended.done() or not (part or over):
                 continue
             try:
-                await actor.push.remote(ex.call_id, [{"type": "http.request", "body": part, "more_body": not over}])
+                taken = await actor.push.remote(
+                    ex.call_id, [{"type": "http.request", "body": part, "more_body": not over}]
+                )
             except AktisTaskError:  # it has rejected, or answered already
+                break
+            if taken == -1:  # the same
                 break
             if not ended.done():
                 kept = None

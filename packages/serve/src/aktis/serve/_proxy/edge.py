@@ -49,6 +49,7 @@ class Edge:
         self.draining = False
         self.connections: set[EdgeProtocol] = set()
         self.opened = 0
+        self.server_state: Any = None  # uvicorn's
         self.date_line = b""
         self._timer: asyncio.TimerHandle | None = None
 
@@ -62,7 +63,10 @@ class Edge:
             self._timer = None
 
     def _look(self) -> None:
-        self.date_line = b"date: " + formatdate(time(), usegmt=True).encode() + b"\r\n"
+        date = formatdate(time(), usegmt=True).encode()
+        self.date_line = b"date: " + date + b"\r\n"
+        if self.server_state is not None:
+            self.server_state.default_headers = [(b"date", date)]
         self._timer = self.loop.call_later(LOOK_EVERY, self._look)
         now = self.loop.time()
         for connection in list(self.connections):

@@ -135,7 +135,7 @@ class Exchange:
             raw_path = root_path.encode("latin-1") + raw_path
         return HTTPRequest(
             kind, self.method, path, raw_path, target.query, route.root_path, self.headers, self.client, self.server,
-            self.scheme, self.http_version, self.first_body, self.more_body, subprotocols,
+            self.scheme, self.http_version, self.first_body, self.more_body, subprotocols, route.development,
         )  # fmt: skip
 
     # What the dispatcher does with it. -----------------------------------------------------------------------------

@@ -112,6 +112,8 @@ class EdgeProtocol(HttpToolsProtocol):
             if now - self._write_paused_at > edge.write_timeout:
                 self.transport.abort()
             return
+        if self.refusal is not None:
+            return  # requests before it are worked on
         phase = self.phase
         quiet = now - self.since
         if phase is Phase.IDLE:
@@ -123,13 +125,16 @@ class EdgeProtocol(HttpToolsProtocol):
         elif phase is Phase.BODY:
             if quiet > edge.body_timeout and not self.flow.read_paused:
                 self._slow_body()
-        elif phase is Phase.LINGER and quiet > LINGER:
-            self.transport.abort()
+        elif phase is Phase.LINGER:
+            unsent = self.transport.get_write_buffer_size()
+            if quiet > (edge.write_timeout if unsent else LINGER):
+                self.transport.abort()
 
     def _slow_body(self) -> None:
         ex = self.exchange
-        if isinstance(ex, DirectExchange) and ex is self.incoming and not ex.head_sent:
-            ex.timed_out_body()
+        if isinstance(ex, DirectExchange) and ex is self.incoming and not ex.head_sent and ex.task is not None:
+            ex.timed_out = True
+            ex.task.cancel()
         elif self.exchange is None and not self._busy_asgi():
             self.refuse(408, "The body of the request took too long.")
         else:
@@ -141,7 +146,7 @@ class EdgeProtocol(HttpToolsProtocol):
     # reading ---------------------------------------------------------------------------------------------------------
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase >= Phase.LINGER:
+        if phase >= Phase.LINGER or self.refusal is not None:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
                 self.transport.abort()
@@ -151,8 +156,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
             status, message = self.refusal or (400, "Invalid HTTP request received.")
@@ -238,8 +243,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self.incoming = ex
         if self.expect_100_continue:
             ex.expects_continue = True
-            if self.exchange is None:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if self.exchange is None and not self.waiting:
+                self._continue(ex)
 
     def _check(self, version: str) -> None:
         """Refuses what is ambiguous or too much."""
@@ -350,8 +355,17 @@ class EdgeProtocol(HttpToolsProtocol):
         elif self.waiting or self.refusal is not None:
             if not self._pumping:
                 self.loop.call_soon(self._pump)
-        elif self.flow.read_paused and not self.flow.write_paused:
-            self.flow.resume_reading()
+        elif not self.flow.write_paused:
+            if self.flow.read_paused:
+                self.flow.resume_reading()
+            if self.incoming is not None and self.incoming.expects_continue:
+                self._continue(self.incoming)
+
+    def _continue(self, ex: DirectExchange) -> None:
+        """The client waits for our word before it sends the body."""
+        ex.expects_continue = False
+        if not ex.body_done:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _pump(self) -> None:
         """Begins what waits, until something takes time or the client is slow to read."""
@@ -364,8 +378,6 @@ class EdgeProtocol(HttpToolsProtocol):
                     self.waiting.clear()
                     return
                 ex = self.exchange = self.waiting.popleft()
-                if ex.expects_continue and not ex.body_done:
-                    self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self._begin(ex)
         finally:
             self._pumping = False
@@ -374,6 +386,8 @@ class EdgeProtocol(HttpToolsProtocol):
                 self._refuse_now(*self.refusal)
             else:
                 self.flow.resume_reading()
+                if self.incoming is not None and self.incoming.expects_continue:
+                    self._continue(self.incoming)
 
     def want_body(self) -> None:
         """The dispatcher has taken what there was of the body."""
@@ -434,7 +448,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.close()
 
     # WebSocket -------------------------------------------------------------------------------------------------------
-    def _upgrade(self) -> None:
+    def _upgrade(self, rest: bytes) -> None:
         if not self._should_upgrade():
             self.refuse(400, "Unsupported upgrade request.")
             return
@@ -447,6 +461,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self.scope = {"method": method.decode("ascii"), "headers": self.headers}  # type: ignore[typeddict-item]
         self.url = self._origin_form()
         self.handle_websocket_upgrade()
+        if rest:
+            self.transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]
 
 
 _MARKED = frozenset(
