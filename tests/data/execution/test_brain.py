@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -325,3 +326,21 @@ def test_closing_cancels_what_runs_and_stops_actors() -> None:
     commands = simulator.brain.close()
     assert {command.task.id for command in commands if isinstance(command, CancelTask)} == running
     assert sum(isinstance(command, StopActor) for command in commands) == 2
+
+
+def test_what_actors_will_get_is_put_into_the_store_while_they_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[BlockHandle] = []
+    monkeypatch.setattr(BlockHandle, "is_stored", property(lambda handle: handle in stored))
+    operators = list(topological(mapped(source(20), pool_size=(2, 2), tasks_per_actor=2)))
+    brain = Brain(operators, Limits(cpus=2), reads={}, early={})
+    assert brain.to_put() is None  # nobody starts yet
+    actors = [command for command in brain.decide() if isinstance(command, StartActor)]
+    assert len(actors) == 2
+    while (handle := brain.to_put()) is not None:
+        stored.append(handle)
+    assert [handle.load()["x"][0].as_py() for handle in stored] == [0, 3, 6, 9]
+    for actor in actors:
+        brain.handle(ActorReady(actor.op, actor.actor))
+    launched = [command for command in brain.decide() if isinstance(command, Task)]
+    assert [handle for task in launched for handle in task.inputs] == stored
+    assert brain.to_put() is None

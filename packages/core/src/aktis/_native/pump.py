@@ -393,6 +393,7 @@ class Pump:
         """From now on an event loop watches the pump. The deputy only looks every LOOP_NAP seconds, for a loop that is
         blocked by a synchronous call; ``wakeup`` makes the loop call :meth:`flush_all` soon."""
         self._loop_wakeup = wakeup
+        self.wake()  # the deputy may lead: no longer
         self._ring()
 
     # the deputy -----------------------------------------------------------------------------
@@ -433,7 +434,7 @@ class Pump:
             self.on_takeover()
         self._deputy_leads = True
         try:
-            while not self._wanted and not self._stopping:
+            while not self._wanted and not self._stopping and self._loop_wakeup is None:
                 self.poll(None)
         finally:
             self._deputy_leads = False

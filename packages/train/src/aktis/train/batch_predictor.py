@@ -220,6 +220,7 @@ class BatchPredictor:
             fn_constructor_args=(self._sent_checkpoint(), scoring),
             batch_size=options.batch_size,
             batch_format=self._batch_format.value,
+            zero_copy_batch=scoring.only_reads,
             compute=ActorPoolStrategy(least, most),
             **remote_args,
         )

@@ -42,7 +42,7 @@ def compact(block: Block) -> Block:
         return block
     chunks = max(column.num_chunks for column in block.columns)
     if chunks > 1 and block.num_rows < chunks * _FEW_ROWS:
-        return combined(block)  # copies what is visible
+        block = combined(block)  # copies what is visible, but for columns of one chunk
     if block.get_total_buffer_size() <= block.nbytes * 1.1 + 4096:
         return block
     plain = _to_storage(block)

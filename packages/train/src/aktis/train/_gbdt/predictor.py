@@ -24,7 +24,7 @@ class GBDTPredictor(Predictor):
 
     # With no other arguments of ``predict`` than these, each prediction depends on one row alone, and takes little memory: then
     # BatchPredictor joins batches, since a call takes as long as hundreds of rows. A subclass has to say it anew.
-    _rows_apart: ClassVar[frozenset[str]] = frozenset()
+    _rows_apart: ClassVar[frozenset[str]]
 
     def __init__(self, model: Any, preprocessor: Any = None) -> None:
         super().__init__(preprocessor)

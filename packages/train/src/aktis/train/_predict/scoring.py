@@ -38,12 +38,16 @@ class Scoring:
 
     @property
     def joins_batches(self) -> bool:
-        """Whether nobody can see how many rows the model gets at once: see ``GBDTPredictor._rows_apart``.
+        """Whether nobody can see how many rows the model gets at once: see ``GBDTPredictor._rows_apart``."""
+        return self.only_reads and vars(self.predictor_cls)["_rows_apart"].issuperset(self.predict_kwargs)
 
-        The class itself has to say so: what is derived from it may look at the whole batch.
+    @property
+    def only_reads(self) -> bool:
+        """Whether nobody writes to the batches: not preprocessors, and not the predictors of ours that have ``_rows_apart``.
+
+        The class itself has to have it: what is derived from it may do anything.
         """
-        known: frozenset[str] | None = vars(self.predictor_cls).get("_rows_apart")
-        return known is not None and self.preprocessor is None and known.issuperset(self.predict_kwargs)
+        return self.preprocessor is None and "_rows_apart" in vars(self.predictor_cls)
 
 
 @dataclass(frozen=True)
