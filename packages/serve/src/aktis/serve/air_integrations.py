@@ -97,7 +97,7 @@ class PredictorWrapper(SimpleSchemaIngress):
         return split(await _in_thread(self._predict_now, batched))
 
     def reconfigure(self, config: Any) -> None:
-        """``user_config``: a dictionary of ``checkpoint`` (URI, or a dictionary) and ``predict_kwargs``; what is not in it stays."""
+        """``user_config``: ``{"checkpoint": URI or dictionary, "predict_kwargs": ...}``; what is not in it stays."""
         given = dict(config or {})
         checkpoint = given.pop("checkpoint", None)
         kwargs = given.pop("predict_kwargs", None)

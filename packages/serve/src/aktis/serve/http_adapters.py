@@ -103,7 +103,7 @@ def load_http_adapter(adapter: Any) -> Callable[..., Any]:
         return load_http_adapter(_imported(adapter))
     if inspect.isclass(adapter) and issubclass(adapter, BaseModel):
 
-        def body_of_model(inp: Any = Body(...)) -> Any:
+        def body_of_model(inp: Any = Body(...)) -> Any:  # noqa: B008 - as FastAPI wants it
             return inp
 
         body_of_model.__annotations__["inp"] = adapter
@@ -143,7 +143,7 @@ def make_adapter_app(routes: dict[str, Callable[[Any], Any]], adapter: Any) -> A
     load = load_http_adapter(adapter)
 
     def add(route: str, call: Callable[[Any], Any]) -> None:
-        async def endpoint(inp: Any = Depends(load)) -> Any:
+        async def endpoint(inp: Any = Depends(load)) -> Any:  # noqa: B008 - as FastAPI wants it
             from aktis.serve._replica.encode import encode
 
             value = await call(inp)
