@@ -133,7 +133,8 @@ def run(
         from aktis.serve import local_testing
 
         return local_testing.run(target, name or DEFAULT_APPLICATION)  # type: ignore[no-any-return]
-    from aktis.serve._graph.build import build_application
+    from aktis.serve._graph.build import build_application, root_of
+    from aktis.serve._graph.handles import methods_of
 
     spec = build_application(target, name=name or DEFAULT_APPLICATION, route_prefix=route_prefix)
     client = _client.start(
@@ -149,7 +150,7 @@ def run(
             _client._say(f"Application {spec.name!r} runs at {client.root_url}{spec.route_prefix}")
     if blocking:
         _stay(client)
-    return _handle(DeploymentID(spec.name, spec.ingress))
+    return _handle(DeploymentID(spec.name, spec.ingress), methods_of(root_of(target)._deployment.func_or_class))
 
 
 def _with_logging(spec: Any, logs: LoggingConfig | None) -> Any:
@@ -208,10 +209,10 @@ def status() -> ServeStatus:
 # Handles -----------------------------------------------------------------------------------------------------------------
 
 
-def _handle(id: DeploymentID) -> DeploymentHandle:
+def _handle(id: DeploymentID, methods: tuple[str, ...] | None = None) -> DeploymentHandle:
     from aktis.serve._graph.handles import make_handle
 
-    return make_handle(id.app, id.name)  # type: ignore[no-any-return]
+    return make_handle(id.app, id.name, methods=methods)  # type: ignore[no-any-return]
 
 
 def get_app_handle(name: str) -> DeploymentHandle:

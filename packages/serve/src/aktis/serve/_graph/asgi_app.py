@@ -41,6 +41,43 @@ class AsgiSource:
         return path if isinstance(path, str) else None
 
 
+def prepare(cls: Any) -> None:
+    """Before the class is pickled: annotations of routes and dependencies that are strings become what they mean.
+
+    FastAPI goes by them when the routes are made again in the replica, and what is only named in an annotation is not pickled.
+    """
+    source: AsgiSource | None = getattr(cls, SOURCE, None)
+    if source is None or source.is_builder:
+        return
+    seen: set[int] = set()
+    for route in _routes(source.app):
+        _resolve(getattr(route, "endpoint", None), seen)
+        _resolve_dependencies(getattr(route, "dependant", None), seen)
+
+
+def _resolve_dependencies(dependant: Any, seen: set[int]) -> None:
+    for each in getattr(dependant, "dependencies", ()):
+        _resolve(getattr(each, "call", None), seen)
+        _resolve_dependencies(each, seen)
+
+
+def _resolve(call: Any, seen: set[int]) -> None:
+    if inspect.isclass(call):
+        call = call.__init__
+    function = getattr(call, "__func__", call)
+    if not inspect.isfunction(function):
+        function = getattr(type(call), "__call__", None)  # noqa: B004 - it is the method that matters here
+    if not inspect.isfunction(function) or id(function) in seen:
+        return
+    seen.add(id(function))
+    for name, annotation in function.__annotations__.items():
+        if isinstance(annotation, str):
+            try:
+                function.__annotations__[name] = eval(annotation, function.__globals__)  # as typing.get_type_hints does
+            except Exception:  # FastAPI says what is wrong with it
+                continue
+
+
 def _required(function: Callable[..., Any]) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [
