@@ -14,17 +14,14 @@ def get_or_create_controller() -> Any:
     import aktis
     from aktis.serve._controller.actor import ServeController
 
-    return (
-        aktis.remote(ServeController)  # type: ignore[call-overload]
-        .options(
-            name=CONTROLLER_NAME,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            max_restarts=-1,
-            max_task_retries=-1,
-            max_concurrency=MAX_CONCURRENCY,
-            num_cpus=0,
-            get_if_exists=True,
-        )
-        .remote()
-    )
+    actor_class: Any = aktis.remote(ServeController)
+    return actor_class.options(
+        name=CONTROLLER_NAME,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=MAX_CONCURRENCY,
+        num_cpus=0,
+        get_if_exists=True,
+    ).remote()

@@ -145,7 +145,9 @@ class ApplicationBrain:
         if self.stage is Stage.DELETING:
             return ApplicationState.DELETING, "Its replicas finish their requests and end."
         if self.stage is Stage.FAILED:
-            return ApplicationState.DEPLOY_FAILED, "\n".join(brain.failed for _, brain in self._wanted() if brain.failed)
+            return ApplicationState.DEPLOY_FAILED, "\n".join(
+                brain.failed for _, brain in self._wanted() if brain.failed
+            )
         if self.stage is Stage.DEPLOYING:
             return ApplicationState.DEPLOYING, " ".join(messages)
         if any(state is DeploymentState.UNHEALTHY for _, state, _ in states):

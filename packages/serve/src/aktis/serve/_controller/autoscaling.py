@@ -140,6 +140,11 @@ class Autoscaler:
             for id in set(series) - keep:
                 del series[id]
 
+    @property
+    def queued(self) -> int:
+        """How many requests wait at callers, as last heard."""
+        return sum(count for _, count in self._waiting_now.values())
+
     def waiting_now(self, now: float) -> int:
         """How many requests wait at all callers."""
         for caller, (when, _) in list(self._waiting_now.items()):
@@ -210,7 +215,7 @@ class Autoscaler:
         desired = math.ceil(len(running) * (1 + (error - 1) * factor) - EPSILON)
         if load == 0 and desired == len(running):
             desired -= 1  # a small factor would round up to where it is, without end
-        return max(desired, 1 if load > 0 else 0)
+        return int(max(desired, 1 if load > 0 else 0))
 
     def _read_answer(self, answer: Any) -> int:
         if isinstance(answer, tuple):

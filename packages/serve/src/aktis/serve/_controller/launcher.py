@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import aktis
+from aktis.exceptions import AktisError
 from aktis.serve._controller.replicas import Start
 from aktis.serve._protocol import NAMESPACE, DeploymentSpec, ReplicaID
 
@@ -18,10 +19,11 @@ def create(command: Start) -> Any:
     Raises:
         ValueError, TypeError: options that core refuses.
     """
-    from aktis.serve._replica.actor import Replica
+    from aktis.serve._replica.actor import ReplicaActor
 
     options = actor_options(command)
-    return aktis.remote(Replica).options(**options).remote(command.id, command.spec, command.id.app)  # type: ignore[call-overload]
+    actor_class: Any = aktis.remote(ReplicaActor)
+    return actor_class.options(**options).remote(command.id, command.spec, command.id.app)
 
 
 def actor_options(command: Start) -> dict[str, Any]:
@@ -80,17 +82,20 @@ def _reserve(id: ReplicaID, spec: DeploymentSpec) -> Any:
 
 def end(id: ReplicaID, handle: Any, spec: DeploymentSpec | None) -> None:
     """End a replica's process, and give back what was reserved for it. Harmless when it has ended already."""
-    from aktis.exceptions import AktisError
-
     if handle is not None:
-        with contextlib.suppress(AktisError, ValueError):
-            aktis.kill(handle)
+        end_actor(handle)
     if spec is None or not spec.config.placement_group_bundles:
         return
     from aktis.util import get_placement_group, remove_placement_group
 
     with contextlib.suppress(AktisError, ValueError):
         remove_placement_group(get_placement_group(id.actor_name))
+
+
+def end_actor(handle: Any) -> None:
+    """Kill an actor. Harmless when it has ended already."""
+    with contextlib.suppress(AktisError, ValueError):
+        aktis.kill(handle)
 
 
 def living() -> dict[str, Any]:
