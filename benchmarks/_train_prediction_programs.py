@@ -160,23 +160,25 @@ Measured = dict[str, float]
 
 
 def plain(model: str, path: str, rows: int, variant: str) -> Measured:
-    """One process, one thread: a batch of the table after the other. ``variant``: the format of the batches."""
+    """One process, one thread: a batch of the table after the other. ``variant``: the format of the batches, and how many rows they have."""
     import pandas as pd
 
     columns = table(rows)
     frame, inputs = pd.DataFrame(columns), matrix(columns)
     loaded, predict = LOADERS[model](path), PREDICTORS[model]
+    batch_format, _, rows_of_batch = variant.partition("-")
+    size = int(rows_of_batch or BATCH)
 
     def batch(start: int) -> Any:
         if model == "torch":
-            return inputs[start : start + BATCH]
-        if variant == "pandas":
-            return frame.iloc[start : start + BATCH]
-        return {name: values[start : start + BATCH] for name, values in columns.items()}
+            return inputs[start : start + size]
+        if batch_format == "pandas":
+            return frame.iloc[start : start + size]
+        return {name: values[start : start + size] for name, values in columns.items()}
 
     predict(loaded, batch(0))
     clock = Clock()
-    found = [predict(loaded, batch(start)) for start in range(0, rows, BATCH)]
+    found = [predict(loaded, batch(start)) for start in range(0, rows, size)]
     times = clock.read()
     result = np.concatenate(found)
     return measured(times, len(result), result.mean())

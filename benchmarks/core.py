@@ -30,10 +30,10 @@ from pathlib import Path
 from _limits import LIMITS
 from _measure import PROGRAM_LIMIT_S, Figure
 from _programs import NEEDS_TORCH, PROGRAMS, STARTS_ITSELF
+from _tables import machine, number, table, write_readme
 
 HERE = Path(__file__).resolve().parent
 GROUP_SIZE = 6
-MARKER = "<!-- figures -->"
 
 RAY_ON_TWO_CORES = {
     # Ray 2.60 on a machine of two cores whose Pipe ping-pong made 21,000 round trips a second: used where the run has no Ray.
@@ -227,23 +227,6 @@ def merge_halves(first: dict[str, Figure], second: dict[str, Figure]) -> dict[st
 # ---- showing ----
 
 
-def number(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
-def table(title: str, header: Sequence[str], rows: list[Sequence[str]]) -> str:
-    """A table in Markdown, which reads well on a terminal too, and can be pasted into README.md."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = [f"### {title}", ""]
-    for row in [header, ["-" * width for width in widths], *rows]:
-        lines.append("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def report(figures: Figures, bars: Sequence[Bar]) -> str:
     parts = []
     if figures.limits:
@@ -269,21 +252,6 @@ def report(figures: Figures, bars: Sequence[Bar]) -> str:
             rows.append((name, shown[0], shown[1], unit, number(ratio)))
         parts.append(table("Programs", ("program", "Aktis", "Ray", "unit", "times better"), rows))
     return "\n".join(parts)
-
-
-def write_readme(tables: str) -> None:
-    """Replace the figures in README.md, which stand below the marker, by those of this run."""
-    path = HERE / "README.md"
-    kept, marker, _ = path.read_text().partition(MARKER)
-    if not marker:
-        raise SystemExit(f"{path} has no line {MARKER}")
-    cpu = next(
-        (line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
-    )
-    facts = f"Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, {os.cpu_count()} cores, {cpu}".rstrip(
-        ", "
-    )
-    path.write_text(f"{kept}{MARKER}\n\n{facts}.\n\n{tables.rstrip()}\n")
 
 
 def choose(only: Sequence[str]) -> tuple[list[Bar], list[str], list[str]]:
@@ -341,7 +309,7 @@ def main() -> None:
     tables = report(figures, bars)
     print(tables)
     if arguments.write:
-        write_readme(tables)
+        write_readme("core figures", f"{machine()}.\n\n{tables}")
     if arguments.json:
         facts = {"machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
         parts = {"limits": figures.limits, "aktis": figures.aktis, "ray": figures.ray}

@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import shlex
 import signal
 import statistics
@@ -31,10 +30,9 @@ from pathlib import Path
 
 from _data_files import Data
 from _data_memory import MemorySampler
-from core import number, table
+from _tables import machine, number, table, write_readme
 
 HERE = Path(__file__).resolve().parent
-MARKER, END_MARKER = "<!-- data figures -->", "<!-- end of data figures -->"
 PEERS = ("aktis", "ray", "dask", "polars", "torch", "plain")
 GIB, MIB = 1 << 30, 1 << 20
 LONG_S = 12.0  # what takes longer is run once
@@ -264,19 +262,7 @@ def report(results: Results, all_bars: Sequence[Bar]) -> str:
 
 
 def facts(arguments: argparse.Namespace) -> str:
-    models = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    system = f"Linux {platform.release().split('-')[0]}, {os.cpu_count()} cores{f', {models[0]}' if models else ''}"
-    return f"{arguments.rows:,} rows, Python {platform.python_version()}, {system}, {time.strftime('%Y-%m-%d')}"
-
-
-def write_readme(tables: str, line: str) -> None:
-    """Replace the figures in README.md, which stand between the markers, by those of this run."""
-    path = HERE / "README.md"
-    before, _, rest = path.read_text().partition(MARKER)
-    _, end, after = rest.partition(END_MARKER)
-    if not end:
-        raise SystemExit(f"{path} has no lines {MARKER} and {END_MARKER}")
-    path.write_text(f"{before}{MARKER}\n\n{line}.\n\n{tables.rstrip()}\n\n{END_MARKER}{after}")
+    return f"{arguments.rows:,} rows, {machine()}, {time.strftime('%Y-%m-%d')}"
 
 
 # ---- main ----
@@ -372,7 +358,7 @@ def main() -> None:
     tables = report(results, all_bars)
     print(tables)
     if arguments.write:
-        write_readme(tables, facts(arguments))
+        write_readme("data figures", f"{facts(arguments)}.\n\n{tables}")
     if arguments.json:
         about = {"facts": facts(arguments), "results": [asdict(result) for result in results.values()]}
         arguments.json.write_text(json.dumps(about, indent=1))

@@ -12,24 +12,22 @@ median over seeds counts. The exit status is 1 when a program of ours failed, or
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import number, table
+from _parts import Row, parser_for, run_json, run_parts
+from _tables import number
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS_FILE = HERE / "_rl_programs.py"
-MARKER, END_MARKER = "<!-- rl figures -->", "<!-- end of rl figures -->"
 LIMIT_S = 1800
 FIRST_SEED = 100  # none of those that settings were chosen with
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
@@ -50,33 +48,10 @@ class Setting:
         return list(self.pythons)
 
 
-@dataclass(slots=True)
-class Row:
-    """A line of the table."""
-
-    what: str
-    ours: str
-    bar: str = ""
-    met: bool | None = None
-    beside: str = ""
-    samples: dict[str, list[Any]] | None = None
-
-    @property
-    def verdict(self) -> str:
-        return "" if self.met is None else "met" if self.met else "MISSED"
-
-
 def run(setting: Setting, program: str, library: str = "aktis", **arguments: Any) -> dict[str, Any]:
     """One run in a process of its own: what it printed."""
     command = [setting.pythons[library], str(PROGRAMS_FILE), program, library, json.dumps(arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=os.environ | ENVIRONMENT
-    )
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
-    raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1][:300])
+    return run_json(command, LIMIT_S, ENVIRONMENT)[-1]
 
 
 def in_turns(setting: Setting, program: str, **arguments: Any) -> dict[str, list[dict[str, Any]]]:
@@ -256,20 +231,6 @@ PARTS: dict[str, Callable[[Setting], list[Row]]] = {
 }
 
 
-def report(rows: list[Row]) -> str:
-    head = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores.\n\n"
-    lines = [(row.what, row.ours, row.bar, row.verdict, row.beside) for row in rows]
-    return head + table("Reinforcement learning", ("what", "aktis", "bar", "", "beside it"), lines)
-
-
-def write_readme(text: str) -> None:
-    path = HERE / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    before, rest = readme.split(MARKER, 1)
-    after = rest.split(END_MARKER, 1)[1]
-    path.write_text(f"{before}{MARKER}\n\n{text}\n{END_MARKER}{after}", encoding="utf-8")
-
-
 def pythons(sb3: str | None, ray: str | None) -> dict[str, str]:
     """Which interpreter has which library; stable-baselines3 is in this one, perhaps."""
     found = {"aktis": sys.executable}
@@ -281,34 +242,16 @@ def pythons(sb3: str | None, ray: str | None) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME", help="a part; repeatable")
+    parser = parser_for(__doc__, PARTS)
     parser.add_argument("--sb3-python", metavar="PATH", help="an interpreter that has stable-baselines3")
     parser.add_argument(
         "--ray-python", metavar="PATH", help="an interpreter that has ray[rllib] 2.40 or later, and torch"
     )
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run")
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it work at all")
-    parser.add_argument("--json", metavar="FILE", help="write all samples there")
-    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     arguments = parser.parse_args()
     found = pythons(arguments.sb3_python, arguments.ray_python)
     setting = Setting(found, 1 if arguments.quick else arguments.seeds, arguments.quick)
-    rows: list[Row] = []
-    for name in arguments.only or PARTS:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        try:
-            rows += PARTS[name](setting)
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            rows.append(Row(name, f"FAILED: {error}", met=False))
-    text = report(rows)
-    print(text)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
-    if arguments.write:
-        write_readme(text)
-    if any(row.met is False for row in rows) and not arguments.quick:
-        raise SystemExit(1)
+    run_parts("Reinforcement learning", PARTS, setting, arguments)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,7 @@ status is 1 when a program of ours failed, or a bar is missed.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import _train_prediction
-from core import number, table
+from _parts import Row, parser_for, run_json, run_parts
+from _tables import number
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS_FILE = HERE / "_train_programs.py"
-MARKER, END_MARKER = "<!-- train figures -->", "<!-- end of train figures -->"
 LIMIT_S = 600
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_TRAIN_V2_ENABLED": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
@@ -45,22 +42,6 @@ class Setting:
     quick: bool
 
 
-@dataclass(slots=True)
-class Row:
-    """A line of the table."""
-
-    what: str
-    ours: str
-    bar: str = ""
-    met: bool | None = None
-    beside: str = ""
-    samples: dict[str, list[float]] | None = None
-
-    @property
-    def verdict(self) -> str:
-        return "" if self.met is None else "met" if self.met else "MISSED"
-
-
 def run(program: str, library: str, python: str, size: int = 0) -> dict[str, Any]:
     """One run in a process of its own: what it printed, and how long it took as a whole."""
     with tempfile.TemporaryDirectory(prefix="bench-train-") as folder:
@@ -69,15 +50,8 @@ def run(program: str, library: str, python: str, size: int = 0) -> dict[str, Any
             command += ["-m", "torch.distributed.run", "--nproc-per-node=2"]
         command += [str(PROGRAMS_FILE), program, library, folder, *([str(size)] if size else [])]
         begin = time.perf_counter()
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=os.environ | ENVIRONMENT
-        )
-        whole = time.perf_counter() - begin
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return {**found, "whole_s": whole}
-    raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1][:300])
+        found = run_json(command, LIMIT_S, ENVIRONMENT)[-1]
+        return {**found, "whole_s": time.perf_counter() - begin}
 
 
 def in_turns(setting: Setting, size: int, libraries: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -165,14 +139,8 @@ def restart(setting: Setting) -> list[Row]:
 def data(setting: Setting) -> list[Row]:
     """Training from shards of a Dataset, and from tensors in memory, in turns."""
     command = [sys.executable, str(HERE / "_train_ingest.py"), *(["20000"] if setting.quick else [])]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=os.environ | ENVIRONMENT
-    )
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1][:300])
     rows = []
-    for line in done.stdout.splitlines():
-        found = json.loads(line)
+    for found in run_json(command, LIMIT_S, ENVIRONMENT):
         if found["train"]:
             share = found["of_memory"]
             beside = f"in memory {number(found['memory_rows_per_s'])} rows/s; by CPU time {number(found['of_memory_by_cpu_time'])}"
@@ -200,47 +168,15 @@ PARTS: dict[str, Callable[[Setting], list[Row]]] = {
 }
 
 
-def report(rows: list[Row]) -> str:
-    head = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores.\n\n"
-    lines = [(row.what, row.ours, row.bar, row.verdict, row.beside) for row in rows]
-    return head + table("Train", ("what", "aktis", "bar", "", "beside it"), lines)
-
-
-def write_readme(text: str) -> None:
-    path = HERE / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    before, rest = readme.split(MARKER, 1)
-    after = rest.split(END_MARKER, 1)[1]
-    path.write_text(f"{before}{MARKER}\n\n{text}\n{END_MARKER}{after}", encoding="utf-8")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME", help="a part; repeatable")
+    parser = parser_for(__doc__, PARTS)
     parser.add_argument(
         "--ray-python", metavar="PATH", help="an interpreter that has ray[train,data], torch and xgboost"
     )
     parser.add_argument("--repeat", type=int, default=5, help="repetitions of the trainings")
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it work at all")
-    parser.add_argument("--json", metavar="FILE", help="write all samples there")
-    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     arguments = parser.parse_args()
     setting = Setting(arguments.ray_python, 1 if arguments.quick else arguments.repeat, arguments.quick)
-    rows: list[Row] = []
-    for name in arguments.only or PARTS:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        try:
-            rows += PARTS[name](setting)
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            rows.append(Row(name, f"FAILED: {error}", met=False))
-    text = report(rows)
-    print(text)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
-    if arguments.write:
-        write_readme(text)
-    if any(row.met is False for row in rows) and not arguments.quick:
-        raise SystemExit(1)
+    run_parts("Train", PARTS, setting, arguments)
 
 
 if __name__ == "__main__":

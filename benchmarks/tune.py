@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -27,11 +26,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from core import number, table
+from _tables import machine, number, table, write_readme
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS_FILE = HERE / "_tune_programs.py"
-MARKER, END_MARKER = "<!-- tune figures -->", "<!-- end of tune figures -->"
 LIMIT_S = 400
 NO_LOGGERS = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 
@@ -200,16 +198,7 @@ def report(figures: Figures) -> str:
         ray = figures.get((name, "ray"))
         beside = "" if ray is None else ray.error or number(ray.value)
         rows.append((program.title, number(figure.value), bar, program.unit, verdict(program, figure), beside))
-    head = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores.\n\n"
-    return head + table("Tune", ("what", "aktis", "bar", "unit", "", "Ray Tune"), rows)
-
-
-def write_readme(text: str) -> None:
-    path = HERE / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    before, rest = readme.split(MARKER, 1)
-    after = rest.split(END_MARKER, 1)[1]
-    path.write_text(f"{before}{MARKER}\n\n{text}\n{END_MARKER}{after}", encoding="utf-8")
+    return f"{machine()}.\n\n" + table("Tune", ("what", "aktis", "bar", "unit", "", "Ray Tune"), rows)
 
 
 def main() -> None:
@@ -229,7 +218,7 @@ def main() -> None:
         data = [{"program": name, "library": library, **asdict(figure)} for (name, library), figure in figures.items()]
         Path(arguments.json).write_text(json.dumps(data, indent=1), encoding="utf-8")
     if arguments.write:
-        write_readme(text)
+        write_readme("tune figures", text)
     ours = [(PROGRAMS[name], figure) for (name, library), figure in figures.items() if library == "aktis"]
     if any(figure.error or verdict(program, figure) == "MISSED" for program, figure in ours):
         raise SystemExit(1)

@@ -22,7 +22,8 @@ HEAVY_FOR_DATA = {
 # What a search needs is imported when it runs: `import aktis.tune` has names only.
 HEAVY_FOR_LIBRARIES = HEAVY | {
     "aktis.data", "lightgbm", "lightning", "transformers", "xgboost",
-    "fsspec", "gymnasium", "hyperopt", "mlflow", "optuna", "safetensors", "scipy", "sklearn", "sqlite3", "tensorboardX", "wandb",
+    "fastapi", "fsspec", "grpc", "gymnasium", "hyperopt", "mlflow", "optuna", "pydantic", "safetensors", "scipy", "sklearn",
+    "sqlite3", "starlette", "tensorboardX", "uvicorn", "uvloop", "wandb",
 }  # fmt: skip
 
 LOOK = """
@@ -73,12 +74,15 @@ TRAIN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune", "aktis.rllib", *TRAIN])
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune", "aktis.rllib", "aktis.serve", *TRAIN])
 def test_import_of_libraries_loads_nothing_heavy(module: str) -> None:
     assert HEAVY_FOR_LIBRARIES & set(look(module)["modules"]) == set()  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("module", ["aktis.air", "aktis.tune", "aktis.train", "aktis.train.torch", "aktis.rllib"])
+QUIET = ["aktis.air", "aktis.tune", "aktis.train", "aktis.train.torch", "aktis.rllib", "aktis.serve"]
+
+
+@pytest.mark.parametrize("module", QUIET)
 def test_import_of_libraries_starts_and_changes_nothing(module: str) -> None:
     plain, ours = look("json"), look(module)
     assert ours["threads"] == 1
@@ -90,7 +94,7 @@ LIBRARIES = {name: name for name in ("lightgbm", "lightning", "sklearn", "tensor
 LIBRARIES["huggingface"] = "transformers"
 
 
-@pytest.mark.parametrize("module", ["aktis.air", "aktis.data", "aktis.tune", "aktis.rllib", *TRAIN])
+@pytest.mark.parametrize("module", ["aktis.air", "aktis.data", "aktis.tune", "aktis.rllib", "aktis.serve", *TRAIN])
 def test_public_names_of_libraries_are_sorted_and_exist(module: str) -> None:
     library = importlib.import_module(module)
     assert sorted(library.__all__) == list(library.__all__)

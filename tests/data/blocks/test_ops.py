@@ -24,6 +24,7 @@ from aktis.data._blocks import (
     slice_rows,
     take_rows,
     to_rows,
+    trimmed,
 )
 from aktis.data._blocks.ops import _take_wide
 from aktis.data.exceptions import SchemaError
@@ -203,3 +204,33 @@ def test_the_schema_survives_a_stream_without_rows() -> None:
 def test_small_blocks_of_different_types_are_merged() -> None:
     out = _through(1000, [from_rows([1]), from_rows([2.5]), from_rows(["x"])])
     assert [to_rows(block) for block in out] == [[1, 2.5, "x"]]
+
+
+def test_what_is_sent_of_numbers_is_trimmed_without_a_copy() -> None:
+    whole = pa.table(
+        {
+            "f": np.arange(1000, dtype=np.float32),
+            "i": np.arange(1000),
+            "t": pa.array(range(1000), pa.timestamp("us")),
+            "h": np.arange(1000).astype(np.float16),
+        }
+    )
+    piece = whole.slice(300, 50)
+    sent = trimmed(piece)
+    assert sent.equals(piece)
+    assert _owned(sent) == sent.nbytes
+    assert sent["i"].chunk(0).buffers()[1].address == whole["i"].chunk(0).buffers()[1].address + 8 * 300
+    assert len(pickle.dumps(sent)) < 3000
+    assert trimmed(whole.slice(1000)).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "column",
+    [["a"] * 1000, [None, 1] * 500, [True, False] * 500, [[1]] * 1000, pa.chunked_array([[1] * 600, [2] * 400])],
+)
+def test_what_is_sent_of_other_columns_is_compact(column: Any) -> None:
+    piece = pa.table({"x": column, "y": range(1000)}).slice(500, 200)
+    sent = trimmed(piece)
+    assert sent.equals(piece)
+    assert _owned(sent) <= sent.nbytes * 1.1 + 4096
+    assert trimmed(pa.table({})).num_columns == 0

@@ -74,3 +74,22 @@ def test_items_and_tensors_come_in_batches(context: Any) -> None:
     ).take_all() == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
     shapes = data.range_tensor(5, shape=(2,), parallelism=1).map_batches(lambda batch: [batch.shape], batch_size=3)
     assert [tuple(shape) for shape in shapes.take_all()] == [(3, 2), (2, 2)]
+
+
+def test_a_function_that_joins_batches_gets_those_of_a_run_in_one(context: Any) -> None:
+    class Sizes:
+        __joins_batches__ = True
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            return {"x": batch["x"], "size": np.full(len(batch["x"]), len(batch["x"]))}
+
+    context.enable_local_execution = True
+    rows = data.from_arrow(pa.table({"x": range(1000)}))
+    joined = rows.map_batches(Sizes(), batch_size=10, batch_format="numpy").to_pandas()
+    assert list(joined["x"]) == list(range(1000))
+    assert set(joined["size"]) == {1000}
+    assert set(rows.map_batches(Sizes(), batch_size=None, batch_format="numpy").to_pandas()["size"]) == {1000}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_batches, "RUN_BYTES", 8 * 300)  # the bound on memory is that of runs
+        bounded = rows.map_batches(Sizes(), batch_size=100, batch_format="numpy").to_pandas()
+    assert set(bounded["size"]) == {300, 100}

@@ -19,6 +19,7 @@ from aktis.air.predictor import BatchFormat  # noqa: E402
 from aktis.data.preprocessors import StandardScaler  # noqa: E402
 from aktis.train import lightgbm as own_lightgbm  # noqa: E402
 from aktis.train import xgboost as own_xgboost  # noqa: E402
+from aktis.train._predict.scoring import Scoring  # noqa: E402
 from aktis.train.error import CheckpointTypeError  # noqa: E402
 from aktis.train.lightgbm import LightGBMCheckpoint, LightGBMPredictor  # noqa: E402
 from aktis.train.xgboost import XGBoostCheckpoint, XGBoostPredictor  # noqa: E402
@@ -240,3 +241,29 @@ def test_models_of_ray_s_checkpoints(table: pd.DataFrame, tmp_path: Path) -> Non
     (tmp_path / "model").write_bytes(other.save_raw("json"))
     found = XGBoostCheckpoint.from_directory(tmp_path).get_model()
     assert np.array_equal(found.predict(xgboost.DMatrix(table)), other.predict(xgboost.DMatrix(table)))
+
+
+def test_batches_are_joined_and_only_read_where_nobody_can_see_it() -> None:
+    class Own(XGBoostPredictor):
+        """May do with a batch what it likes."""
+
+    for cls, option in ((XGBoostPredictor, "output_margin"), (LightGBMPredictor, "raw_score")):
+        assert Scoring(predictor_cls=cls, predict_kwargs={option: True, "feature_columns": ["f"]}).joins_batches
+        assert not Scoring(predictor_cls=cls, predict_kwargs={"pred_contrib": True}).joins_batches  # much for each row
+        assert Scoring(predictor_cls=cls, predict_kwargs={"pred_contrib": True}).only_reads
+        scaled = Scoring(predictor_cls=cls, preprocessor=StandardScaler(["f"]))
+        assert not scaled.joins_batches
+        assert not scaled.only_reads
+    own = Scoring(predictor_cls=Own)
+    assert not own.joins_batches
+    assert not own.only_reads
+
+
+def test_batches_that_cannot_be_written_to(trained: tuple[Any, Any], table: pd.DataFrame) -> None:
+    predictor, expected = trained
+    arrays = {name: table[name].to_numpy().copy() for name in NAMES}
+    matrix = np.stack([arrays[name].astype(np.float64) for name in NAMES], axis=1)
+    for array in (*arrays.values(), matrix):
+        array.flags.writeable = False
+    np.testing.assert_allclose(predictor.predict(arrays)["predictions"], expected, rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(predictor.predict(matrix)), expected, rtol=1e-6)

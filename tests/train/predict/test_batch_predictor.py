@@ -279,6 +279,27 @@ def test_a_checkpoint_without_the_model_is_refused_where_it_is_read(checkpoint: 
         BatchPredictor(checkpoint, XGBoostPredictor).predict(ds).take(1)
 
 
+def test_models_of_trees_predict_the_same_however_many_rows_they_get() -> None:
+    xgboost = pytest.importorskip("xgboost")
+    from aktis.train.xgboost import XGBoostCheckpoint, XGBoostPredictor
+
+    class EachBatch(XGBoostPredictor):
+        def predict(self, data: Any, **kwargs: Any) -> Any:
+            return {"rows": np.full(len(data["a"]), len(data["a"]))}
+
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({name: random.normal(size=2000) for name in "ab"})
+    model = xgboost.train({"nthread": 1}, xgboost.DMatrix(table, table["a"] * table["b"]), 5)
+    expected = model.predict(xgboost.DMatrix(table))
+    checkpoint = XGBoostCheckpoint.from_model(model)
+    ds = data.from_pandas([table[:700], table[700:]])
+    found = BatchPredictor(checkpoint, XGBoostPredictor).predict(ds, batch_size=64, keep_columns=["b"]).to_pandas()
+    np.testing.assert_array_equal(found["predictions"], expected)
+    np.testing.assert_array_equal(found["b"], table["b"])
+    sizes = BatchPredictor(checkpoint, EachBatch).predict(ds, batch_size=64).to_pandas()["rows"]
+    assert sizes.max() == 64  # a class of the user's gets the batches that it asked for
+
+
 def test_errors_begin_with_the_users_frame(checkpoint: Checkpoint, ds: Any) -> None:
     class BadBatch(Times):
         def _predict_pandas(self, df: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:

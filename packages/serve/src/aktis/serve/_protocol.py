@@ -76,6 +76,7 @@ class HTTPRequest(NamedTuple):
     body: bytes  # the whole body, or its first part
     more_body: bool = False  # the rest comes through Replica.push(call_id, messages)
     subprotocols: tuple[str, ...] = ()
+    development: bool = False  # the traceback of an error goes into the reply
 
 
 class HTTPReply(NamedTuple):

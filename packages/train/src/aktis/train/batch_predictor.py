@@ -216,10 +216,11 @@ class BatchPredictor:
             predict_kwargs=options.predict_kwargs,
         )
         return data.map_batches(
-            worker_class(self._name()),
+            worker_class(self._name(), joins_batches=scoring.joins_batches),
             fn_constructor_args=(self._sent_checkpoint(), scoring),
             batch_size=options.batch_size,
             batch_format=self._batch_format.value,
+            zero_copy_batch=scoring.only_reads,
             compute=ActorPoolStrategy(least, most),
             **remote_args,
         )

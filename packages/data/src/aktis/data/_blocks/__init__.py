@@ -19,7 +19,7 @@ from aktis.data._blocks.buffer import OutputBuffer
 from aktis.data._blocks.convert import conform, rows_only
 from aktis.data._blocks.frames import frame_rows
 from aktis.data._blocks.objects import is_object
-from aktis.data._blocks.ops import compact, concat, empty_like, metadata_of, size_bytes, slice_rows, take_rows
+from aktis.data._blocks.ops import compact, concat, empty_like, metadata_of, size_bytes, slice_rows, take_rows, trimmed
 from aktis.data._blocks.rows import from_rows, row_slices, to_rows
 from aktis.data._blocks.schemas import kind_of, unify_schemas
 from aktis.data._blocks.tensors import is_tensor
@@ -55,5 +55,6 @@ __all__ = [
     "take_rows",
     "to_batch",
     "to_rows",
+    "trimmed",
     "unify_schemas",
 ]

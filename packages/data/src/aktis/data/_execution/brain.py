@@ -214,6 +214,15 @@ class Brain:
             self._settle()
         return commands + self._take_commands()
 
+    def to_put(self) -> BlockHandle | None:
+        """A block of the driver's that an actor will need which is still starting: there is time to put it in the store now."""
+        for state in self.states:
+            if isinstance(state, MapState):
+                for handle in state.input_of_starting_actors():
+                    if not handle.is_stored:
+                        return handle
+        return None
+
     def _take_commands(self) -> list[Command]:
         commands, self._commands = self._commands, []
         return commands

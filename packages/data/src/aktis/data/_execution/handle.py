@@ -29,21 +29,34 @@ class BlockHandle:
         """A reference, put into the object store once per session where need be, and the rows of it that are shown."""
         if not isinstance(self.where, pa.Table):
             return self.where, self.rows
-        session = aktis.get_runtime_context().get_job_id()
-        if not self._put or self._put[0] != session:
-            from aktis.data._blocks import compact
+        if not self.is_stored:
+            from aktis.data._blocks import trimmed
 
-            self._put[:] = session, aktis.put(compact(self.load()))
+            self._put[:] = aktis.get_runtime_context().get_job_id(), aktis.put(trimmed(self.load()))
         return self._put[1], None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is in the object store of this session."""
+        if not isinstance(self.where, pa.Table):
+            return True
+        return bool(self._put) and self._put[0] == aktis.get_runtime_context().get_job_id()
+
+    def put_anew(self) -> BlockHandle:
+        """The same, but what is put into the store for it leaves the store with it, as with a slice.
+
+        The store is then no larger than what is worked on, and its memory is warm.
+        """
+        return self if self.is_stored else BlockHandle(self.where, self.metadata, self.rows)
 
     def ref(self) -> aktis.ObjectRef[Block]:
         """A reference to exactly this block."""
         ref, rows = self.stored()
         if rows is None:
             return ref
-        from aktis.data._blocks import compact
+        from aktis.data._blocks import trimmed
 
-        return aktis.put(compact(self.load()))
+        return aktis.put(trimmed(self.load()))
 
     def slice(self, start: int, stop: int) -> BlockHandle:
         """Rows ``start`` to ``stop`` of what is shown, without touching the data."""

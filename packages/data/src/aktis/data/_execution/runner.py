@@ -86,6 +86,10 @@ class Runner:
         if self._local is not None and self._local.pending():
             return self._local.wait()
         if self._remote is not None and self._remote.pending():
+            handle = self.brain.to_put()
+            if handle is not None:
+                handle.stored()
+                timeout = 0
             events = self._remote.wait(timeout, self.brain.paused())
             if events:
                 self._last_event, self._patience = time.monotonic(), STALL

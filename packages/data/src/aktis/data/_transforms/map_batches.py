@@ -89,6 +89,7 @@ class MapBatches(Transform):
 
     def _batches(self, blocks: Iterator[Block], task: TaskContext) -> Iterator[Any]:
         whole = isinstance(self.batch_size, int)
+        whole = whole and not self.function.joins_batches  # those of a run are converted at once anyway: no more memory
         for run in self._runs(blocks, task):
             rows = int(self.batch_size) if whole else run.num_rows  # type: ignore[arg-type]
             yield from batches_of(run, rows, self.batch_format, copy=not self.zero_copy)

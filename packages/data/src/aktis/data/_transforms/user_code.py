@@ -75,6 +75,15 @@ class UserFunction:
         return self._call
 
     @property
+    def joins_batches(self) -> bool:
+        """Whether the function has an attribute ``__joins_batches__`` that is true.
+
+        It says that each row of its results depends on one row of the batch alone, and that it is quicker when it gets several
+        batches in one. Models of trees are like that.
+        """
+        return bool(getattr(self._function, "__joins_batches__", False))
+
+    @property
     def is_async(self) -> bool:
         """Whether calls give coroutines or asynchronous generators."""
         target = self._function

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from aktis.air.predictor import BatchFormat, Predictor
 from aktis.train._gbdt import features, outputs
@@ -21,6 +21,10 @@ class GBDTPredictor(Predictor):
         model: The booster.
         preprocessor: Applied to each batch before the model.
     """
+
+    # With no other arguments of ``predict`` than these, each prediction depends on one row alone, and takes little memory: then
+    # BatchPredictor joins batches, since a call takes as long as hundreds of rows. A subclass has to say it anew.
+    _rows_apart: ClassVar[frozenset[str]]
 
     def __init__(self, model: Any, preprocessor: Any = None) -> None:
         super().__init__(preprocessor)

@@ -36,6 +36,19 @@ class Scoring:
     keep_columns: tuple[str, ...] = ()
     predict_kwargs: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def joins_batches(self) -> bool:
+        """Whether nobody can see how many rows the model gets at once: see ``GBDTPredictor._rows_apart``."""
+        return self.only_reads and vars(self.predictor_cls)["_rows_apart"].issuperset(self.predict_kwargs)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether nobody writes to the batches: not preprocessors, and not the predictors of ours that have ``_rows_apart``.
+
+        The class itself has to have it: what is derived from it may do anything.
+        """
+        return self.preprocessor is None and "_rows_apart" in vars(self.predictor_cls)
+
 
 @dataclass(frozen=True)
 class LocalCheckpoint:
@@ -80,9 +93,13 @@ class ScoringWorker:
         return columns.with_kept(predictions, batch, scoring.keep_columns) if scoring.keep_columns else predictions
 
 
-def worker_class(name: str) -> type[ScoringWorker]:
-    """The class of workers under the predictor's name, which statistics and errors show."""
-    made: type[ScoringWorker] = type(name, (ScoringWorker,), {"__module__": __name__, "__qualname__": name})
+def worker_class(name: str, *, joins_batches: bool = False) -> type[ScoringWorker]:
+    """The class of workers under the predictor's name, which statistics and errors show.
+
+    ``joins_batches``: tells aktis.data that it may hand over several batches in one.
+    """
+    about = {"__module__": __name__, "__qualname__": name, "__joins_batches__": joins_batches}
+    made: type[ScoringWorker] = type(name, (ScoringWorker,), about)
     return made
 
 

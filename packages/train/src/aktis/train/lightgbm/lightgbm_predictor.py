@@ -28,6 +28,8 @@ class LightGBMPredictor(GBDTPredictor):
 
     model: lightgbm.Booster
 
+    _rows_apart = frozenset({"feature_columns", "raw_score", "start_iteration", "num_iteration"})
+
     def __init__(self, model: lightgbm.Booster, preprocessor: Any = None) -> None:
         super().__init__(model, preprocessor)
         self._names: list[str] | None = None

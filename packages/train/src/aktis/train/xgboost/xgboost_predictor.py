@@ -33,6 +33,8 @@ class XGBoostPredictor(GBDTPredictor):
 
     model: xgboost.Booster
 
+    _rows_apart = frozenset({"feature_columns", "output_margin", "iteration_range", "validate_features"})
+
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, **kwargs: Any) -> XGBoostPredictor:
         """A predictor with the model, and the preprocessor, of a checkpoint that an XGBoostTrainer made.

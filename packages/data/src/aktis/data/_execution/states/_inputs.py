@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from aktis.data._execution.states._base import OperatorState
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
 class Items:
     """The inputs of tasks: one per read task, per block, or per bundle of blocks with ``min_rows`` rows."""
 
-    def __init__(self, state: OperatorState, reads: Sequence[ReadTask] | None, min_rows: int | None) -> None:
+    def __init__(
+        self,
+        state: OperatorState,
+        reads: Sequence[ReadTask] | None,
+        min_rows: int | None,
+        *,
+        whole_blocks: bool = False,  # of bundles: no block is cut
+    ) -> None:
         self._state = state
         self._reads = deque(reads or ())
         self._is_read = reads is not None
         self._min_rows = min_rows
+        self._whole_blocks = whole_blocks
         self._blocks: deque[list[BlockHandle]] = deque()
         self._bundle: list[BlockHandle] = []
         self._bundle_rows = 0
@@ -33,9 +42,11 @@ class Items:
         if self._min_rows is None:
             self._blocks.append([handle])
             return
-        self._bundle.append(handle)
+        self._bundle.append(handle.put_anew() if self._whole_blocks else handle)
         self._bundle_rows += handle.num_rows
-        if self._bundle_rows >= self._min_rows:
+        if self._whole_blocks and self._bundle_rows >= self._min_rows:
+            self.flush()
+        elif self._bundle_rows >= self._min_rows:
             extra = self._bundle_rows % self._min_rows  # whole batches only: the rest begins the next bundle
             last = self._bundle.pop()
             cut = last.num_rows - extra
@@ -58,6 +69,10 @@ class Items:
         if self._reads:
             return self._reads[0].metadata.size_bytes or 0
         return sum(handle.size_bytes for handle in self._blocks[0]) if self._blocks else 0
+
+    def upcoming(self, count: int) -> list[BlockHandle]:
+        """The blocks of the next items."""
+        return [handle for handles in islice(self._blocks, count) for handle in handles]
 
     def pop(self) -> tuple[ReadTask | None, list[BlockHandle]]:
         if self._reads:

@@ -1,0 +1,1 @@
+"""What Serve tells about itself: metrics, access log, tracing, and the page at ``/-/aktis``."""

@@ -1,0 +1,1 @@
+"""The HTTP edge: an actor that takes clients' connections and passes their requests to replicas."""

@@ -1,0 +1,63 @@
+"""One request that a replica has taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aktis.serve._protocol import RequestMeta
+    from aktis.serve._replica.streams import Inbox, Outbox
+
+
+class Running:
+    """What is known of a request while it counts. It counts until each of its parts has ended: the coroutine that took it, the
+    application's task, a thread that was left behind, the rest of a reply."""
+
+    __slots__ = (
+        "abandoned",
+        "began",
+        "cancelled",
+        "error",
+        "inbox",
+        "meta",
+        "outbox",
+        "parts",
+        "stream_ended",
+        "task",
+        "timer",
+        "websocket",
+    )
+
+    def __init__(self, meta: RequestMeta, began: float) -> None:
+        self.meta = meta
+        self.began = began
+        self.parts = 1
+        self.cancelled = False
+        self.websocket = False
+        self.error: BaseException | None = None
+        self.abandoned: asyncio.Future[Any] | None = None  # of a function in a thread that nobody waits for any more
+        self.task: asyncio.Task[Any] | None = None  # where user code runs
+        self.inbox: Inbox | None = None
+        self.outbox: Outbox | None = None
+        self.stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once
+        self.timer: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Nobody wants the reply: tell the application, and interrupt it. Those of websockets end by themselves when told."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.inbox is not None:
+            self.inbox.leave()
+        if self.outbox is not None:
+            self.outbox.close()
+        if self.task is not None and not self.websocket:
+            self.task.cancel()
+        self.fetched()
+
+    def fetched(self) -> None:
+        """The rest of the reply was fetched, or will not be."""
+        ended, self.stream_ended = self.stream_ended, None
+        if ended is not None:
+            ended()

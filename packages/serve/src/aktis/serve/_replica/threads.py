@@ -1,0 +1,192 @@
+"""Synchronous user code in threads.
+
+::
+
+    loop thread                                       worker threads (made as needed)
+    run(function) ── _jobs (SimpleQueue) ───────────► get(), context.run(function)
+    future ◄── _deliver() ◄── call_soon_threadsafe ── _done (deque)
+
+- The loop thread owns the futures and counts; workers touch only the two queues and the flag ``_announced``.
+- A wake-up of the loop is asked for once for all results that are there by then: a worker appends first and looks at the flag
+  afterwards, the loop lowers the flag first and empties the deque afterwards, so no result is left behind.
+- Threads are daemons: user code that never returns cannot keep a process from ending.
+- Cancelling the future does not stop the function; :meth:`Threads.when_ended` says when it has returned after all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any
+
+AHEAD = 32  # items that a generator in a thread may be ahead of who reads them
+
+_END = object()
+
+
+class Threads:
+    """Runs functions in threads, as many as there are functions at the same time."""
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._name = name
+        self._loop = loop or asyncio.get_running_loop()
+        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._announced = False
+        self._busy = 0
+        self._threads = 0
+        self._abandoned: dict[asyncio.Future[Any], Callable[[], None]] = {}
+
+    def run(self, function: Callable[..., Any], args: Any = (), kwargs: Any = None) -> asyncio.Future[Any]:
+        """A future of what ``function(*args, **kwargs)`` returns or raises; it runs in a copy of the present context."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._busy += 1
+        self._jobs.put((future, copy_context().run, function, args, kwargs or {}))
+        if self._busy > self._threads:
+            self._threads += 1
+            name = f"{self._name}-{self._threads}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        return future
+
+    def when_ended(self, future: asyncio.Future[Any], callback: Callable[[], None]) -> None:
+        """Call ``callback()`` on the loop as soon as the function behind a cancelled ``future`` has returned."""
+        if future.cancelled():
+            self._abandoned[future] = callback
+        else:  # it had returned before it was cancelled
+            callback()
+
+    def close(self) -> None:
+        """End threads as soon as they have nothing to do."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+        self._threads = 0
+
+    def _work(self) -> None:
+        get, done = self._jobs.get, self._done
+        while True:
+            job = get()
+            if job is None:
+                return
+            future, run, function, args, kwargs = job
+            try:
+                result: tuple[Any, Any, BaseException | None] = (future, run(function, *args, **kwargs), None)
+            except StopIteration as error:  # a future cannot hold it
+                wrapped = RuntimeError(f"{_name_of(function)} raised StopIteration")
+                wrapped.__cause__ = error
+                result = (future, None, wrapped)
+            except BaseException as error:
+                result = (future, None, error)
+            done.append(result)
+            del job, future, run, function, args, kwargs, result  # nothing of a request lives on in an idle thread
+            if not self._announced:
+                self._announced = True
+                try:
+                    self._loop.call_soon_threadsafe(self._deliver)
+                except RuntimeError:  # the loop is closed: nobody waits any more
+                    return
+
+    def _deliver(self) -> None:
+        self._announced = False
+        done = self._done
+        while done:
+            future, value, error = done.popleft()
+            self._busy -= 1
+            if future.cancelled():
+                callback = self._abandoned.pop(future, None)
+                if callback is not None:
+                    callback()
+            elif error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+    def iterate(self, iterator: Iterator[Any]) -> ThreadIterator:
+        """The items of a synchronous generator, which runs in one thread, at most :data:`AHEAD` items ahead."""
+        return ThreadIterator(self, self._loop, iterator)
+
+
+class ThreadIterator(AsyncIterator[Any]):
+    """Items of a generator that runs in a thread. ``aclose()`` closes the generator there, when it next yields."""
+
+    def __init__(self, threads: Threads, loop: asyncio.AbstractEventLoop, iterator: Iterator[Any]) -> None:
+        self._loop = loop
+        self._items: deque[Any] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._announced = False
+        self._room = threading.Event()
+        self._closed = False
+        self._error: BaseException | None = None
+        self.ended = threads.run(self._produce, (iterator,))
+
+    # in the thread ----------------------------------------------------------------------------
+    def _produce(self, iterator: Iterator[Any]) -> None:
+        items, room = self._items, self._room
+        try:
+            for item in iterator:
+                if self._closed:
+                    break
+                items.append(item)
+                self._announce()
+                if len(items) >= AHEAD:
+                    room.clear()
+                    if len(items) >= AHEAD and not self._closed:
+                        room.wait()
+        except BaseException as error:
+            self._error = error
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except BaseException as error:
+                    self._error = self._error or error
+            items.append(_END)
+            self._announce()
+
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:  # the loop is closed
+                self._closed = True
+
+    # in the loop ------------------------------------------------------------------------------
+    def _wake(self) -> None:
+        self._announced = False
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def __aiter__(self) -> ThreadIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        items = self._items
+        while not items:
+            self._waiter = self._loop.create_future()
+            if not items:
+                await self._waiter
+        item = items[0]
+        if item is _END:
+            error, self._error = self._error, None
+            if error is not None and not self._closed:
+                raise error
+            raise StopAsyncIteration
+        items.popleft()
+        if len(items) <= AHEAD // 2 and not self._room.is_set():
+            self._room.set()
+        return item
+
+    async def aclose(self) -> None:
+        """Close the generator: at once when it waits for room, else at its next item. Does not wait for that."""
+        self._closed = True
+        self._room.set()
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__qualname__", None) or type(function).__name__)

@@ -1,0 +1,1 @@
+"""Which replica gets a request. See docs/internals-serve.md."""
