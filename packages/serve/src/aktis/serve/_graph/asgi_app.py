@@ -16,7 +16,7 @@ ASGIApp = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
 ]
 SOURCE = "__aktis_asgi_source__"
-BUILD = "__aktis_asgi__"  # instance.__aktis_asgi__() gives the app: what replicas call
+BUILD = "__aktis_asgi__"  # a class with such a method makes the app itself
 _OWNED = "__aktis_route_method__"  # on functions that are routes and methods of a decorated class
 
 
@@ -101,7 +101,6 @@ def attach(app: Any, cls: Any) -> Any:
             "Make the method a route of the app, or leave @serve.ingress out."
         )
     setattr(cls, SOURCE, AsgiSource(app))
-    setattr(cls, BUILD, make_fastapi_app_bound_to)
     mine = _functions_of(cls)
     for route in _routes(app):
         endpoint = getattr(route, "endpoint", None)
@@ -134,10 +133,13 @@ def _routes(app: Any) -> list[Any]:
 
 
 def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
-    """The ASGI app of an instance of a class that was decorated with ``@serve.ingress``: called once, in the replica.
+    """The ASGI app of an instance of a class that was decorated with ``@serve.ingress`` (or has a method
+    ``__aktis_asgi__`` that makes one): called once, in the replica.
 
     The app of the class itself is not changed.
     """
+    if hasattr(instance, BUILD):
+        return instance.__aktis_asgi__()  # type: ignore[no-any-return]
     source: AsgiSource = getattr(type(instance), SOURCE)
     app = source.app() if source.is_builder else source.app
     if _is_router(app):

@@ -226,7 +226,7 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
         callable=dump_code(f"deployment {deployment.name!r}", code),
         init=init,
         version=version,
-        is_asgi=hasattr(code, BUILD),
+        is_asgi=source is not None or hasattr(code, BUILD),
         legacy_handles=legacy,
         docs_path=source.docs_path if source is not None else None,
         is_driver=config.is_driver,
