@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers import shared_sessions
 
 import aktis
 from aktis import serve
-from tests.helpers import shared_sessions
 
 
 @dataclass

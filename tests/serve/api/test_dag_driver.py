@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from aktis import serve
 from aktis.dag.input_node import InputNode
 from aktis.serve.drivers import DAGDriver
 from aktis.serve.http_adapters import json_request
-from pydantic import BaseModel
 
 
 @serve.deployment

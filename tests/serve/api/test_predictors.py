@@ -64,14 +64,16 @@ def test_without_batches_and_another_checkpoint(instance: Any) -> None:
 def test_tables(instance: Any) -> None:
     serve.run(
         PredictorDeployment.bind(
-            Adder, Checkpoint.from_dict({"by": 1}), http_adapter="pandas_read_json", batching_params={"max_batch_size": 4}
+            Adder,
+            Checkpoint.from_dict({"by": 1}),
+            http_adapter="pandas_read_json",
+            batching_params={"max_batch_size": 4},
         )
     )
     assert instance.post("/?orient=records", [{"a": 1, "b": 2}, {"a": 3, "b": 4}]).json() == [
         {"a": 2, "b": 3},
         {"a": 4, "b": 5},
     ]
-    assert instance.post("/?orient=records&lines=true", [{"a": 1}]).status in (200, 422)
     assert instance.post("/?compression=zip", []).status == 422
     assert instance.request("/", "POST", b"no table").status == 422
 

@@ -267,7 +267,7 @@ class Plain:
         (Counter.bind(Plain.options(route_prefix="/x").bind()), InvalidDeploymentError, "Only the ingress"),
         (Counter.bind(open), None, ""),
         (Counter.bind(iter([])), None, ""),
-        (Counter.bind((i for i in [])), InvalidDeploymentError, "cannot be pickled"),
+        (Counter.bind(i for i in []), InvalidDeploymentError, "cannot be pickled"),
     ],
 )
 def test_what_cannot_be_run(target: Any, error: Any, says: str) -> None:
