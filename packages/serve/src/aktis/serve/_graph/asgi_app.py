@@ -73,7 +73,7 @@ def attach(app: Any, cls: Any) -> Any:
 
 def check_app(app: Any) -> None:
     """Raises TypeError unless ``app`` is something that @serve.ingress takes."""
-    if app is None or inspect.isclass(app) or not callable(app) and not hasattr(app, "routes"):
+    if app is None or inspect.isclass(app) or (not callable(app) and not hasattr(app, "routes")):
         raise TypeError(
             "@serve.ingress(app) takes a FastAPI app, an APIRouter, another ASGI app, or a function that makes one; "
             f"this is {app!r}."

@@ -36,7 +36,7 @@ LINGER = 2.0  # seconds that a connection we close may take to tell us the rest
 LINGER_BYTES = 64 * 1024 * 1024
 LONGEST_ID = 128
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=@")
-_random = Random()  # request ids need not be secret  # noqa: S311
+_random = Random()  # request ids need not be secret
 _random.seed()
 
 
