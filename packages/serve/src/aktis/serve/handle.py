@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aktis.serve._protocol import DeploymentID
 from aktis.serve._routing import arguments
-from aktis.serve._routing.calls import meta_for_call
+from aktis.serve._routing.calls import WAITING, Call, meta_for_call
 from aktis.serve._routing.options import DEFAULT, HandleOptions, Unset
 from aktis.serve._routing.responses import Response, StreamResponse, until
 from aktis.serve._routing.router import Router
+from aktis.serve._routing.streams import StreamCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,7 @@ class LegacyResponse(DeploymentResponse):
 
     def __await__(self) -> Generator[Any, None, DeploymentResponse]:
         call = self._call
-        if call.state == 0:
+        if call.state is WAITING:
             yield from until(call.when_moved)
         return DeploymentResponse(call)
 
@@ -100,17 +101,20 @@ class DeploymentHandle(Generic[T]):
             A :class:`DeploymentResponse`, or with ``stream=True`` a :class:`DeploymentResponseGenerator`. What goes wrong comes out
             of it: what the user's code raised, ``DeploymentUnavailableError``, ``BackPressureError``, ``RequestTimeoutError``.
         """
-        router = self._router
-        if router is None or router.ended:
-            router = self._router = Router.of(self._id)
-        options = self._options
-        meta = meta_for_call(options.method_name, self._id.app, options.multiplexed_model_id, options.idempotent)
-        call = options.call_type(router, meta, args, kwargs)
+        call = self._make_call(args, kwargs)
         if arguments.are_plain(args, kwargs):
             call.start()
         else:
             arguments.start(call)
         return self._respond(call)
+
+    def _make_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        router = self._router
+        if router is None or router.ended:
+            router = self._router = Router.of(self._id)
+        options = self._options
+        meta = meta_for_call(options.method_name, self._id.app, options.multiplexed_model_id, options.idempotent)
+        return (StreamCall if options.stream else Call)(router, meta, args, kwargs)
 
     def _respond(self, call: Any) -> Any:
         return DeploymentResponseGenerator(call) if self._options.stream else DeploymentResponse(call)

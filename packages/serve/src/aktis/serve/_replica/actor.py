@@ -365,6 +365,9 @@ class ReplicaActor:
             running.cancelled = True
             self._streams.pop(call_id, None)
             running.cancel()
+            calls = sys.modules.get("aktis.serve._routing.calls")  # not there: nothing here has called anything
+            if calls is not None:
+                calls.cancel_children(call_id)
 
     # streams of handles -------------------------------------------------------------------------
     @aktis.method(_generator_backpressure_num_objects=64)

@@ -221,6 +221,10 @@ class Call:
         self.moved: list[Callable[[], None]] | None = None  # to be called when it is no longer WAITING
         self.finished: list[Callable[[], None]] | None = None  # to be called when it has its outcome
 
+    def as_argument(self) -> Any:
+        """What stands for the result, once it is there, among the arguments of another call."""
+        return self.ref
+
     # sending ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Send it, or stand in line."""
