@@ -248,7 +248,7 @@ class Deployment:
 
         api.undeploy(self._name)
 
-    def get_handle(self, sync: bool | None = True) -> DeploymentHandle:
+    def get_handle(self, sync: bool | None = True) -> DeploymentHandle[Any]:
         """A handle for what :meth:`deploy` started. With ``sync=False``: one to await, for code in an event loop."""
         from aktis.serve import api
 
