@@ -41,7 +41,10 @@ def _with_deployment(**options: Any) -> dict[str, Any]:
         (_with_deployment(num_replicas=0), "deployments.0.num_replicas: num_replicas must be at least 1, and it is 0"),
         (_with_deployment(num_replicas="many"), "num_replicas must be a number or 'auto', and it is 'many'"),
         (_with_deployment(num_replicas=2, autoscaling_config={}), "exclude each other"),
-        (_with_deployment(max_ongoing_requests=2, max_concurrent_queries=2), "max_concurrent_queries is the older name"),
+        (
+            _with_deployment(max_ongoing_requests=2, max_concurrent_queries=2),
+            "max_concurrent_queries is the older name",
+        ),
         (_with_deployment(autoscaling_config={"max_replica": 2}), "Did you mean 'max_replicas'?"),
         (_with_deployment(ray_actor_options={"num_cpu": 1}), "deployments.0.ray_actor_options: unknown key 'num_cpu'"),
         (_with_deployment(route_prefix="x/"), "deployments.0.route_prefix: route_prefix must start with '/'"),
@@ -128,7 +131,9 @@ deployments = st.fixed_dictionaries(
 
 @given(st.dictionaries(names, deployments), st.text(max_size=8))
 def test_what_is_stated_comes_back(options: dict[str, dict[str, Any]], text: str) -> None:
-    entry = _single(name="x", args={"text": text}, deployments=[{"name": key, **value} for key, value in options.items()])
+    entry = _single(
+        name="x", args={"text": text}, deployments=[{"name": key, **value} for key, value in options.items()]
+    )
     schema = ServeDeploySchema.model_validate({"applications": [entry]})
     assert schema.stated() == {"applications": [entry]}
     assert ServeDeploySchema.model_validate(schema.stated()) == schema
