@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aktis
@@ -160,9 +160,12 @@ def connect() -> ServeClient:
     except ValueError:
         raise ServeNotRunningError() from None
     client = ServeClient(controller, session)
-    client.http_options = client._ask("http_options") or HTTPOptions()
-    doors = client._ask("start_proxies", None, None)  # starts none: says where there are some
-    client.http, client.grpc = list(doors.get("http") or ()), list(doors.get("grpc") or ())
+    http, grpc = client._ask("http_options"), client._ask("grpc_options")
+    if http is not None:
+        client.http_options = http
+        client.http = [(http.host, http.port)] if http.enabled else []
+    if grpc is not None and grpc.enabled:
+        client.grpc = [(grpc.host, grpc.port)]
     _current = client
     return client
 
@@ -195,7 +198,7 @@ def start(
         aktis.init(namespace=NAMESPACE)
     running = connected()
     if running is not None:
-        if chosen and running.http_options != http_options:
+        if chosen and _differ(running, http_options):
             logger.warning(
                 "Serve runs already, with other HTTP options: the new ones are ignored. Call serve.shutdown() first."
             )
@@ -220,6 +223,13 @@ def start(
     if client.root_url is not None:
         _say(f"Serve listens on {client.root_url}/")
     return client
+
+
+def _differ(running: ServeClient, wanted: HTTPOptions) -> bool:
+    ports = {port for _, port in running.http}
+    if wanted.port == 0 or wanted.port in ports:
+        wanted = replace(wanted, port=running.http_options.port)
+    return running.http_options != wanted
 
 
 def _end_at_exit(client: ServeClient) -> None:

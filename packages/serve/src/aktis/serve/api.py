@@ -109,7 +109,7 @@ def run(
     blocking: bool = False,
     logging_config: Mapping[str, Any] | LoggingConfig | None = None,
     _local_testing_mode: bool = False,
-) -> DeploymentHandle[Any]:
+) -> DeploymentHandle:
     """Deploys an application and waits until it runs. Deployed again, only what changed is restarted.
 
     Args:
@@ -208,13 +208,13 @@ def status() -> ServeStatus:
 # Handles -----------------------------------------------------------------------------------------------------------------
 
 
-def _handle(id: DeploymentID) -> DeploymentHandle[Any]:
+def _handle(id: DeploymentID) -> DeploymentHandle:
     from aktis.serve._graph.handles import make_handle
 
     return make_handle(id.app, id.name)  # type: ignore[no-any-return]
 
 
-def get_app_handle(name: str) -> DeploymentHandle[Any]:
+def get_app_handle(name: str) -> DeploymentHandle:
     """A handle of the ingress of an application.
 
     Raises:
@@ -227,7 +227,7 @@ def get_app_handle(name: str) -> DeploymentHandle[Any]:
 
 def get_deployment_handle(
     deployment_name: str, app_name: str | None = None, _check_exists: bool = True
-) -> DeploymentHandle[Any]:
+) -> DeploymentHandle:
     """A handle of one deployment of an application.
 
     Args:
@@ -271,7 +271,7 @@ def undeploy(name: str) -> None:
     _client.connect().delete([_single(name).app])
 
 
-def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
+def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle:
     """What ``Deployment.get_handle()`` gives."""
     from aktis.serve._graph.handles import make_handle
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aktis.dag import DAGNode
 from aktis.serve import _validate as check
-from aktis.serve._graph.asgi_app import SOURCE
+from aktis.serve._graph.asgi_app import BUILD, SOURCE
 from aktis.serve._graph.handles import graph_handle
 from aktis.serve._graph.legacy import uses_legacy_handles
 from aktis.serve._graph.nodes import Application, DeploymentNode
@@ -213,7 +213,7 @@ class _Builder:
 def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, name_of: Any) -> DeploymentSpec:
     code, config = deployment.func_or_class, deployment.config
     _check_code(deployment)
-    app = getattr(code, SOURCE, None)
+    source = getattr(code, SOURCE, None)
     version = deployment.version  # the user may say when the code changes
     if version is None:
         version = version_of(code, arguments, name_of, legacy)
@@ -223,9 +223,9 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
         callable=dump_code(f"deployment {deployment.name!r}", code),
         init=init,
         version=version,
-        is_asgi=app is not None,
+        is_asgi=hasattr(code, BUILD),
         legacy_handles=legacy,
-        docs_path=app.docs_path if app is not None else None,
+        docs_path=source.docs_path if source is not None else None,
         is_driver=config.is_driver,
     )
 
