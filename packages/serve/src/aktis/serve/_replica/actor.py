@@ -94,6 +94,7 @@ class ReplicaActor:
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(f"serve-{self._id.deployment}", self._loop)
         self._user = UserCallable(self._spec, self._threads)
+        self._user.inbox = self._inbox_of_call
         self._reconfiguring = asyncio.Lock()
         facts = _facts()
         self._set_up_logs(facts.get("logs"))
@@ -529,9 +530,21 @@ class ReplicaActor:
     async def push(self, call_id: str, messages: list[dict[str, Any]]) -> int:
         """ASGI messages of the client. Returns when there is room for more: how many were taken, or -1: nobody reads them."""
         running = self._calls.get(call_id)
-        if running is None or running.inbox is None:
+        if running is None:
             return -1
-        return await running.inbox.push(messages)
+        inbox = running.inbox
+        if inbox is None:
+            if not running.meta.method.startswith("grpc:"):
+                return -1
+            inbox = self._inbox_of_call(call_id)
+        return await inbox.push(messages)
+
+    def _inbox_of_call(self, call_id: str) -> _http.Inbox:
+        """Where the requests of a gRPC client that streams arrive."""
+        running = self._calls[call_id]
+        if running.inbox is None:
+            running.inbox = _http.Inbox(None, {"type": "grpc.disconnect"})
+        return running.inbox
 
     # websockets ---------------------------------------------------------------------------------
     @aktis.method(_generator_backpressure_num_objects=AHEAD)
