@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.serve.controller.live import Live
 
 import aktis
 from aktis.serve._controller import get_or_create_controller
-from tests.serve.controller.live import Live
 
 
 @pytest.fixture(scope="module")

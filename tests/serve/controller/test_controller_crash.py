@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serve.controller.live import Live, begin, call, pids, spec
+from tests.serve.controller.test_controller_live import await_file, gate, model, serve_actors
 
 import aktis
 from aktis.serve._protocol import NAMESPACE
 from aktis.serve.config import HTTPOptions, ProxyStatus
-from tests.serve.controller.live import Live, begin, call, pids, spec
-from tests.serve.controller.test_controller_live import await_file, gate, model, serve_actors
 
 
 def test_replicas_are_adopted_and_not_restarted(live: Live) -> None:

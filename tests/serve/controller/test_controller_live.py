@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serve.controller.live import Live, begin, call, modules_of, pids, spec
 
 import aktis
 from aktis.serve._protocol import DeploymentID, Rejected, ReplicaStats
 from aktis.serve.exceptions import InvalidDeploymentError
 from aktis.util import list_named_actors, placement_group_table
-from tests.serve.controller.live import Live, begin, call, modules_of, pids, spec
 
 
 def model() -> Any:
