@@ -37,6 +37,7 @@ from aktis.data._plan.physical import (
     UnionOp,
     topological,
 )
+from aktis.data._plan.planner import merge
 
 SIZE = 1000
 
@@ -344,3 +345,35 @@ def test_what_actors_will_get_is_put_into_the_store_while_they_start(monkeypatch
     launched = [command for command in brain.decide() if isinstance(command, Task)]
     assert [handle for task in launched for handle in task.inputs] == stored
     assert brain.to_put() is None
+
+
+def test_bundles_of_whole_blocks_cut_none() -> None:
+    def sizes(**compute: Any) -> list[list[int]]:
+        simulator = Simulator(mapped(source(7), **compute), Limits())
+        simulator.run()
+        return [[handle.num_rows for handle in task.inputs] for task in simulator.launched]
+
+    assert sizes(min_rows=2, whole_blocks=True) == [[3]] * 7
+    assert sizes(min_rows=4, whole_blocks=True) == [[3, 3]] * 3 + [[3]]
+    assert [sum(rows) for rows in sizes(min_rows=4)] == [4, 4, 4, 4, 4, 1]
+
+
+def test_one_of_two_functions_that_needs_whole_batches_suffices_to_cut_blocks() -> None:
+    exact, joins = Compute(min_rows=5), Compute(min_rows=7, whole_blocks=True)
+    for first, second, whole in (
+        (exact, joins, False),
+        (joins, exact, False),
+        (joins, joins, True),
+        (Compute(), joins, True),
+    ):
+        merged = merge(MapOp(name="Map", inputs=(), compute=first), second)
+        assert merged is not None
+        assert merged.whole_blocks == whole
+
+
+def test_what_is_put_anew_is_not_kept_with_the_block() -> None:
+    handle = block(0, 3)
+    again = handle.put_anew()
+    assert again.where is handle.where
+    again._put[:] = "session", "reference"
+    assert not handle._put

@@ -19,7 +19,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from aktis.serve import _validate as check
 
@@ -107,11 +107,15 @@ class _Schema(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
+class _Shown(str):
+    """How a value looks that is more than a number or text: too long for a line."""
+
+
 def explain_validation(error: ValidationError, where: str = "") -> list[dict[str, Any]]:
     """Each thing that is wrong, as ``{"field": "applications.0.name", "message": ..., "value": ...}``."""
     found = []
     for each in error.errors(include_url=False, include_context=False):
-        field = ".".join(str(part) for part in each["loc"] if part not in ("function-before", "str", "int", "float"))
+        field = ".".join(str(part) for part in each["loc"] if part not in ("int", "str"))
         value = each.get("input")
         message = each["msg"].removeprefix("Value error, ")
         if each["type"] == "missing":
@@ -120,7 +124,7 @@ def explain_validation(error: ValidationError, where: str = "") -> list[dict[str
             {
                 "field": ".".join(filter(None, (where, field))),
                 "message": message,
-                "value": value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)[:200],
+                "value": value if isinstance(value, (str, int, float, bool, type(None))) else _Shown(repr(value)[:200]),
             }
         )
     return found
@@ -130,7 +134,8 @@ def validation_text(error: ValidationError) -> str:
     """The same in one line per thing that is wrong."""
     lines = []
     for each in explain_validation(error):
-        value = "" if each["value"] is None or str(each["value"]) in each["message"] else f" (got {each['value']!r})"
+        known = isinstance(each["value"], (type(None), _Shown)) or str(each["value"]) in each["message"]
+        value = "" if known else f" (got {each['value']!r})"
         lines.append(f"{each['field']}: {each['message']}{value}" if each["field"] else f"{each['message']}")
     return "\n".join(lines)
 
@@ -175,10 +180,10 @@ class RayActorOptionsSchema(_Schema):
     """Resources and environment of each replica."""
 
     runtime_env: dict[str, Any] = Field(default_factory=dict)
-    num_cpus: float | None = Field(None, ge=0)
-    num_gpus: float | None = Field(None, ge=0)
-    memory: float | None = Field(None, ge=0)
-    object_store_memory: float | None = Field(None, ge=0)
+    num_cpus: float | None = Field(default=None, ge=0)
+    num_gpus: float | None = Field(default=None, ge=0)
+    memory: float | None = Field(default=None, ge=0)
+    object_store_memory: float | None = Field(default=None, ge=0)
     resources: dict[str, float] = Field(default_factory=dict)
     accelerator_type: str | None = None
     label_selector: dict[str, str] | None = None
@@ -186,8 +191,8 @@ class RayActorOptionsSchema(_Schema):
 
     @field_validator("runtime_env")
     @classmethod
-    def runtime_env_contains_remote_uris(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return check_remote_uris(value)
+    def runtime_env_contains_remote_uris(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return value if (info.context or {}).get("local") else check_remote_uris(value)
 
 
 class LoggingConfigSchema(_Schema):
@@ -214,34 +219,37 @@ class DeploymentSchema(_Schema):
     """Options of a deployment that override those of its decorator. What is not stated stays as it is in code."""
 
     name: str
-    num_replicas: int | Literal["auto"] | None = None
+    num_replicas: int | str | None = None
     route_prefix: str | None = None
-    max_concurrent_queries: int | None = Field(None, gt=0)
-    max_ongoing_requests: int | None = Field(None, gt=0)
-    max_queued_requests: int | None = Field(None, ge=-1)
+    max_concurrent_queries: int | None = Field(default=None, gt=0)
+    max_ongoing_requests: int | None = Field(default=None, gt=0)
+    max_queued_requests: int | None = Field(default=None, ge=-1)
     user_config: Any = None
     autoscaling_config: dict[str, Any] | None = None
-    graceful_shutdown_wait_loop_s: float | None = Field(None, ge=0)
-    graceful_shutdown_timeout_s: float | None = Field(None, ge=0)
-    health_check_period_s: float | None = Field(None, gt=0)
-    health_check_timeout_s: float | None = Field(None, gt=0)
+    graceful_shutdown_wait_loop_s: float | None = Field(default=None, ge=0)
+    graceful_shutdown_timeout_s: float | None = Field(default=None, ge=0)
+    health_check_period_s: float | None = Field(default=None, gt=0)
+    health_check_timeout_s: float | None = Field(default=None, gt=0)
     ray_actor_options: RayActorOptionsSchema | None = None
     placement_group_bundles: list[dict[str, float]] | None = None
     placement_group_strategy: str | None = None
-    max_replicas_per_node: int | None = Field(None, gt=0)
+    max_replicas_per_node: int | None = Field(default=None, gt=0)
     logging_config: LoggingConfigSchema | None = None
-    request_timeout_s: float | None = Field(None, gt=0)
-    rolling_update_percentage: float | None = Field(None, gt=0, le=1)
-    max_constructor_retry_count: int | None = Field(None, gt=0)
+    request_timeout_s: float | None = Field(default=None, gt=0)
+    rolling_update_percentage: float | None = Field(default=None, gt=0, le=1)
+    max_constructor_retry_count: int | None = Field(default=None, gt=0)
     retry_deaths: bool | None = None
     is_driver_deployment: bool | None = None
 
     @field_validator("num_replicas")
     @classmethod
     def _positive(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            raise ValueError(f"num_replicas must be a number or 'auto', and it is {value!r}")
         if isinstance(value, int) and value < 1:
             raise ValueError(
-                f"must be at least 1, got {value}; an autoscaling_config with min_replicas 0 scales to zero"
+                f"num_replicas must be at least 1, and it is {value}; to scale to zero, give an autoscaling_config "
+                "with min_replicas: 0"
             )
         return value
 
@@ -283,15 +291,15 @@ class ServeApplicationSchema(_Schema):
     import_path: str
     runtime_env: dict[str, Any] = Field(default_factory=dict)
     host: str = DEFAULT_HOST
-    port: int = Field(DEFAULT_PORT, ge=0, le=65535)
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     args: dict[str, Any] = Field(default_factory=dict)
     logging_config: LoggingConfigSchema | None = None
     deployments: list[DeploymentSchema] = Field(default_factory=list)
 
     @field_validator("runtime_env")
     @classmethod
-    def runtime_env_contains_remote_uris(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return check_remote_uris(value)
+    def runtime_env_contains_remote_uris(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return value if (info.context or {}).get("local") else check_remote_uris(value)
 
     @field_validator("import_path")
     @classmethod
@@ -343,19 +351,19 @@ class HTTPOptionsSchema(_Schema):
     """Options of the HTTP proxies."""
 
     host: str = DEFAULT_HOST
-    port: int = Field(DEFAULT_PORT, ge=0, le=65535)
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     root_path: str = ""
-    request_timeout_s: float | None = Field(None, gt=0)
-    keep_alive_timeout_s: float = Field(5, ge=0)
-    num_proxies: int = Field(1, ge=1)
-    max_body_bytes: int | None = Field(1 << 30, gt=0)
-    max_header_bytes: int = Field(64 * 1024, gt=0)
-    header_timeout_s: float = Field(30, gt=0)
-    body_timeout_s: float = Field(60, gt=0)
-    write_timeout_s: float = Field(60, gt=0)
-    max_connections: int | None = Field(None, gt=0)
-    drain_timeout_s: float = Field(10, ge=0)
-    websocket_max_bytes: int = Field(16 * 1024 * 1024, gt=0)
+    request_timeout_s: float | None = Field(default=None, gt=0)
+    keep_alive_timeout_s: float = Field(default=5, ge=0)
+    num_proxies: int = Field(default=1, ge=1)
+    max_body_bytes: int | None = Field(default=1 << 30, gt=0)
+    max_header_bytes: int = Field(default=64 * 1024, gt=0)
+    header_timeout_s: float = Field(default=30, gt=0)
+    body_timeout_s: float = Field(default=60, gt=0)
+    write_timeout_s: float = Field(default=60, gt=0)
+    max_connections: int | None = Field(default=None, gt=0)
+    drain_timeout_s: float = Field(default=10, ge=0)
+    websocket_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     development: bool = False
     access_log: bool = True
     status_page: bool = True
@@ -376,11 +384,11 @@ class gRPCOptionsSchema(_Schema):
     """Options of the gRPC proxy. Without servicer functions there is none."""
 
     host: str = DEFAULT_HOST
-    port: int = Field(9000, ge=0, le=65535)
+    port: int = Field(default=9000, ge=0, le=65535)
     grpc_servicer_functions: list[str] = Field(default_factory=list)
-    request_timeout_s: float | None = Field(None, gt=0)
+    request_timeout_s: float | None = Field(default=None, gt=0)
     enable_reflection: bool = True
-    max_message_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     ssl_keyfile: str | None = None
     ssl_certfile: str | None = None
     ssl_ca_certs: str | None = None
@@ -395,8 +403,8 @@ class ServeDeploySchema(_Schema):
     """A file of several applications. What it does not name is deleted when it is deployed."""
 
     proxy_location: Literal["Disabled", "HeadOnly", "EveryNode"] = "EveryNode"
-    http_options: HTTPOptionsSchema = Field(default_factory=HTTPOptionsSchema)
-    grpc_options: gRPCOptionsSchema = Field(default_factory=gRPCOptionsSchema)
+    http_options: HTTPOptionsSchema = Field(default_factory=lambda: HTTPOptionsSchema())
+    grpc_options: gRPCOptionsSchema = Field(default_factory=lambda: gRPCOptionsSchema())
     logging_config: LoggingConfigSchema | None = None
     applications: list[ServeApplicationSchema]
 
@@ -423,22 +431,25 @@ class ServeDeploySchema(_Schema):
         return {"applications": []}
 
 
-def parse_config(data: Any) -> ServeApplicationSchema | ServeDeploySchema:
-    """A file's content, as one or the other model. ValueError and pydantic's ValidationError (a ValueError) as they say."""
+def parse_config(data: Any, *, local: bool = False) -> ServeApplicationSchema | ServeDeploySchema:
+    """A file's content, as one or the other model. ``local``: it may name directories of this machine.
+
+    Raises ValueError, and pydantic's ValidationError (which is one): see :func:`validation_text`.
+    """
     if not isinstance(data, dict):
         raise ValueError(f"a config is a mapping with 'import_path' or 'applications', got {type(data).__name__}")
     if "applications" in data:
-        return ServeDeploySchema.model_validate(data)
-    return ServeApplicationSchema.model_validate(data)
+        return ServeDeploySchema.model_validate(data, context={"local": local})
+    return ServeApplicationSchema.model_validate(data, context={"local": local})
 
 
 def as_deploy_schema(config: ServeApplicationSchema | ServeDeploySchema) -> ServeDeploySchema:
-    """The same, always in the form of several applications. The one of Ray 2.3 keeps its name, which may be empty."""
+    """The same, always in the form of several applications. The one of a file of Ray 2.3 is called "default", unless it has a name."""
     if isinstance(config, ServeDeploySchema):
         return config
     http = {key: getattr(config, key) for key in ("host", "port") if key in config.model_fields_set}
-    application = config.model_copy()
-    application.__pydantic_fields_set__ = set(config.model_fields_set) - {"host", "port"}
+    application = config.model_copy(update={} if config.name else {"name": DEFAULT_APPLICATION})
+    application.__pydantic_fields_set__ = {*config.model_fields_set, "name"} - {"host", "port"}
     return ServeDeploySchema.model_construct(
         _fields_set={"applications", *(["http_options"] if http else [])},
         http_options=HTTPOptionsSchema(**http),

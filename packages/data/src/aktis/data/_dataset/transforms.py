@@ -169,7 +169,14 @@ class Transforms(DatasetBase):
         transform = MapBatches(function, batch_size=batch_size, batch_format=batch_format, zero_copy=zero_copy_batch)
         rows = batch_size if isinstance(batch_size, int) else None
         return self._map(
-            transform, function, compute, concurrency, remote, keeps_rows=not udf_modifying_row_count, min_rows=rows
+            transform,
+            function,
+            compute,
+            concurrency,
+            remote,
+            keeps_rows=not udf_modifying_row_count,
+            min_rows=rows,
+            whole_blocks=function.joins_batches,
         )
 
     def add_column(
@@ -295,6 +302,7 @@ class Transforms(DatasetBase):
         *,
         keeps_rows: bool = False,
         min_rows: int | None = None,
+        whole_blocks: bool = False,
     ) -> Dataset:
         from dataclasses import replace
 
@@ -302,7 +310,7 @@ class Transforms(DatasetBase):
         return self._with(
             Map(
                 transform=transform,
-                compute=replace(where, min_rows=min_rows),
+                compute=replace(where, min_rows=min_rows, whole_blocks=whole_blocks),
                 keeps_rows=keeps_rows,
                 inputs=(self._root,),
             )

@@ -42,6 +42,13 @@ class BlockHandle:
             return True
         return bool(self._put) and self._put[0] == aktis.get_runtime_context().get_job_id()
 
+    def put_anew(self) -> BlockHandle:
+        """The same, but what is put into the store for it leaves the store with it, as with a slice.
+
+        The store is then no larger than what is worked on, and its memory is warm.
+        """
+        return self if self.is_stored else BlockHandle(self.where, self.metadata, self.rows)
+
     def ref(self) -> aktis.ObjectRef[Block]:
         """A reference to exactly this block."""
         ref, rows = self.stored()

@@ -65,6 +65,7 @@ class Compute:
     tasks_per_actor: int = 2
     remote_args: Mapping[str, Any] = field(default_factory=dict)  # num_cpus, num_gpus, resources, ...
     min_rows: int | None = None  # bundle input blocks until a task has so many rows (a numeric batch_size)
+    whole_blocks: bool = False  # ... and cut no block so that bundles are multiples of it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -110,7 +110,8 @@ def merge(upstream: MapOp, compute: Compute) -> Compute | None:
     if first.max_tasks is not None and compute.max_tasks is not None and first.max_tasks != compute.max_tasks:
         return None
     min_rows = None if upstream.read else max(first.min_rows or 0, compute.min_rows or 0) or None
-    return replace(compute, max_tasks=compute.max_tasks or first.max_tasks, min_rows=min_rows)
+    whole = all(one.whole_blocks for one in (first, compute) if one.min_rows is not None)
+    return replace(compute, max_tasks=compute.max_tasks or first.max_tasks, min_rows=min_rows, whole_blocks=whole)
 
 
 def _special(compute: Compute) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from time import perf_counter
@@ -36,7 +37,7 @@ from aktis.serve._protocol import (
 from aktis.serve._replica import http as _http
 from aktis.serve._replica import logs
 from aktis.serve._replica.callables import GENERATORS, Method, UserCallable
-from aktis.serve._replica.running import Running
+from aktis.serve._replica.running import Running, running_context
 from aktis.serve._replica.stats import Metrics, Stats
 from aktis.serve._replica.streams import ClientGone, Outbox
 from aktis.serve._replica.threads import Threads
@@ -83,7 +84,8 @@ class ReplicaActor:
             import uvloop
         except ImportError:
             return asyncio.new_event_loop()
-        return uvloop.new_event_loop()
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
 
     # life ---------------------------------------------------------------------------------------
     async def start(self, user_config: Any = None) -> ReplicaInfo:
@@ -108,7 +110,7 @@ class ReplicaActor:
             pid=os.getpid(),
             node_id=facts.get("node_id", ""),
             actor_id=facts.get("actor_id", ""),
-            docs_path=self._docs_path(),
+            docs_path=self._spec.docs_path,
             log_file=self._log_file,
         )
 
@@ -130,14 +132,11 @@ class ReplicaActor:
     async def _start_asgi(self, servable: Any) -> None:
         if not self._spec.is_asgi:
             return
-        self._asgi = servable.__aktis_asgi__()
-        assert self._asgi is not None
+        from aktis.serve._graph.asgi_app import make_fastapi_app_bound_to
+
+        self._asgi = make_fastapi_app_bound_to(servable)
         self._lifespan = _http.Lifespan(self._asgi)
         await self._lifespan.start()
-
-    def _docs_path(self) -> str | None:
-        found = getattr(getattr(self._user.object, "__aktis_docs_path__", None), "__call__", None)  # noqa: B004
-        return found() if found is not None else self._spec.docs_path
 
     async def reconfigure(self, config: DeploymentConfig) -> None:
         """Take over what changed. A new ``user_config`` waits until what runs is done, and holds new requests meanwhile."""
@@ -188,7 +187,9 @@ class ReplicaActor:
             await self._user.destroy()
         except Exception:
             logs.LOGGER.exception("__del__ raised")
-        await asyncio.sleep(0)
+        multiplex = sys.modules.get("aktis.serve.multiplex")  # not there: nothing was loaded
+        if multiplex is not None:
+            await multiplex.unload_models(self._user.object)
 
     async def stats(self) -> ReplicaStats:
         """Numbers for the controller."""
@@ -210,6 +211,7 @@ class ReplicaActor:
             running.task = asyncio.current_task()
             self._calls[meta.call_id] = running
         request_context.set(meta)
+        running_context.set(running)
         if self._ticker is None:
             self._ticker = self._loop.call_later(1.0, self._tick)
         return running
@@ -229,6 +231,9 @@ class ReplicaActor:
         if running.error is not None:
             stats.errors += 1
             stats.failed[meta.route] += 1
+        if running.at_end_calls is not None:
+            for callback in running.at_end_calls:
+                callback()
         if self._idle:
             self._wake_idle()
         if self._log_requests:
@@ -313,6 +318,7 @@ class ReplicaActor:
     def _leave(self, running: Running) -> None:
         """This coroutine is done with the request; a thread that was left behind may not be."""
         request_context.set(None)
+        running_context.set(None)
         if running.abandoned is None:
             self._end(running)
         else:

@@ -125,7 +125,7 @@ class UserCallable:
         try:
             await self._run(functools.partial(finish, instance))
         finally:
-            _disarm(instance)
+            disarm(instance)
 
     async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
         if inspect.iscoroutinefunction(_plain(function)):
@@ -164,7 +164,7 @@ class UserCallable:
         return function  # type: ignore[no-any-return]
 
 
-def _disarm(instance: Any) -> None:
+def disarm(instance: Any) -> None:
     """``__del__`` has been called: the object becomes one of a class whose ``__del__`` does nothing."""
     cls: Any = type(instance)
     body = {"__slots__": (), "__del__": lambda self: None, "__module__": cls.__module__}

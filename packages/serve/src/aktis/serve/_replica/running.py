@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ class Running:
 
     __slots__ = (
         "abandoned",
+        "at_end_calls",
         "began",
         "cancelled",
         "error",
@@ -43,6 +45,13 @@ class Running:
         self.outbox: Outbox | None = None
         self.stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once
         self.timer: asyncio.TimerHandle | None = None
+        self.at_end_calls: list[Callable[[], None]] | None = None
+
+    def at_end(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` on the loop when the request has ended."""
+        if self.at_end_calls is None:
+            self.at_end_calls = []
+        self.at_end_calls.append(callback)
 
     def cancel(self) -> None:
         """Nobody wants the reply: tell the application, and interrupt it. Those of websockets end by themselves when told."""
@@ -61,3 +70,6 @@ class Running:
         ended, self.stream_ended = self.stream_ended, None
         if ended is not None:
             ended()
+
+
+running_context: contextvars.ContextVar[Running | None] = contextvars.ContextVar("aktis_serve_running", default=None)

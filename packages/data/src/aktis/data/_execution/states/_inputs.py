@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 class Items:
     """The inputs of tasks: one per read task, per block, or per bundle of blocks with ``min_rows`` rows."""
 
-    def __init__(self, state: OperatorState, reads: Sequence[ReadTask] | None, min_rows: int | None) -> None:
+    def __init__(
+        self,
+        state: OperatorState,
+        reads: Sequence[ReadTask] | None,
+        min_rows: int | None,
+        *,
+        whole_blocks: bool = False,  # of bundles: no block is cut
+    ) -> None:
         self._state = state
         self._reads = deque(reads or ())
         self._is_read = reads is not None
         self._min_rows = min_rows
+        self._whole_blocks = whole_blocks
         self._blocks: deque[list[BlockHandle]] = deque()
         self._bundle: list[BlockHandle] = []
         self._bundle_rows = 0
@@ -34,9 +42,11 @@ class Items:
         if self._min_rows is None:
             self._blocks.append([handle])
             return
-        self._bundle.append(handle)
+        self._bundle.append(handle.put_anew() if self._whole_blocks else handle)
         self._bundle_rows += handle.num_rows
-        if self._bundle_rows >= self._min_rows:
+        if self._whole_blocks and self._bundle_rows >= self._min_rows:
+            self.flush()
+        elif self._bundle_rows >= self._min_rows:
             extra = self._bundle_rows % self._min_rows  # whole batches only: the rest begins the next bundle
             last = self._bundle.pop()
             cut = last.num_rows - extra

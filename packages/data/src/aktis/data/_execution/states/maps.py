@@ -21,7 +21,7 @@ class MapState(OperatorState):
     def __init__(self, index: int, op: MapOp, reads: Sequence[ReadTask] | None, *, ordered: bool) -> None:
         super().__init__(index, op.name, len(op.inputs))
         self._compute = op.compute
-        self.items = Items(self, reads, op.compute.min_rows)
+        self.items = Items(self, reads, op.compute.min_rows, whole_blocks=op.compute.whole_blocks)
         self.output = OrderedOutput(self, ordered)
         self.actors = Actors(op.compute) if op.compute.pool_size is not None else None
         self._num_cpus = float(op.compute.remote_args.get("num_cpus", 1))

@@ -1,0 +1,514 @@
+"""The controller's actor: it hears what is wanted and what has happened, lets the brains decide, and does what they say.
+
+::
+
+    serve.run() ── deploy_applications ──►┌──────────────────────────────┐
+    callers ── report_waiting, listen ───►│ brains (pure, this thread)   │──► 1. journal   (who may be adopted later)
+    replicas' answers and deaths ────────►│ application ─ deployment     │──► 2. topics    (whom callers may ask)
+    the timer ───────────────────────────►│             └ autoscaler     │──► 3. commands  (start, drain, kill, ...)
+                                          └──────────────────────────────┘──► 4. those who wait for a state
+
+Guarantees. Everything runs on one event loop, and a step (an event, the decisions, 1 to 4) has no await in it: so steps
+are atomic. What is wanted is in the journal before anything is done about it, and a replica is there before callers
+hear of it: a controller that is killed at any point is continued by the next one, which adopts what lives. Callers hear
+that a replica leaves before it is told to. Nothing blocks: whatever takes time is a task (runner.py).
+There is one timer, for the brains' next deadline; without load and changes, only health checks wake it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import aktis
+from aktis.serve._controller import launcher, reports
+from aktis.serve._controller.application_brain import ApplicationBrain, Stage, check_routes
+from aktis.serve._controller.broadcast import Broadcast, News, Topic
+from aktis.serve._controller.deployment_brain import FOREVER, DeploymentBrain
+from aktis.serve._controller.journal import Journal
+from aktis.serve._controller.proxies import Proxies, alive_nodes
+from aktis.serve._controller.recovery import Recovery
+from aktis.serve._controller.replicas import Command, Replica, Start
+from aktis.serve._controller.runner import Runner, text_of
+from aktis.serve._protocol import (
+    REPLICAS,
+    ROUTES,
+    ApplicationSpec,
+    DeploymentID,
+    DeploymentSpec,
+    DeploymentView,
+    ReplicaID,
+    ReplicaView,
+)
+from aktis.serve.config import ApplicationStatus, HTTPOptions, ServeStatus, gRPCOptions
+
+logger = logging.getLogger("aktis.serve")
+
+NODES_PERIOD_S = 2.0  # how often nodes are looked at, where something depends on them
+POLICY_TIMEOUT_S = 30.0
+SHUTDOWN_GRACE_S = 5.0
+SAME_TIME_S = 0.005  # deadlines that close are met together
+
+
+class ServeController:
+    """See docs/internals-serve.md for what each method means to its callers."""
+
+    def __init__(self) -> None:
+        folder = Path(aktis.get_runtime_context().get_session_dir(), "serve", "journal")
+        self._loop = asyncio.get_running_loop()
+        self._started_at = time.time()
+        self._journal = Journal(folder)
+        self._topics = Broadcast(time.time_ns())
+        self._runner = Runner(self._report)
+        self._proxies = Proxies(self._runner, self._journal)
+        self._apps: dict[str, ApplicationBrain] = {}
+        self._models: dict[ReplicaID, tuple[str, ...]] = {}
+        self._records: dict[DeploymentID, Any] = {}  # as they are in the journal
+        self._counts: dict[str, dict[str, int]] = {}  # as they are in the journal
+        self._deadlines: dict[DeploymentID, float] = {}
+        self._measures: dict[DeploymentID, float] = {}  # when the autoscaler's next measurement is due; inf: one runs
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = FOREVER
+        self._changed: asyncio.Future[None] = self._loop.create_future()
+        self._nodes_task: asyncio.Task[None] | None = None
+        self._complaints: dict[DeploymentID, str] = {}
+        self._recover()
+
+    # -- applications -------------------------------------------------------------------------
+
+    async def deploy_applications(self, specs: list[ApplicationSpec], *, replace_all: bool = False) -> None:
+        """Run these from now on; with ``replace_all``, nothing else. Returns when that is certain to happen.
+
+        Raises:
+            InvalidDeploymentError: two applications have one route.
+            Exception: what importing an autoscaling policy raised.
+        """
+        names = {spec.name for spec in specs}
+        policies = {}
+        for spec in specs:
+            for each in spec.deployments:
+                policies[spec.name, each.name] = await self._load_policy(each)
+        others = [] if replace_all else [app.spec for app in self._apps.values() if app.stage is not Stage.DELETING]
+        check_routes(specs, others)  # no await from here to the end: another call cannot come between
+        if replace_all:
+            self._delete(name for name in self._apps if name not in names)
+        for spec in specs:
+            self._deploy(spec, {each.name: policies[spec.name, each.name] for each in spec.deployments})
+
+    def _deploy(self, spec: ApplicationSpec, policies: dict[str, Callable[..., Any] | None]) -> None:
+        app = self._apps.get(spec.name)
+        if app is None:
+            app = self._apps[spec.name] = ApplicationBrain(spec.name, _fresh)
+        wall = time.time()
+        wanted = {each.name for each in spec.deployments}
+        kept = [brain.spec for name, brain in app.deployments.items() if name not in wanted]
+        self._write_app(spec, kept, wall)
+        self._see_nodes(app, spec.deployments)
+        commands = app.deploy(spec, {}, self._loop.time(), wall)
+        for name, policy in policies.items():
+            if name in app.scalers:
+                app.scalers[name].policy = policy
+        self._complaints.clear()
+        self._step(app, commands)
+
+    def _delete(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            app = self._apps.get(name)
+            if app is None or app.stage is Stage.DELETING:
+                continue
+            self._write_app(app.spec, app.retired, app.deployed_at, deleting=True)
+            self._step(app, app.delete(self._loop.time()))
+
+    def _write_app(
+        self, spec: ApplicationSpec, kept: list[DeploymentSpec], wall: float, *, deleting: bool = False
+    ) -> None:
+        self._journal.write("app", spec.name, (spec, kept, wall, deleting))
+
+    async def wait_application(self, name: str, timeout_s: float | None = None) -> ApplicationStatus:
+        """Returns when it runs, cannot be started, or is no more; at the time-out, with what is."""
+
+        def settled() -> bool:
+            app = self._apps.get(name)
+            return app is None or app.stage in (Stage.SETTLED, Stage.FAILED)
+
+        await self._until(settled, timeout_s)
+        return reports.application_status(name, self._apps.get(name))
+
+    async def delete_applications(self, names: list[str], wait: bool = True) -> None:
+        """Their replicas finish what they have, and end. ``wait``: until they have. Unknown names are no error."""
+        self._delete(names)
+        if wait:
+            await self._until(
+                lambda: not any(name in self._apps and self._apps[name].stage is Stage.DELETING for name in names)
+            )
+
+    async def status(self) -> ServeStatus:
+        """States of all applications and proxies."""
+        return reports.serve_status(self._apps, self._proxies, self._started_at)
+
+    async def get_deployment(self, app: str, name: str) -> DeploymentSpec | None:
+        """What was deployed; None when it was not, or is being deleted."""
+        brain = self._brain(DeploymentID(app, name))
+        return None if brain is None or brain.deleting else brain.spec
+
+    async def list_deployments(self) -> list[tuple[str, DeploymentSpec]]:
+        """All deployments that are not being deleted, with their application's name."""
+        return [
+            (name, brain.spec)
+            for name, app in self._apps.items()
+            for brain in app.deployments.values()
+            if not brain.deleting
+        ]
+
+    # -- callers ------------------------------------------------------------------------------
+
+    async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0) -> News:
+        """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``."""
+        news = self._topics.news(known)
+        if news or timeout_s <= 0:
+            return news
+        answer: asyncio.Future[News] = self._loop.create_future()
+        self._topics.wait(answer, known)
+        timer = self._loop.call_later(timeout_s, _resolve, answer, {})
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            self._topics.forget(answer)
+
+    async def report_waiting(self, caller: str, waiting: dict[DeploymentID, int]) -> None:
+        """How many requests wait at a caller; what it does not name does not wait."""
+        now = self._loop.time()
+        counts = {DeploymentID(*id): count for id, count in waiting.items()}
+        for app in list(self._apps.values()):
+            for name, scaler in app.scalers.items():
+                count = counts.get(scaler.id, 0)
+                scaler.waiting(caller, count, now)
+                brain = app.deployments.get(name)
+                if count and brain is not None and brain.count == 0:
+                    self._measures[scaler.id] = now  # somebody waits, and nobody is there
+        self._arm()
+
+    async def report_models(self, replica: ReplicaID, model_ids: tuple[str, ...]) -> None:
+        """Which multiplexed models a replica has loaded."""
+        replica = ReplicaID(*replica)
+        app = self._apps.get(replica.app)
+        if app is not None and replica in self._runner.handles:
+            self._models[replica] = tuple(model_ids)
+            self._step(app, [])
+
+    # -- proxies ------------------------------------------------------------------------------
+
+    async def start_proxies(self, http_options: HTTPOptions, grpc_options: gRPCOptions | None = None) -> dict[str, Any]:
+        """Start the proxies, unless they run. Returns ``{"http": [(host, port)], "grpc": [...] or None}``."""
+        found = await self._proxies.start(http_options, grpc_options)
+        self._watch_nodes()
+        return found
+
+    async def http_options(self) -> HTTPOptions | None:
+        """With which the proxies were started; the port is the one that they got."""
+        options = self._proxies.http
+        where = self._proxies.addresses()["http"]
+        if options is not None and where and options.port != where[0][1]:
+            import dataclasses
+
+            return dataclasses.replace(options, port=where[0][1])
+        return options
+
+    async def grpc_options(self) -> gRPCOptions | None:
+        """The same for gRPC."""
+        options = self._proxies.grpc
+        where = self._proxies.addresses()["grpc"]
+        if options is not None and where and options.port != where[0][1]:
+            import dataclasses
+
+            return dataclasses.replace(options, port=where[0][1])
+        return options
+
+    async def details(self) -> dict[str, Any]:
+        """Everything, for the page and the REST API. See reports.py."""
+        replicas = [r for app in self._apps.values() for brain in app.deployments.values() for r in _all(brain)]
+        stats, proxy_stats = await asyncio.gather(
+            reports.replica_stats(replicas, self._runner.handles), self._proxies.stats()
+        )
+        return reports.details(self._apps, self._proxies, self._started_at, stats, proxy_stats)
+
+    async def shutdown(self) -> None:
+        """End everything: proxies finish their requests, then replicas. The caller kills the controller afterwards."""
+        await self._proxies.stop()
+        slowest = max(
+            (b.spec.config.graceful_shutdown_timeout_s for a in self._apps.values() for b in a.deployments.values()),
+            default=0.0,
+        )
+        self._delete(list(self._apps))
+        deepest = max((len(app.deployments) for app in self._apps.values()), default=1)
+        await self._until(lambda: not self._apps, slowest * deepest + SHUTDOWN_GRACE_S)
+        for id, handle in list(self._runner.handles.items()):
+            launcher.end(id, handle, None)
+        self._journal.clear()
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def _report(self, id: ReplicaID, event: str, *arguments: Any, **options: Any) -> None:
+        """Something became of a replica."""
+        if event == "gone":
+            self._models.pop(id, None)
+        app = self._apps.get(id.app)
+        brain = app.deployments.get(id.deployment) if app is not None else None
+        if app is None or brain is None:
+            return
+        method: Callable[..., list[Command]] = getattr(brain, event)
+        self._step(app, method(id, *arguments, self._loop.time(), **options))
+
+    def _step(self, app: ApplicationBrain, commands: list[Command]) -> None:
+        """Everything that follows from what has been decided; see the module's docstring for the order."""
+        commands = commands + app.settle(self._loop.time())
+        self._journal_replicas(app)
+        for id in [id for id in self._deadlines if id.app == app.name and id.name not in app.deployments]:
+            self._forget(id)
+        for brain in app.deployments.values():
+            self._publish((REPLICAS, *brain.id), self._view(app, brain))
+            self._deadlines[brain.id] = brain.next_deadline()
+            scaler = app.scalers.get(brain.id.name)
+            if scaler is None or brain.deleting:
+                self._measures.pop(brain.id, None)
+            elif brain.id not in self._measures:
+                self._measures[brain.id] = self._loop.time() + scaler.measure_interval_s
+        if app.is_gone and self._apps.get(app.name) is app:
+            del self._apps[app.name]
+            self._counts.pop(app.name, None)
+            self._journal.erase("app", app.name)
+            self._journal.erase("counts", app.name)
+        routes = [route for route in (each.route() for each in self._apps.values()) if route is not None]
+        self._publish((ROUTES,), tuple(sorted(routes, key=lambda route: route.prefix)))
+        for command in commands:
+            if isinstance(command, Start):
+                app.deployments[command.id.deployment].replicas[command.id].wall_start = time.time()
+            self._runner.run(command)
+        changed, self._changed = self._changed, self._loop.create_future()
+        _resolve(changed, None)
+        self._arm()
+
+    def _forget(self, id: DeploymentID) -> None:
+        self._publish((REPLICAS, *id), None)
+        self._deadlines.pop(id, None)
+        self._measures.pop(id, None)
+        self._complaints.pop(id, None)
+        if self._records.pop(id, None) is not None:
+            self._journal.erase("replicas", "\n".join(id))
+
+    def _publish(self, topic: Topic, value: Any) -> None:
+        for waiter, news in self._topics.set(topic, value).items():
+            if isinstance(waiter, asyncio.Future):
+                _resolve(waiter, news)
+
+    def _journal_replicas(self, app: ApplicationBrain) -> None:
+        for brain in app.deployments.values():
+            records = brain.records()
+            if records != self._records.get(brain.id, ()):
+                self._journal.write("replicas", "\n".join(brain.id), records)
+                self._records[brain.id] = records
+        counts = {name: app.deployments[name].count for name in app.scalers if name in app.deployments}
+        if counts != self._counts.get(app.name, {}):
+            self._journal.write("counts", app.name, counts)
+            self._counts[app.name] = counts
+
+    def _view(self, app: ApplicationBrain, brain: DeploymentBrain) -> DeploymentView | None:
+        if brain.deleting:
+            return None
+        config = brain.spec.config
+        replicas = tuple(
+            ReplicaView(
+                id=replica.id,
+                actor=self._runner.handles[replica.id],
+                max_ongoing=replica.max_ongoing,
+                model_ids=self._models.get(replica.id, ()),
+                node_id=replica.node_id,
+            )
+            for replica in brain.view()
+            if replica.id in self._runner.handles
+        )
+        return DeploymentView(
+            id=brain.id,
+            replicas=replicas,
+            max_queued=config.max_queued_requests,
+            reports=brain.id.name in app.scalers,
+            broken="" if replicas else brain.failed,
+            retry_deaths=config.retry_deaths,
+        )
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> None:
+        """Returns when ``condition`` holds, or at the time-out."""
+        deadline = FOREVER if timeout_s is None else self._loop.time() + timeout_s
+        while not condition():
+            left = deadline - self._loop.time()
+            if left <= 0:
+                return
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._changed), None if left == FOREVER else left)
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Set the timer to the next deadline."""
+        deadline = min(min(self._deadlines.values(), default=FOREVER), min(self._measures.values(), default=FOREVER))
+        if deadline == self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = deadline
+        if deadline != FOREVER:
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, FOREVER
+        now = self._loop.time() + SAME_TIME_S
+        for id, deadline in list(self._deadlines.items()):
+            if deadline <= now:
+                brain = self._brain(id)
+                if brain is not None:
+                    self._step(self._apps[id.app], brain.tick(now))
+        for id, deadline in list(self._measures.items()):
+            if deadline <= now:
+                self._measures[id] = FOREVER
+                self._runner.spawn(self._autoscale(id))
+        self._arm()
+
+    def _brain(self, id: DeploymentID) -> DeploymentBrain | None:
+        app = self._apps.get(id.app)
+        return app.deployments.get(id.name) if app is not None else None
+
+    # -- autoscaling --------------------------------------------------------------------------
+
+    async def _autoscale(self, id: DeploymentID) -> None:
+        """Measure, decide, and set the time of the next time."""
+        scaler = None
+        try:
+            brain = self._brain(id)
+            if brain is None or brain.count > 0:
+                await self._measure(id)
+            app, brain = self._apps.get(id.app), self._brain(id)
+            scaler = app.scalers.get(id.name) if app is not None else None
+            if app is None or brain is None or scaler is None or brain.deleting:
+                return
+            running = tuple(replica.id for replica in brain.view())
+            answer = await self._ask_policy(scaler, running, brain.count)
+            count = scaler.decide(running, brain.count, self._loop.time(), answer)
+            self._complaints.pop(id, None)
+            if count != brain.count:
+                logger.info("Deployment %s is scaled from %d to %d replicas", id, brain.count, count)
+                self._step(app, brain.scale(count, self._loop.time()))
+        except Exception as error:
+            text = text_of(error)
+            if self._complaints.get(id) != text:  # once, not each second
+                self._complaints[id] = text
+                logger.error("Autoscaling of deployment %s failed; it keeps its replicas: %s", id, text)
+        finally:
+            brain = self._brain(id)
+            if self._measures.get(id) == FOREVER and brain is not None and scaler is not None:
+                now = self._loop.time()
+                self._measures[id] = max(scaler.next_decision(brain.count, now), now + SAME_TIME_S)
+            self._arm()
+
+    async def _measure(self, id: DeploymentID) -> None:
+        brain = self._brain(id)
+        if brain is None:
+            return
+        stats = await reports.replica_stats(brain.view(), self._runner.handles)
+        app = self._apps.get(id.app)
+        scaler = app.scalers.get(id.name) if app is not None else None
+        if scaler is not None:
+            now = self._loop.time()
+            for replica, each in stats.items():
+                user = {key: float(v) for key, v in each.user.items() if isinstance(v, (int, float))}
+                scaler.measured(replica, each.ongoing, user, now)
+
+    async def _ask_policy(self, scaler: Any, running: tuple[ReplicaID, ...], count: int) -> Any:
+        """The user's policy, in a thread: it may block."""
+        if scaler.policy is None:
+            return None
+        context = scaler.context(running, count, self._loop.time())
+        call = asyncio.to_thread(scaler.policy, context, **dict(scaler.config.policy_kwargs))
+        answer = await asyncio.wait_for(call, POLICY_TIMEOUT_S)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def _load_policy(self, spec: DeploymentSpec) -> Callable[..., Any] | None:
+        config = spec.config.autoscaling_config
+        if config is None or config.policy is None:
+            return None
+        policy: Callable[..., Any] = await asyncio.to_thread(config.load_policy)
+        return policy() if isinstance(policy, type) else policy
+
+    # -- nodes --------------------------------------------------------------------------------
+
+    def _see_nodes(self, app: ApplicationBrain, specs: Iterable[DeploymentSpec]) -> None:
+        """Brains that place replicas on nodes must know them before they are told what to run."""
+        for spec in specs:
+            if spec.config.is_driver or spec.config.max_replicas_per_node:
+                app.brain(spec.name).nodes = tuple(alive_nodes())
+                self._watch_nodes()
+
+    def _watch_nodes(self) -> None:
+        if self._nodes_task is None or self._nodes_task.done():
+            self._nodes_task = self._runner.spawn(self._follow_nodes())
+
+    async def _follow_nodes(self) -> None:
+        """As long as anything depends on which nodes there are."""
+        while True:
+            await asyncio.sleep(NODES_PERIOD_S)
+            brains = [(a, b) for a in self._apps.values() for b in a.deployments.values() if b.needs_nodes]
+            if not brains and not self._proxies.on_every_node:
+                return
+            nodes = tuple(alive_nodes())
+            self._proxies.follow_nodes()
+            for app, brain in brains:
+                if brain.nodes != nodes:
+                    self._step(app, brain.set_nodes(nodes, self._loop.time()))
+
+    # -- after a crash ------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Go on where a controller before this one was. See recovery.py."""
+        recovery = Recovery(self._journal, self._runner)
+        if recovery.is_fresh:
+            return
+        now = self._loop.time()
+        for saved in recovery.applications():
+            spec = saved.spec
+            app = self._apps[spec.name] = ApplicationBrain(spec.name, _fresh)
+            for each in (*saved.retired, *spec.deployments):
+                for record in recovery.adopt(spec.name, each):
+                    app.brain(each.name).adopt(record, now)
+            self._see_nodes(app, spec.deployments)
+            commands = app.restore(spec, saved.retired, saved.counts, now, saved.wall)
+            for each in spec.deployments:
+                if each.name in app.scalers:
+                    app.scalers[each.name].policy = recovery.policy(each)
+            if saved.deleting:
+                commands += app.delete(now)
+            self._step(app, commands)
+        self._proxies.recover(recovery.living)
+        recovery.end_others()
+        self._watch_nodes()
+        logger.info("The controller goes on where the one before it was: %d applications", len(self._apps))
+
+
+def _fresh() -> str:
+    return os.urandom(4).hex()
+
+
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _all(brain: DeploymentBrain) -> Iterable[Replica]:
+    return brain.replicas.values()

@@ -1,0 +1,71 @@
+"""What survives the controller: one small file per key in a folder of the session.
+
+Guarantees. A key's file is replaced whole (written beside it, then renamed), so a reader sees the old value or the new
+one, never half of one. The journal has to survive the death of a process, not of the machine (the session dies with
+that), so nothing waits for a disk.
+
+::
+
+    <session>/serve/journal/
+        app-<name>          the ApplicationSpec as it was deployed, and how many replicas the autoscaler wanted last
+        replicas-<id>       replicas that run: what is needed to adopt them
+        settings-...        options of the proxies, with the ports that they got
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+FORMAT = 1
+
+
+class Journal:
+    """A dictionary in a folder. Keys are a kind and a name; values are anything that pickles."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in folder.glob("*.new"):  # by a controller that was killed while it wrote
+            left.unlink(missing_ok=True)
+
+    def write(self, kind: str, name: str, value: Any) -> None:
+        """Keep ``value``; when this returns, a later controller will find it."""
+        data = pickle.dumps((FORMAT, value), protocol=5)
+        path = self._path(kind, name)
+        beside = path.with_name(path.name + ".new")
+        beside.write_bytes(data)
+        os.replace(beside, path)
+
+    def erase(self, kind: str, name: str) -> None:
+        """Forget a value; harmless when there is none."""
+        self._path(kind, name).unlink(missing_ok=True)
+
+    def read(self, kind: str, name: str) -> Any | None:
+        """The value, or None when there is none (or one of another version of Aktis)."""
+        try:
+            data = self._path(kind, name).read_bytes()
+        except FileNotFoundError:
+            return None
+        version, value = pickle.loads(data)
+        return value if version == FORMAT else None
+
+    def names(self, kind: str) -> Iterator[str]:
+        """Names of all values of a kind."""
+        prefix = f"{kind}-"
+        for path in sorted(self.folder.glob(f"{prefix}*")):
+            if not path.name.endswith(".new"):
+                yield unquote(path.name[len(prefix) :])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for path in self.folder.iterdir():
+            path.unlink(missing_ok=True)
+
+    def _path(self, kind: str, name: str) -> Path:
+        # quote() leaves dots alone: a dot at the end must not look like a file that is being written.
+        return self.folder / f"{kind}-{quote(name, safe='').replace('.', '%2E')}"

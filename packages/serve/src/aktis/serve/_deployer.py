@@ -1,0 +1,228 @@
+"""Applications of config files: built in processes of the session, deployed, and what became of each.
+
+::
+
+    REST, serve run ──apply(schema)──► ConfigDeployer ──task: import, bind, override──► a fresh process of the session
+                                            │  ◄── ApplicationSpec, or the user's traceback
+                                            └──deploy_applications(specs)──► controller
+
+Guarantees:
+
+* The host imports no user code. Each build is a process of its own, so that a redeploy sees new code.
+* ``apply`` returns at once; a later ``apply`` overtakes an earlier one: what that still builds is dropped.
+* One application that cannot be built is DEPLOY_FAILED with the traceback; what ran under its name goes on, and so do the others.
+
+``_lock`` guards ``_targets`` and ``_generation``; it is never held while the session is asked something.
+One thread for each ``apply`` does the work; ``close`` waits for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aktis
+from aktis.serve._protocol import CONTROLLER_NAME, NAMESPACE, ApplicationSpec, ApplicationState
+from aktis.serve.config import ApplicationStatus, ServeStatus
+from aktis.serve.exceptions import ServeError, ServeNotRunningError
+from aktis.serve.schema import ServeApplicationSchema
+
+logger = logging.getLogger("aktis.serve")
+ANSWER_TIMEOUT = 30.0  # seconds for the controller's answer to a question
+
+
+def controller() -> Any:
+    """The controller of this session."""
+    try:
+        return aktis.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
+    except ValueError:
+        raise ServeNotRunningError("Serve is not running in this session") from None
+
+
+@dataclass(slots=True)
+class _Target:
+    """An application of a file, and how far it is."""
+
+    config: dict[str, Any]
+    state: ApplicationState = ApplicationState.DEPLOYING  # DEPLOYING: built now; RUNNING: the controller has it
+    message: str = "its code is imported"
+    since: float = field(default_factory=time.time)
+    specs: int = 0
+
+
+class ConfigDeployer:
+    """Deploys what config files say. ``environment`` is under each application's own, ``folder`` for what is downloaded."""
+
+    def __init__(self, folder: Path, environment: dict[str, Any] | None = None) -> None:
+        self._folder = folder
+        self._environment = dict(environment or {})
+        self._lock = threading.Lock()
+        self._targets: dict[str, _Target] = {}
+        self._generation = 0
+        self._threads: list[threading.Thread] = []
+
+    def apply(self, applications: Sequence[ServeApplicationSchema], *, replace_all: bool = True) -> None:
+        """Build and deploy these; with ``replace_all`` others are deleted. Returns at once."""
+        configs = {item.name: item.stated() | {"name": item.name} for item in applications}
+        with self._lock:
+            self._generation += 1
+            generation = self._generation
+            if replace_all:
+                self._targets = {name: target for name, target in self._targets.items() if name in configs}
+            for name, config in configs.items():
+                self._targets[name] = _Target(config)
+        if replace_all:
+            known = set(aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications)
+            gone = sorted(known - set(configs))
+            if gone:
+                aktis.get(controller().delete_applications.remote(gone, wait=False), timeout=ANSWER_TIMEOUT)
+        thread = threading.Thread(target=self._work, args=(generation, configs), name="serve-deploy", daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+        thread.start()
+
+    def forget(self, names: Sequence[str] | None = None) -> None:
+        """These were deleted (None: all)."""
+        with self._lock:
+            self._generation += 1
+            for name in list(self._targets) if names is None else names:
+                self._targets.pop(name, None)
+
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """What was deployed by files, by name."""
+        with self._lock:
+            return {name: dict(target.config) for name, target in self._targets.items()}
+
+    def overlaid(self, status: ServeStatus) -> ServeStatus:
+        """The controller's status, and what it cannot know: applications that are built, or that could not be."""
+        with self._lock:
+            targets = dict(self._targets)
+        for name, target in targets.items():
+            if target.state is ApplicationState.RUNNING and name in status.applications:
+                continue
+            known = status.applications.setdefault(
+                name,
+                ApplicationStatus(name=name, status=target.state, route_prefix=target.config.get("route_prefix", "/")),
+            )
+            if target.state is not ApplicationState.RUNNING:
+                known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
+            else:  # deployed, and gone again by other means
+                known.status, known.message = ApplicationState.NOT_STARTED, "it was deleted"
+        return status
+
+    def wait(
+        self, names: Sequence[str], stop: Callable[[float], bool], poll_s: float = 0.02
+    ) -> dict[str, ApplicationStatus]:
+        """Returns when each is RUNNING or has failed, or ``stop(seconds)``, which waits that long, says True: what they are then."""
+        while True:
+            found = self.status().applications
+            states = {name: found[name] for name in names if name in found}
+            busy = [
+                each
+                for each in states.values()
+                if each.status in (ApplicationState.DEPLOYING, ApplicationState.NOT_STARTED)
+            ]
+            if not busy or stop(poll_s):
+                return states
+            poll_s = min(poll_s * 1.5, 0.25)
+
+    def status(self) -> ServeStatus:
+        """All applications of the session. Raises ServeNotRunningError when Serve was shut down."""
+        try:
+            return self.overlaid(aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
+        except aktis.exceptions.AktisActorError as error:
+            raise ServeNotRunningError(f"the controller has ended: {error}") from None
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Drop what is built, and wait for its thread."""
+        self.forget()
+        for thread in self._threads:
+            thread.join(timeout)
+
+    # In the thread of an apply ---------------------------------------------------------------------------------------
+
+    def _work(self, generation: int, configs: dict[str, dict[str, Any]]) -> None:
+        try:
+            self._build_and_deploy(generation, configs)
+        except Exception as error:  # the session has ended, or the controller: nobody else would say so
+            logger.debug("deploying %s failed", sorted(configs), exc_info=True)
+            for name in configs:
+                self._note(generation, name, ApplicationState.DEPLOY_FAILED, f"{type(error).__name__}: {error}")
+
+    def _build_and_deploy(self, generation: int, configs: dict[str, dict[str, Any]]) -> None:
+        pending: dict[Any, str] = {}
+        for name, config in configs.items():
+            try:
+                pending[self._begin(config)] = name
+            except Exception as error:
+                self._note(generation, name, ApplicationState.DEPLOY_FAILED, str(error))
+        specs = []
+        while pending:
+            if self._overtaken(generation):
+                for ref in pending:
+                    aktis.cancel(ref, force=True)
+                return
+            ready, _ = aktis.wait(list(pending), timeout=0.2)
+            for ref in ready:
+                spec = self._built(generation, pending.pop(ref), ref)
+                if spec is not None:
+                    specs.append(spec)
+        if specs and not self._overtaken(generation):
+            self._deploy(generation, specs)
+
+    def _begin(self, config: dict[str, Any]) -> Any:
+        from aktis.serve import _building, _uris
+
+        environment = _building.merged(self._environment, config.get("runtime_env") or {})
+        environment = _uris.localized(environment, self._folder)
+        return _building.build_in_session(config, environment)
+
+    def _built(self, generation: int, name: str, ref: Any) -> ApplicationSpec | None:
+        from aktis.serve._building import BuildFailure
+
+        try:
+            result = aktis.get(ref)
+        except Exception as error:  # the process died, or its environment could not be made
+            result = BuildFailure(f"its process failed: {type(error).__name__}: {error}")
+        if isinstance(result, BuildFailure):
+            self._note(generation, name, ApplicationState.DEPLOY_FAILED, result.message)
+            return None
+        spec: ApplicationSpec = result
+        return spec
+
+    def _deploy(self, generation: int, specs: list[ApplicationSpec]) -> None:
+        """All at once; when that is refused, one by one, so that only those fail that are to blame."""
+        now = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
+        leaving = [name for name, each in now.items() if each.status is ApplicationState.DELETING]
+        if leaving:  # their routes may be wanted
+            aktis.get(controller().delete_applications.remote(leaving, wait=True))
+        try:
+            aktis.get(controller().deploy_applications.remote(specs))
+        except (ServeError, ValueError) as error:
+            if len(specs) == 1:
+                self._note(generation, specs[0].name, ApplicationState.DEPLOY_FAILED, _reason(error))
+                return
+            for spec in specs:
+                self._deploy(generation, [spec])
+            return
+        for spec in specs:
+            self._note(generation, spec.name, ApplicationState.RUNNING, "")
+
+    def _overtaken(self, generation: int) -> bool:
+        with self._lock:
+            return generation != self._generation
+
+    def _note(self, generation: int, name: str, state: ApplicationState, message: str) -> None:
+        with self._lock:
+            target = self._targets.get(name)
+            if target is not None and generation == self._generation:
+                target.state, target.message, target.since = state, message, time.time()
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "cause", None) or error
+    return str(cause)

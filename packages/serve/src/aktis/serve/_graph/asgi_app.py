@@ -1,0 +1,160 @@
+"""``@serve.ingress(app)``: the app goes with the class, and in a replica its routes that are methods get their ``self``.
+
+The app is pickled together with the class when it is deployed, so routes that are added after the decoration count, and
+locks in it (FastAPI has some) are made anew. Routes whose endpoint is a method of another class are left out: several
+classes can share an app.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+ASGIApp = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
+]
+SOURCE = "__aktis_asgi_source__"
+BUILD = "__aktis_asgi__"  # instance.__aktis_asgi__() gives the app: what replicas call
+_OWNED = "__aktis_route_method__"  # on functions that are routes and methods of a decorated class
+
+
+class AsgiSource:
+    """The app of a class, or the function that makes it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    @property
+    def is_builder(self) -> bool:
+        """Whether it is a function without parameters that gives the app."""
+        app = self.app
+        if not (inspect.isfunction(app) or inspect.ismethod(app)):
+            return False
+        return not inspect.iscoroutinefunction(app) and not _required(app)
+
+    @property
+    def docs_path(self) -> str | None:
+        """Where FastAPI has its page of documentation."""
+        path = getattr(self.app, "docs_url", None)
+        return path if isinstance(path, str) else None
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [
+        each.name
+        for each in inspect.signature(function).parameters.values()
+        if each.default is each.empty and each.kind in kinds
+    ]
+
+
+def attach(app: Any, cls: Any) -> Any:
+    """Marks ``cls`` as the code behind ``app``. Raises TypeError or ValueError when that cannot be."""
+    from aktis.serve.deployment import Deployment
+
+    if isinstance(cls, Deployment):
+        raise TypeError("Write @serve.deployment above @serve.ingress(app), not below it.")
+    if not inspect.isclass(cls):
+        raise ValueError(f"@serve.ingress must be on a class, and it is on {cls!r}.")
+    if "__call__" in {name for each in cls.__mro__ for name in vars(each) if each is not object}:
+        raise ValueError(
+            f"Class {cls.__name__} has a __call__ method, and @serve.ingress says that the app answers the requests. "
+            "Make the method a route of the app, or leave @serve.ingress out."
+        )
+    setattr(cls, SOURCE, AsgiSource(app))
+    setattr(cls, BUILD, make_fastapi_app_bound_to)
+    mine = _functions_of(cls)
+    for route in _routes(app):
+        endpoint = getattr(route, "endpoint", None)
+        if inspect.isfunction(endpoint) and endpoint in mine:
+            setattr(endpoint, _OWNED, True)
+    return cls
+
+
+def check_app(app: Any) -> None:
+    """Raises TypeError unless ``app`` is something that @serve.ingress takes."""
+    if app is None or inspect.isclass(app) or (not callable(app) and not hasattr(app, "routes")):
+        raise TypeError(
+            "@serve.ingress(app) takes a FastAPI app, an APIRouter, another ASGI app, or a function that makes one; "
+            f"this is {app!r}."
+        )
+
+
+def _functions_of(cls: type) -> dict[Any, str]:
+    """Functions of a class and its bases, with their names."""
+    found: dict[Any, str] = {}
+    for each in reversed(cls.__mro__):
+        for name, value in vars(each).items():
+            if inspect.isfunction(value):
+                found[value] = name
+    return found
+
+
+def _routes(app: Any) -> list[Any]:
+    return list(getattr(getattr(app, "router", app), "routes", ()))
+
+
+def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
+    """The ASGI app of an instance of a class that was decorated with ``@serve.ingress``: called once, in the replica.
+
+    The app of the class itself is not changed.
+    """
+    source: AsgiSource = getattr(type(instance), SOURCE)
+    app = source.app() if source.is_builder else source.app
+    if _is_router(app):
+        from fastapi import FastAPI
+
+        whole = FastAPI(lifespan=None)
+        whole.router.routes.extend(_routes(app))
+        whole.router.on_startup.extend(getattr(app, "on_startup", []))
+        whole.router.on_shutdown.extend(getattr(app, "on_shutdown", []))
+        whole.router.lifespan_context = app.lifespan_context
+        app = whole
+    elif not hasattr(app, "router") or not hasattr(app, "dependency_overrides"):
+        return app  # type: ignore[no-any-return]  # another ASGI app: it has no methods of ours
+    app.router.routes[:] = _bound_routes(app, instance)
+    _add_encoders_to_openapi(app)
+    return app  # type: ignore[no-any-return]
+
+
+def _is_router(app: Any) -> bool:
+    return hasattr(app, "add_api_route") and not hasattr(app, "dependency_overrides")
+
+
+def _add_encoders_to_openapi(app: Any) -> None:
+    app.openapi_schema = None  # a schema made before the routes were bound would have "self" in it
+
+
+def _bound_routes(app: Any, instance: Any) -> list[Any]:
+    mine = _functions_of(type(instance))
+    result: list[Any] = []
+    for route in app.router.routes:
+        endpoint = getattr(route, "endpoint", None)
+        name = mine.get(endpoint) if inspect.isfunction(endpoint) else None
+        if name is not None:
+            # An override of the method in a subclass answers, as Python users expect.
+            result.extend(_remade(app, route, getattr(instance, name)))
+        elif not getattr(endpoint, _OWNED, False):
+            result.append(route)
+    return result
+
+
+def _remade(app: Any, route: Any, bound: Callable[..., Any]) -> list[Any]:
+    """The route, made again by FastAPI itself for the bound method: its signature has no ``self``."""
+    from fastapi import APIRouter
+
+    again = copy.copy(route)
+    again.endpoint = bound
+    source, target = (
+        APIRouter(),
+        APIRouter(
+            default_response_class=app.router.default_response_class,
+            dependency_overrides_provider=app,
+            generate_unique_id_function=app.router.generate_unique_id_function,
+        ),
+    )
+    source.routes = [again]
+    target.include_router(source)
+    return list(target.routes)

@@ -1,0 +1,255 @@
+"""The process that serves for the commands: a session, Serve, the REST API, and a file that says where they are.
+
+``serve run`` is such a process in the foreground. ``serve start`` leaves one behind::
+
+    serve start ──starts (own session of processes, output to a log)──► python -m aktis.serve._host
+          ◄── one line of JSON over a pipe: where it is, or why it could not start
+    serve shutdown ──DELETE──► REST ──► ended ──► drain, end Serve, end the session, remove the file
+
+It ends when it is asked to by REST, by SIGTERM or SIGINT, and when its session ends; each time with all that it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aktis.serve import _state
+
+START_TIMEOUT = 60.0  # seconds for the process of `serve start` to be ready
+LOOK_PERIOD = 2.0  # seconds between two looks whether the session is still there
+logger = logging.getLogger("aktis.serve")
+
+
+@dataclass(kw_only=True)
+class HostOptions:
+    """What a host is started with. Plain data: it travels as JSON."""
+
+    kind: str = "start"
+    address: str | None = None  # of a session to serve in; None: one of its own
+    http: dict[str, Any] = field(default_factory=dict)  # of config.HTTPOptions
+    grpc: dict[str, Any] = field(default_factory=dict)  # of config.gRPCOptions
+    logging_config: dict[str, Any] | None = None
+    rest_host: str = "127.0.0.1"
+    rest_port: int | None = None
+    token: str = ""
+    app_dir: str = ""  # searched for the user's modules, first
+    environment: dict[str, Any] = field(default_factory=dict)  # under that of each application
+    log: str = ""
+
+
+class Latch:
+    """An event that handlers of signals may set: they run on the thread that waits, in the middle of anything."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+
+    def set(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"x")
+
+    def wait(self, timeout: float) -> bool:
+        """Whether it is set, at once when it is; False after ``timeout`` seconds."""
+        return bool(select.select([self._read], [], [], timeout)[0])
+
+    def is_set(self) -> bool:
+        return self.wait(0)
+
+
+class HostStartError(RuntimeError):
+    """It could not be started: text for people."""
+
+
+class Host:
+    """Serve, in this process's session. Everything is up when the constructor returns; :meth:`close` ends it all."""
+
+    def __init__(self, options: HostOptions, ended: Latch) -> None:
+        self._options = options
+        self.ended = ended
+        self._rest: Any = None
+        self._deployer: Any = None
+        if options.app_dir and options.app_dir not in sys.path:
+            sys.path.insert(0, options.app_dir)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        import aktis
+        from aktis import serve
+        from aktis.serve._admin import Administration
+        from aktis.serve._deployer import ConfigDeployer
+        from aktis.serve._rest import RestServer
+
+        options = self._options
+        context = aktis.init(address=options.address, namespace="serve")
+        self.session = str(context.address_info["session_dir"])
+        extra = {"logging_config": options.logging_config} if options.logging_config else {}
+        client = serve.start(detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra)
+        folder = Path(self.session, "serve_downloads") if self.session else _state.state_directory() / "downloads"
+        self._deployer = ConfigDeployer(folder, options.environment)
+        self.admin = Administration(
+            self._deployer,
+            self.ended.set,
+            {"http": _effective("HTTPOptions", options.http), "grpc": _effective("gRPCOptions", options.grpc)},
+        )
+        self._rest = RestServer(self.admin, options.rest_host, options.rest_port, options.token)
+        self.state = _state.HostState(
+            pid=os.getpid(),
+            born=_state.born(os.getpid()) or 0,
+            rest=self._rest.url,
+            http=[_url(host, port, options.http) for host, port in client.http],
+            grpc=[f"{host}:{port}" for host, port in client.grpc],
+            session=self.session,
+            log=options.log,
+            token=options.token,
+            started=time.time(),
+            kind=options.kind,
+        )
+        _state.write_state(self.state)
+
+    def alive(self) -> bool:
+        """Whether the session is still there, and Serve in it."""
+        import aktis
+        from aktis.serve._deployer import controller
+
+        try:
+            aktis.nodes()
+            controller()
+        except Exception:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Finish what runs, and end everything that this process started."""
+        import aktis
+        from aktis import serve
+
+        _state.remove_state(os.getpid())
+        if self._rest is not None:
+            self._rest.close()
+        if self._deployer is not None:
+            self._deployer.close()
+        if aktis.is_initialized():
+            with contextlib.suppress(Exception):
+                serve.shutdown()
+            aktis.shutdown()
+
+
+def _effective(kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """All options as they are in force, as plain data."""
+    from aktis.serve import config
+
+    values = asdict(getattr(config, kind)(**given))
+    values.pop("ssl_keyfile_password", None)
+    return {
+        key: value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
+        for key, value in values.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    return (
+        [item if isinstance(item, str) else repr(item) for item in value]
+        if isinstance(value, (list, tuple))
+        else str(value)
+    )
+
+
+def _url(host: str, port: int, http: dict[str, Any]) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"{'https' if http.get('ssl_certfile') else 'http'}://{name}:{port}"
+
+
+# The process that `serve start` leaves behind ------------------------------------------------------------------------
+
+
+def spawn(options: HostOptions) -> _state.HostState:
+    """Start a host that outlives this process, and return when it is ready. Raises HostStartError with what it says."""
+    folder = _state.state_directory()
+    options.log = str(folder / f"host-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
+    read, write = os.pipe()
+    with open(os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aktis.serve._host", str(write)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=(write,),
+            start_new_session=True,
+        )
+    os.close(write)
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        pipe.write(json.dumps(asdict(options)).encode())
+    answer = _read_line(read, process)
+    if "error" in answer:
+        raise HostStartError(answer["error"])
+    return _state.HostState(**answer)
+
+
+def _read_line(descriptor: int, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    data = b""
+    deadline = time.monotonic() + START_TIMEOUT
+    with open(descriptor, "rb", buffering=0) as pipe:
+        while not data.endswith(b"\n"):
+            ready, _, _ = select.select([pipe], [], [], max(deadline - time.monotonic(), 0))
+            part = pipe.read(1 << 16) if ready else None
+            if not part:
+                process.kill()
+                process.wait()
+                why = "it ended" if ready else f"it was not ready within {START_TIMEOUT:g} s"
+                return {
+                    "error": f"the process that serves could not be started: {why} (exit code {process.returncode})"
+                }
+            data += part
+    answer: dict[str, Any] = json.loads(data)
+    return answer
+
+
+def main() -> int:
+    """The process: options as JSON on standard input, the answer to the descriptor in the first argument."""
+    answer = int(sys.argv[1])
+    options = HostOptions(**json.load(sys.stdin))
+    ended = Latch()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.argv = ["serve"]
+    try:
+        host = Host(options, ended)
+    except Exception as error:
+        logger.error("could not start", exc_info=True)
+        _say(answer, {"error": str(error)})
+        return 1
+    _say(answer, asdict(host.state))
+    try:
+        while not ended.wait(LOOK_PERIOD):
+            if not host.alive():
+                logger.error("the session has ended")
+                break
+    finally:
+        host.close()
+    return 0
+
+
+def _say(descriptor: int, answer: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError), open(descriptor, "wb") as pipe:  # nobody may listen any more
+        pipe.write(json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Where the commands find a service that runs: one small file per host process, in a directory of this user's.
+
+``serve start`` and ``serve run`` write ``<pid>.json`` when they are ready, and remove it when they end. A file whose process is
+gone is not believed, and removed. The directory is ``AKTIS_SERVE_STATE_DIR``, or ``aktis-serve`` in ``XDG_RUNTIME_DIR``, or
+``aktis-serve-<uid>`` in the system's temporary directory; mode 0700, and of this user, or it is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+DIRECTORY_VARIABLE = "AKTIS_SERVE_STATE_DIR"
+
+
+class UnsafeDirectoryError(PermissionError):
+    """The directory of states belongs to somebody else, or others may write to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """A process that serves, and where."""
+
+    pid: int
+    born: int  # start time of the process in ticks since boot: tells it from a later one with the same pid
+    rest: str  # http://127.0.0.1:52365
+    http: list[str] = field(default_factory=list)  # where requests go
+    grpc: list[str] = field(default_factory=list)
+    session: str = ""
+    log: str = ""
+    token: str = ""  # what the REST API wants to see, if it wants any
+    started: float = 0.0
+    kind: str = "start"  # the command
+
+
+def state_directory() -> Path:
+    """The directory, made if need be."""
+    chosen = os.environ.get(DIRECTORY_VARIABLE)
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if chosen:
+        folder = Path(chosen)
+    elif runtime and os.path.isdir(runtime) and os.access(runtime, os.W_OK):
+        folder = Path(runtime, "aktis-serve")
+    else:
+        folder = Path(tempfile.gettempdir(), f"aktis-serve-{os.getuid()}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = os.lstat(folder)
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+        raise UnsafeDirectoryError(
+            f"{folder} is not a directory that only this user can write to: remove it, or choose another one with "
+            f"{DIRECTORY_VARIABLE}"
+        )
+    return folder
+
+
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file so that it is there whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_state(state: HostState) -> Path:
+    """Let the commands find this process."""
+    path = state_directory() / f"{state.pid}.json"
+    write_whole(path, json.dumps(asdict(state)))
+    return path
+
+
+def remove_state(pid: int) -> None:
+    """They shall not find it any more."""
+    with contextlib.suppress(OSError):
+        (state_directory() / f"{pid}.json").unlink()
+
+
+def living_hosts() -> list[HostState]:
+    """Those that run, the newest last."""
+    found = []
+    for path in state_directory().glob("*.json"):
+        try:
+            state = HostState(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):  # going away just now, or of another version
+            continue
+        if born(state.pid) == state.born:
+            found.append(state)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    return sorted(found, key=lambda state: state.started)
+
+
+def born(pid: int) -> int | None:
+    """When the process started, in ticks since boot; None when there is none, or it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

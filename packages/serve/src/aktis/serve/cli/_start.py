@@ -1,0 +1,100 @@
+"""`serve start` and `serve shutdown`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from aktis.serve import _state
+from aktis.serve.cli import CommandError
+from aktis.serve.cli._client import TOKEN_VARIABLE, RestClient, connect
+
+END_TIMEOUT = 90.0  # seconds for requests to finish, and processes to end
+
+
+def start_host(
+    address: str | None, http: dict[str, Any], grpc: dict[str, Any], rest_host: str, rest_port: int | None
+) -> None:
+    """Leave a process behind that serves; say where it is."""
+    given = {key: value for key, value in {**http, **grpc}.items() if value is not None}
+    running = [state for state in _state.living_hosts() if state.kind == "start"]
+    if running and not given and address is None and rest_port is None:
+        print(f"Serve runs already: {describe(running[-1])}")
+        return
+    state = spawn_host(address, _stated(http), _stated(grpc), rest_host, rest_port, app_dir=os.getcwd())
+    print(
+        f"Serve runs: {describe(state)}\nDeploy with `serve deploy`, end it with `serve shutdown`. Its log: {state.log}"
+    )
+
+
+def spawn_host(
+    address: str | None,
+    http: dict[str, Any],
+    grpc: dict[str, Any],
+    rest_host: str = "127.0.0.1",
+    rest_port: int | None = None,
+    **others: Any,
+) -> _state.HostState:
+    """A host process with these options. CommandError with what it says when it cannot start."""
+    from aktis.serve._host import HostOptions, HostStartError, spawn
+
+    options = HostOptions(
+        address=address,
+        http=http,
+        grpc=grpc,
+        rest_host=rest_host,
+        rest_port=rest_port,
+        token=os.environ.get(TOKEN_VARIABLE, ""),
+        **others,
+    )
+    try:
+        return spawn(options)
+    except HostStartError as error:
+        raise CommandError(f"{error}\n(its log: {options.log})") from None
+
+
+def describe(state: _state.HostState) -> str:
+    """Where a service is, for people."""
+    where = ", ".join(state.http) or "no HTTP"
+    return f"{where}; REST API {state.rest}; process {state.pid}"
+
+
+def _stated(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def end_host(yes: bool, address: str | None) -> None:
+    """End the service, and wait until it has ended."""
+    client = connect(address)
+    client.request("GET", "/api/serve/health")
+    if not yes:
+        import typer
+
+        typer.confirm(f"End Serve at {client.address}, and all applications of it?", abort=True)
+    client.request("DELETE", "/api/serve/applications/")
+    _await_end(client)
+    print(f"Serve at {client.address} has ended")
+
+
+def _await_end(client: RestClient) -> None:
+    """Of the process, where it is ours; otherwise until nobody answers."""
+    deadline = time.monotonic() + END_TIMEOUT
+    pid = client.pid
+    while time.monotonic() < deadline:
+        if pid:
+            if _state.born(pid) is None:
+                return
+        else:
+            try:
+                client.request("GET", "/api/serve/health")
+            except CommandError:
+                return
+        time.sleep(0.03)
+    raise CommandError(f"Serve at {client.address} was told to end, and has not within {END_TIMEOUT:g} s", 1)
+
+
+def state_of(pid: int) -> Path:
+    """The file of a host."""
+    return _state.state_directory() / f"{pid}.json"
