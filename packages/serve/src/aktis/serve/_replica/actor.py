@@ -500,7 +500,10 @@ class ReplicaActor:
             while chunks := await outbox.get():
                 yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
         finally:
-            running.fetched()
+            if outbox.spent:
+                running.fetched()
+            else:  # the client has gone
+                running.cancel()
 
     async def push(self, call_id: str, messages: list[dict[str, Any]]) -> int:
         """ASGI messages of the client. Returns when there is room for more: how many were taken, or -1: nobody reads them."""
