@@ -51,7 +51,9 @@ def test_routes_dependencies_and_documentation_under_a_prefix(bench, run):
         assert (await replica.http(bench.meta(), bench.request("/shop/nothing", root_path="/shop"))).status == 404
         docs = await replica.http(bench.meta(), bench.request("/shop/docs", root_path="/shop"))
         assert b"/shop/openapi.json" in docs.body
-        schema = json.loads((await replica.http(bench.meta(), bench.request("/shop/openapi.json", root_path="/shop"))).body)
+        schema = json.loads(
+            (await replica.http(bench.meta(), bench.request("/shop/openapi.json", root_path="/shop"))).body
+        )
         assert set(schema["paths"]) == {"/items/{item}", "/echo"}
         assert [each["name"] for each in schema["paths"]["/items/{item}"]["get"]["parameters"]] == ["item", "limit"]
         request = bench.request("/echo", method="POST", body=b'{"a"', more_body=True)

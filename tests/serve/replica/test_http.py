@@ -134,7 +134,9 @@ def test_pydantic_models_go_through_fastapi(bench, run):
 
     async def main():
         replica = await bench.start(lambda request: [Item(name="a", when=datetime.datetime(2024, 1, 2))])
-        assert body_of(await replica.http(bench.meta(), bench.request())) == [{"name": "a", "when": "2024-01-02T00:00:00"}]
+        assert body_of(await replica.http(bench.meta(), bench.request())) == [
+            {"name": "a", "when": "2024-01-02T00:00:00"}
+        ]
 
     run(main)
 
