@@ -1,7 +1,8 @@
 """How fast BatchPredictor is, beside Ray Data's map_batches and a plain loop: for train.py.
 
 Each program runs in a fresh process of its peer's interpreter, all of them by turns in one run. Of what has several ways to be
-written, the fastest counts: Ray with its formats and batches of two sizes, the plain loop with frames, and with arrays of two sizes.
+written, the fastest counts: Ray with its formats and batches of two sizes, the plain loop with frames, and
+with arrays of two sizes.
 """
 
 from __future__ import annotations

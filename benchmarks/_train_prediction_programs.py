@@ -1,7 +1,8 @@
 """Predictions for a table in memory: with aktis.train's BatchPredictor, with Ray Data, and in a plain loop.
 
 ``python _train_prediction_programs.py PEER MODEL --rows N --model-file FILE`` writes one line of JSON. The clock starts when
-the data are in the object store and the model's library is imported, and stops when all predictions are there, too.
+the data are in memory (Ray's in its object store, ours in the driver: what puts them into the store counts) and the model's library
+is imported, and stops when all predictions are there, too.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def matrix(batch: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def dataset(data: Any, model: str, rows: int) -> Any:
-    """A Dataset in the store, of aktis.data or ray.data: columns for XGBoost, rows that are arrays for torch."""
+    """A Dataset in memory, of aktis.data or ray.data: columns for XGBoost, rows that are arrays for torch."""
     import pyarrow as pa
 
     size = -(-rows // BLOCKS)
@@ -160,7 +161,7 @@ Measured = dict[str, float]
 
 
 def plain(model: str, path: str, rows: int, variant: str) -> Measured:
-    """One process, one thread: a batch of the table after the other. ``variant``: the format of the batches, and how many rows they have."""
+    """One process, one thread: a batch of the table after the other. ``variant`` as Ray's."""
     import pandas as pd
 
     columns = table(rows)

@@ -142,7 +142,10 @@ def wait(
 def _wait_for_stand_ins(
     items: list[Any], num_returns: int, timeout: float | None, fetch_local: bool
 ) -> tuple[list[Any], list[Any]]:
-    refs = [reference_of(item) for item in items]
+    # Some know their final reference only when they are done: for waiting they have another one, which is ready about then.
+    refs = [
+        item.__aktis_pending__() if hasattr(type(item), "__aktis_pending__") else reference_of(item) for item in items
+    ]
     given: dict[Any, Any] = dict(zip(refs, items))
     ready, rest = wait(refs, num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
     return [given[ref] for ref in ready], [given[ref] for ref in rest]

@@ -108,13 +108,13 @@ class Announcement:
     To the task it looks like a Future, but it lets the task go on directly, where a Future asks the loop to do so later.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_done", "_inbox", "_loop")
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_done", "_loop", "inbox")
 
     def __init__(self) -> None:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
-        self._inbox = inbox_of(self._loop)
+        self.inbox = inbox_of(self._loop)
         self._asyncio_future_blocking = False
         self._callback: Callable[[Any], Any] | None = None
         self._context: Context | None = None
@@ -122,7 +122,7 @@ class Announcement:
         self._cancelled: tuple[Any, ...] | None = None
 
     def __call__(self) -> None:
-        self._inbox.put(self)
+        self.inbox.put(self)
 
     def step(self) -> None:
         self._done = True

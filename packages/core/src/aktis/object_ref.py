@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
 T = TypeVar("T", covariant=True)
 
@@ -123,3 +123,14 @@ def resolve_stand_ins(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tu
             kwargs = {key: reference_of(item) for key, item in kwargs.items()}
             break
     return args, kwargs
+
+
+def call_all(callbacks: Iterable[Callable[[], None]]) -> None:
+    """Call all, whatever one of them raises: some are the user's."""
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            import logging
+
+            logging.getLogger("aktis").exception("A callback of a reference failed.")

@@ -39,6 +39,7 @@ from aktis.exceptions import (
     PendingCallsLimitExceeded,
     TaskCancelledError,
 )
+from aktis.object_ref import call_all
 
 if TYPE_CHECKING:
     from aktis._settings import InitSettings
@@ -443,7 +444,7 @@ class InlineEngine:
         if ref.when_ready(callback):
             self.keep_turning()
         else:
-            callback()
+            call_all((callback,))
 
     def keep_turning(self) -> None:
         """Somebody waits on an event loop of the program's own: work from there, until nothing is pending."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aktis import _session
 from aktis._serialization import note_reference, pack, pack_exception, unpack, unpack_exception
 from aktis.exceptions import AktisSystemError
-from aktis.object_ref import ObjectRef, resolve_stand_ins
+from aktis.object_ref import ObjectRef, call_all, resolve_stand_ins
 
 if TYPE_CHECKING:
     from aktis._inline.calls import Call
@@ -88,8 +88,7 @@ class InlineRef(ObjectRef[Any]):
                 return
             self._payload = payload
             callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+        call_all(callbacks)
 
     def when_ready(self, callback: Callable[[], None]) -> bool:
         """Have ``callback`` called when the value is there; False (and no call) when it is there already."""

@@ -300,4 +300,4 @@ class ActorHost:
             self.core.node.send_now((op.ACTOR_EXITING, self.actor_id, self.epoch, reason))
         self.executor.leave(reason)
         if self._on_loop is not None:
-            self._on_loop.end()
+            self._on_loop.leave()

@@ -7,32 +7,25 @@ Locks: ``lock`` guards waiters, lent and borrowed objects; it is never held whil
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from time import monotonic, sleep
 from typing import Any
 from weakref import WeakValueDictionary
 
 from aktis import exceptions
+from aktis._asyncio import Announcement
 from aktis._native import lineage, values
 from aktis._native import protocol as op
 from aktis._native.connection import Connection, Message
+from aktis._native.loop_lead import lead_from
 from aktis._native.pump import Pump, Waiter
 from aktis._native.refs import FAILED, PAYLOAD, PENDING, VALUE, BorrowedRef, NativeRef, StoreToken
 from aktis._native.requests import Requests
-
-
-def call_all(callbacks: Sequence[Callable[[], None]]) -> None:
-    """Call all, whatever one of them raises: some are the user's."""
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception:
-            logging.getLogger("aktis").exception("A callback of a reference failed.")
+from aktis.object_ref import call_all
 
 
 class Core:
@@ -233,6 +226,25 @@ class Core:
             call_all(waiters)
             return
         call_all((callback,))
+
+    def await_done(self, ref: NativeRef) -> Generator[Any, None, None]:
+        """Wait in the running event loop until a reference is resolved."""
+        announcement = Announcement()
+        inbox = announcement.inbox
+        pump = self.pump
+        lead = pump.loop_lead
+        if lead is None or lead.inbox is not inbox:
+            lead = lead_from(pump, inbox, announcement.get_loop())
+        self.when_done(ref, announcement)
+        if lead is None:
+            pump.flush_all()
+            yield from announcement.__await__()
+            return
+        lead.waiting += 1
+        try:
+            yield from announcement.__await__()
+        finally:
+            lead.waiting -= 1
 
     # get and wait ---------------------------------------------------------------------------
     def wait_for(self, ref: NativeRef, deadline: float | None, others: bool) -> bool:

@@ -19,7 +19,6 @@ import asyncio
 import contextvars
 import inspect
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from time import perf_counter
@@ -31,6 +30,7 @@ from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.calls import ONE
 from aktis._native.executor import SHORT, Running, current
+from aktis._native.loop_lead import LoopLead
 from aktis._native.pump import SPIN
 
 if TYPE_CHECKING:
@@ -77,23 +77,20 @@ class LoopCall(Running):
         return True
 
 
-class LoopCalls:
+class LoopCalls(LoopLead):
     """The event loop of an async actor, and what runs on it."""
 
     def __init__(self, host: ActorHost, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(host.core.pump, inbox_of(loop), loop)
         self.host = host
         self.core = host.core
         self.executor = host.executor
         self.loop = loop
-        self.thread = threading.get_ident()
-        self.inbox = inbox_of(loop)
-        self.inbox.turn = self._turn
         self.stop = asyncio.Event()
         self._limits = host.limits
         self._running: dict[str, int] = dict.fromkeys(host.limits, 0)
         self._waiting: dict[str, deque[LoopCall]] = {group: deque() for group in host.limits}
         self._busy = 0  # calls that run
-        self._flush_scheduled = False
         self._spin_until = 0.0  # when to stop looking for further calls; 0 while not looking
         self._captured: tuple[Any, ...] = ()
         self._names: dict[str, str] = {}
@@ -106,79 +103,47 @@ class LoopCalls:
             self.executor.flush_results()
 
     async def _main(self, construct: Callable[[], bool]) -> None:
-        pump = self.core.pump
         if not construct():
             return
         self.core.handlers[op.METHOD] = self._on_call
-        self.loop.add_reader(pump.fileno(), self._on_readable)
-        pump.led_by_loop(self.wake)
+        lead = self.pump.loop_lead
+        if lead is not None:  # the constructor has awaited references, in its way
+            lead.end()
+        self.begin()
         self.host.announce()
-        pump.flush_all()
+        self.pump.flush_all()
         await self.stop.wait()
         for task in asyncio.all_tasks():
             if task is not asyncio.current_task():
                 await asyncio.wait([task], timeout=5.0)
-        self.loop.remove_reader(pump.fileno())
+        self.loop.remove_reader(self.pump.fileno())
 
-    def end(self) -> None:
+    def leave(self) -> None:
         """From any thread: leave the loop once its tasks have ended."""
         self.loop.call_soon_threadsafe(self.stop.set)
 
     # turns ----------------------------------------------------------------------------------
-    def _on_readable(self) -> None:
-        self._turn(self._read)
-        self._may_spin()
+    def on_readable(self) -> None:
+        self.turn(self.read)
+        self.idle()
 
-    def _read(self) -> bool:
-        self.inbox.scheduled = True  # whatever comes of reading is dealt with here and now
-        found = False
-        try:
-            found = self.core.pump.poll_from_loop()
-        finally:
-            self.inbox.empty()
-        return found
-
-    def _turn(self, work: Callable[[], Any]) -> Any:
-        """Do some work, then send all that came of it."""
-        pump = self.core.pump
-        pump.turning = self.thread
-        try:
-            return work()
-        finally:
-            pump.turning = 0
-            self.executor.flush_results()
-            pump.flush_all()
-
-    def wake(self) -> None:
-        """Something is to be flushed: once per turn of the loop is enough."""
-        if self._flush_scheduled:
-            return
-        if threading.get_ident() == self.thread:
-            self._flush_scheduled = True
-            self.loop.call_soon(self._flush)
-        else:
-            self._flush_scheduled = True
-            self.loop.call_soon_threadsafe(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_scheduled = False
+    def flush(self) -> None:
         self.executor.flush_results()
-        self.core.pump.flush_all()
-        self._may_spin()
+        self.pump.flush_all()
 
-    def _may_spin(self) -> None:
-        if not self._spin_until and not self._busy and self.core.pump.may_spin():
+    def idle(self) -> None:
+        """The caller has its answer and may ask again at once: look for a moment before the loop goes to sleep."""
+        if not self._spin_until and not self._busy and self.pump.may_spin():
             self._spin_until = perf_counter() + SPIN
             self.loop.call_soon(self._spin)
 
     def _spin(self) -> None:
-        """The caller has its answer and may ask again at once: look for a moment before the loop goes to sleep."""
-        found = self._turn(self._read)
+        found = self.turn(self.read)
         if not found and not self._busy and perf_counter() < self._spin_until:
             self.loop.call_soon(self._spin)
         else:
             self._spin_until = 0.0
-            self.core.pump.spun(found)
+            self.pump.spun(found)
 
     # calls ----------------------------------------------------------------------------------
     def _on_call(self, connection: Connection, message: Message) -> None:
@@ -293,7 +258,7 @@ class LoopCalls:
         executor.log.note(call.key, full_name, call.began, seconds, payload)
         executor.reply(call, payload, 0.0)
         self._release(call.group)
-        if not self.core.pump.turning:
+        if not self.pump.turning:
             self.wake()
 
     def _release(self, group: str) -> None:
@@ -317,7 +282,7 @@ class LoopCalls:
     def _answer_cancelled(self, call: LoopCall) -> None:
         self.executor.calls.pop(call.key, None)
         self.executor.reply(call, self.host.failure(call, KeyboardInterrupt()), 0.0)
-        if not self.core.pump.turning:
+        if not self.pump.turning:
             self.wake()
 
     # generators -----------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from aktis._native.interrupts import guard
 
 if TYPE_CHECKING:
     from aktis._native.connection import Connection
+    from aktis._native.loop_lead import LoopLead
 
 NAP = 0.002  # a compromise: 500 wake-ups a second cost about 1 % of a core, and only while calls flow
 SPIN = 80e-6  # seconds: longer than a round trip of a small call (30 to 60 µs), far shorter than a time slice
@@ -95,7 +96,8 @@ class Pump:
         self.before_sleep: Callable[[], None] | None = None
         self.on_takeover: Callable[[], None] | None = None  # the deputy takes over: the others are busy elsewhere
         self.turning = 0  # thread of an event loop that flushes at the end of what it does now
-        self._loop_wakeup: Callable[[], None] | None = None  # an event loop leads: how to make it flush
+        self.loop_lead: LoopLead | None = None  # the event loop that leads
+        self._nap = LOOP_NAP  # seconds until the deputy looks whether that is blocked
         self._deputy = threading.Thread(target=self._deputy_loop, name=name, daemon=True)
         self.register(self._wake_read, self._drain_wake)
 
@@ -142,8 +144,11 @@ class Pump:
         self._dirty.append(connection)
         if self.turning and self.turning == threading.get_ident():
             return
-        if self._loop_wakeup is not None:
-            self._loop_wakeup()
+        if self.loop_lead is not None:
+            self.loop_lead.wake()
+            if self._nap > NAP:
+                self._nap = NAP
+                self._ring()
         elif self._polling:
             self.wake()
         elif self._deputy_asleep:
@@ -157,7 +162,7 @@ class Pump:
         """Whether what this thread has queued leaves as soon as it returns to its event loop."""
         if self.turning and self.turning == threading.get_ident():
             return True
-        return self._loop_wakeup is not None
+        return self.loop_lead is not None
 
     def flush_all(self) -> None:
         dirty = self._dirty
@@ -389,12 +394,17 @@ class Pump:
         else:
             self._skip_spins = self._skips_left = min(MOST_SKIPPED, self._skip_spins * 2 + 1)
 
-    def led_by_loop(self, wakeup: Callable[[], None]) -> None:
-        """From now on an event loop watches the pump. The deputy only looks every LOOP_NAP seconds, for a loop that is
-        blocked by a synchronous call; ``wakeup`` makes the loop call :meth:`flush_all` soon."""
-        self._loop_wakeup = wakeup
-        self.wake()  # the deputy may lead: no longer
+    def led_by(self, lead: LoopLead | None) -> None:
+        """From now on an event loop watches the pump; the deputy only looks now and then, for a loop that is blocked by
+        a synchronous call. With None: no longer."""
+        self.loop_lead = lead
+        self._nap = NAP
+        self.wake()  # if the deputy leads: no longer
         self._ring()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
 
     # the deputy -----------------------------------------------------------------------------
     def _ring(self) -> None:
@@ -407,12 +417,11 @@ class Pump:
         naps = 0
         while not self._stopping:
             sequence = self._sequence
-            self._deputy_bell.acquire(True, NAP if self._loop_wakeup is None else LOOP_NAP)
+            self._deputy_bell.acquire(True, NAP if self.loop_lead is None else self._nap)
             if self._stopping or sys.is_finalizing():
                 return
-            if self._loop_wakeup is not None:
-                if sequence == self._sequence:
-                    self.poll_from_loop()
+            if self.loop_lead is not None:
+                self._assist(self.loop_lead, sequence)
                 continue
             if self._lead.locked():
                 naps = naps + 1 if sequence == self._sequence else 0
@@ -428,13 +437,22 @@ class Pump:
             elif self._dirty:
                 self.flush_all()
 
+    def _assist(self, lead: LoopLead, sequence: int) -> None:
+        """An event loop leads: see whether it does."""
+        if sequence != self._sequence:
+            return
+        busy = bool(self._dirty)
+        self._nap = NAP if self.poll_from_loop() or busy else min(2 * self._nap, LOOP_NAP)
+        if self._nap == LOOP_NAP and lead.closed():
+            self.loop_lead = None
+
     def _deputy_lead(self) -> None:
         self._sequence += 1
         if self.on_takeover is not None:
             self.on_takeover()
         self._deputy_leads = True
         try:
-            while not self._wanted and not self._stopping and self._loop_wakeup is None:
+            while not self._wanted and not self._stopping and self.loop_lead is None:
                 self.poll(None)
         finally:
             self._deputy_leads = False

@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from aktis import _session
-from aktis._asyncio import Announcement
 from aktis._serialization import note_reference
 from aktis.object_ref import ObjectRef
 
@@ -56,12 +55,7 @@ class NativeRef(ObjectRef[Any]):
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self.state and not self.core.closed:
-            core = self.core
-            announcement = Announcement()
-            core.when_done(self, announcement)
-            if not core.pump.flushes_by_itself():
-                core.pump.flush_all()
-            yield from announcement.__await__()
+            yield from self.core.await_done(self)
         if self.state == VALUE:
             return self.value
         return _session.require_engine().get((self,), None)[0]

@@ -98,7 +98,7 @@ class Host:
         context = aktis.init(address=options.address, namespace="serve")
         self.session = str(context.address_info["session_dir"])
         extra = {"logging_config": options.logging_config} if options.logging_config else {}
-        serve.start(detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra)
+        client = serve.start(detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra)
         folder = Path(self.session, "serve_downloads") if self.session else _state.state_directory() / "downloads"
         self._deployer = ConfigDeployer(folder, options.environment)
         self.admin = Administration(
@@ -107,12 +107,12 @@ class Host:
             {"http": _effective("HTTPOptions", options.http), "grpc": _effective("gRPCOptions", options.grpc)},
         )
         self._rest = RestServer(self.admin, options.rest_host, options.rest_port, options.token)
-        proxies = self.admin.status().proxies.values()
         self.state = _state.HostState(
             pid=os.getpid(),
             born=_state.born(os.getpid()) or 0,
             rest=self._rest.url,
-            http=[_url(proxy.host, proxy.port, options.http) for proxy in proxies],
+            http=[_url(host, port, options.http) for host, port in client.http],
+            grpc=[f"{host}:{port}" for host, port in client.grpc],
             session=self.session,
             log=options.log,
             token=options.token,

@@ -81,6 +81,13 @@ class Deployment:
         self._init_kwargs: dict[str, Any] = {}
         self._route_prefix: str | None = _UNSET
 
+    @classmethod
+    def of(cls, func_or_class: Callable[..., Any], _name: str, **options: Unpack[DeploymentOptions]) -> Deployment:
+        """A deployment whose name is not that of its code, which stays importable by its own."""
+        made = cls(_checked_code(func_or_class), _checked_name(_name), DeploymentConfig())
+        made._apply(dict(options))
+        return made
+
     # What it is ----------------------------------------------------------------------------------------------------
 
     @property
@@ -240,7 +247,7 @@ class Deployment:
 
         api.undeploy(self._name)
 
-    def get_handle(self, sync: bool | None = True) -> DeploymentHandle[Any]:
+    def get_handle(self, sync: bool | None = True) -> DeploymentHandle:
         """A handle for what :meth:`deploy` started. With ``sync=False``: one to await, for code in an event loop."""
         from aktis.serve import api
 
@@ -297,9 +304,7 @@ def deployment(_func_or_class: Any = None, **options: Any) -> Any:
     """
 
     def decorate(code: Callable[..., Any]) -> Deployment:
-        made = Deployment(_checked_code(code), _checked_name(options.get("name") or code.__name__), DeploymentConfig())
-        made._apply(dict(options))
-        return made
+        return Deployment.of(code, options.get("name") or getattr(code, "__name__", "?"), **options)
 
     if _func_or_class is None:
         Deployment(lambda: None, "check", DeploymentConfig())._apply(dict(options))  # wrong options are errors here

@@ -152,6 +152,12 @@ class Autoscaler:
                 del self._waiting_now[caller]
         return sum(count for _, count in self._waiting_now.values())
 
+    def _note_waiting(self, now: float) -> int:
+        waiting = self.waiting_now(now)
+        if not self._waiting.points or self._waiting.points[-1][0] < now:
+            self._waiting.add(now, waiting, self.config.look_back_period_s)
+        return waiting
+
     # -- decisions ----------------------------------------------------------------------------
 
     def start_count(self, current: int | None) -> int:
@@ -166,8 +172,7 @@ class Autoscaler:
         ``answer`` is what the policy returned for :meth:`context`, where there is one.
         """
         self.forget(set(running))
-        waiting = self.waiting_now(now)
-        self._waiting.add(now, waiting, self.config.look_back_period_s)
+        waiting = self._note_waiting(now)
         desired = self._clamp(self._desired(running, count, waiting, answer))
         if desired == 0 and count > 1 and self.config.downscale_to_zero_delay_s is not None:
             desired = 1  # the last step has a delay of its own
@@ -229,9 +234,9 @@ class Autoscaler:
         """What the policy gets."""
         function = self.config.aggregation_function
         per_replica = {id: self._running[id].value(function) if id in self._running else 0.0 for id in running}
-        waiting = self._waiting.value(function)
-        if count == 0:
-            waiting = float(self.waiting_now(now))
+        waiting: float = self._note_waiting(now)
+        if count > 0:
+            waiting = self._waiting.value(function)
         total = sum(per_replica.values())
         return AutoscalingContext(
             deployment_id=self.id,

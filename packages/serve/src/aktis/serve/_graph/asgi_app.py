@@ -15,7 +15,8 @@ from typing import Any
 ASGIApp = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
 ]
-ATTRIBUTE = "__aktis_asgi__"
+SOURCE = "__aktis_asgi_source__"
+BUILD = "__aktis_asgi__"  # instance.__aktis_asgi__() gives the app: what replicas call
 _OWNED = "__aktis_route_method__"  # on functions that are routes and methods of a decorated class
 
 
@@ -62,7 +63,8 @@ def attach(app: Any, cls: Any) -> Any:
             f"Class {cls.__name__} has a __call__ method, and @serve.ingress says that the app answers the requests. "
             "Make the method a route of the app, or leave @serve.ingress out."
         )
-    setattr(cls, ATTRIBUTE, AsgiSource(app))
+    setattr(cls, SOURCE, AsgiSource(app))
+    setattr(cls, BUILD, make_fastapi_app_bound_to)
     mine = _functions_of(cls)
     for route in _routes(app):
         endpoint = getattr(route, "endpoint", None)
@@ -73,7 +75,7 @@ def attach(app: Any, cls: Any) -> Any:
 
 def check_app(app: Any) -> None:
     """Raises TypeError unless ``app`` is something that @serve.ingress takes."""
-    if app is None or inspect.isclass(app) or not callable(app) and not hasattr(app, "routes"):
+    if app is None or inspect.isclass(app) or (not callable(app) and not hasattr(app, "routes")):
         raise TypeError(
             "@serve.ingress(app) takes a FastAPI app, an APIRouter, another ASGI app, or a function that makes one; "
             f"this is {app!r}."
@@ -99,7 +101,7 @@ def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
 
     The app of the class itself is not changed.
     """
-    source: AsgiSource = getattr(type(instance), ATTRIBUTE)
+    source: AsgiSource = getattr(type(instance), SOURCE)
     app = source.app() if source.is_builder else source.app
     if _is_router(app):
         from fastapi import FastAPI
@@ -126,7 +128,7 @@ def _add_encoders_to_openapi(app: Any) -> None:
 
 
 def _bound_routes(app: Any, instance: Any) -> list[Any]:
-    mine = {function: name for function, name in _functions_of(type(instance)).items()}
+    mine = _functions_of(type(instance))
     result: list[Any] = []
     for route in app.router.routes:
         endpoint = getattr(route, "endpoint", None)

@@ -8,11 +8,12 @@ from typing import Any
 
 from aktis.dag import DAGNode
 from aktis.serve import _validate as check
+from aktis.serve._graph.asgi_app import BUILD, SOURCE
 from aktis.serve._graph.handles import graph_handle
 from aktis.serve._graph.legacy import uses_legacy_handles
 from aktis.serve._graph.nodes import Application, DeploymentNode
 from aktis.serve._graph.pickling import dump_arguments, dump_code
-from aktis.serve._graph.version import digest, version_of
+from aktis.serve._graph.version import version_of
 from aktis.serve._protocol import ApplicationSpec, DeploymentID, DeploymentSpec
 from aktis.serve.deployment import Deployment
 from aktis.serve.exceptions import InvalidDeploymentError
@@ -131,7 +132,7 @@ def build_application(
 
 def build_single(deployment: Deployment, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ApplicationSpec:
     """The specs of ``deployment.deploy(*args, **kwargs)``: an application of this one deployment."""
-    builder = _Builder("", {}, None)
+    builder = _Builder(deployment.name, {}, None)  # the application has the deployment's name
     name = builder.add(DeploymentNode(deployment, args, kwargs))
     if len(builder.specs) > 1:
         raise InvalidDeploymentError(
@@ -171,7 +172,9 @@ class _Builder:
         args, kwargs = ((), {}) if node._is_call else (node.get_args(), node.get_kwargs())
         for value in (*args, *kwargs.values()):
             if isinstance(value, Deployment):
-                raise TypeError(f"{value!r} is an argument of {node!r}, and is not bound. Write {value.name}.bind(...).")
+                raise TypeError(
+                    f"{value!r} is an argument of {node!r}, and is not bound. Write {value.name}.bind(...)."
+                )
         deployment = node._deployment
         legacy = uses_legacy_handles(deployment.func_or_class)
         what = f"An argument of deployment {deployment.name!r}"
@@ -210,21 +213,19 @@ class _Builder:
 def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, name_of: Any) -> DeploymentSpec:
     code, config = deployment.func_or_class, deployment.config
     _check_code(deployment)
-    app = getattr(code, "__aktis_asgi__", None)
-    placed = [dict(config.ray_actor_options), config.placement_group_bundles, config.placement_group_strategy]
-    if deployment.version is None:
-        version = version_of(code, arguments, name_of, placed, legacy)
-    else:  # the user says when the code changes; replicas with other resources are other replicas nevertheless
-        version = deployment.version + ("" if not any(placed[:2]) else f"+{digest(placed)}")
+    source = getattr(code, SOURCE, None)
+    version = deployment.version  # the user may say when the code changes
+    if version is None:
+        version = version_of(code, arguments, name_of, legacy)
     return DeploymentSpec(
         name=deployment.name,
         config=config,
         callable=dump_code(f"deployment {deployment.name!r}", code),
         init=init,
         version=version,
-        is_asgi=app is not None,
+        is_asgi=hasattr(code, BUILD),
         legacy_handles=legacy,
-        docs_path=app.docs_path if app is not None else None,
+        docs_path=source.docs_path if source is not None else None,
         is_driver=config.is_driver,
     )
 
@@ -234,7 +235,9 @@ def _check_code(deployment: Deployment) -> None:
     if deployment.user_config is None:
         return
     if not inspect.isclass(code):
-        raise InvalidDeploymentError(f"Deployment {name!r} is a function: it cannot have a user_config. Make it a class.")
+        raise InvalidDeploymentError(
+            f"Deployment {name!r} is a function: it cannot have a user_config. Make it a class."
+        )
     if not callable(getattr(code, "reconfigure", None)):
         raise InvalidDeploymentError(
             f"Deployment {name!r} has a user_config, so its class needs a method reconfigure(self, user_config)."

@@ -53,11 +53,8 @@ def source_looks_legacy(tree: ast.AST) -> bool:
 
 def _names_handle(annotation: ast.AST) -> bool:
     for node in ast.walk(annotation):
-        if (
-            (isinstance(node, ast.Name)
-            and node.id in _HANDLES)
-            or (isinstance(node, ast.Attribute)
-            and node.attr in _HANDLES)
+        if (isinstance(node, ast.Name) and node.id in _HANDLES) or (
+            isinstance(node, ast.Attribute) and node.attr in _HANDLES
         ):
             return True
         if (

@@ -51,10 +51,8 @@ class _Digest:
 
     def add(self, value: Any) -> None:
         """Digest any value."""
-        if (
-            value is None
-            or (isinstance(value, (bool, int, float, complex, str, bytes))
-            and type(value).__module__ == "builtins")
+        if value is None or (
+            isinstance(value, (bool, int, float, complex, str, bytes)) and type(value).__module__ == "builtins"
         ):
             self.text(type(value).__name__, value if isinstance(value, bytes) else repr(value))
             return

@@ -278,7 +278,7 @@ class DirectExchange(Exchange):
             lines += (b"x-request-id: ", self.request_id.encode("latin-1"), b"\r\n")
             count += 1
         count += self._frame(lines, status, length, declared)
-        if edge.draining:
+        if edge.draining or not self.body_done:
             self.keep_alive = False
         if not self.keep_alive:
             lines.append(b"connection: close\r\n\r\n")

@@ -71,6 +71,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.refusal: tuple[int, str] | None = None
         self.header_bytes = 0
         self.url = b""
+        self._deaf = False  # what comes is no HTTP that we know
         self._pumping = False
         self._lingered = 0
         self._marked: dict[bytes, bytes] = {}
@@ -146,7 +147,7 @@ class EdgeProtocol(HttpToolsProtocol):
     # reading ---------------------------------------------------------------------------------------------------------
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase >= Phase.LINGER or self.refusal is not None:
+        if phase >= Phase.LINGER or self._deaf or self.refusal is not None:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
                 self.transport.abort()
@@ -220,8 +221,11 @@ class EdgeProtocol(HttpToolsProtocol):
         version = parser.get_http_version()
         self._check(version)
         self.phase = Phase.BODY
-        if parser.should_upgrade() and self._should_upgrade():
+        upgrade = parser.should_upgrade()
+        if upgrade and self._should_upgrade():
             return
+        if upgrade and self._framing:  # the parser would not read the body
+            self._out(400, "Unsupported upgrade request.")
         if not self._direct:
             self._enter_asgi()
             return
@@ -237,7 +241,7 @@ class EdgeProtocol(HttpToolsProtocol):
         ex.scheme = self.scheme or "http"
         ex.client = self.client
         ex.server = self.server  # type: ignore[assignment]
-        ex.keep_alive = parser.should_keep_alive()
+        ex.keep_alive = not upgrade and parser.should_keep_alive()
         ex.idempotent = ex.method in IDEMPOTENT
         describe(ex, self._marked, self.edge)
         self.incoming = ex
@@ -449,8 +453,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     # WebSocket -------------------------------------------------------------------------------------------------------
     def _upgrade(self, rest: bytes) -> None:
-        if not self._should_upgrade():
-            self.refuse(400, "Unsupported upgrade request.")
+        if not self._should_upgrade():  # answered as if it had not asked; what follows cannot be read
+            self._deaf = True
+            if self._busy_asgi():
+                self.cycle.keep_alive = False
             return
         if self.exchange is not None or self.waiting:
             self.refuse(400, "A WebSocket cannot begin behind requests that are still worked on.")

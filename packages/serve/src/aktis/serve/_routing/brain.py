@@ -216,6 +216,15 @@ class RoutingBrain:
             self.abandon(waiter)
         return late
 
+    def trim(self) -> list[Waiter]:
+        """Those who came too many while nobody knew ``max_queued_requests`` leave: the last ones."""
+        if self.view is None or self.view.max_queued < 0:
+            return []
+        extra = [waiter for waiter in self.waiting if not waiter.done][self.view.max_queued :]
+        for waiter in extra:
+            self.abandon(waiter)
+        return extra
+
     def fail_all(self) -> list[Waiter]:
         """Everybody leaves: there will be no replica."""
         left = [waiter for waiter in self.waiting if not waiter.done]

@@ -8,13 +8,13 @@
        └── rejected; died, and may be ──────┘             WAITING ─────────────────────────────┘
            run again
 
-Who looks: whoever wants the result (``result``, ``await``) waits for core's own reference, without a hand-off, and then settles the
-call. Otherwise nobody would notice its end (and give the replica back) until it is asked for. So :meth:`Call.notice_end` asks core to
-tell, when it matters: there are several replicas to choose from, somebody waits for one, the response was dropped, or it is an
-argument of another call.
+Who looks: whoever wants the result (``result``, ``await``) waits for core's own reference, without a hand-off, and then settles
+the call. Otherwise nobody would notice its end (and give the replica back) until it is asked for. So :meth:`Call.notice_end` asks
+core to tell, when it matters: there are several replicas to choose from, somebody waits for one, the response was dropped, or it
+is an argument of another call.
 
-Guarantees: the outcome is set once, and never changes. A lease is ended exactly once per sending. All methods may be called from any
-thread. The lock ``_lock`` guards what moves a call from one state to another; nothing else is called under it.
+Guarantees: the outcome is set once, and never changes. A lease is ended exactly once per sending. All methods may be called from
+any thread. The lock ``_lock`` guards what moves a call from one state to another; nothing else is called under it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import os
 import threading
 from collections.abc import Callable
 from random import getrandbits
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import aktis
@@ -43,7 +44,7 @@ from aktis.serve._protocol import Rejected, RequestMeta
 from aktis.serve._routing.brain import Waiter
 from aktis.serve._routing.router import Lease, Router
 from aktis.serve.context import request_context
-from aktis.serve.exceptions import RequestCancelledError
+from aktis.serve.exceptions import RequestCancelledError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from aktis.serve._routing.brain import Slot
@@ -196,10 +197,14 @@ class Call:
 
     def go(self, again: bool = False) -> None:
         """The arguments are there: get a replica. ``again``: one did not take the call, or died."""
-        lease = self.router.try_acquire(self.meta) if not again else None
+        meta = self.meta
+        if meta.deadline and time() >= meta.deadline:
+            self.finish(FAILED, RequestTimeoutError(meta.request_id))
+            return
+        lease = None if again else self.router.try_acquire(meta)
         if lease is None:
             try:
-                found = self.router.acquire_then(self.meta, self._deliver, again=again)
+                found = self.router.acquire_then(meta, self._deliver, again=again)
             except AktisError as error:
                 self.finish(FAILED, error)
                 return
@@ -448,7 +453,9 @@ class Call:
 
 def is_death(error: BaseException) -> bool:
     """Whether the replica died (and not an actor that the user's code had called)."""
-    return isinstance(error, (AktisActorError, OutOfMemoryError, WorkerCrashedError)) and not isinstance(error, AktisTaskError)
+    return isinstance(error, (AktisActorError, OutOfMemoryError, WorkerCrashedError)) and not isinstance(
+        error, AktisTaskError
+    )
 
 
 def call_all(callbacks: Any) -> None:

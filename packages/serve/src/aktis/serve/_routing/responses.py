@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from time import monotonic
@@ -13,7 +13,11 @@ from aktis.exceptions import GetTimeoutError
 from aktis.serve._routing.calls import DONE, FAILED, SENT, UNREAD, WAITING, Call
 from aktis.serve._routing.streams import StreamCall
 
-_running_loop = asyncio._get_running_loop
+
+def _running_loop() -> Any:
+    """The event loop that runs on this thread. Without importing asyncio: programs without it are spared that."""
+    module = sys.modules.get("asyncio")
+    return None if module is None else module._get_running_loop()
 
 
 class Response:
@@ -272,12 +276,14 @@ class StreamResponse:
         try:
             call = self._call
             if not call.is_over:
-                call.router._watcher.call_soon(call.cancel)
+                call.router._watcher.call_soon(call.drop)
         except AttributeError:
             pass
 
     def __reduce__(self) -> Any:
-        raise TypeError("a DeploymentResponseGenerator cannot be sent to other processes: iterate over it, and send its items")
+        raise TypeError(
+            "a DeploymentResponseGenerator cannot be sent to other processes: iterate over it, and send its items"
+        )
 
     def __repr__(self) -> str:
         call = self._call
@@ -301,6 +307,8 @@ def wait_until(register: Callable[[Callable[[], None]], None], timeout: float | 
 
 def until(register: Callable[[Callable[[], None]], None]) -> Generator[Any, None, None]:
     """The same for a task of the running loop, which others run on meanwhile."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     owner = threading.get_ident()

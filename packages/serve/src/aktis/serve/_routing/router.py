@@ -241,14 +241,24 @@ class Router:
     # news -------------------------------------------------------------------------------------
     def update(self, view: DeploymentView | None) -> None:
         """What the controller says. None: there is no such deployment."""
+        brain = self._brain
+        extra: list[Waiter] = []
         with self._lock:
+            first = brain.view is None
             self._known = True
             self._gone = ""
-            self._brain.update(view)
+            brain.update(view)
             why = "" if view is None else view.broken
-            left = self._brain.fail_all() if view is None or (why and not self._brain.slots) else []
+            left = brain.fail_all() if view is None or (why and not brain.slots) else []
+            served = list(brain.serve(monotonic()))
+            if first and view is not None:
+                extra = brain.trim()
         for waiter in left:
             waiter.deliver(DeploymentUnavailableError(self.id, why))
+        for waiter in extra:
+            assert view is not None
+            waiter.deliver(BackPressureError(view.max_queued, view.max_queued, str(self.id)))
+        self._deliver(served)
         self._serve()
 
     def gone(self, why: str, *, replicas_too: bool = False) -> None:
@@ -309,6 +319,11 @@ class Router:
         """How many leases have not ended, on replicas that are in the view."""
         with self._lock:
             return sum(slot.ongoing for slot in self._brain.by_id.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether its session has ended: ask :meth:`of` for another one."""
+        return self._watcher.ended
 
     @property
     def several(self) -> bool:

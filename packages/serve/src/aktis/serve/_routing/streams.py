@@ -1,7 +1,7 @@
 """Calls of generators: their items come one by one, while the generator still runs.
 
-The first item is not the user's: None says that the replica has taken the call, a Rejected that it has not. From then on the call is
-DONE, as it will not go anywhere else; its lease ends with the generator.
+The first item is not the user's: None says that the replica has taken the call, a Rejected that it has not. From then on the
+call is DONE, as it will not go anywhere else; its lease ends with the generator.
 """
 
 from __future__ import annotations
@@ -88,6 +88,10 @@ class StreamCall(Call):
         # A generator that runs keeps its arguments (it may begin again) and its place among its parent's children.
         if self.is_over or self.state is FAILED:
             super()._clean_up()
+
+    def drop(self) -> None:
+        """Nobody will ask for more items."""
+        self.cancel()
 
     def cancel(self) -> bool:
         with _lock:

@@ -1,0 +1,7 @@
+"""Nodes of graphs, where Ray has them."""
+
+from __future__ import annotations
+
+from aktis.dag.nodes import FunctionNode
+
+__all__ = ["FunctionNode"]

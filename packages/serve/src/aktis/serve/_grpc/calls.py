@@ -1,0 +1,306 @@
+"""Calls of gRPC, from the client's message to the replica and back. All on the proxy's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from aktis.exceptions import AktisActorError, AktisError, AktisTaskError
+from aktis.serve._grpc.replica import PREFIX, Ending, GrpcFailure, Reply
+from aktis.serve._protocol import DeploymentID, RequestMeta, RouteView
+from aktis.serve._routing.calls import Call, new_call_id, new_request_id
+from aktis.serve._routing.responses import Response, StreamResponse
+from aktis.serve._routing.router import Router
+from aktis.serve._routing.streams import StreamCall
+from aktis.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RequestCancelledError,
+    RequestTimeoutError,
+)
+from aktis.serve.grpc_util import CallFacts, Outcome
+
+logger = logging.getLogger("aktis.serve")
+access_log = logging.getLogger("aktis.serve.access")
+
+MOST_ID = 256  # characters of a request's id, or a model's, that a client may choose
+PUSH_AT_ONCE = 16  # requests of a stream in one message
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class _Refused(Exception):
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
+class Exchanges:
+    """Runs calls. Knows the applications."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._timeout_s = timeout_s
+        self._routes: dict[str, RouteView] = {}
+
+    @property
+    def applications(self) -> list[str]:
+        """Names of those that can be called."""
+        return sorted(self._routes)
+
+    def set_routes(self, views: Iterable[RouteView]) -> None:
+        """What the controller says."""
+        self._routes = {view.app: view for view in views}
+
+    def behavior(self, method: str, kind: str) -> Callable[..., Any]:
+        """The function that answers calls of a method ("/package.Service/Method") of a kind ("uu", "us", "su", "ss")."""
+
+        async def unary(request: Any, context: Any) -> Any:
+            return await _Exchange(self, method, kind, context).unary(request)
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            exchange = _Exchange(self, method, kind, context)
+            async for item in exchange.stream(request):
+                yield item
+
+        async def single(request: Any, context: Any) -> Any:
+            result = None
+            async for item in _Exchange(self, method, kind, context).stream(request):
+                result = item
+            return result
+
+        return {"uu": unary, "su": single}.get(kind, stream)
+
+    def route(self, application: str) -> RouteView:
+        """Where calls of an application go; without a name, when there is one only."""
+        if application:
+            view = self._routes.get(application)
+            if view is not None:
+                return view
+            known = ", ".join(self.applications) or "none"
+            raise _Refused(grpc.StatusCode.NOT_FOUND, f"there is no application {application!r}; there are: {known}")
+        if len(self._routes) == 1:
+            return next(iter(self._routes.values()))
+        if "default" in self._routes:
+            return self._routes["default"]
+        known = ", ".join(self.applications) or "none"
+        raise _Refused(
+            grpc.StatusCode.NOT_FOUND, f"say which application is meant with the metadata 'application'; there are: {known}"
+        )
+
+    def limit(self, view: RouteView) -> float | None:
+        """Seconds that a request may take."""
+        return self._timeout_s if view.timeout_s is None else view.timeout_s
+
+
+class _Exchange:
+    """One call."""
+
+    def __init__(self, owner: Exchanges, method: str, kind: str, context: Any) -> None:
+        self._owner = owner
+        self._method = method
+        self._kind = kind
+        self._context = context
+        self._metadata = tuple(
+            (key, value) for key, value in context.invocation_metadata() or () if not key.startswith(":")
+        )
+        self._request_id = self._said("request_id") or self._said("x-request-id") or new_request_id()
+        self._began = time.perf_counter()
+        self._response: Any = None
+        self._app = ""
+        self._limit: float | None = None
+
+    def _said(self, key: str) -> str:
+        value = next((value for name, value in self._metadata if name == key), "")
+        return value if isinstance(value, str) and len(value) <= MOST_ID and value.isprintable() else ""
+
+    # the two ways -----------------------------------------------------------------------------------------------------
+
+    async def unary(self, request: Any) -> Any:
+        """One message for one."""
+        try:
+            reply = await self._within(self._ask(request))
+        except BaseException as error:
+            await self._end_with(error)
+            raise
+        assert isinstance(reply, Reply)
+        await self._finish(reply.outcome)
+        return reply.message
+
+    async def _ask(self, request: Any) -> Any:
+        self._response = Response(self._start(Call, request))
+        return await self._response
+
+    async def stream(self, request: Any) -> AsyncIterator[Any]:
+        """Many messages on one side or both."""
+        feeder: asyncio.Task[None] | None = None
+        outcome: Outcome | None = None
+        try:
+            streaming = self._kind[0] == "s"
+            call = self._start(StreamCall, None if streaming else request)
+            self._response = items = StreamResponse(call)
+            if streaming:
+                feeder = asyncio.create_task(self._feed(call, request))
+            deadline = None if self._limit is None else self._began + self._limit
+            iterator = items.__aiter__()
+            while True:
+                left = None if deadline is None else deadline - time.perf_counter()
+                try:
+                    item = await self._within(iterator.__anext__(), left)
+                except StopAsyncIteration:
+                    break
+                if type(item) is Ending:
+                    outcome = item.outcome
+                    continue
+                yield item
+        except GeneratorExit:
+            self._cancel()
+            raise
+        except BaseException as error:
+            await self._end_with(error)
+            raise
+        finally:
+            if feeder is not None:
+                feeder.cancel()
+        await self._finish(outcome)
+
+    def _start(self, kind: type[Any], request: Any) -> Any:
+        view = self._owner.route(self._said("application"))
+        self._app = view.app
+        self._limit = self._owner.limit(view)
+        left = self._context.time_remaining()
+        if left is not None and self._limit is None:
+            deadline = time.time() + left
+        else:
+            deadline = 0.0 if self._limit is None else time.time() + min(self._limit, left if left is not None else self._limit)
+        name = self._method.rpartition("/")[2]
+        model_id = self._said("multiplexed_model_id")
+        trace = {key: value for key in ("traceparent", "tracestate") if (value := self._said(key))}
+        meta = RequestMeta(
+            self._request_id,
+            new_call_id(),
+            f"{PREFIX}{self._kind}:{name}",
+            view.app,
+            self._method,
+            model_id,
+            bool(self._said("idempotency-key")),
+            deadline,
+            trace or None,
+        )
+        facts = CallFacts(self._metadata, self._context.peer(), self._request_id, view.app, model_id, self._auth())
+        call = kind(Router.of(DeploymentID(view.app, view.deployment)), meta, (request, facts), {})
+        call.start()
+        return call
+
+    def _auth(self) -> dict[str, Any] | None:
+        context = dict(self._context.auth_context() or {})
+        if "transport_security_type" not in context:
+            return None
+        return {
+            "context": context,
+            "identities": self._context.peer_identities(),
+            "key": self._context.peer_identity_key(),
+        }
+
+    async def _within(self, work: Any, left: float | None = -1.0) -> Any:
+        """The result, or RequestTimeoutError when the request's time is over."""
+        if left == -1.0:
+            left = self._owner_limit()
+        if left is None:
+            return await work
+        try:
+            return await asyncio.wait_for(work, max(left, 0.0))
+        except asyncio.TimeoutError:
+            raise RequestTimeoutError(self._request_id, self._limit) from None
+
+    def _owner_limit(self) -> float | None:
+        with suppress(_Refused):
+            return self._owner.limit(self._owner.route(self._said("application")))
+        return None
+
+    # requests that stream ---------------------------------------------------------------------------------------------
+
+    async def _feed(self, call: Any, requests: AsyncIterator[Any]) -> None:
+        """Passes the client's requests on, once a replica has taken the call, and no faster than it takes them."""
+        taken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        while call.state < 2:  # WAITING or SENT
+            taken.clear()
+            call.when_taken(lambda: loop.call_soon_threadsafe(taken.set))
+            await taken.wait()
+        lease = call.streaming
+        if lease is None:
+            return
+        actor, call_id = lease.replica.actor, call.meta.call_id
+        try:
+            async for request in requests:
+                if await actor.push.remote(call_id, [{"type": "grpc.message", "message": request}]) < 0:
+                    return
+            await actor.push.remote(call_id, [{"type": "grpc.end"}])
+        except (AktisError, grpc.aio.UsageError):  # the call has ended, or its replica has: the replies say so
+            return
+
+    # the end ----------------------------------------------------------------------------------------------------------
+
+    def _cancel(self) -> None:
+        if self._response is not None:
+            self._response.cancel()
+
+    async def _finish(self, outcome: Outcome | None) -> None:
+        """What user code said with its context goes to the client."""
+        trailing: tuple[tuple[str, Any], ...] = (("request_id", self._request_id),)
+        code = grpc.StatusCode.OK
+        if outcome is not None:
+            trailing += outcome.trailing
+            code = _CODES.get(outcome.code or 0, grpc.StatusCode.UNKNOWN)
+            if outcome.compression is not None:
+                with suppress(Exception):
+                    self._context.set_compression(grpc.Compression(outcome.compression))
+        self._log(code)
+        if code is not grpc.StatusCode.OK:
+            await self._context.abort(code, outcome.details if outcome else "", trailing)
+        self._context.set_trailing_metadata(trailing)
+
+    async def _end_with(self, error: BaseException) -> None:
+        """The status for what went wrong. Does not return, but for cancelled calls."""
+        self._cancel()
+        if isinstance(error, asyncio.CancelledError):
+            self._log(grpc.StatusCode.CANCELLED)
+            return
+        if isinstance(error, grpc.aio.AbortError):
+            return
+        code, details, trailing = self._status(error)
+        self._log(code)
+        await self._context.abort(code, details, (("request_id", self._request_id), *trailing))
+
+    def _status(self, error: BaseException) -> tuple[grpc.StatusCode, str, tuple[tuple[str, Any], ...]]:
+        status = grpc.StatusCode
+        if isinstance(error, _Refused):
+            return error.code, error.details, ()
+        if isinstance(error, BackPressureError):
+            return status.RESOURCE_EXHAUSTED, str(error), ()
+        if isinstance(error, RequestTimeoutError):
+            return status.DEADLINE_EXCEEDED, str(error), ()
+        if isinstance(error, DeploymentUnavailableError):
+            return status.UNAVAILABLE, str(error), ()
+        if isinstance(error, RequestCancelledError):
+            return status.CANCELLED, str(error), ()
+        if isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError):
+            return status.UNAVAILABLE, f"the replica that had the request died (request id {self._request_id})", ()
+        failure = error if isinstance(error, GrpcFailure) else getattr(error, "cause", None)
+        outcome = failure.outcome if isinstance(failure, GrpcFailure) else None
+        if outcome is not None and outcome.code:
+            return _CODES.get(outcome.code, status.UNKNOWN), outcome.details, outcome.trailing
+        if not isinstance(failure, GrpcFailure):
+            logger.error("request %s (%s) failed", self._request_id, self._method, exc_info=error)
+        return status.INTERNAL, f"internal error (request id {self._request_id})", outcome.trailing if outcome else ()
+
+    def _log(self, code: grpc.StatusCode) -> None:
+        if access_log.isEnabledFor(logging.INFO):
+            took = (time.perf_counter() - self._began) * 1000
+            access_log.info("%s gRPC %s %s %s %.1f ms", self._request_id, self._method, self._app, code.name, took)
