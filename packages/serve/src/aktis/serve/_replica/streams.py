@@ -53,13 +53,14 @@ class Inbox:
 
     def __init__(self, first: Message | None, farewell: Message) -> None:
         self._messages: deque[Message] = deque()
-        self._size = 0
+        self._size = 0  # of what was pushed
         self._farewell = farewell
         self._has: _Waiters | None = None  # most requests never wait: made when somebody does
         self._room: _Waiters | None = None
         self.gone = False
         if first is not None:
-            self._add(first)
+            self._messages.append(first)
+            self._size = ITEM + len(first.get("body", b""))
 
     def _add(self, message: Message) -> None:
         self._messages.append(message)
