@@ -153,7 +153,7 @@ def test_batches_and_models(adder: Any) -> None:
     assert adder.place.remote().result() == ("default", "Adder", os.getpid())
 
 
-def test_streams(adder: Any) -> None:
+def test_streams(adder: Any, eventually: Any) -> None:
     stream = adder.options(stream=True)
     items = stream.numbers.remote(3)
     assert isinstance(items, DeploymentResponseGenerator)
@@ -172,14 +172,13 @@ def test_streams(adder: Any) -> None:
     items = stream.numbers.remote(3)
     assert next(items) == 0
     del items
-    while adder.log.remote().result() != ["closed"] * 4:
-        pass
+    eventually(lambda: adder.log.remote().result() == ["closed"] * 4)
     with pytest.raises(Oops):
         list(stream.fail.remote())
 
 
-def test_cancel_goes_on_to_calls(front: Any) -> None:
-    handle, _ = front
+def test_cancel_goes_on_to_calls(eventually: Any) -> None:
+    handle = serve.run(Front.bind({"one": Adder.bind(1)}, None), _local_testing_mode=True)
     response = handle.waits.remote()
     with pytest.raises(TimeoutError):
         response.result(timeout_s=0.05)
@@ -187,8 +186,7 @@ def test_cancel_goes_on_to_calls(front: Any) -> None:
     with pytest.raises(RequestCancelledError):
         response.result()
     adder = handle._app.deployments["Adder"]._user.object
-    while adder.events != ["ended"]:
-        pass
+    eventually(lambda: adder.events == ["ended"])
 
 
 def test_limits() -> None:

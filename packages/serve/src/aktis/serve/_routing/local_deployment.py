@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import pickle
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,9 @@ class LocalDeployment:
             init=pickle.dumps(_Itself(self._arguments)),
             version="",
         )
-        self._user = UserCallable(spec, Threads(f"serve-local-{self.id.name}", self.loop))
+        threads = Threads(f"serve-local-{self.id.name}", self.loop)
+        weakref.finalize(self, threads.close)
+        self._user = UserCallable(spec, threads)
         self._set_context(None)
         self._set_context(await self._user.construct())
         if self._config.user_config is not None:
