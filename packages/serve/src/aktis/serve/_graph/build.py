@@ -206,7 +206,8 @@ class _Builder:
             deployment = self._built[name]
         options: dict[str, Any] = dict(self._overrides.get(name, {}))
         options.pop("name", None)
-        return deployment.options(**{**options, "name": name})
+        final: Deployment = deployment.options(**{**options, "name": name})
+        return final
 
     def _name_of(self, value: Any) -> str:
         return self._names.get(id(value), "") if isinstance(value, DeploymentNode) else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import cloudpickle
 
+import aktis
 from aktis.dag import DAGNode, FunctionNode
 from aktis.serve._graph.nodes import DeploymentNode
 from aktis.serve.exceptions import InvalidDeploymentError
@@ -21,7 +22,7 @@ _LOCKS: dict[type, Callable[[], Any]] = {
 }
 
 
-class CodePickler(cloudpickle.Pickler):
+class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle for code: what cannot be shared (locks) is made anew."""
 
     def reducer_override(self, obj: Any) -> Any:
@@ -49,6 +50,8 @@ class GraphPickler(CodePickler):
         self._in_graph = in_graph
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, aktis.ObjectRef):  # the object has to outlive this program: each replica puts its own
+            return aktis.put, (aktis.get(obj),)
         if not isinstance(obj, DAGNode):
             return super().reducer_override(obj)
         if self._in_graph:
