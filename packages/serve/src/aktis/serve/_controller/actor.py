@@ -141,7 +141,7 @@ class ServeController:
 
         def settled() -> bool:
             app = self._apps.get(name)
-            return app is None or app.stage in (Stage.SETTLED, Stage.FAILED)
+            return app is None or app.state()[0] in (ApplicationState.RUNNING, ApplicationState.DEPLOY_FAILED)
 
         await self._until(settled, timeout_s)
         return reports.application_status(name, self._apps.get(name))
