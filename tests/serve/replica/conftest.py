@@ -18,7 +18,6 @@ from aktis.serve._replica.actor import ReplicaActor
 from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import set_replica_context
 
-
 _objects = types.ModuleType("aktis_test_objects")  # what tests deploy, found by name: they share variables with it
 
 

@@ -124,7 +124,9 @@ def test_more_than_max_ongoing_requests_are_rejected(bench, run, kind):
         assert await replica.call(bench.meta(), (), {}) == Rejected(3, False)
         assert await replica.http(bench.meta(), bench.request()) == Rejected(3, False)
         assert await bench.gather(replica.stream(bench.meta(), (), {})) == [Rejected(3, False)]
-        assert await bench.gather(replica.websocket(bench.meta(), bench.request(type="websocket"))) == [Rejected(3, False)]
+        assert await bench.gather(replica.websocket(bench.meta(), bench.request(type="websocket"))) == [
+            Rejected(3, False)
+        ]
         release.set()
         await asyncio.gather(*running)
         assert len(started) == 3

@@ -83,6 +83,8 @@ class _Models:
 
     async def _run_load(self, model_id: str) -> Any:
         try:
+            if self._unloading:  # their memory first
+                await asyncio.wait(self._unloading)
             model = await self._load(model_id)
         except BaseException:
             self._users.pop(model_id, None)

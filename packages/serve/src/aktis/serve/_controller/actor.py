@@ -32,7 +32,7 @@ from aktis.serve._controller import launcher, reports
 from aktis.serve._controller.application_brain import ApplicationBrain, Stage, check_routes
 from aktis.serve._controller.broadcast import Broadcast, News, Topic
 from aktis.serve._controller.deployment_brain import FOREVER, DeploymentBrain
-from aktis.serve._controller.journal import Journal
+from aktis.serve._controller.journal import Journal, encode
 from aktis.serve._controller.proxies import Proxies, alive_nodes
 from aktis.serve._controller.recovery import Recovery
 from aktis.serve._controller.replicas import Command, Replica, Start
@@ -97,19 +97,25 @@ class ServeController:
                 policies[spec.name, each.name] = await self._load_policy(each)
         others = [] if replace_all else [app.spec for app in self._apps.values() if app.stage is not Stage.DELETING]
         check_routes(specs, others)  # no await from here to the end: another call cannot come between
+        wall = time.time()
+        entries = [(spec, encode((spec, self._retired(spec), wall, False))) for spec in specs]  # all of them, or none
+        for spec, entry in entries:
+            self._journal.write_encoded("app", spec.name, entry)
         if replace_all:
             self._delete(name for name in self._apps if name not in names)
         for spec in specs:
-            self._deploy(spec, {each.name: policies[spec.name, each.name] for each in spec.deployments})
+            self._deploy(spec, {each.name: policies[spec.name, each.name] for each in spec.deployments}, wall)
 
-    def _deploy(self, spec: ApplicationSpec, policies: dict[str, Callable[..., Any] | None]) -> None:
+    def _retired(self, spec: ApplicationSpec) -> list[DeploymentSpec]:
+        """What there is of the application, and ``spec`` leaves out."""
+        app = self._apps.get(spec.name)
+        wanted = {each.name for each in spec.deployments}
+        return [brain.spec for name, brain in app.deployments.items() if name not in wanted] if app is not None else []
+
+    def _deploy(self, spec: ApplicationSpec, policies: dict[str, Callable[..., Any] | None], wall: float) -> None:
         app = self._apps.get(spec.name)
         if app is None:
             app = self._apps[spec.name] = ApplicationBrain(spec.name, _fresh)
-        wall = time.time()
-        wanted = {each.name for each in spec.deployments}
-        kept = [brain.spec for name, brain in app.deployments.items() if name not in wanted]
-        self._write_app(spec, kept, wall)
         self._see_nodes(app, spec.deployments)
         commands = app.deploy(spec, {}, self._loop.time(), wall)
         for name, policy in policies.items():
@@ -123,13 +129,8 @@ class ServeController:
             app = self._apps.get(name)
             if app is None or app.stage is Stage.DELETING:
                 continue
-            self._write_app(app.spec, app.retired, app.deployed_at, deleting=True)
+            self._journal.write("app", name, (app.spec, app.retired, app.deployed_at, True))
             self._step(app, app.delete(self._loop.time()))
-
-    def _write_app(
-        self, spec: ApplicationSpec, kept: list[DeploymentSpec], wall: float, *, deleting: bool = False
-    ) -> None:
-        self._journal.write("app", spec.name, (spec, kept, wall, deleting))
 
     async def wait_application(self, name: str, timeout_s: float | None = None) -> ApplicationStatus:
         """Returns when it runs, cannot be started, or is no more; at the time-out, with what is."""

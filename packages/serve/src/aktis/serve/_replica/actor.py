@@ -19,6 +19,7 @@ import asyncio
 import os
 import pickle
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from time import perf_counter
@@ -48,6 +49,8 @@ from aktis.serve.exceptions import RequestCancelledError
 
 FETCH_S = 60.0  # how long the rest of a reply waits for the proxy to fetch it
 WEBSOCKET_GRACE_S = 5.0  # how long an application may take to end after its websocket's client has gone
+METRICS_S = 1.0  # after the start, when metrics are made
+OBSERVE, OBSERVE_S = 50, 0.002  # latencies that go into the histogram at once, and seconds between two such times
 AHEAD = 8  # chunks of a stream that core may hold for a slow reader
 
 
@@ -69,6 +72,8 @@ class ReplicaActor:
         self._streams: dict[str, Running] = {}  # replies whose rest nobody has fetched yet
         self._stats = Stats()
         self._metrics: Metrics | None = None
+        self._unreported: list[tuple[dict[str, list[float]], dict[str, int]]] = []  # what the metrics have yet to get
+        self._observing = False
         self._ticker: asyncio.TimerHandle | None = None
         self._asgi: _http.ASGIApp | None = None
         self._lifespan: _http.Lifespan | None = None
@@ -94,6 +99,7 @@ class ReplicaActor:
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(f"serve-{self._id.deployment}", self._loop)
         self._user = UserCallable(self._spec, self._threads)
+        self._user.inbox = self._inbox_of_call
         self._reconfiguring = asyncio.Lock()
         facts = _facts()
         self._set_up_logs(facts.get("logs"))
@@ -105,7 +111,7 @@ class ReplicaActor:
         self._config = _with_user_config(self._config, user_config)
         await self._start_asgi(servable)
         await self._user.check_health()
-        self._metric().started()
+        self._loop.call_later(METRICS_S, self._start_metrics)
         logs.LOGGER.info("replica %s is ready", self._id)
         return ReplicaInfo(
             pid=os.getpid(),
@@ -264,17 +270,44 @@ class ReplicaActor:
             self._held -= 1
 
     def _tick(self) -> None:
-        self._ticker = self._loop.call_later(1.0, self._tick) if self._ongoing or self._stats.fresh else None
+        """Each second while there are requests."""
+        busy = self._ongoing or self._stats.fresh
+        self._ticker = self._loop.call_later(1.0, self._tick) if busy else None
         self._flush()
 
     def _flush(self) -> None:
+        """Numbers go from where requests count them to where they are read."""
         fresh, failed = self._stats.roll(self._loop.time())
-        self._metric().flush(fresh, failed, self._ongoing)
-
-    def _metric(self) -> Metrics:
+        if fresh:
+            self._unreported.append((fresh, failed))
         if self._metrics is None:
-            self._metrics = Metrics(self._id)
-        return self._metrics
+            return
+        for fresh, failed in self._unreported:
+            self._metrics.add(fresh, failed)
+        self._unreported.clear()
+        self._metrics.set_ongoing(self._ongoing)
+        if not self._observing:
+            self._observe()
+
+    def _observe(self) -> None:
+        self._observing = self._metrics is not None and self._metrics.observe(OBSERVE)
+        if self._observing:
+            self._loop.call_later(OBSERVE_S, self._observe)
+
+    def _start_metrics(self) -> None:
+        """In a thread, some time after the start: what it imports takes as long as hundreds of requests."""
+
+        def make() -> None:
+            metrics = Metrics(self._id)
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._metrics_ready, metrics)
+
+        threading.Thread(target=make, name="serve-metrics", daemon=True).start()
+
+    def _metrics_ready(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        metrics.started()
+        self._flush()
 
     # calls of handles ---------------------------------------------------------------------------
     async def quick(
@@ -524,14 +557,29 @@ class ReplicaActor:
             while chunks := await outbox.get():
                 yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
         finally:
-            running.fetched()
+            if outbox.spent:
+                running.fetched()
+            else:  # the client has gone
+                running.cancel()
 
     async def push(self, call_id: str, messages: list[dict[str, Any]]) -> int:
         """ASGI messages of the client. Returns when there is room for more: how many were taken, or -1: nobody reads them."""
         running = self._calls.get(call_id)
-        if running is None or running.inbox is None:
+        if running is None:
             return -1
-        return await running.inbox.push(messages)
+        inbox = running.inbox
+        if inbox is None:
+            if not running.meta.method.startswith("grpc:"):
+                return -1
+            inbox = self._inbox_of_call(call_id)
+        return await inbox.push(messages)
+
+    def _inbox_of_call(self, call_id: str) -> _http.Inbox:
+        """Where the requests of a gRPC client that streams arrive."""
+        running = self._calls[call_id]
+        if running.inbox is None:
+            running.inbox = _http.Inbox(None, {"type": "grpc.disconnect"})
+        return running.inbox
 
     # websockets ---------------------------------------------------------------------------------
     @aktis.method(_generator_backpressure_num_objects=AHEAD)

@@ -16,36 +16,22 @@ class Running:
     """What is known of a request while it counts. It counts until each of its parts has ended: the coroutine that took it, the
     application's task, a thread that was left behind, the rest of a reply."""
 
-    __slots__ = (
-        "abandoned",
-        "at_end_calls",
-        "began",
-        "cancelled",
-        "error",
-        "inbox",
-        "meta",
-        "outbox",
-        "parts",
-        "stream_ended",
-        "task",
-        "timer",
-        "websocket",
-    )
+    # In the class and not in each object: most requests never change most of them, and making one is on every request's way.
+    parts = 1
+    cancelled = False
+    websocket = False
+    error: BaseException | None = None
+    abandoned: asyncio.Future[Any] | None = None  # of a function in a thread that nobody waits for any more
+    task: asyncio.Task[Any] | None = None  # where user code runs
+    inbox: Inbox | None = None
+    outbox: Outbox | None = None
+    stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once
+    timer: asyncio.TimerHandle | None = None
+    at_end_calls: list[Callable[[], None]] | None = None
 
     def __init__(self, meta: RequestMeta, began: float) -> None:
         self.meta = meta
         self.began = began
-        self.parts = 1
-        self.cancelled = False
-        self.websocket = False
-        self.error: BaseException | None = None
-        self.abandoned: asyncio.Future[Any] | None = None  # of a function in a thread that nobody waits for any more
-        self.task: asyncio.Task[Any] | None = None  # where user code runs
-        self.inbox: Inbox | None = None
-        self.outbox: Outbox | None = None
-        self.stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once
-        self.timer: asyncio.TimerHandle | None = None
-        self.at_end_calls: list[Callable[[], None]] | None = None
 
     def at_end(self, callback: Callable[[], None]) -> None:
         """Call ``callback()`` on the loop when the request has ended."""

@@ -92,19 +92,37 @@ class Metrics:
         self._starts = make(metrics.Counter, "serve_deployment_replica_starts", "Starts of this replica.")
         self._last_ongoing = -1
 
+        self._waiting: deque[tuple[dict[str, str], list[float]]] = deque()
+
     def started(self) -> None:
         """The replica is ready."""
         self._starts.inc()
 
-    def flush(self, fresh: dict[str, list[float]], failed: dict[str, int], ongoing: int) -> None:
-        """Add what came since the last time."""
+    def add(self, fresh: dict[str, list[float]], failed: dict[str, int]) -> None:
+        """What came since the last time. Latencies are observed one by one, so they only wait here: see :meth:`observe`."""
         for route, latencies in fresh.items():
             tags = {"route": route}
             self._requests.inc(len(latencies), tags)
-            for latency in latencies:
-                self._latency.observe(latency * 1000.0, tags)
+            self._waiting.append((tags, latencies))
         for route, count in failed.items():
             self._errors.inc(count, {"route": route})
+
+    def set_ongoing(self, ongoing: int) -> None:
+        """Requests that run now."""
         if ongoing != self._last_ongoing:
             self._last_ongoing = ongoing
             self._ongoing.set(ongoing)
+
+    def observe(self, most: int) -> bool:
+        """Put at most ``most`` latencies into the histogram; whether there are more. It is called often with few of them, as
+        each takes some microseconds and requests wait meanwhile."""
+        while self._waiting and most:
+            tags, latencies = self._waiting[0]
+            part = latencies[:most]
+            del latencies[:most]
+            most -= len(part)
+            for latency in part:
+                self._latency.observe(latency * 1000.0, tags)
+            if not latencies:
+                self._waiting.popleft()
+        return bool(self._waiting)

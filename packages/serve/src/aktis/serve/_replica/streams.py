@@ -19,7 +19,7 @@ from typing import Any
 Message = dict[str, Any]
 
 HIGH = 256 * 1024  # bytes that may wait in one direction of one request
-ITEMS = 64  # messages (of websockets) that may
+ITEM = 128  # bytes that a chunk or message is taken for beside its content
 
 
 class ClientGone(OSError):
@@ -53,13 +53,14 @@ class Inbox:
 
     def __init__(self, first: Message | None, farewell: Message) -> None:
         self._messages: deque[Message] = deque()
-        self._size = 0
+        self._size = 0  # of what was pushed
         self._farewell = farewell
         self._has: _Waiters | None = None  # most requests never wait: made when somebody does
         self._room: _Waiters | None = None
         self.gone = False
         if first is not None:
-            self._add(first)
+            self._messages.append(first)
+            self._size = ITEM + len(first.get("body", b""))
 
     def _add(self, message: Message) -> None:
         self._messages.append(message)
@@ -90,7 +91,7 @@ class Inbox:
                 self._add(message)
         if self._has is not None:
             self._has.wake()
-        while (self._size > HIGH or len(self._messages) > ITEMS) and not self.gone:
+        while self._size > HIGH and not self.gone:
             if self._room is None:
                 self._room = _Waiters()
             await self._room.wait()
@@ -107,7 +108,7 @@ class Inbox:
 
 
 def _size_of(message: Message) -> int:
-    return len(message.get("body") or b"") + len(message.get("bytes") or b"") + len(message.get("text") or "")
+    return ITEM + len(message.get("body") or b"") + len(message.get("bytes") or b"") + len(message.get("text") or "")
 
 
 class Outbox:
@@ -129,13 +130,13 @@ class Outbox:
         if self.closed:
             raise ClientGone("the client has gone")
         self._items.append(item)
-        self._size += size
+        self._size += size + ITEM
         self._wake()
 
     async def put(self, item: Any, size: int) -> None:
         """Put, and wait while there is too much."""
         self.add(item, size)
-        while self._size > HIGH or len(self._items) > ITEMS:
+        while self._size > HIGH:
             await self._room.wait()
             if self.closed:
                 raise ClientGone("the client has gone")
@@ -165,6 +166,11 @@ class Outbox:
         self._size = 0
         self._room.wake()
         return items
+
+    @property
+    def spent(self) -> bool:
+        """Whether the reader has got everything."""
+        return self.ended and not self._items
 
     async def get(self) -> list[Any]:
         """All that is there, at least one item; empty at the end. Raises what the producer raised."""
