@@ -71,7 +71,12 @@ def _make_call(make: Callable[..., Any], arguments: tuple[Any, ...], args: Any, 
 
 
 def dump_graph(node: DAGNode, handle_of: Callable[[DeploymentNode], tuple[Any, tuple[Any, ...]]]) -> bytes:
-    """The graph that ends at ``node``, as bytes for :func:`load_graph`."""
+    """The graph that ends at ``node``, as bytes for :func:`load_graph`. Names are given to what others need first."""
+    from aktis.serve.dag import nodes_of
+
+    for each in nodes_of(node):
+        if isinstance(each, DeploymentNode):
+            handle_of(each)
     file = io.BytesIO()
     GraphPickler(file, handle_of, in_graph=True).dump(node)
     return file.getvalue()
