@@ -101,7 +101,16 @@ def test_the_absolute_form_of_our_own_host(proxy: Proxy) -> None:
         (post("Transfer-Encoding: chunked", body=b"900000\r\n" + b"x" * 9_000_000), 413),
         (post("Content-Length: 9000000", body=b"x" * 9_000_000), 413),
     ],
-    ids=["a long header", "many headers", "a header without end", "a long target", "large", "asks first", "grows", "sent"],
+    ids=[
+        "a long header",
+        "many headers",
+        "a header without end",
+        "a long target",
+        "large",
+        "asks first",
+        "grows",
+        "sent",
+    ],
 )
 def test_limits(proxy: Proxy, request_: bytes, status: int) -> None:
     with proxy.connect() as connection:

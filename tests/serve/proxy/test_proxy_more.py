@@ -253,7 +253,9 @@ def test_the_root_path_of_a_proxy_in_front(world: Stage) -> None:
 
 def test_what_a_proxy_imports() -> None:
     """Memory is a bar."""
-    heavy = "('fastapi', 'starlette', 'pydantic', 'numpy', 'pandas', 'grpc', 'torch', 'prometheus_client', 'opentelemetry')"
+    heavy = (
+        "('fastapi', 'starlette', 'pydantic', 'numpy', 'pandas', 'grpc', 'torch', 'prometheus_client', 'opentelemetry')"
+    )
     code = f"import sys, aktis.serve._proxy.actor, uvicorn; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout.replace("'", '"')) == []

@@ -136,7 +136,7 @@ def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
     """The ASGI app of an instance of a class that was decorated with ``@serve.ingress`` (or has a method
     ``__aktis_asgi__`` that makes one): called once, in the replica.
 
-    The app of the class itself is not changed.
+    The app of the class itself is not changed: several replicas may be in one process.
     """
     if hasattr(instance, BUILD):
         return instance.__aktis_asgi__()  # type: ignore[no-any-return]
@@ -145,7 +145,7 @@ def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
     if _is_router(app):
         from fastapi import FastAPI
 
-        whole = FastAPI(lifespan=None)
+        whole = FastAPI()
         whole.router.routes.extend(_routes(app))
         whole.router.on_startup.extend(getattr(app, "on_startup", []))
         whole.router.on_shutdown.extend(getattr(app, "on_shutdown", []))
@@ -153,8 +153,9 @@ def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
         app = whole
     elif not hasattr(app, "router") or not hasattr(app, "dependency_overrides"):
         return app  # type: ignore[no-any-return]  # another ASGI app: it has no methods of ours
+    else:
+        app = _copied(app)
     app.router.routes[:] = _bound_routes(app, instance)
-    _add_encoders_to_openapi(app)
     return app  # type: ignore[no-any-return]
 
 
@@ -162,8 +163,28 @@ def _is_router(app: Any) -> bool:
     return hasattr(app, "add_api_route") and not hasattr(app, "dependency_overrides")
 
 
-def _add_encoders_to_openapi(app: Any) -> None:
-    app.openapi_schema = None  # a schema made before the routes were bound would have "self" in it
+# Routes that FastAPI makes by itself: they show the app that made them.
+_OF_FASTAPI = ("fastapi.applications",)
+
+
+def _copied(app: Any) -> Any:
+    """A copy with routes of its own. What shows the app (OpenAPI and its pages) shows the copy."""
+    made = copy.copy(app)
+    made.router = copy.copy(app.router)
+    for name, value in vars(app.router).items():  # Starlette's routers hold methods of their own
+        if getattr(value, "__self__", None) is app.router:
+            setattr(made.router, name, value.__func__.__get__(made.router))
+    made.middleware_stack = None
+    made.openapi_schema = None
+    made.state = type(app.state)(dict(app.state._state))
+    made.router.routes = []
+    made.setup()
+    made.router.routes += [
+        route
+        for route in app.router.routes
+        if getattr(getattr(route, "endpoint", None), "__module__", "") not in _OF_FASTAPI
+    ]
+    return made
 
 
 def _bound_routes(app: Any, instance: Any) -> list[Any]:

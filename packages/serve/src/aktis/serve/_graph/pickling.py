@@ -89,9 +89,7 @@ def load_graph(data: bytes) -> Any:
     return RayServeDAGHandle(pickle.loads(data), data)
 
 
-def dump_arguments(
-    what: str, value: Any, handle_of: Callable[[DeploymentNode], tuple[Any, tuple[Any, ...]]]
-) -> bytes:
+def dump_arguments(what: str, value: Any, handle_of: Callable[[DeploymentNode], tuple[Any, tuple[Any, ...]]]) -> bytes:
     """``value``, nodes as handles. Raises InvalidDeploymentError that says what of ``what`` cannot be pickled, and why."""
     file = io.BytesIO()
     _dump(GraphPickler(file, handle_of), what, value)
