@@ -66,7 +66,7 @@ def test_synchronous_methods(stub: Any, word: Any) -> None:
 def test_applications(stub: Any, word: Any) -> None:
     error = _error(lambda: stub.Greet(word(text="x"), metadata=(("application", "three"),)))
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    assert error.details() == "there is no application 'three'; there are: one, two"
+    assert error.details() == "there is no application 'three'; there are: one, slow, two"
     error = _error(lambda: stub.Greet(word(text="x")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert "metadata 'application'" in error.details()
@@ -113,6 +113,18 @@ def test_cancelled_calls_reach_user_code(stub: Any, word: Any) -> None:
         raise AssertionError("user code was not cancelled")
 
 
+def test_the_time_of_a_request_is_over(stub: Any, word: Any) -> None:
+    slow = (("application", "slow"), ("request_id", "r2"))
+    error = _error(lambda: stub.Greet(word(), metadata=slow))
+    assert (error.code(), error.details()) == (
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "Request r2 was not done within 0.2 s.",
+    )
+    replies = stub.Count(word(text="x"), metadata=slow)
+    assert next(replies).text == "x"
+    assert _error(lambda: list(replies)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 def test_a_full_queue(stub: Any, word: Any) -> None:
     ended: queue.Queue[Any] = queue.Queue()
     waiting = [stub.Greet.future(word(text="wait"), metadata=ONE) for _ in range(7)]  # 4 run, 2 wait
@@ -144,6 +156,6 @@ def test_health_and_reflection_and_the_api_service(channel: grpc.Channel) -> Non
 
     answer = GetMessageClass(service.methods_by_name["ListApplications"].output_type)
     raw = channel.unary_unary("/ray.serve.RayServeAPIService/ListApplications")(b"")
-    assert list(answer.FromString(raw).application_names) == ["one", "two"]
+    assert list(answer.FromString(raw).application_names) == ["one", "slow", "two"]
     raw = channel.unary_unary("/ray.serve.RayServeAPIService/Healthz")(b"")
     assert b"success" in raw

@@ -112,7 +112,7 @@ def add_PredictAPIsServiceServicer_to_server(servicer: Any, server: Any) -> None
 
 
 class DefaultgRPCDriverCode(PredictAPIsServiceServicer, gRPCIngress):
-    """The code of :data:`DefaultgRPCDriver`: serves a graph as ``ray.serve.PredictAPIsService``: its input is a dict of bytes, its result bytes.
+    """The code of :data:`DefaultgRPCDriver`. The graph's input is a dict of bytes, its result bytes.
 
     Args:
         dag: handle of a bound deployment or graph.
