@@ -30,7 +30,7 @@ from typing import Any
 import aktis
 from aktis.serve._controller import launcher, logs, reports
 from aktis.serve._controller.application_brain import ApplicationBrain, Stage, check_routes
-from aktis.serve._controller.broadcast import Broadcast, News, Topic
+from aktis.serve._controller.broadcast import Audience, Broadcast, News, Topic
 from aktis.serve._controller.deployment_brain import FOREVER, DeploymentBrain
 from aktis.serve._controller.journal import Journal, encode
 from aktis.serve._controller.proxies import Proxies, alive_nodes
@@ -68,6 +68,8 @@ class ServeController:
         self._started_at = time.time()
         self._journal = Journal(Path(session, "serve", "journal"))
         self._topics = Broadcast(time.time_ns())
+        self._audience = Audience()  # of the routes
+        self._asked: asyncio.Future[None] = self._loop.create_future()
         self._runner = Runner(self._report)
         self._proxies = Proxies(self._runner, self._journal)
         self._apps: dict[str, ApplicationBrain] = {}
@@ -135,6 +137,12 @@ class ServeController:
                 continue
             self._journal.write("app", name, (app.spec, app.retired, app.deployed_at, True))
             self._step(app, app.delete(self._loop.time()))
+            self._runner.spawn(self._close(app))
+
+    async def _close(self, app: ApplicationBrain) -> None:
+        """Proxies must know that an application ends before its replicas do."""
+        await self._heard()
+        self._step(app, app.close(self._loop.time()))
 
     async def wait_application(self, name: str, timeout_s: float | None = None) -> ApplicationStatus:
         """Returns when it runs, cannot be started, or is no more; at the time-out, with what is."""
@@ -144,6 +152,7 @@ class ServeController:
             return app is None or app.state()[0] in (ApplicationState.RUNNING, ApplicationState.DEPLOY_FAILED)
 
         await self._until(settled, timeout_s)
+        await self._heard()  # who is told that it runs may send requests
         return reports.application_status(name, self._apps.get(name))
 
     async def delete_applications(self, names: list[str], wait: bool = True) -> None:
@@ -176,17 +185,39 @@ class ServeController:
 
     async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0) -> News:
         """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``."""
-        news = self._topics.news(known)
-        if news or timeout_s <= 0:
-            return news
+        to_routes = (ROUTES,) in known
+        if to_routes:
+            self._audience.asks()
+            asked, self._asked = self._asked, self._loop.create_future()
+            _resolve(asked, None)
+        try:
+            if not self._topics.news(known) and timeout_s > 0:
+                await self._news(known, timeout_s)
+            # All of it: a step may have changed several topics. Routes first: who takes requests hears first that it ends.
+            news = self._topics.news(known)
+            return dict(sorted(news.items(), key=lambda each: each[0] != (ROUTES,)))
+        finally:
+            if to_routes:
+                self._audience.answered(self._loop.time())
+
+    async def _news(self, known: dict[Topic, int], timeout_s: float) -> None:
+        """Returns when a topic changes, or at the time-out."""
         answer: asyncio.Future[News] = self._loop.create_future()
         self._topics.wait(answer, known)
         timer = self._loop.call_later(timeout_s, _resolve, answer, {})
         try:
-            return await answer
+            await answer
         finally:
             timer.cancel()
             self._topics.forget(answer)
+
+    async def _heard(self) -> None:
+        """Returns when the proxies know the routes as they are now (or do not answer)."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # those that have just been answered go their way
+        while (patience := self._audience.patience(self._loop.time())) > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._asked), patience)
 
     async def report_waiting(self, caller: str, waiting: dict[DeploymentID, int]) -> None:
         """How many requests wait at a caller; what it does not name does not wait."""
@@ -260,6 +291,8 @@ class ServeController:
             default=0.0,
         )
         self._delete(list(self._apps))
+        for app in list(self._apps.values()):  # nobody is left to hear of it
+            self._step(app, app.close(self._loop.time()))
         deepest = max((len(app.deployments) for app in self._apps.values()), default=1)
         await self._until(lambda: not self._apps, slowest * deepest + SHUTDOWN_GRACE_S)
         for id, handle in list(self._runner.handles.items()):
@@ -530,7 +563,7 @@ class ServeController:
                 if each.name in app.scalers:
                     app.scalers[each.name].policy = recovery.policy(each)
             if saved.deleting:
-                commands += app.delete(now)
+                commands += app.delete(now) + app.close(now)
             self._step(app, commands)
         self._proxies.recover(recovery.living)
         recovery.end_others()
