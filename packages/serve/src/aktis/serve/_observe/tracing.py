@@ -11,8 +11,6 @@ While tracing is off, nothing of OpenTelemetry is imported, and a request pays f
 from __future__ import annotations
 
 import functools
-import importlib
-import inspect
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -65,6 +63,14 @@ def proxy_tracer(index: int = 0) -> ProxyTracer | None:
     """The tracer of a proxy; None when tracing is off."""
     found = tracer(f"proxy_{index}") if exporter_path() else None
     return ProxyTracer(found) if found is not None else None
+
+
+def close(component: str) -> None:
+    """Sends what this process has not sent yet; it is about to end."""
+    if exporter_path():
+        found = tracer(component)
+        if found is not None:
+            found.close()
 
 
 def carrier(inherited: dict[str, str] | None) -> dict[str, str] | None:
@@ -208,6 +214,9 @@ def call_span(component: str, name: str, kind: str, meta: RequestMeta) -> Span |
 
 
 def _processors(path: str, component: str) -> list[Any]:
+    import importlib
+    import inspect
+
     module, separator, name = path.partition(":")
     if not separator:
         module, _, name = path.rpartition(".")
