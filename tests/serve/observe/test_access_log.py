@@ -14,7 +14,13 @@ from aktis.serve._proxy.routes import parse_target
 
 def exchange(**values: Any) -> Exchange:
     ex = Exchange()
-    ex.method, ex.target, ex.request_id, ex.status, ex.client = "GET", parse_target(b"/a%0Ab?q"), "id", 200, ("1.2.3.4", 5)
+    ex.method, ex.target, ex.request_id, ex.status, ex.client = (
+        "GET",
+        parse_target(b"/a%0Ab?q"),
+        "id",
+        200,
+        ("1.2.3.4", 5),
+    )
     return ex
 
 
@@ -37,7 +43,12 @@ def test_files_are_rotated(tmp_path: Path) -> None:
         log.add(exchange(), 0.1)
         log.flush()
     log.close()
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["access.log", "access.log.1", "access.log.2", "access.log.3"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "access.log",
+        "access.log.1",
+        "access.log.2",
+        "access.log.3",
+    ]
     assert all(each.stat().st_size < 300 for each in tmp_path.iterdir())
 
 

@@ -56,7 +56,14 @@ def test_routes_of_several_proxies_are_added_up() -> None:
 
     slow = [0] * 90
     slow[50] = 10
-    found = merge([entry(), entry(requests=2, statuses={200: 1, 500: 1}, recent=slow), entry(route="/b"), entry(route="", deployment="")])
+    found = merge(
+        [
+            entry(),
+            entry(requests=2, statuses={200: 1, 500: 1}, recent=slow),
+            entry(route="/b"),
+            entry(route="", deployment=""),
+        ]
+    )
     assert [route["route"] for route in found] == ["/a", "/b", ""]
     assert found[0]["requests"] == 3
     assert found[0]["statuses"] == {200: 2, 500: 1}

@@ -99,7 +99,12 @@ def test_the_access_log(url: str) -> None:
     lines = [json.loads(line) for line in text.splitlines()]
     assert "secret" not in text
     mine = next(line for line in lines if line["request_id"] == "mine")
-    assert (mine["route"], mine["application"], mine["deployment"], mine["status"]) == ("/two", "two", "<b>Outer</b>", 200)
+    assert (mine["route"], mine["application"], mine["deployment"], mine["status"]) == (
+        "/two",
+        "two",
+        "<b>Outer</b>",
+        200,
+    )
     assert mine["replica"] and mine["latency_ms"] > 0 and mine["bytes_out"] == 1
     assert path.stat().st_mode & 0o077 == 0
 
@@ -133,7 +138,10 @@ def test_the_page_needs_nothing_from_elsewhere(url: str) -> None:
 def test_the_page_in_a_browser(url: str, tmp_path: Path) -> None:
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
     found = subprocess.run(
-        [*command, "--virtual-time-budget=5000", "--dump-dom", f"{url}/-/aktis"], capture_output=True, text=True, timeout=50
+        [*command, "--virtual-time-budget=5000", "--dump-dom", f"{url}/-/aktis"],
+        capture_output=True,
+        text=True,
+        timeout=50,
     ).stdout
     assert '<span class="notice faint" id="notice" role="status">live</span>' in found
     assert "&lt;b&gt;Outer&lt;/b&gt;" in found and "<b>Outer</b>" not in found

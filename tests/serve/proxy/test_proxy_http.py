@@ -8,7 +8,6 @@ import time
 
 import pytest
 import requests
-
 from tests.serve.proxy.helpers import Proxy, Stage
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-
 import pytest
 import requests
-
 from tests.serve.proxy.helpers import Proxy, Stage
 
 GOOD = b"GET /app/seen HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -101,7 +99,16 @@ def test_the_absolute_form_of_our_own_host(proxy: Proxy) -> None:
         (post("Transfer-Encoding: chunked", body=b"900000\r\n" + b"x" * 9_000_000), 413),
         (post("Content-Length: 9000000", body=b"x" * 9_000_000), 413),
     ],
-    ids=["a long header", "many headers", "a header without end", "a long target", "large", "asks first", "grows", "sent"],
+    ids=[
+        "a long header",
+        "many headers",
+        "a header without end",
+        "a long target",
+        "large",
+        "asks first",
+        "grows",
+        "sent",
+    ],
 )
 def test_limits(proxy: Proxy, request_: bytes, status: int) -> None:
     with proxy.connect() as connection:

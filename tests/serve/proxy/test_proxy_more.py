@@ -17,10 +17,10 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.serve.proxy.helpers import Connection, Proxy, Stage
 
 from aktis.serve._protocol import RouteView
 from aktis.serve._proxy.edge import TrustedProxies
-from tests.serve.proxy.helpers import Connection, Proxy, Stage
 
 websockets = pytest.importorskip("websockets.sync.client")
 
@@ -78,9 +78,8 @@ def test_a_websocket_to_nowhere(proxy: Proxy) -> None:
 
 
 def test_a_websocket_whose_replica_dies(world: Stage, proxy: Proxy) -> None:
-    from websockets.exceptions import ConnectionClosed
-
     from tests.serve.proxy.helpers import make_application
+    from websockets.exceptions import ConnectionClosed
 
     world.replica("brittle", make_application())
     world.announce("brittle")
@@ -253,7 +252,9 @@ def test_the_root_path_of_a_proxy_in_front(world: Stage) -> None:
 
 def test_what_a_proxy_imports() -> None:
     """Memory is a bar."""
-    heavy = "('fastapi', 'starlette', 'pydantic', 'numpy', 'pandas', 'grpc', 'torch', 'prometheus_client', 'opentelemetry')"
+    heavy = (
+        "('fastapi', 'starlette', 'pydantic', 'numpy', 'pandas', 'grpc', 'torch', 'prometheus_client', 'opentelemetry')"
+    )
     code = f"import sys, aktis.serve._proxy.actor, uvicorn; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout.replace("'", '"')) == []

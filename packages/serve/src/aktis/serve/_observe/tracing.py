@@ -1,9 +1,10 @@
 """Tracing with OpenTelemetry: a span in the proxy, one in each replica, one for each call of a handle.
 
-Off unless ``AKTIS_SERVE_TRACING_EXPORTER_IMPORT_PATH`` (or Ray's name for it) says where to find a function, "module:function", that returns
-OpenTelemetry SpanProcessors (one, or a list). It may take one argument: the name of the component ("proxy_0", "replica_<tag>", "driver").
-Each process calls it once. ``AKTIS_SERVE_TRACING_SAMPLING_RATIO`` (1.0) says which share of requests is traced, of those whose caller has
-not decided already. Spans travel as W3C ``traceparent`` in ``RequestMeta.trace``; a client's ``traceparent`` goes to replicas in any case.
+Off unless ``AKTIS_SERVE_TRACING_EXPORTER_IMPORT_PATH`` (or Ray's name for it) says where to find a function, "module:function",
+that returns OpenTelemetry SpanProcessors (one, or a list). It may take one argument: the name of the component ("proxy_0",
+"replica_<tag>"). Each process calls it once. ``AKTIS_SERVE_TRACING_SAMPLING_RATIO`` (1.0) says which share of requests is
+traced, of those whose caller has not decided already. Spans travel as W3C ``traceparent`` in ``RequestMeta.trace``; a client's
+``traceparent`` goes to replicas in any case.
 
 While tracing is off, nothing of OpenTelemetry is imported, and a request pays for one comparison with None.
 """
@@ -223,6 +224,8 @@ def _processors(path: str, component: str) -> list[Any]:
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ImportError(f'{_EXPORTER[0]} must be "module:function", and {path!r} cannot be imported: {error}') from error
+        raise ImportError(
+            f'{_EXPORTER[0]} must be "module:function", and {path!r} cannot be imported: {error}'
+        ) from error
     made = function(component) if inspect.signature(function).parameters else function()
     return list(made) if isinstance(made, (list, tuple)) else [made]

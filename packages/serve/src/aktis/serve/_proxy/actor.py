@@ -74,7 +74,8 @@ class ProxyActor:
             import uvloop
         except ImportError:
             return asyncio.new_event_loop()
-        return uvloop.new_event_loop()
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
 
     # start -----------------------------------------------------------------------------------------------------------
     async def start(self) -> dict[str, Any]:

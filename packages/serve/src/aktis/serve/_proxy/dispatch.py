@@ -48,7 +48,9 @@ class Route:
 
     __slots__ = ("counters", "development", "root_path", "router", "timeout_s", "view")
 
-    def __init__(self, view: RouteView, root_path: str, timeout_s: float | None, router: Any, counters: RouteCounters) -> None:
+    def __init__(
+        self, view: RouteView, root_path: str, timeout_s: float | None, router: Any, counters: RouteCounters
+    ) -> None:
         self.view = view
         self.root_path = root_path
         self.timeout_s = timeout_s

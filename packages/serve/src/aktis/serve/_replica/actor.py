@@ -229,7 +229,9 @@ class ReplicaActor:
 
     def _begin_span(self, running: Running) -> RequestMeta:
         """Tracing is on: what the request is now said to be a part of."""
-        span = tracing.call_span(f"replica_{self._id}", f"{self._id.deployment}.{running.meta.method}", "SERVER", running.meta)
+        span = tracing.call_span(
+            f"replica_{self._id}", f"{self._id.deployment}.{running.meta.method}", "SERVER", running.meta
+        )
         if span is not None:
             running.span = span.enter()
             running.at_end(lambda: span.end(running.error, **{"aktis.replica": str(self._id)}))
