@@ -266,6 +266,8 @@ class DirectExchange(Exchange):
     def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
         """Status line and headers; ``length``: of the whole body, where it is known."""
         edge = self.protocol.edge
+        if not 200 <= status < 600:
+            raise InvalidReplyError(f"the status of the reply is {status}")
         lines = [STATUS_LINES[status], edge.date_line]
         count = 2
         declared: bytes | None = None
@@ -307,7 +309,7 @@ class DirectExchange(Exchange):
 
     def _frame(self, lines: list[bytes], status: int, length: int | None, declared: bytes | None) -> int:
         """Decides how the client learns where the body ends; returns how many headers that took."""
-        if status in (204, 304) or status < 200:
+        if status in (204, 304):
             self._left = 0
             if status == 304 and declared is not None:
                 lines += (b"content-length: ", declared, b"\r\n")

@@ -199,6 +199,8 @@ class ReplicaActor:
         multiplex = sys.modules.get("aktis.serve.multiplex")  # not there: nothing was loaded
         if multiplex is not None:
             await multiplex.unload_models(self._user.object)
+        if self._traced:
+            tracing.close(f"replica_{self._id}")
 
     async def stats(self) -> ReplicaStats:
         """Numbers for the controller."""
