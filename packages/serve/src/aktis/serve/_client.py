@@ -270,6 +270,7 @@ class _Progress:
     def __init__(self, name: str) -> None:
         self._name = name
         self._live: Any = None
+        self._said = ""
 
     def __enter__(self) -> _Progress:
         return self
@@ -279,8 +280,11 @@ class _Progress:
             self._live.stop()
 
     def show(self, status: ApplicationStatus) -> None:
+        summary = _summary(status)
         if not sys.stderr.isatty():
-            logger.info("Application %r starts: %s", self._name, _summary(status))
+            if summary != self._said:
+                logger.info("Application %r starts: %s", self._name, summary)
+            self._said = summary
             return
         if self._live is None:
             from rich.console import Console
@@ -288,7 +292,7 @@ class _Progress:
 
             self._live = Status("", console=Console(stderr=True))
             self._live.start()
-        self._live.update(f"Application '{self._name}' starts: {_summary(status)}")
+        self._live.update(f"Application '{self._name}' starts: {summary}")
 
 
 def _summary(status: ApplicationStatus) -> str:
@@ -296,6 +300,6 @@ def _summary(status: ApplicationStatus) -> str:
     for each in status.deployments.values():
         running = each.replica_states.get("RUNNING", 0)
         parts.append(f"{each.name} {running}/{each.target_num_replicas}")
-        if each.message:
+        if each.message and not each.message.endswith("run as wanted."):
             parts[-1] += f" ({each.message.strip().splitlines()[-1]})"
     return ", ".join(parts) or status.message

@@ -132,6 +132,56 @@ def _routes(app: Any) -> list[Any]:
     return list(getattr(getattr(app, "router", app), "routes", ()))
 
 
+def is_app(value: Any) -> bool:
+    """Whether this is an app, or a router, of Starlette or FastAPI (neither is imported for it)."""
+    modules = {each.__module__.partition(".")[0] for each in type(value).__mro__}
+    return bool(modules & {"fastapi", "starlette"}) and (
+        hasattr(type(value), "routes") or "routes" in getattr(value, "__dict__", ())
+    )
+
+
+def parts_of_app(app: Any) -> list[Any]:
+    """What an app does, for its version: code of routes and dependencies, handlers, middlewares, names."""
+    router = getattr(app, "router", app)
+    return [
+        [getattr(app, name, None) for name in ("title", "version", "description", "docs_url", "root_path", "debug")],
+        [_parts_of_route(route) for route in router.routes],
+        [[str(key), handler] for key, handler in getattr(app, "exception_handlers", {}).items()],
+        [
+            [each.cls, getattr(each, "args", ()), getattr(each, "kwargs", {})]
+            for each in getattr(app, "user_middleware", ())
+        ],
+        [getattr(router, name, None) for name in ("on_startup", "on_shutdown")],
+        [getattr(router.lifespan_context, "__wrapped__", None)],
+    ]
+
+
+def _parts_of_route(route: Any) -> list[Any]:
+    endpoint = getattr(route, "endpoint", None)
+    if getattr(endpoint, "__module__", "") in _OF_FASTAPI:
+        return []
+    calls: list[Any] = []
+    _calls_of(getattr(route, "dependant", None), calls)
+    methods = sorted(getattr(route, "methods", None) or ())
+    models = [
+        getattr(route, name, None) for name in ("response_model", "status_code", "tags", "summary", "operation_id")
+    ]
+    return [
+        getattr(route, "path", ""),
+        methods,
+        endpoint,
+        calls,
+        models,
+        getattr(route, "app", None) if endpoint is None else None,
+    ]
+
+
+def _calls_of(dependant: Any, found: list[Any]) -> None:
+    for each in getattr(dependant, "dependencies", ()):
+        found.append(each.call)
+        _calls_of(each, found)
+
+
 def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
     """The ASGI app of an instance of a class that was decorated with ``@serve.ingress`` (or has a method
     ``__aktis_asgi__`` that makes one): called once, in the replica.
