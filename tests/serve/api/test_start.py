@@ -181,3 +181,13 @@ def test_other_programs_of_the_session(own: None) -> None:
     assert serve.get_app_handle("default").remote().result() == "pong"
     root = serve.start().root_url
     assert root is not None and get(root) == "pong"
+
+
+def test_shut_down_by_another_program(own: None) -> None:
+    address = aktis.init(num_cpus=2).address_info["address"]
+    handle = serve.run(ping.bind(), port=0)
+    assert handle.remote(None).result() == "pong"
+    done = script("import aktis\nfrom aktis import serve\naktis.init(address=sys.argv[1])\nserve.shutdown()", address)
+    assert done.returncode == 0, done.stderr
+    assert not serve.status().applications
+    assert serve.run(ping.bind(), port=0).remote(None).result() == "pong"

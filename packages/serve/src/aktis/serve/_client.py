@@ -156,12 +156,13 @@ def connect() -> ServeClient:
         _current = None
         raise ServeNotRunningError()
     session = _session()
-    if _current is not None and _current.session == session:
-        return _current
     try:
         controller = aktis.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
     except ValueError:
+        _current = None
         raise ServeNotRunningError() from None
+    if _current is not None and _current.session == session and _current.controller == controller:
+        return _current
     client = ServeClient(controller, session)
     http, grpc = client._ask("http_options"), client._ask("grpc_options")
     if http is not None:
