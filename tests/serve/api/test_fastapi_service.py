@@ -58,7 +58,10 @@ def test_service(instance: Any) -> None:
     assert instance.get("/v1/greet/ada").json() == "HELLO ADA"
     assert instance.get("/v1/count?n=3").text == "0\n1\n2\n"
     assert instance.get("/v1/count?n=three").status == 422
-    assert (instance.get("/v1/teapot").status, instance.get("/v1/teapot").json()) == (418, {"detail": "short and stout"})
+    assert (instance.get("/v1/teapot").status, instance.get("/v1/teapot").json()) == (
+        418,
+        {"detail": "short and stout"},
+    )
     assert "/v1/openapi.json" in instance.get("/v1/docs").text
     assert set(instance.get("/v1/openapi.json").json()["paths"]) == {"/greet/{name}", "/count", "/teapot"}
     with connect(instance.url("/v1/chat").replace("http", "ws")) as socket:
