@@ -23,7 +23,7 @@ from aktis.serve.config import (
 )
 from aktis.serve.context import get_replica_context
 from aktis.serve.deployment import Application, Deployment
-from aktis.serve.exceptions import DeploymentNotFoundError, ServeError, ServeNotRunningError
+from aktis.serve.exceptions import DeploymentNotFoundError, InvalidDeploymentError, ServeError, ServeNotRunningError
 
 if TYPE_CHECKING:
     from aktis.serve._graph.build import BuiltApplication
@@ -273,8 +273,16 @@ def deploy(deployment: Deployment, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def undeploy(name: str) -> None:
-    """What ``Deployment.delete()`` does."""
-    _client.connect().delete([_single(name).app])
+    """What ``Deployment.delete()`` does: for one that is alone."""
+    id = _single(name)
+    client = _client.connect()
+    others = [each for each in client.application(id.app).deployments if each != id.name]
+    if others:
+        raise InvalidDeploymentError(
+            f"Deployment {name!r} is a part of application {id.app!r}, with {', '.join(map(repr, others))}. "
+            f"Delete the application: serve.delete({id.app!r})."
+        )
+    client.delete([id.app])
 
 
 def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
