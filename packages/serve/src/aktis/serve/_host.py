@@ -85,6 +85,7 @@ class Host:
         self._downloads: Path | None = None
         self._misses = 0
         self._started = False
+        self._guest = False  # Serve had been there before
         if options.app_dir and options.app_dir not in sys.path:
             sys.path.insert(0, options.app_dir)
         try:
@@ -104,6 +105,7 @@ class Host:
         context = aktis.init(address=options.address, namespace="serve")
         self.session = str(context.address_info["session_dir"])
         extra = {"logging_config": options.logging_config} if options.logging_config else {}
+        self._guest = _is_running()
         client = serve.start(
             detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra
         )
@@ -145,22 +147,33 @@ class Host:
         return self._misses < 2
 
     def close(self) -> None:
-        """Finish what runs, and end everything that this process started."""
+        """Finish what runs, and end everything that this process started.
+
+        Where Serve had been running in the session before, that is the applications that were deployed here.
+        """
         import aktis
-        from aktis import serve
 
         _state.remove_state(os.getpid())
         if self._rest is not None:
             self._rest.close()
+        own = list(self._deployer.configs()) if self._deployer is not None else []
         if self._deployer is not None:
             self._deployer.close()
         if aktis.is_initialized():
             if self._started:
                 with contextlib.suppress(Exception):
-                    serve.shutdown()
+                    self._end_serve(own)
             aktis.shutdown()
         if self._downloads is not None:
             shutil.rmtree(self._downloads, ignore_errors=True)
+
+    def _end_serve(self, own: list[str]) -> None:
+        from aktis import serve
+
+        if not self._guest or self.admin.ends_all:
+            serve.shutdown()
+        elif own:
+            self.admin.delete(own)
 
 
 def _effective(kind: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -186,6 +199,16 @@ def _plain(value: Any) -> Any:
 def _url(host: str, port: int, http: dict[str, Any]) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if http.get('ssl_certfile') else 'http'}://{name}:{port}"
+
+
+def _is_running() -> bool:
+    from aktis.serve._deployer import controller
+
+    try:
+        controller()
+    except ServeError:
+        return False
+    return True
 
 
 # The process that `serve start` leaves behind ------------------------------------------------------------------------

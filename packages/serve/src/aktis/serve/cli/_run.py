@@ -52,7 +52,7 @@ def run_target(target: Target, options: RunOptions) -> int:
         if stopped():
             return stopped()
         _say(f"Serve runs at {', '.join(host.state.http) or 'no address: HTTP is off'} (REST API {host.state.rest})")
-        failed = _deploy(host, schema)
+        failed = _deploy(host, schema, target)
         if stopped():
             return stopped()
         if failed and not options.reload:
@@ -188,11 +188,11 @@ def _host_options(kind: Any, target: Target, options: RunOptions, schema: Any) -
     )
 
 
-def _deploy(host: Any, schema: Any) -> list[str]:
+def _deploy(host: Any, schema: Any, target: Target) -> list[str]:
     """Deploy, and wait: what failed. Returns early when the host is to end."""
     from aktis.serve.schema import as_deploy_schema
 
-    for warning in host.admin.deploy(schema):
+    for warning in host.admin.deploy(schema, replace_all=target.is_config):
         if "port" not in warning and "host" not in warning:  # those of the command go before the file's
             _say(f"warning: {warning}")
     names = [entry.name for entry in as_deploy_schema(schema).applications]
@@ -250,7 +250,7 @@ def _redeploy(target: Target, host: Any, names: list[str]) -> None:
     _say(f"{os.path.relpath(names[0])}{more} changed: deploying again")
     try:
         schema = target.schema()
-        failed = _deploy(host, schema)
+        failed = _deploy(host, schema, target)
     except CommandError as error:
         failed = [str(error)]
     if not host.ended.is_set():
