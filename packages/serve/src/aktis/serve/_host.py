@@ -98,7 +98,7 @@ class Host:
         import aktis
         from aktis import serve
         from aktis.serve._admin import Administration
-        from aktis.serve._deployer import ConfigDeployer
+        from aktis.serve._deployer import ConfigDeployer, controller
         from aktis.serve._rest import RestServer
 
         options = self._options
@@ -112,11 +112,9 @@ class Host:
         self._started = True
         self._downloads = _state.state_directory() / f"code-{os.getpid()}"
         self._deployer = ConfigDeployer(self._downloads, options.environment)
-        self.admin = Administration(
-            self._deployer,
-            self.ended.set,
-            {"http": _effective("HTTPOptions", options.http), "grpc": _effective("gRPCOptions", options.grpc)},
-        )
+        grpc = aktis.get(controller().grpc_options.remote())
+        options_of = {"http": _plain_options(client.http_options), "grpc": _plain_options(grpc)}
+        self.admin = Administration(self._deployer, self.ended.set, options_of)
         self._rest = RestServer(self.admin, options.rest_host, options.rest_port, options.token)
         self.state = _state.HostState(
             pid=os.getpid(),
@@ -176,16 +174,12 @@ class Host:
             self.admin.delete(own)
 
 
-def _effective(kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """All options as they are in force, as plain data."""
-    from aktis.serve import config
-
-    values = asdict(getattr(config, kind)(**given))
+def _plain_options(options: Any) -> dict[str, Any]:
+    """The options that are in force, as plain data."""
+    values = asdict(options) if options is not None else {}
     values.pop("ssl_keyfile_password", None)
-    return {
-        key: value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
-        for key, value in values.items()
-    }
+    simple = (str, int, float, bool, type(None))
+    return {key: value if isinstance(value, simple) else _plain(value) for key, value in values.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -193,7 +193,7 @@ def _deploy(host: Any, schema: Any, target: Target) -> list[str]:
     from aktis.serve.schema import as_deploy_schema
 
     for warning in host.admin.deploy(schema, replace_all=target.is_config):
-        if "port" not in warning and "host" not in warning:  # those of the command go before the file's
+        if not warning.startswith(("http_options.host ", "http_options.port ")):  # the command's go before the file's
             _say(f"warning: {warning}")
     names = [entry.name for entry in as_deploy_schema(schema).applications]
     states = host.admin.deployer.wait(names, host.ended.wait)
