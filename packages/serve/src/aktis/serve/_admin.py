@@ -48,6 +48,8 @@ class Administration:
             running = self._options.get(key) or {}
             for name, value in part.stated().items():
                 now = running.get(_RENAMED.get(name, name))
+                if name == "port" and value == 0:  # any
+                    continue
                 if now != value and not (isinstance(now, (list, tuple)) and list(now) == value):
                     found.append(
                         f"{key}_options.{name} is {value!r} in the file, but the proxies run with {now!r}: "

@@ -41,6 +41,8 @@ class RunOptions:
 
 def run_target(target: Target, options: RunOptions) -> int:
     """Run it; the exit code."""
+    from aktis.serve.cli._start import describe
+
     schema = target.schema()
     if options.reload and not options.blocking:
         raise CommandError("--reload watches files, so it cannot leave: give it without --non-blocking")
@@ -51,7 +53,7 @@ def run_target(target: Target, options: RunOptions) -> int:
     with _foreground(target, options, schema) as (host, stopped):
         if stopped():
             return stopped()
-        _say(f"Serve runs at {', '.join(host.state.http) or 'no address: HTTP is off'} (REST API {host.state.rest})")
+        _say(f"Serve runs: {describe(host.state)}")
         failed = _deploy(host, schema, target)
         if stopped():
             return stopped()
@@ -143,6 +145,7 @@ def _absolute(environment: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tuple[Any, Callable[[], int]]]:
     """A host in this process, ended with the block; and a function that gives the exit code once a signal came."""
+    from aktis.exceptions import AktisError
     from aktis.serve._host import Host, HostOptions, Latch
 
     ended = Latch()
@@ -158,8 +161,9 @@ def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tu
     try:
         try:
             host = Host(_host_options(HostOptions, target, options, schema), ended)
-        except (OSError, ValueError, RuntimeError, ConnectionError) as error:
-            raise CommandError(str(error)) from error
+        except (OSError, ValueError, RuntimeError, ImportError, TypeError, AktisError) as error:
+            cause = getattr(error, "cause", None) or error
+            raise CommandError(f"Serve could not be started: {cause}") from error
         try:
             yield host, lambda: codes[0] if codes else 0
         finally:

@@ -59,7 +59,7 @@ def spawn_host(
 
 def describe(state: _state.HostState) -> str:
     """Where a service is, for people."""
-    where = ", ".join(state.http) or "no HTTP"
+    where = ", ".join([*state.http, *(f"gRPC {address}" for address in state.grpc)]) or "no HTTP"
     return f"{where}; REST API {state.rest}; process {state.pid}"
 
 
