@@ -12,8 +12,9 @@ Guarantees:
 * ``apply`` returns at once; a later ``apply`` overtakes an earlier one: what that still builds is dropped.
 * One application that cannot be built is DEPLOY_FAILED with the traceback; what ran under its name goes on, and so do the others.
 
-``_lock`` guards ``_targets`` and ``_generation``; it is never held while the session is asked something.
-One thread for each ``apply`` does the work; ``close`` waits for them.
+``_order`` is held around each deploying and deleting, so that none that was overtaken comes after. Within it, ``_lock`` guards
+``_targets`` and ``_generation``; that one is never held while the session is asked something. One thread for each ``apply`` does
+the work; ``close`` waits for them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class ConfigDeployer:
     def __init__(self, folder: Path, environment: dict[str, Any] | None = None) -> None:
         self._folder = folder
         self._environment = dict(environment or {})
+        self._order = threading.Lock()
         self._lock = threading.Lock()
         self._targets: dict[str, _Target] = {}
         self._generation = 0
@@ -69,18 +71,19 @@ class ConfigDeployer:
     def apply(self, applications: Sequence[ServeApplicationSchema], *, replace_all: bool = True) -> None:
         """Build and deploy these; with ``replace_all`` others are deleted. Returns at once."""
         configs = {item.name: item.stated() | {"name": item.name} for item in applications}
-        with self._lock:
-            self._generation += 1
-            generation = self._generation
+        with self._order:
+            with self._lock:
+                self._generation += 1
+                generation = self._generation
+                if replace_all:
+                    self._targets = {name: target for name, target in self._targets.items() if name in configs}
+                for name, config in configs.items():
+                    self._targets[name] = _Target(config)
             if replace_all:
-                self._targets = {name: target for name, target in self._targets.items() if name in configs}
-            for name, config in configs.items():
-                self._targets[name] = _Target(config)
-        if replace_all:
-            known = set(aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications)
-            gone = sorted(known - set(configs))
-            if gone:
-                aktis.get(controller().delete_applications.remote(gone, wait=False), timeout=ANSWER_TIMEOUT)
+                known = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
+                gone = sorted(set(known) - set(configs))
+                if gone:
+                    aktis.get(controller().delete_applications.remote(gone, wait=False), timeout=ANSWER_TIMEOUT)
         thread = threading.Thread(target=self._work, args=(generation, configs), name="serve-deploy", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
@@ -97,43 +100,40 @@ class ConfigDeployer:
         with self._lock:
             return {name: dict(target.config) for name, target in self._targets.items()}
 
-    def overlaid(self, status: ServeStatus) -> ServeStatus:
+    def _overlaid(self, targets: dict[str, _Target], status: ServeStatus) -> ServeStatus:
         """The controller's status, and what it cannot know: applications that are built, or that could not be."""
-        with self._lock:
-            targets = dict(self._targets)
         for name, target in targets.items():
-            if target.state is ApplicationState.RUNNING and name in status.applications:
+            if target.state is ApplicationState.RUNNING:  # the controller knows better; it may have been deleted, too
                 continue
-            known = status.applications.setdefault(
-                name,
-                ApplicationStatus(name=name, status=target.state, route_prefix=target.config.get("route_prefix", "/")),
-            )
-            if target.state is not ApplicationState.RUNNING:
-                known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
-            else:  # deployed, and gone again by other means
-                known.status, known.message = ApplicationState.NOT_STARTED, "it was deleted"
+            known = status.applications.get(name)
+            if known is None:
+                prefix = target.config.get("route_prefix", "/")
+                known = ApplicationStatus(name=name, status=target.state, route_prefix=prefix)
+                status.applications[name] = known
+            known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
         return status
 
     def wait(
         self, names: Sequence[str], stop: Callable[[float], bool], poll_s: float = 0.02
     ) -> dict[str, ApplicationStatus]:
-        """Returns when each is RUNNING or has failed, or ``stop(seconds)``, which waits that long, says True: what they are then."""
+        """Returns when each is RUNNING or has failed, or ``stop`` says so: what they are then.
+
+        ``stop(seconds)`` waits that long, or until there is a reason to stop.
+        """
         while True:
             found = self.status().applications
             states = {name: found[name] for name in names if name in found}
-            busy = [
-                each
-                for each in states.values()
-                if each.status in (ApplicationState.DEPLOYING, ApplicationState.NOT_STARTED)
-            ]
+            busy = any(each.status is ApplicationState.DEPLOYING for each in states.values())
             if not busy or stop(poll_s):
                 return states
             poll_s = min(poll_s * 1.5, 0.25)
 
     def status(self) -> ServeStatus:
         """All applications of the session. Raises ServeNotRunningError when Serve was shut down."""
+        with self._lock:  # before the controller is asked: what is RUNNING here, it has by then
+            targets = {name: replace(target) for name, target in self._targets.items()}
         try:
-            return self.overlaid(aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
+            return self._overlaid(targets, aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
         except aktis.exceptions.AktisActorError as error:
             raise ServeNotRunningError(f"the controller has ended: {error}") from None
 
@@ -171,7 +171,7 @@ class ConfigDeployer:
                 spec = self._built(generation, pending.pop(ref), ref)
                 if spec is not None:
                     specs.append(spec)
-        if specs and not self._overtaken(generation):
+        if specs:
             self._deploy(generation, specs)
 
     def _begin(self, config: dict[str, Any]) -> Any:
@@ -196,21 +196,37 @@ class ConfigDeployer:
 
     def _deploy(self, generation: int, specs: list[ApplicationSpec]) -> None:
         """All at once; when that is refused, one by one, so that only those fail that are to blame."""
-        now = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
-        leaving = [name for name, each in now.items() if each.status is ApplicationState.DELETING]
-        if leaving:  # their routes may be wanted
-            aktis.get(controller().delete_applications.remote(leaving, wait=True))
-        try:
-            aktis.get(controller().deploy_applications.remote(specs))
-        except (ServeError, ValueError) as error:
-            if len(specs) == 1:
-                self._note(generation, specs[0].name, ApplicationState.DEPLOY_FAILED, _reason(error))
-                return
-            for spec in specs:
-                self._deploy(generation, [spec])
+        refused = self._try(generation, specs)
+        if refused is not None and self._wait_for_leaving():  # they may have had the routes
+            refused = self._try(generation, specs)
+        if refused is None:
+            return
+        if len(specs) == 1:
+            self._note(generation, specs[0].name, ApplicationState.DEPLOY_FAILED, refused)
             return
         for spec in specs:
-            self._note(generation, spec.name, ApplicationState.RUNNING, "")
+            self._deploy(generation, [spec])
+
+    def _try(self, generation: int, specs: list[ApplicationSpec]) -> str | None:
+        """Deploy, unless this was overtaken; why that was refused."""
+        with self._order:
+            if self._overtaken(generation):
+                return None
+            try:
+                aktis.get(controller().deploy_applications.remote(specs))
+            except (ServeError, ValueError, TypeError) as error:
+                return str(getattr(error, "cause", None) or error)
+            for spec in specs:
+                self._note(generation, spec.name, ApplicationState.RUNNING, "")
+        return None
+
+    def _wait_for_leaving(self) -> bool:
+        """Until applications that are being deleted are gone; whether there were any."""
+        now = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
+        leaving = [name for name, each in now.items() if each.status is ApplicationState.DELETING]
+        if leaving:
+            aktis.get(controller().delete_applications.remote(leaving, wait=True))
+        return bool(leaving)
 
     def _overtaken(self, generation: int) -> bool:
         with self._lock:
@@ -221,8 +237,3 @@ class ConfigDeployer:
             target = self._targets.get(name)
             if target is not None and generation == self._generation:
                 target.state, target.message, target.since = state, message, time.time()
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "cause", None) or error
-    return str(cause)
