@@ -418,7 +418,7 @@ def test_states_for_people(world: World) -> None:
     states = [replica.phase.public for replica in world.brain.replicas.values()]
     assert states == [ReplicaState.RUNNING, ReplicaState.STARTING]
     world.answer(world.take(Start))
-    assert [replica.phase.public for replica in world.brain.replicas.values()][0] is ReplicaState.STOPPING
+    assert next(replica.phase.public for replica in world.brain.replicas.values()) is ReplicaState.STOPPING
 
 
 # -- nodes ------------------------------------------------------------------------------------

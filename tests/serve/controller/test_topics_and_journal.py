@@ -55,7 +55,7 @@ def test_who_listens_again_and_again_ends_with_what_is_there(values: list[tuple[
         for each, (number, what) in topics.news(known).items():
             assert number > known[each]
             known[each], seen[each] = number, what
-    last = {topic: value for topic, value in values}
+    last = dict(values)
     assert seen == {A: last.get(A), B: last.get(B)}
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from aktis.serve.config import ApplicationStatus, HTTPOptions, LoggingConfig, Se
 from aktis.serve.exceptions import DeploymentFailedError, DeploymentNotFoundError, ServeNotRunningError
 
 logger = logging.getLogger("aktis.serve")
+# What all processes of Serve import: once, in the process that they are forked from, when the session is ours.
+_PRELOAD = ("aktis.serve._controller.actor", "aktis.serve._proxy.actor", "aktis.serve._replica.actor")
 _POLL_S = 1.0  # how often progress is shown while an application starts
 
 
@@ -191,11 +194,20 @@ def start(
     *,
     detached: bool = True,
     chosen: bool = True,
+    meanwhile: Callable[[ServeClient], None] = lambda client: None,
 ) -> ServeClient:
-    """Starts Serve, or connects to what runs. ``chosen``: somebody gave these options, and is told when they are ignored."""
+    """Starts Serve, or connects to what runs.
+
+    Args:
+        http_options, grpc_options: where and how to listen.
+        logging_config: of deployments that have none.
+        detached: whether it lives on when this program ends.
+        chosen: whether somebody gave these options, and is to be told when they are ignored.
+        meanwhile: called while the proxies start.
+    """
     global _current
     if not aktis.is_initialized():
-        aktis.init(namespace=NAMESPACE)
+        aktis.init(namespace=NAMESPACE, preload=_PRELOAD)
     running = connected()
     if running is not None:
         if chosen and _differ(running, http_options):
@@ -203,6 +215,7 @@ def start(
                 "Serve runs already, with other HTTP options: the new ones are ignored. Call serve.shutdown() first."
             )
         running.logging_config = logging_config or running.logging_config
+        meanwhile(running)
         return running
     from aktis.serve._controller import get_or_create_controller
 
@@ -210,7 +223,9 @@ def start(
         get_or_create_controller(), _session(), http_options=http_options, logging_config=logging_config
     )
     try:
-        doors = client._ask("start_proxies", http_options, grpc_options)
+        starting = client.controller.start_proxies.remote(http_options, grpc_options)
+        meanwhile(client)
+        doors = _unwrapped(starting)
     except BaseException:
         client.shutdown()  # nothing is left of a start that failed
         raise

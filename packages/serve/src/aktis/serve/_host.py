@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from typing import Any
 from aktis.serve import _state
 
 START_TIMEOUT = 60.0  # seconds for the process of `serve start` to be ready
+KEPT_LOGS = 5  # of processes that did not end well
 LOOK_PERIOD = 2.0  # seconds between two looks whether the session is still there
 logger = logging.getLogger("aktis.serve")
 
@@ -79,6 +81,8 @@ class Host:
         self.ended = ended
         self._rest: Any = None
         self._deployer: Any = None
+        self._downloads: Path | None = None
+        self._misses = 0
         if options.app_dir and options.app_dir not in sys.path:
             sys.path.insert(0, options.app_dir)
         try:
@@ -98,9 +102,11 @@ class Host:
         context = aktis.init(address=options.address, namespace="serve")
         self.session = str(context.address_info["session_dir"])
         extra = {"logging_config": options.logging_config} if options.logging_config else {}
-        client = serve.start(detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra)
-        folder = Path(self.session, "serve_downloads") if self.session else _state.state_directory() / "downloads"
-        self._deployer = ConfigDeployer(folder, options.environment)
+        client = serve.start(
+            detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra
+        )
+        self._downloads = _state.state_directory() / f"code-{os.getpid()}"
+        self._deployer = ConfigDeployer(self._downloads, options.environment)
         self.admin = Administration(
             self._deployer,
             self.ended.set,
@@ -122,7 +128,7 @@ class Host:
         _state.write_state(self.state)
 
     def alive(self) -> bool:
-        """Whether the session is still there, and Serve in it."""
+        """Whether the session is still there, and Serve in it. To be asked now and then: once may be a bad moment."""
         import aktis
         from aktis.serve._deployer import controller
 
@@ -130,8 +136,10 @@ class Host:
             aktis.nodes()
             controller()
         except Exception:
-            return False
-        return True
+            self._misses += 1
+        else:
+            self._misses = 0
+        return self._misses < 2
 
     def close(self) -> None:
         """Finish what runs, and end everything that this process started."""
@@ -147,6 +155,8 @@ class Host:
             with contextlib.suppress(Exception):
                 serve.shutdown()
             aktis.shutdown()
+        if self._downloads is not None:
+            shutil.rmtree(self._downloads, ignore_errors=True)
 
 
 def _effective(kind: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -180,6 +190,9 @@ def _url(host: str, port: int, http: dict[str, Any]) -> str:
 def spawn(options: HostOptions) -> _state.HostState:
     """Start a host that outlives this process, and return when it is ready. Raises HostStartError with what it says."""
     folder = _state.state_directory()
+    for old in sorted(folder.glob("host-*.log"))[:-KEPT_LOGS]:
+        with contextlib.suppress(OSError):
+            old.unlink()
     options.log = str(folder / f"host-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
     read, write = os.pipe()
     with open(os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
@@ -196,6 +209,7 @@ def spawn(options: HostOptions) -> _state.HostState:
     with process.stdin as pipe:
         pipe.write(json.dumps(asdict(options)).encode())
     answer = _read_line(read, process)
+    process.returncode = 0  # nobody here waits for it, on purpose
     if "error" in answer:
         raise HostStartError(answer["error"])
     return _state.HostState(**answer)
@@ -240,9 +254,11 @@ def main() -> int:
         while not ended.wait(LOOK_PERIOD):
             if not host.alive():
                 logger.error("the session has ended")
-                break
+                return 1
     finally:
         host.close()
+    with contextlib.suppress(OSError):
+        os.unlink(options.log)  # it is for those that did not end well
     return 0
 
 

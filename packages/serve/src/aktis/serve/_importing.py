@@ -123,14 +123,17 @@ def call_builder(builder: Callable[..., Any], path: str, args: dict[str, Any]) -
     return builder(args)
 
 
-def user_traceback(error: BaseException, own: str = "aktis") -> str:
-    """The traceback from where the user's code begins."""
+def user_traceback(error: BaseException) -> str:
+    """The traceback from where the user's code begins: without the frames that imported it, or called it."""
     trace: TracebackType | None = error.__traceback__
-    while trace is not None and _is_ours(trace, own):
+    begin = trace
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")) in _CALLERS and trace.tb_next is not None:
+            begin = trace.tb_next
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__)).rstrip()
+    while begin is not None and begin.tb_next is not None and "importlib" in begin.tb_frame.f_code.co_filename:
+        begin = begin.tb_next
+    return "".join(traceback.format_exception(type(error), error, begin)).rstrip()
 
 
-def _is_ours(trace: TracebackType, own: str) -> bool:
-    module = str(trace.tb_frame.f_globals.get("__name__", ""))
-    return module == own or module.startswith((own + ".", "importlib"))
+_CALLERS = frozenset({"aktis.serve._building", "aktis.serve._importing", "aktis.serve.cli._build"})

@@ -70,7 +70,12 @@ class PredictorWrapper(SimpleSchemaIngress):
             from aktis.serve.batching import batch
 
             params = dict(batching_params) if isinstance(batching_params, Mapping) else {}
-            self._batched = batch(**params)(self._predict_batch)
+
+            async def predict_batch(items: list[Any]) -> list[Any]:
+                batched, split = collate(items)
+                return split(await _in_thread(self._predict_now, batched))
+
+            self._batched = batch(**params)(predict_batch)
 
     def _load(self, checkpoint: Any) -> Any:
         if isinstance(checkpoint, (str, Mapping)):
@@ -91,10 +96,6 @@ class PredictorWrapper(SimpleSchemaIngress):
 
     def _predict_now(self, data: Any) -> Any:
         return self.model.predict(data, **self._predict_kwargs)
-
-    async def _predict_batch(self, items: list[Any]) -> list[Any]:
-        batched, split = collate(items)
-        return split(await _in_thread(self._predict_now, batched))
 
     def reconfigure(self, config: Any) -> None:
         """``user_config``: ``{"checkpoint": URI or dictionary, "predict_kwargs": ...}``; what is not in it stays."""

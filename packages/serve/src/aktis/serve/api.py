@@ -109,7 +109,7 @@ def run(
     blocking: bool = False,
     logging_config: Mapping[str, Any] | LoggingConfig | None = None,
     _local_testing_mode: bool = False,
-) -> DeploymentHandle:
+) -> DeploymentHandle[Any]:
     """Deploys an application and waits until it runs. Deployed again, only what changed is restarted.
 
     Args:
@@ -133,23 +133,28 @@ def run(
         from aktis.serve import local_testing
 
         return local_testing.run(target, name or DEFAULT_APPLICATION)  # type: ignore[no-any-return]
-    from aktis.serve._graph.build import build_application
+    from aktis.serve._graph.build import build_application, root_of
+    from aktis.serve._graph.handles import methods_of
 
     spec = build_application(target, name=name or DEFAULT_APPLICATION, route_prefix=route_prefix)
+    logs = check.parse(LoggingConfig, logging_config, "logging_config") if logging_config is not None else None
+
+    def deploy_it(client: ServeClient) -> None:
+        client.deploy([_with_logging(spec, logs or client.logging_config)], replace_all=not name)
+
     client = _client.start(
         HTTPOptions(host=host, port=port),
         None,
         chosen=(host, port) != (DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT),
+        meanwhile=deploy_it,
     )
-    logs = check.parse(LoggingConfig, logging_config, "logging_config") if logging_config is not None else None
-    client.deploy([_with_logging(spec, logs or client.logging_config)], replace_all=not name)
     if _blocking or blocking:
         client.wait(spec.name)
         if client.root_url is not None and spec.route_prefix is not None:
             _client._say(f"Application {spec.name!r} runs at {client.root_url}{spec.route_prefix}")
     if blocking:
         _stay(client)
-    return _handle(DeploymentID(spec.name, spec.ingress))
+    return _handle(DeploymentID(spec.name, spec.ingress), methods_of(root_of(target)._deployment.func_or_class))
 
 
 def _with_logging(spec: Any, logs: LoggingConfig | None) -> Any:
@@ -208,13 +213,13 @@ def status() -> ServeStatus:
 # Handles -----------------------------------------------------------------------------------------------------------------
 
 
-def _handle(id: DeploymentID) -> DeploymentHandle:
+def _handle(id: DeploymentID, methods: tuple[str, ...] | None = None) -> DeploymentHandle[Any]:
     from aktis.serve._graph.handles import make_handle
 
-    return make_handle(id.app, id.name)  # type: ignore[no-any-return]
+    return make_handle(id.app, id.name, methods=methods)  # type: ignore[no-any-return]
 
 
-def get_app_handle(name: str) -> DeploymentHandle:
+def get_app_handle(name: str) -> DeploymentHandle[Any]:
     """A handle of the ingress of an application.
 
     Raises:
@@ -227,7 +232,7 @@ def get_app_handle(name: str) -> DeploymentHandle:
 
 def get_deployment_handle(
     deployment_name: str, app_name: str | None = None, _check_exists: bool = True
-) -> DeploymentHandle:
+) -> DeploymentHandle[Any]:
     """A handle of one deployment of an application.
 
     Args:
@@ -271,7 +276,7 @@ def undeploy(name: str) -> None:
     _client.connect().delete([_single(name).app])
 
 
-def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle:
+def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
     """What ``Deployment.get_handle()`` gives."""
     from aktis.serve._graph.handles import make_handle
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 import types
@@ -247,7 +248,7 @@ class Deployment:
 
         api.undeploy(self._name)
 
-    def get_handle(self, sync: bool | None = True) -> DeploymentHandle:
+    def get_handle(self, sync: bool | None = True) -> DeploymentHandle[Any]:
         """A handle for what :meth:`deploy` started. With ``sync=False``: one to await, for code in an event loop."""
         from aktis.serve import api
 
@@ -348,6 +349,9 @@ class _Module(types.ModuleType):
 
     def __call__(self, _func_or_class: Any = None, **options: Any) -> Any:
         return deployment(_func_or_class, **options)
+
+    def __reduce__(self) -> Any:  # cloudpickle knows only plain modules
+        return importlib.import_module, (self.__name__,)
 
 
 sys.modules[__name__].__class__ = _Module

@@ -130,7 +130,9 @@ class RayServegRPCContext:
         """How the replies are compressed."""
         self._compression = compression
 
-    def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, Any]] = ()) -> NoReturn:
+    def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, Any]] = ()
+    ) -> NoReturn:
         """End the call now with this status. Raises :class:`gRPCAbort`, which is not to be caught."""
         self.set_code(code)
         self.set_details(details)
@@ -142,7 +144,9 @@ class RayServegRPCContext:
         if self._code is None and not self._details and not self._trailing and self._compression is None:
             return None
         code = None if self._code is None else int(self._code.value[0])
-        return Outcome(code, self._details, self._trailing, None if self._compression is None else int(self._compression))
+        return Outcome(
+            code, self._details, self._trailing, None if self._compression is None else int(self._compression)
+        )
 
 
 class gRPCInputStream:

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aktis.serve._protocol import DeploymentID
 from aktis.serve._routing import arguments
-from aktis.serve._routing.calls import meta_for_call
+from aktis.serve._routing.calls import WAITING, Call, meta_for_call
 from aktis.serve._routing.options import DEFAULT, HandleOptions, Unset
 from aktis.serve._routing.responses import Response, StreamResponse, until
 from aktis.serve._routing.router import Router
+from aktis.serve._routing.streams import StreamCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Self = TypeVar("Self", bound="DeploymentHandle")
+T = TypeVar("T")
+Self = TypeVar("Self", bound="DeploymentHandle[Any]")
 
 
 class DeploymentResponse(Response):
@@ -54,12 +56,12 @@ class LegacyResponse(DeploymentResponse):
 
     def __await__(self) -> Generator[Any, None, DeploymentResponse]:
         call = self._call
-        if call.state == 0:
+        if call.state is WAITING:
             yield from until(call.when_moved)
         return DeploymentResponse(call)
 
 
-class DeploymentHandle:
+class DeploymentHandle(Generic[T]):
     """Calls a deployment: ``handle.remote(...)``, ``handle.method.remote(...)``.
 
     ``serve.run`` and ``serve.get_app_handle`` give handles of applications' ingress deployments; deployments that are bound as
@@ -99,17 +101,20 @@ class DeploymentHandle:
             A :class:`DeploymentResponse`, or with ``stream=True`` a :class:`DeploymentResponseGenerator`. What goes wrong comes out
             of it: what the user's code raised, ``DeploymentUnavailableError``, ``BackPressureError``, ``RequestTimeoutError``.
         """
-        router = self._router
-        if router is None or router.ended:
-            router = self._router = Router.of(self._id)
-        options = self._options
-        meta = meta_for_call(options.method_name, self._id.app, options.multiplexed_model_id, options.idempotent)
-        call = options.call_type(router, meta, args, kwargs)
+        call = self._make_call(args, kwargs)
         if arguments.are_plain(args, kwargs):
             call.start()
         else:
             arguments.start(call)
         return self._respond(call)
+
+    def _make_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        router = self._router
+        if router is None or router.ended:
+            router = self._router = Router.of(self._id)
+        options = self._options
+        meta = meta_for_call(options.method_name, self._id.app, options.multiplexed_model_id, options.idempotent)
+        return (StreamCall if options.stream else Call)(router, meta, args, kwargs)
 
     def _respond(self, call: Any) -> Any:
         return DeploymentResponseGenerator(call) if self._options.stream else DeploymentResponse(call)
@@ -157,10 +162,10 @@ class DeploymentHandle:
             retry=retry,
             others=others,
         )
-        kind: type[DeploymentHandle] = DeploymentHandle if use_new_handle_api is True else type(self)
+        kind: type[DeploymentHandle[Any]] = DeploymentHandle if use_new_handle_api is True else type(self)
         return self._with(changed, kind)
 
-    def _with(self, options: HandleOptions, kind: type[DeploymentHandle] | None = None) -> Any:
+    def _with(self, options: HandleOptions, kind: type[DeploymentHandle[Any]] | None = None) -> Any:
         if self._methods is not None and options.method_name not in self._methods:
             raise AttributeError(_no_method(self._id, options.method_name, self._methods))
         handle = (kind or type(self))(self._id, methods=self._methods, _options=options)
@@ -220,24 +225,24 @@ class DeploymentHandle:
         return f"{type(self).__name__}(deployment={self._id.name!r}{application}{self._options.described()})"
 
 
-class RayServeHandle(DeploymentHandle):
+class RayServeHandle(DeploymentHandle[T]):
     """The async handle of Ray 2.3: ``ref = await handle.remote(x)``, and then ``await ref``."""
 
     def _respond(self, call: Any) -> Any:
         return super()._respond(call) if self._options.stream else LegacyResponse(call)
 
 
-class RayServeDeploymentHandle(RayServeHandle):
+class RayServeDeploymentHandle(RayServeHandle[T]):
     """The same, as deployments got it for what was bound to them."""
 
 
-class RayServeSyncHandle(DeploymentHandle):
+class RayServeSyncHandle(DeploymentHandle[T]):
     """The sync handle of Ray 2.3: ``aktis.get(handle.remote(x))``."""
 
 
 def _restore(
-    kind: type[DeploymentHandle], app: str, name: str, methods: frozenset[str] | None, options: HandleOptions
-) -> DeploymentHandle:
+    kind: type[DeploymentHandle[Any]], app: str, name: str, methods: frozenset[str] | None, options: HandleOptions
+) -> DeploymentHandle[Any]:
     return kind(DeploymentID(app, name), methods=methods, _options=options)
 
 

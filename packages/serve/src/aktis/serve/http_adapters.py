@@ -73,17 +73,26 @@ def image_to_ndarray(img: bytes = File(...)) -> np.ndarray[Any, Any]:
         raise HTTPException(422, "The field img is not a picture that can be read.") from error
 
 
+# Not all that pandas takes: clients must not choose how much is unpacked, or what is opened.
+_JSON_OPTIONS = ("orient", "typ", "lines", "convert_axes", "convert_dates", "date_unit", "dtype", "encoding", "precise_float")
+
+
 async def pandas_read_json(raw_request: Request) -> Any:
-    """The body as a DataFrame, by ``pandas.read_json``; parameters of the query go to it (``?orient=records``)."""
+    """The body as a DataFrame, by ``pandas.read_json``; the query may say how it is written (``?orient=records``)."""
     try:
         import pandas as pd
     except ImportError as error:
         raise ImportError('pandas_read_json needs pandas: pip install "aktis-serve[pandas]"') from error
     from fastapi import HTTPException
 
+    options: dict[str, Any] = dict(raw_request.query_params)
+    for key, value in options.items():
+        if key not in _JSON_OPTIONS:
+            raise HTTPException(422, f"The query has {key!r}; it may have: {', '.join(_JSON_OPTIONS)}.")
+        options[key] = {"true": True, "false": False}.get(value.lower(), value)
     body = await raw_request.body()
     try:
-        return pd.read_json(BytesIO(body), **dict(raw_request.query_params))
+        return pd.read_json(BytesIO(body), **options)
     except (ValueError, TypeError) as error:
         raise HTTPException(422, f"The body is no table: {error}") from error
 

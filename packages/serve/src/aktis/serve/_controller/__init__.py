@@ -13,15 +13,23 @@ def get_or_create_controller() -> Any:
     """A handle of this session's controller, which is started if there is none. Several may call at the same time."""
     import aktis
     from aktis.serve._controller.actor import ServeController
+    from aktis.serve._controller.proxies import alive_nodes
 
+    options: dict[str, Any] = {
+        "name": CONTROLLER_NAME,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "max_restarts": -1,
+        "max_task_retries": -1,
+        "max_concurrency": MAX_CONCURRENCY,
+        "num_cpus": 0,
+        "get_if_exists": True,
+    }
+    nodes = alive_nodes()
+    if len(nodes) > 1:
+        from aktis.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        # The journal is in the head node's session folder; and without that node there is no cluster.
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(nodes[0], soft=False)
     actor_class: Any = aktis.remote(ServeController)
-    return actor_class.options(
-        name=CONTROLLER_NAME,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=MAX_CONCURRENCY,
-        num_cpus=0,
-        get_if_exists=True,
-    ).remote()
+    return actor_class.options(**options).remote()

@@ -24,6 +24,20 @@ from urllib.parse import quote, unquote
 FORMAT = 1
 
 
+def encode(value: Any) -> bytes:
+    """A value as it is kept.
+
+    Raises what pickling raises, where user code in it (a policy, a user_config) cannot be pickled.
+    """
+    try:
+        return pickle.dumps((FORMAT, value), protocol=5)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        import cloudpickle  # functions of a driver's __main__ have come by value
+
+        data: bytes = cloudpickle.dumps((FORMAT, value), protocol=5)
+        return data
+
+
 class Journal:
     """A dictionary in a folder. Keys are a kind and a name; values are anything that pickles."""
 
@@ -35,7 +49,10 @@ class Journal:
 
     def write(self, kind: str, name: str, value: Any) -> None:
         """Keep ``value``; when this returns, a later controller will find it."""
-        data = pickle.dumps((FORMAT, value), protocol=5)
+        self.write_encoded(kind, name, encode(value))
+
+    def write_encoded(self, kind: str, name: str, data: bytes) -> None:
+        """The same for what :func:`encode` gave."""
         path = self._path(kind, name)
         beside = path.with_name(path.name + ".new")
         beside.write_bytes(data)

@@ -1,7 +1,8 @@
 """Keeps the proxies alive.
 
-Each proxy has one task that starts it, waits for its death, and starts it again, at the address that it had: a port that
-was free when the first one started (port 0) stays the port of all of them.
+Core starts a proxy's process again when it dies, and the proxy then listens again by itself, also while the controller is
+away. Beside that, each proxy has one task here that starts it, waits for its end, and sees to it that it listens at the address
+that it had: a port that was free when the first one started (port 0) stays the port of all of them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import logging
 from typing import Any
 
 import aktis
-from aktis.exceptions import AktisActorError, AktisError
-from aktis.serve._controller.alive import until_death
+from aktis.exceptions import ActorUnavailableError, AktisActorError, AktisError
+from aktis.serve._controller.alive import RETRY_S, Ending, until_death, until_ending
 from aktis.serve._controller.journal import Journal
 from aktis.serve._controller.runner import Runner, text_of, within
 from aktis.serve._protocol import NAMESPACE, PROXY_NAME
@@ -172,7 +173,7 @@ class Proxies:
 
     async def _begin(self, proxy: Proxy) -> None:
         """Create the actor, and let it listen."""
-        from aktis.serve._proxy.actor import ProxyActor
+        from aktis.serve._controller.proxy_host import ProxyHost
 
         if self.http is None:
             raise RuntimeError("proxies have no options yet")
@@ -188,40 +189,51 @@ class Proxies:
             "lifetime": "detached",
             "num_cpus": http.num_cpus,
             "max_concurrency": 1_000_000,
+            "max_restarts": -1,
         }
         if proxy.node_id:
             from aktis.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(proxy.node_id, soft=False)
-        actor_class: Any = aktis.remote(ProxyActor)
+        actor_class: Any = aktis.remote(ProxyHost)
         proxy.handle = actor_class.options(**options).remote(proxy.index, http, grpc)
+        await self._listen(proxy)
+
+    async def _listen(self, proxy: Proxy) -> None:
+        """Wait until it listens, and note where."""
         where = await proxy.handle.start.remote()
-        proxy.http = _address(where.get("http"))
-        proxy.grpc = _address(where.get("grpc"))
-        proxy.pid = where.get("pid")
+        proxy.http = _address(where.get("http")) or proxy.http
+        proxy.grpc = _address(where.get("grpc")) or proxy.grpc
+        stats = await within(proxy.handle.stats.remote(), CHECK_TIMEOUT_S)
+        proxy.pid, proxy.node_id = stats.get("pid"), stats.get("node_id") or proxy.node_id
         proxy.status = "HEALTHY"
 
     async def _keep(self, proxy: Proxy) -> None:
         """Until it is not wanted any more."""
         pause = FIRST_PAUSE_S
         while self._is_wanted(proxy):
-            if proxy.handle is None:
-                try:
+            try:
+                if proxy.handle is None:
                     await self._begin(proxy)
-                    pause = FIRST_PAUSE_S
-                except Exception as error:
-                    proxy.status = "UNHEALTHY"
-                    logger.error("%s could not be started again: %s", proxy.name, text_of(error))
-                    await self._kill_and_wait(proxy)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE_S)
+                elif proxy.status != "HEALTHY":
+                    await self._listen(proxy)
+                pause = FIRST_PAUSE_S
+            except Exception as error:
+                if isinstance(error, ActorUnavailableError):
+                    await asyncio.sleep(RETRY_S)
                     continue
-            elif proxy.status == "STARTING":
-                proxy.status = "HEALTHY"  # it was adopted
-            reason = await until_death(proxy.handle)
-            proxy.handle = None
+                proxy.status = "UNHEALTHY"
+                logger.error("%s could not be started again: %s", proxy.name, text_of(error))
+                await self._kill_and_wait(proxy)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                continue
+            ending, reason = await until_ending(proxy.handle)
+            proxy.status = "STARTING"
+            if ending is Ending.DEAD:
+                proxy.handle = None
             if self._is_wanted(proxy):
-                logger.warning("%s died and is started again: %s", proxy.name, reason)
+                logger.warning("%s is started again: %s", proxy.name, reason)
         self._kill(proxy)
 
     async def _check_all(self) -> None:

@@ -2,7 +2,7 @@
 
 - A replica that the journal has and that lives is adopted as it is: nothing is restarted.
 - One that the journal has and that is gone, or had not finished to start, is made again (by the brains: it is missing).
-- One that lives and belongs to nothing that is wanted finishes what it has, and ends.
+- One that lives and is not in the journal was never shown to a caller: it is ended.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from aktis.serve._controller import launcher
-from aktis.serve._controller.alive import until_death
 from aktis.serve._controller.journal import Journal
 from aktis.serve._controller.replicas import Record
-from aktis.serve._controller.runner import Runner, text_of, within
+from aktis.serve._controller.runner import Runner, text_of
 from aktis.serve._protocol import REPLICA_PREFIX, ApplicationSpec, DeploymentSpec
 
 logger = logging.getLogger("aktis.serve")
-
-ORPHAN_PATIENCE_S = 30.0
 
 
 class Saved(NamedTuple):
@@ -67,7 +64,8 @@ class Recovery:
     def end_others(self) -> None:
         """Those that nobody adopted."""
         for name in [name for name in self.living if name.startswith(REPLICA_PREFIX)]:
-            self._runner.spawn(_end(name, self.living.pop(name)))
+            logger.info("Ending %s, which had not finished to start", name)
+            launcher.end_actor(self.living.pop(name))
 
     @staticmethod
     def policy(spec: DeploymentSpec) -> Callable[..., Any] | None:
@@ -85,13 +83,3 @@ class Recovery:
             raise RuntimeError(text)
 
         return fail
-
-
-async def _end(name: str, handle: Any) -> None:
-    logger.info("Ending %s, which belongs to no deployment", name)
-    try:
-        await within(handle.drain.remote(0.1, ORPHAN_PATIENCE_S), ORPHAN_PATIENCE_S)
-    except Exception as error:  # it had not started, or hangs
-        logger.debug("%s did not drain: %r", name, error)
-    launcher.end_actor(handle)
-    await until_death(handle)

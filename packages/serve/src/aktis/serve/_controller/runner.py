@@ -23,7 +23,7 @@ from aktis.serve._protocol import DeploymentSpec, ReplicaID
 
 logger = logging.getLogger("aktis.serve")
 
-LOOK_AFTER_S = 2.0  # a replica that has not started by then may wait for resources
+LOOK_AFTER_S = 1.0  # a replica that has not started by then may wait for resources
 LOOK_EVERY_S = 5.0
 KILL_PATIENCE_S = 5.0  # for the news of a death that we ordered
 CALL_GRACE_S = 1.0  # for the way of a call and its answer, on top of what it may take

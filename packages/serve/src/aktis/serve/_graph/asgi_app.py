@@ -16,7 +16,7 @@ ASGIApp = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
 ]
 SOURCE = "__aktis_asgi_source__"
-BUILD = "__aktis_asgi__"  # instance.__aktis_asgi__() gives the app: what replicas call
+BUILD = "__aktis_asgi__"  # a class with such a method makes the app itself
 _OWNED = "__aktis_route_method__"  # on functions that are routes and methods of a decorated class
 
 
@@ -39,6 +39,43 @@ class AsgiSource:
         """Where FastAPI has its page of documentation."""
         path = getattr(self.app, "docs_url", None)
         return path if isinstance(path, str) else None
+
+
+def prepare(cls: Any) -> None:
+    """Before the class is pickled: annotations of routes and dependencies that are strings become what they mean.
+
+    FastAPI goes by them when the routes are made again in the replica, and what is only named in an annotation is not pickled.
+    """
+    source: AsgiSource | None = getattr(cls, SOURCE, None)
+    if source is None or source.is_builder:
+        return
+    seen: set[int] = set()
+    for route in _routes(source.app):
+        _resolve(getattr(route, "endpoint", None), seen)
+        _resolve_dependencies(getattr(route, "dependant", None), seen)
+
+
+def _resolve_dependencies(dependant: Any, seen: set[int]) -> None:
+    for each in getattr(dependant, "dependencies", ()):
+        _resolve(getattr(each, "call", None), seen)
+        _resolve_dependencies(each, seen)
+
+
+def _resolve(call: Any, seen: set[int]) -> None:
+    if inspect.isclass(call):
+        call = call.__init__
+    function = getattr(call, "__func__", call)
+    if not inspect.isfunction(function):
+        function = getattr(type(call), "__call__", None)  # noqa: B004 - it is the method that matters here
+    if not inspect.isfunction(function) or id(function) in seen:
+        return
+    seen.add(id(function))
+    for name, annotation in function.__annotations__.items():
+        if isinstance(annotation, str):
+            try:
+                function.__annotations__[name] = eval(annotation, function.__globals__)  # as typing.get_type_hints does
+            except Exception:  # FastAPI says what is wrong with it
+                continue
 
 
 def _required(function: Callable[..., Any]) -> list[str]:
@@ -64,7 +101,6 @@ def attach(app: Any, cls: Any) -> Any:
             "Make the method a route of the app, or leave @serve.ingress out."
         )
     setattr(cls, SOURCE, AsgiSource(app))
-    setattr(cls, BUILD, make_fastapi_app_bound_to)
     mine = _functions_of(cls)
     for route in _routes(app):
         endpoint = getattr(route, "endpoint", None)
@@ -97,10 +133,13 @@ def _routes(app: Any) -> list[Any]:
 
 
 def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
-    """The ASGI app of an instance of a class that was decorated with ``@serve.ingress``: called once, in the replica.
+    """The ASGI app of an instance of a class that was decorated with ``@serve.ingress`` (or has a method
+    ``__aktis_asgi__`` that makes one): called once, in the replica.
 
     The app of the class itself is not changed.
     """
+    if hasattr(instance, BUILD):
+        return instance.__aktis_asgi__()  # type: ignore[no-any-return]
     source: AsgiSource = getattr(type(instance), SOURCE)
     app = source.app() if source.is_builder else source.app
     if _is_router(app):

@@ -8,7 +8,7 @@ from typing import Any
 
 from aktis.dag import DAGNode
 from aktis.serve import _validate as check
-from aktis.serve._graph.asgi_app import BUILD, SOURCE
+from aktis.serve._graph.asgi_app import BUILD, SOURCE, prepare
 from aktis.serve._graph.handles import graph_handle
 from aktis.serve._graph.legacy import uses_legacy_handles
 from aktis.serve._graph.nodes import Application, DeploymentNode
@@ -178,13 +178,15 @@ class _Builder:
         deployment = node._deployment
         legacy = uses_legacy_handles(deployment.func_or_class)
         what = f"An argument of deployment {deployment.name!r}"
-        init = dump_arguments(
-            what, (args, kwargs), lambda other: graph_handle(DeploymentID(self._app, self.add(other)), legacy)
-        )
+        init = dump_arguments(what, (args, kwargs), lambda other: self._handle_of(other, legacy))
         name = self._names[id(node)] = self._free_name(deployment.name)
         deployment = self.deployments[name] = self._final(name, deployment)
         self.specs[name] = _spec(deployment, (args, kwargs), init, legacy, self._name_of)
         return name
+
+    def _handle_of(self, node: DeploymentNode, legacy: bool) -> tuple[Any, tuple[Any, ...]]:
+        id = DeploymentID(self._app, self.add(node))
+        return graph_handle(id, legacy, node._deployment.func_or_class)
 
     def spec(self, name: str, *, is_ingress: bool, route_prefix: str | None) -> DeploymentSpec:
         """The spec of this name, knowing its place in the application."""
@@ -214,6 +216,7 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
     code, config = deployment.func_or_class, deployment.config
     _check_code(deployment)
     source = getattr(code, SOURCE, None)
+    prepare(code)
     version = deployment.version  # the user may say when the code changes
     if version is None:
         version = version_of(code, arguments, name_of, legacy)
@@ -223,7 +226,7 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
         callable=dump_code(f"deployment {deployment.name!r}", code),
         init=init,
         version=version,
-        is_asgi=hasattr(code, BUILD),
+        is_asgi=source is not None or hasattr(code, BUILD),
         legacy_handles=legacy,
         docs_path=source.docs_path if source is not None else None,
         is_driver=config.is_driver,

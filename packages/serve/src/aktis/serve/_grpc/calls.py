@@ -30,7 +30,6 @@ logger = logging.getLogger("aktis.serve")
 access_log = logging.getLogger("aktis.serve.access")
 
 MOST_ID = 256  # characters of a request's id, or a model's, that a client may choose
-PUSH_AT_ONCE = 16  # requests of a stream in one message
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -90,12 +89,31 @@ class Exchanges:
             return self._routes["default"]
         known = ", ".join(self.applications) or "none"
         raise _Refused(
-            grpc.StatusCode.NOT_FOUND, f"say which application is meant with the metadata 'application'; there are: {known}"
+            grpc.StatusCode.NOT_FOUND,
+            f"say which application is meant with the metadata 'application'; there are: {known}",
         )
 
     def limit(self, view: RouteView) -> float | None:
         """Seconds that a request may take."""
         return self._timeout_s if view.timeout_s is None else view.timeout_s
+
+
+class _FedCall(StreamCall):
+    """A call whose requests stream: they are sent on when a replica has taken it, and then it cannot begin again elsewhere."""
+
+    __slots__ = ("taken",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.taken = asyncio.Event()
+
+    def settle(self, ref: Any, value: Any) -> None:
+        super().settle(ref, value)
+        if self.streaming is not None:
+            self.taken.set()
+
+    def may_run_again(self) -> bool:
+        return not self.taken.is_set() and super().may_run_again()
 
 
 class _Exchange:
@@ -142,7 +160,7 @@ class _Exchange:
         outcome: Outcome | None = None
         try:
             streaming = self._kind[0] == "s"
-            call = self._start(StreamCall, None if streaming else request)
+            call = self._start(_FedCall if streaming else StreamCall, None if streaming else request)
             self._response = items = StreamResponse(call)
             if streaming:
                 feeder = asyncio.create_task(self._feed(call, request))
@@ -177,7 +195,11 @@ class _Exchange:
         if left is not None and self._limit is None:
             deadline = time.time() + left
         else:
-            deadline = 0.0 if self._limit is None else time.time() + min(self._limit, left if left is not None else self._limit)
+            deadline = (
+                0.0
+                if self._limit is None
+                else time.time() + min(self._limit, left if left is not None else self._limit)
+            )
         name = self._method.rpartition("/")[2]
         model_id = self._said("multiplexed_model_id")
         trace = {key: value for key in ("traceparent", "tracestate") if (value := self._said(key))}
@@ -227,15 +249,8 @@ class _Exchange:
 
     async def _feed(self, call: Any, requests: AsyncIterator[Any]) -> None:
         """Passes the client's requests on, once a replica has taken the call, and no faster than it takes them."""
-        taken = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        while call.state < 2:  # WAITING or SENT
-            taken.clear()
-            call.when_taken(lambda: loop.call_soon_threadsafe(taken.set))
-            await taken.wait()
+        await call.taken.wait()
         lease = call.streaming
-        if lease is None:
-            return
         actor, call_id = lease.replica.actor, call.meta.call_id
         try:
             async for request in requests:

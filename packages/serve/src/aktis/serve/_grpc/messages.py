@@ -1,7 +1,7 @@
 """The messages and services that Ray's clients know, made at run time from what they are on the wire.
 
-``ray.serve.RayServeAPIService`` (ListApplications, Healthz), and ``ray.serve.PredictAPIsService`` (Predict) of Ray 2.3. Where a program
-has Ray's own generated modules loaded, their messages are used.
+``ray.serve.RayServeAPIService`` (ListApplications, Healthz), and ``ray.serve.PredictAPIsService`` (Predict) of Ray 2.3. Where a
+program has Ray's own generated modules loaded, their messages are used.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def messages(service: str) -> dict[str, Any]:
     try:
         pool.FindServiceByName(f"ray.serve.{service}")
     except KeyError:
-        pool.Add(_describe(service)) if hasattr(pool, "Add") else pool.AddSerializedFile(_describe(service).SerializeToString())
+        pool.Add(_describe(service)) if hasattr(pool, "Add") else pool.AddSerializedFile(
+            _describe(service).SerializeToString()
+        )
     make = getattr(message_factory, "GetMessageClass", None) or message_factory.MessageFactory(pool).GetPrototype
     names = {each for pair in _SERVICES[service].values() for each in pair}
     return {name: make(pool.FindMessageTypeByName(f"ray.serve.{name}")) for name in names}

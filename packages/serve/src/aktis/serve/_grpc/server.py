@@ -78,7 +78,9 @@ class GrpcServer:
             self._add_reflection()
         port = self._listen()
         await self._server.start()
-        logger.info("gRPC listens on %s:%d: %s", options.host, port, ", ".join(collected.names) or "no service of users")
+        logger.info(
+            "gRPC listens on %s:%d: %s", options.host, port, ", ".join(collected.names) or "no service of users"
+        )
         return options.host, port
 
     def set_routes(self, views: Iterable[RouteView]) -> None:
@@ -105,7 +107,9 @@ class GrpcServer:
         except RuntimeError:
             port = 0
         if not port:
-            raise PortTakenError(f"gRPC cannot listen on {address}: the port is taken, or the address is not of this machine")
+            raise PortTakenError(
+                f"gRPC cannot listen on {address}: the port is taken, or the address is not of this machine"
+            )
         return int(port)
 
     async def _add_health(self) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -64,6 +65,7 @@ class ReplicaActor(Web):
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(f"serve-{self._id.deployment}", self._loop)
         self._user = UserCallable(self._spec, self._threads)
+        self._user.inbox = self._inbox_of_call
         self._reconfiguring = asyncio.Lock()
         facts = _facts()
         self._set_up_logs(facts.get("logs"))
@@ -175,6 +177,26 @@ class ReplicaActor(Web):
         )
 
     # calls of handles ---------------------------------------------------------------------------
+    async def quick(
+        self,
+        request_id: str,
+        call_id: str,
+        method: str,
+        app: str,
+        route: str,
+        model_id: str,
+        idempotent: bool,
+        deadline: float,
+        packed: bytes | None,
+        *args: Any,
+    ) -> Any:
+        """:meth:`call`, in the form that costs least: core sends numbers and short strings as they are, without pickling each
+        call by itself. ``packed``: (args, kwargs) of built-in types, pickled; None: ``args`` is all there is."""
+        meta = RequestMeta(request_id, call_id, method, app, route, model_id, idempotent, deadline)
+        if packed is None:
+            return await self.call(meta, args, {})
+        return await self.call(meta, *pickle.loads(packed))
+
     async def call(self, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a method of the user's object."""
         if self._ongoing >= self._limit or self._draining:
@@ -234,6 +256,210 @@ class ReplicaActor(Web):
                     await items.aclose()
             self._leave(running)
 
+<<<<<<< HEAD
+=======
+    def _iterate(self, running: Running, value: Any) -> Any:
+        """An asynchronous iterator of what user code returned; None if that is no iterator."""
+        if hasattr(type(value), "__anext__"):
+            return value
+        if hasattr(type(value), "__next__"):
+            items = self._threads.iterate(value)
+            running.parts += 1
+            items.ended.add_done_callback(lambda _: self._end(running))
+            return items
+        return None
+
+    # HTTP ---------------------------------------------------------------------------------------
+    async def http(self, meta: RequestMeta, request: HTTPRequest) -> HTTPReply | Rejected:
+        """Answer an HTTP request."""
+        if self._ongoing >= self._limit or self._draining:
+            return Rejected(self._ongoing, self._draining)
+        running = self._begin(meta)
+        try:
+            if self._gate is not None:
+                running.inbox = _http.inbox_of(request)
+                await self._hold()
+            if self._asgi is not None:
+                return await self._exchange(running, self._asgi, request)
+            value = await self._answer(running, request)
+            if hasattr(type(value), "__next__"):
+                value = self._iterate(running, value)
+            reply = _http.reply_of(value)
+            return reply if type(reply) is HTTPReply else await self._exchange(running, reply, request)  # type: ignore[arg-type]
+        except asyncio.CancelledError as error:
+            self._failed(running, error)
+            raise
+        except Exception as error:
+            return self._http_error(running, error, request)
+        finally:
+            self._leave(running)
+
+    async def _answer(self, running: Running, request: HTTPRequest) -> Any:
+        """What the user's function or ``__call__`` returns for a request."""
+        method = self._user.method(running.meta.method)
+        if not method.takes_request:
+            return await self._invoke(running, method, (), {})
+        inbox = running.inbox
+        if inbox is None:
+            inbox = running.inbox = _http.inbox_of(request)
+        if request.more_body and not method.direct:
+            request = await _http.whole_body(request, inbox)
+            inbox = _http.inbox_of(request)
+        return await self._invoke(running, method, (_http.starlette_request(request, inbox),), {})
+
+    def _http_error(self, running: Running, error: BaseException, request: HTTPRequest) -> HTTPReply:
+        reply, ours = _http.error_reply(error, running.meta.request_id, request.development)
+        if ours and not (isinstance(error, ClientGone) and running.cancelled):
+            running.error = error
+            self._log_error(running, error)
+        return reply
+
+    async def _exchange(self, running: Running, app: _http.ASGIApp, request: HTTPRequest) -> HTTPReply:
+        """The reply of an ASGI application, which runs in a task of its own: it may go on when the reply has begun."""
+        inbox = running.inbox
+        if inbox is None:
+            inbox = running.inbox = _http.inbox_of(request)
+
+        def open_stream(outbox: Outbox) -> None:
+            call_id = running.meta.call_id
+            running.outbox = outbox
+            running.parts += 1
+            running.stream_ended = lambda: self._end(running)
+            self._stats.streams += 1
+            self._streams[call_id] = running
+            running.timer = self._loop.call_later(FETCH_S, self._nobody_fetched, call_id)
+
+        exchange = _http.Exchange(inbox, open_stream if running.meta.call_id else None)
+        running.parts += 1
+        running.task = self._loop.create_task(self._run_app(running, app, request, exchange))
+        try:
+            return await exchange.reply
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+
+    async def _run_app(
+        self, running: Running, app: _http.ASGIApp, request: HTTPRequest, exchange: _http.Exchange
+    ) -> None:
+        scope = _http.scope_of(request, self._lifespan.state if self._lifespan is not None else None)
+        try:
+            await app(scope, exchange.inbox.receive, exchange.send)
+            if not exchange.complete:
+                raise RuntimeError("the application returned without a whole reply")
+        except asyncio.CancelledError:
+            exchange.fail(RequestCancelledError(f"request {running.meta.request_id} was cancelled"), None)
+        except ClientGone as error:
+            exchange.fail(error, None)
+        except BaseException as error:
+            if exchange.begun:
+                running.error = error
+                self._log_error(running, error)
+                exchange.fail(error, None)
+            else:
+                exchange.fail(error, self._http_error(running, error, request))
+        finally:
+            self._end(running)
+
+    def _nobody_fetched(self, call_id: str) -> None:
+        running = self._streams.pop(call_id, None)
+        if running is not None:
+            running.cancel()
+
+    @aktis.method(_generator_backpressure_num_objects=AHEAD)
+    async def http_rest(self, call_id: str) -> AsyncIterator[bytes]:
+        """The rest of a reply that was given with ``more=True``."""
+        running = self._streams.pop(call_id, None)
+        if running is None or running.outbox is None:
+            raise RequestCancelledError(
+                f"there is no reply to fetch for call {call_id!r}: it was cancelled, or fetched before"
+            )
+        if running.timer is not None:
+            running.timer.cancel()
+        outbox = running.outbox
+        try:
+            while chunks := await outbox.get():
+                yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        finally:
+            if outbox.spent:
+                running.fetched()
+            else:  # the client has gone
+                running.cancel()
+
+    async def push(self, call_id: str, messages: list[dict[str, Any]]) -> int:
+        """ASGI messages of the client. Returns when there is room for more: how many were taken, or -1: nobody reads them."""
+        running = self._calls.get(call_id)
+        if running is None:
+            return -1
+        inbox = running.inbox
+        if inbox is None:
+            if not running.meta.method.startswith("grpc:"):
+                return -1
+            inbox = self._inbox_of_call(call_id)
+        return await inbox.push(messages)
+
+    def _inbox_of_call(self, call_id: str) -> _http.Inbox:
+        """Where the requests of a gRPC client that streams arrive."""
+        running = self._calls[call_id]
+        if running.inbox is None:
+            running.inbox = _http.Inbox(None, {"type": "grpc.disconnect"})
+        return running.inbox
+
+    # websockets ---------------------------------------------------------------------------------
+    @aktis.method(_generator_backpressure_num_objects=AHEAD)
+    async def websocket(self, meta: RequestMeta, request: HTTPRequest) -> AsyncIterator[Any]:
+        """ASGI messages of the application for one websocket; first None, or a Rejected."""
+        if self._ongoing >= self._limit or self._draining:
+            yield Rejected(self._ongoing, self._draining)
+            return
+        running = self._begin(meta)
+        self._stats.streams += 1
+        inbox = running.inbox = _http.inbox_of(request)
+        outbox = running.outbox = Outbox()
+        try:
+            yield None
+            if self._gate is not None:
+                await self._hold()
+            if self._asgi is None:
+                yield {"type": "websocket.close", "code": 1003, "reason": "this deployment has no websockets"}
+                return
+            running.parts += 1
+            running.task = self._loop.create_task(self._run_websocket(running, self._asgi, request))
+            while messages := await outbox.get():
+                for message in messages:
+                    yield message
+        finally:
+            inbox.leave()
+            outbox.close()
+            if running.task is not None and self._asgi is not None:
+                self._loop.call_later(WEBSOCKET_GRACE_S, running.task.cancel)
+            self._leave(running)
+
+    async def _run_websocket(self, running: Running, app: _http.ASGIApp, request: HTTPRequest) -> None:
+        inbox, outbox = running.inbox, running.outbox
+        assert inbox is not None and outbox is not None
+        running.websocket = True
+
+        async def send(message: dict[str, Any]) -> None:
+            await outbox.put(message, len(message.get("bytes") or b"") + len(message.get("text") or ""))
+
+        try:
+            await app(
+                _http.scope_of(request, self._lifespan.state if self._lifespan is not None else None),
+                inbox.receive,
+                send,
+            )
+        except (asyncio.CancelledError, ClientGone):
+            pass
+        except BaseException as error:
+            running.error = error
+            self._log_error(running, error)
+            with suppress(ClientGone):
+                outbox.add({"type": "websocket.close", "code": 1011, "reason": "Internal Server Error"}, 0)
+        finally:
+            outbox.end()
+            self._end(running)
+
+>>>>>>> main
 
 def _facts() -> dict[str, Any]:
     """Where this runs; empty outside of a session."""

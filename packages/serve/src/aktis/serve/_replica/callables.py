@@ -62,6 +62,7 @@ class UserCallable:
         self._methods: dict[str, Method] = {}
         self._definition: Any = None
         self._ended = False
+        self.inbox: Callable[[str], Any] = _no_inbox  # of a call whose arguments come in parts, by its call_id
         self.object: Any = None
         self.is_function = False
 
@@ -142,6 +143,10 @@ class UserCallable:
         return method
 
     def _find(self, name: str) -> Callable[..., Any]:
+        if name.startswith("grpc:"):
+            from aktis.serve._grpc.replica import adapter
+
+            return adapter(self, name)
         if self.is_function:
             if name != "__call__":
                 raise AttributeError(
@@ -175,3 +180,7 @@ def disarm(instance: Any) -> None:
 
 
 _kept: list[Any] = []
+
+
+def _no_inbox(call_id: str) -> Any:
+    raise LookupError(f"nothing can be sent to call {call_id!r} here")

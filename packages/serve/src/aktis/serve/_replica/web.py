@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from aktis.serve._protocol import DeploymentSpec, HTTPReply, HTTPRequest, Reject
 from aktis.serve._replica import http as _http
 from aktis.serve._replica.requests import Requests
 from aktis.serve._replica.running import Running
-from aktis.serve._replica.streams import ClientGone, Outbox
+from aktis.serve._replica.streams import ClientGone, Inbox, Outbox
 from aktis.serve.exceptions import RequestCancelledError, ServeError
 
 FETCH_S = 60.0  # how long the rest of a reply waits for the proxy to fetch it
@@ -157,9 +158,21 @@ class Web(Requests):
     async def push(self, call_id: str, messages: list[dict[str, Any]]) -> int:
         """ASGI messages of the client. Returns when there is room for more: how many were taken, or -1: nobody reads them."""
         running = self._calls.get(call_id)
-        if running is None or running.inbox is None:
+        if running is None:
             return -1
-        return await running.inbox.push(messages)
+        inbox = running.inbox
+        if inbox is None:
+            if not running.meta.method.startswith("grpc:"):
+                return -1
+            inbox = self._inbox_of_call(call_id)
+        return await inbox.push(messages)
+
+    def _inbox_of_call(self, call_id: str) -> Inbox:
+        """Where the requests of a gRPC client that streams arrive."""
+        running = self._calls[call_id]
+        if running.inbox is None:
+            running.inbox = Inbox(None, {"type": "grpc.disconnect"})
+        return running.inbox
 
     # websockets ---------------------------------------------------------------------------------
     @aktis.method(_generator_backpressure_num_objects=AHEAD)
@@ -228,3 +241,6 @@ class Web(Requests):
             running.cancelled = True
             self._streams.pop(call_id, None)
             running.cancel()
+            calls = sys.modules.get("aktis.serve._routing.calls")  # not there: nothing here has called anything
+            if calls is not None:
+                calls.cancel_children(call_id)

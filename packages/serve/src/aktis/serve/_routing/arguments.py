@@ -85,7 +85,7 @@ def _send(call: Call) -> None:
             if other.state is FAILED:
                 call.finish(FAILED, other.value)
                 return
-            values[index] = other.ref
+            values[index] = other.as_argument()
         elif isinstance(value, PortableRequest) and value.error is not None:
             call.finish(FAILED, value.error)
             return

@@ -22,6 +22,7 @@ from __future__ import annotations
 import enum
 import itertools
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from random import getrandbits
@@ -72,10 +73,11 @@ _children: dict[str, set[Call]] = {}  # calls that are not settled, by the call_
 class Bound:
     """The methods of a replica's actor, looked up once."""
 
-    __slots__ = ("call", "cancel", "stream")
+    __slots__ = ("call", "cancel", "quick", "stream")
 
     def __init__(self, actor: Any) -> None:
         self.call = actor.call.remote
+        self.quick = actor.quick.remote
         self.stream = actor.stream.options(num_returns="streaming").remote
         self.cancel = actor.cancel.remote
 
@@ -86,6 +88,44 @@ def bound(slot: Slot) -> Bound:
     if methods is None:
         methods = slot.bound = Bound(slot.view.actor)
     return methods  # type: ignore[no-any-return]
+
+
+# What core sends as it is, without pickling the call by itself.
+SCALARS = frozenset({type(None), bool, int, float, complex})
+TEXTS = frozenset({str, bytes})
+MOST_TEXT = 4096
+MOST_ITEMS = 100  # in containers that are pickled here
+
+
+def pack_quickly(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+    """A few arguments of built-in types, as bytes; None for all others, which need what core does for classes and large data."""
+    if _weigh(args, _weigh(kwargs, MOST_ITEMS)) < 0:
+        return None
+    packed = pickle.dumps((args, kwargs), 5)
+    return packed if len(packed) <= MOST_TEXT else None
+
+
+def _weigh(value: Any, room: int) -> int:
+    """How much of ``room`` is left after this value; negative: it is too much, or not only of built-in types."""
+    kind = type(value)
+    if kind in SCALARS:
+        return room - 1
+    if kind in TEXTS:
+        return room - 1 if len(value) <= MOST_TEXT else -1
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                return -1
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return -1
+    if len(value) > room:
+        return -1
+    for item in value:
+        room = _weigh(item, room)
+        if room < 0:
+            return -1
+    return room - 1
 
 
 # Metadata of calls ---------------------------------------------------------------------------------------------------
@@ -181,6 +221,10 @@ class Call:
         self.moved: list[Callable[[], None]] | None = None  # to be called when it is no longer WAITING
         self.finished: list[Callable[[], None]] | None = None  # to be called when it has its outcome
 
+    def as_argument(self) -> Any:
+        """What stands for the result, once it is there, among the arguments of another call."""
+        return self.ref
+
     # sending ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Send it, or stand in line."""
@@ -258,7 +302,20 @@ class Call:
             call_all(listeners)
 
     def _submit(self, replica: Bound) -> Any:
-        return replica.call(self.meta, self.args, self.kwargs)
+        args = self.args
+        meta = self.meta
+        if meta[-1] is None:  # no carrier of tracing
+            if not self.kwargs:
+                for value in args:
+                    kind = type(value)
+                    if kind not in SCALARS and (kind not in TEXTS or len(value) > MOST_TEXT):
+                        break
+                else:
+                    return replica.quick(*meta[:-1], None, *args)
+            packed = pack_quickly(args, self.kwargs)
+            if packed is not None:
+                return replica.quick(*meta[:-1], packed)
+        return replica.call(meta, args, self.kwargs)
 
     def _change_session(self) -> None:
         self.router._watcher.stop()

@@ -6,9 +6,6 @@ import enum
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aktis.serve._routing.calls import Call
-from aktis.serve._routing.streams import StreamCall
-
 
 class Unset(enum.Enum):
     """For options that were not given: None is a value."""
@@ -33,11 +30,6 @@ class HandleOptions:
     multiplexed_model_id: str = ""
     stream: bool = False
     idempotent: bool | None = None
-
-    @property
-    def call_type(self) -> type[Call]:
-        """The class of calls with these options."""
-        return StreamCall if self.stream else Call
 
     def changed(self, *, retry: Any = Unset.UNSET, others: dict[str, Any] | None = None, **given: Any) -> HandleOptions:
         """These with others, checked. Raises TypeError or ValueError naming what is wrong."""

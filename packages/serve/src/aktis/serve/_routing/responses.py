@@ -14,7 +14,7 @@ from aktis.serve._routing.calls import DONE, FAILED, SENT, UNREAD, WAITING, Call
 from aktis.serve._routing.streams import StreamCall
 
 
-def _running_loop() -> Any:
+def running_loop() -> Any:
     """The event loop that runs on this thread. Without importing asyncio: programs without it are spared that."""
     module = sys.modules.get("asyncio")
     return None if module is None else module._get_running_loop()
@@ -42,7 +42,7 @@ class Response:
         """
         call = self._call
         try:
-            if _running_loop() is not None and not _skip_asyncio_check and call.state < DONE:
+            if running_loop() is not None and not _skip_asyncio_check and call.state < DONE:
                 raise RuntimeError(
                     "response.result() would block the event loop that runs on this thread: use `await response`"
                 )
@@ -122,14 +122,15 @@ class Response:
     def _ref(self) -> aktis.ObjectRef[Any]:
         call = self._call
         ref: aktis.ObjectRef[Any] | None = call.ref
-        if ref is None:
-            assert call.state is FAILED
+        if call.state is FAILED and ref is None:
             raise call.value
+        if ref is None:
+            raise RuntimeError("in local testing mode there are no references: pass the response itself, or its result")
         return ref
 
     def __aktis_ref__(self) -> aktis.ObjectRef[Any]:
         """For arguments of tasks and actors."""
-        if self._call.state < DONE and _running_loop() is not None:
+        if self._call.state < DONE and running_loop() is not None:
             raise RuntimeError(
                 "this response is not done, and waiting for it would block the event loop: pass `await response`, or the "
                 "reference that `await response._to_object_ref()` gives"
@@ -143,7 +144,7 @@ class Response:
             ref = call.ref
             if ref is not None:
                 return ref  # type: ignore[no-any-return]
-            if call.state is FAILED:
+            if call.state >= DONE:
                 return aktis.put(None)
             wait_until(call.when_moved, None)
 
@@ -181,7 +182,7 @@ class StreamResponse:
 
     def __next__(self) -> Any:
         call = self._call
-        if _running_loop() is not None:
+        if running_loop() is not None:
             raise RuntimeError("iterating here would block the event loop that runs on this thread: use `async for`")
         try:
             while not self._ended:
