@@ -75,7 +75,7 @@ class ReplicaActor(Web):
         if user_config is not None:
             await self._user.reconfigure(user_config)
         self._config = _with_user_config(self._config, user_config)
-        await self._start_asgi(servable)
+        await self._start_http(servable)
         await self._user.check_health()
         self._loop.call_later(METRICS_S, self._start_metrics)
         logs.LOGGER.info("replica %s is ready", self._id)
@@ -102,18 +102,30 @@ class ReplicaActor(Web):
         self._log_file = logs.set_up(config, self._id, folder)
         self._log_requests = logs.LOGGER.isEnabledFor(10)
 
-    async def _start_asgi(self, servable: Any) -> None:
-        if not self._spec.is_asgi:
-            return
-        from aktis.serve._graph.asgi_app import make_fastapi_app_bound_to
+    async def _start_http(self, servable: Any) -> None:
+        """What requests over HTTP need: imported now, and not with the first of them."""
+        if self._spec.is_asgi:
+            from aktis.serve._graph.asgi_app import make_fastapi_app_bound_to
 
-        self._asgi = make_fastapi_app_bound_to(servable)
-        self._lifespan = _http.Lifespan(self._asgi)
-        await self._lifespan.start()
+            self._asgi = make_fastapi_app_bound_to(servable)
+            self._lifespan = _http.Lifespan(self._asgi)
+            self._let_applications_have_threads()
+            await self._lifespan.start()
+        elif self._spec.is_ingress and callable(servable) and self._user.method("__call__").takes_request:
+            import starlette.requests  # noqa: F401
+
+    def _let_applications_have_threads(self) -> None:
+        """Starlette runs synchronous endpoints in threads of its own, 40 at most: as many as requests, if those are more."""
+        from anyio.to_thread import current_default_thread_limiter
+
+        limiter = current_default_thread_limiter()
+        limiter.total_tokens = max(limiter.total_tokens, self._limit)
 
     async def reconfigure(self, config: DeploymentConfig) -> None:
         """Take over what changed. A new ``user_config`` waits until what runs is done, and holds new requests meanwhile."""
         self._limit = config.max_ongoing_requests
+        if self._asgi is not None:
+            self._let_applications_have_threads()
         async with self._reconfiguring:
             old, self._config = self._config, config
             if config.logging_config != old.logging_config:

@@ -11,6 +11,7 @@ from typing import Any
 import aktis
 from aktis.serve._protocol import DeploymentSpec, HTTPReply, HTTPRequest, Rejected, ReplicaID, RequestMeta
 from aktis.serve._replica import http as _http
+from aktis.serve._replica.eager import start_task
 from aktis.serve._replica.requests import Requests
 from aktis.serve._replica.running import Running
 from aktis.serve._replica.streams import ClientGone, Inbox, Outbox
@@ -93,8 +94,11 @@ class Web(Requests):
 
         exchange = _http.Exchange(inbox, open_stream if running.meta.call_id else None)
         running.parts += 1
-        running.task = task = self._loop.create_task(self._run_app(running, app, request, exchange))
-        task.add_done_callback(lambda _: None if running.entered else self._app_ended(running, exchange))
+        running.task = task = start_task(self._loop, self._run_app(running, app, request, exchange))
+        if not running.entered:
+            task.add_done_callback(lambda _: None if running.entered else self._app_ended(running, exchange))
+        if exchange.reply.done():
+            return exchange.reply.result()
         try:
             return await exchange.reply
         except asyncio.CancelledError:
