@@ -164,9 +164,9 @@ def test_metrics_of_the_session(actors, bench):
 
     def value(name: str, **labels: str) -> float:
         for line in exposition().splitlines():
-            if line.startswith(name + "{") and 'application="counted"' in line:
-                if all(f'{key}="{each}"' in line for key, each in labels.items()):
-                    return float(line.rpartition(" ")[2])
+            wanted = {"application": "counted", **labels}
+            if line.startswith(name + "{") and all(f'{key}="{each}"' in line for key, each in wanted.items()):
+                return float(line.rpartition(" ")[2])
         return 0.0
 
     until(lambda: value("aktis_serve_deployment_request_counter_total", route="/r") == 4)

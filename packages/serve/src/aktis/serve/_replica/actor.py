@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 import aktis
+from aktis.serve._observe import tracing
 from aktis.serve._protocol import (
     DeploymentSpec,
     Rejected,
@@ -175,6 +176,8 @@ class ReplicaActor(Web):
         multiplex = sys.modules.get("aktis.serve.multiplex")  # not there: nothing was loaded
         if multiplex is not None:
             await multiplex.unload_models(self._user.object)
+        if self._traced:
+            tracing.close(f"replica_{self._id}")
 
     async def stats(self) -> ReplicaStats:
         """Numbers for the controller."""

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import aktis
+from aktis.serve._observe import tracing
 from aktis.serve._protocol import DeploymentSpec, ReplicaID, RequestMeta
 from aktis.serve._replica import logs
 from aktis.serve._replica.callables import Method, UserCallable
@@ -44,6 +45,7 @@ class Requests:
         self._observing = False
         self._ticker: asyncio.TimerHandle | None = None
         self._log_requests = False
+        self._traced = bool(tracing.exporter_path())
         self._loop: asyncio.AbstractEventLoop
         self._threads: Threads
         self._user: UserCallable
@@ -55,11 +57,24 @@ class Requests:
         if meta.call_id:
             running.task = asyncio.current_task()
             self._calls[meta.call_id] = running
+        if self._traced:
+            meta = self._begin_span(running)
         request_context.set(meta)
         running_context.set(running)
         if self._ticker is None:
             self._ticker = self._loop.call_later(1.0, self._tick)
         return running
+
+    def _begin_span(self, running: Running) -> RequestMeta:
+        """Tracing is on: what the request is now said to be a part of."""
+        span = tracing.call_span(
+            f"replica_{self._id}", f"{self._id.deployment}.{running.meta.method}", "SERVER", running.meta
+        )
+        if span is not None:
+            running.span = span.enter()
+            running.at_end(lambda: span.end(running.error, **{"aktis.replica": str(self._id)}))
+            running.meta = running.meta._replace(trace=span.carrier)
+        return running.meta
 
     def _end(self, running: Running) -> None:
         """One of the parts of a request has ended; with the last of them the request has."""
@@ -73,17 +88,19 @@ class Requests:
         stats = self._stats
         stats.processed += 1
         stats.fresh[meta.route].append(perf_counter() - running.began)
-        if running.failed:
+        failed = running.error is not None
+        if failed:
             stats.errors += 1
             stats.failed[meta.route] += 1
         if running.at_end_calls is not None:
             for callback in running.at_end_calls:
                 callback()
+        running.error = None  # it has the frames that have the request: no circle is to be left
         if self._idle:
             self._wake_idle()
         if self._log_requests:
             took = (perf_counter() - running.began) * 1000
-            logs.LOGGER.debug("%s %s %.2f ms", meta.method, "ERROR" if running.failed else "OK", took)
+            logs.LOGGER.debug("%s %s %.2f ms", meta.method, "ERROR" if failed else "OK", took)
 
     async def _until(self, condition: Any) -> None:
         while not condition():
@@ -171,6 +188,8 @@ class Requests:
         """This coroutine is done with the request; a thread that was left behind may not be."""
         request_context.set(None)
         running_context.set(None)
+        if running.span is not None:
+            running.span.leave()
         if running.abandoned is None:
             self._end(running)
         else:
@@ -180,7 +199,7 @@ class Requests:
         """Note what a request raised. Returns what its caller is to see instead, if anything."""
         if isinstance(error, asyncio.CancelledError) and running.cancelled:
             return RequestCancelledError(running.meta.request_id)
-        running.failed = True
+        running.error = error
         if isinstance(error, Exception):
             self._log_error(running, error)
         return None

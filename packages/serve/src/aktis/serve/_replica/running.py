@@ -21,7 +21,7 @@ class Running:
     parts = 1
     cancelled = False
     websocket = False
-    failed = False
+    error: BaseException | None = None
     entered = False  # the application's task has taken its first step
     items: ThreadIterator | None = None  # of a generator that runs in a thread
     abandoned: asyncio.Future[Any] | None = None  # of a function in a thread that nobody waits for any more
@@ -30,6 +30,7 @@ class Running:
     outbox: Outbox | None = None
     stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once
     timer: asyncio.TimerHandle | None = None
+    span: Any = None  # of tracing
     at_end_calls: list[Callable[[], None]] | None = None
 
     def __init__(self, meta: RequestMeta, began: float) -> None:

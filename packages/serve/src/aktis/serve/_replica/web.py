@@ -73,7 +73,7 @@ class Web(Requests):
     def _http_error(self, running: Running, error: BaseException, request: HTTPRequest) -> HTTPReply:
         reply, ours = _http.error_reply(error, running.meta.request_id, request.development)
         if ours:
-            running.failed = True
+            running.error = error
             self._log_error(running, error)
         return reply
 
@@ -120,7 +120,7 @@ class Web(Requests):
             exchange.fail(error, None)
         except BaseException as error:
             if exchange.begun:
-                running.failed = True
+                running.error = error
                 self._log_error(running, error)
                 exchange.fail(error, None)
             else:
@@ -231,7 +231,7 @@ class Web(Requests):
         except (asyncio.CancelledError, ClientGone):
             pass
         except BaseException as error:
-            running.failed = True
+            running.error = error
             self._log_error(running, error)
             with suppress(ClientGone):
                 outbox.add({"type": "websocket.close", "code": 1011, "reason": "Internal Server Error"}, 0)

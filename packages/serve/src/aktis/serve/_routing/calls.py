@@ -41,6 +41,7 @@ from aktis.exceptions import (
     WorkerCrashedError,
 )
 from aktis.experimental import get_object_locations
+from aktis.serve._observe.tracing import carrier
 from aktis.serve._protocol import Rejected, RequestMeta
 from aktis.serve._routing.brain import Waiter
 from aktis.serve._routing.router import Lease, Router
@@ -156,7 +157,8 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
     """What travels with a call: what the request has on whose behalf it is made, and what the handle says."""
     parent = request_context.get()
     if parent is None:
-        return RequestMeta(new_request_id(), new_call_id(), method, app, "", model_id, bool(idempotent))
+        trace = carrier(None)
+        return RequestMeta(new_request_id(), new_call_id(), method, app, "", model_id, bool(idempotent), trace=trace)
     return RequestMeta(
         parent.request_id,
         new_call_id(),
@@ -166,7 +168,7 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
         model_id,
         parent.idempotent if idempotent is None else idempotent,
         parent.deadline,
-        parent.trace,
+        carrier(parent.trace),
     )
 
 
