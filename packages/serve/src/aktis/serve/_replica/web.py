@@ -97,13 +97,16 @@ class Web(Requests):
         running.task = task = start_task(self._loop, self._run_app(running, app, request, exchange))
         if not running.entered:
             task.add_done_callback(lambda _: None if running.entered else self._app_ended(running, exchange))
-        if exchange.reply.done():
-            return exchange.reply.result()
         try:
-            return await exchange.reply
+            reply = await exchange.reply
         except asyncio.CancelledError:
             running.cancel()
             raise
+        if request.development and reply.status >= 500 and not reply.more:
+            await asyncio.wait([task], timeout=1.0)  # applications answer first, and raise what it was afterwards
+            if running.error is not None:
+                return _http.error_reply(running.error, running.meta.request_id, True)[0]
+        return reply
 
     async def _run_app(
         self, running: Running, app: _http.ASGIApp, request: HTTPRequest, exchange: _http.Exchange
@@ -116,10 +119,10 @@ class Web(Requests):
                 raise RuntimeError("the application returned without a whole reply")
         except asyncio.CancelledError:
             pass
-        except ClientGone as error:
-            exchange.fail(error, None)
         except BaseException as error:
-            if exchange.begun:
+            if _http.says_client_gone(error):
+                exchange.fail(error, None)
+            elif exchange.begun:
                 running.error = error
                 self._log_error(running, error)
                 exchange.fail(error, None)
@@ -228,9 +231,11 @@ class Web(Requests):
                 inbox.receive,
                 send,
             )
-        except (asyncio.CancelledError, ClientGone):
+        except asyncio.CancelledError:
             pass
         except BaseException as error:
+            if _http.says_client_gone(error):
+                return
             running.error = error
             self._log_error(running, error)
             with suppress(ClientGone):
