@@ -101,7 +101,8 @@ class ReplicaActor(Web):
     def _set_up_logs(self, folder: str | None) -> None:
         config = self._config.logging_config
         self._log_file = logs.set_up(config, self._id, folder)
-        self._log_requests = logs.LOGGER.isEnabledFor(10)
+        wanted = config is None or config.enable_access_log
+        self._log_requests = wanted and logs.LOGGER.isEnabledFor(10)  # DEBUG: proxies have an access log anyway
 
     async def _start_http(self, servable: Any) -> None:
         """What requests over HTTP need: imported now, and not with the first of them."""
