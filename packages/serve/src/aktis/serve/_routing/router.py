@@ -50,7 +50,7 @@ class Lease:
 
     def release(self) -> None:
         """The request has ended, however it did."""
-        self.router._released(self)
+        self.router.release(self)
 
     def rejected(self, answer: Rejected) -> None:
         """The replica did not take the request: it is left alone for a moment (for good, when it drains)."""
@@ -202,7 +202,8 @@ class Router:
             call.notice_end()
 
     # the end of leases ------------------------------------------------------------------------
-    def _released(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
+        """See :meth:`Lease.release`."""
         lock = self._lock
         lock.acquire()
         if not lease.open:
@@ -326,9 +327,10 @@ class Router:
         return self._watcher.ended
 
     @property
-    def several(self) -> bool:
-        """Whether there is a choice: then counts must be exact at any time."""
-        return len(self._brain.slots) > 1
+    def is_tight(self) -> bool:
+        """Whether counts must be exact at any time: there is a choice of replicas, or somebody waits."""
+        brain = self._brain
+        return len(brain.slots) > 1 or brain.count > 0
 
     def __repr__(self) -> str:
         return f"<Router of {self.id}: {self._brain.slots}, {self.waiting} waiting>"
