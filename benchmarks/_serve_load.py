@@ -22,7 +22,7 @@ from _measure import memory_mb, processes_naming
 HERE = Path(__file__).resolve().parent
 PROGRAMS_FILE = HERE / "_serve_programs.py"
 HOST = "127.0.0.1"
-START_LIMIT_S = 90
+START_LIMIT_S = 60
 CONNECTIONS = 16
 GET = b"GET /?q=hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b'POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"q":"hello"}'

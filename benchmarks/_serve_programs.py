@@ -1,7 +1,7 @@
 """The programs that benchmarks/serve.py runs, each in a process of its own.
 
-``python _serve_programs.py server LIBRARY APP FORM REPLICAS PORT`` serves an echo until its standard input ends. LIBRARY is aktis, ray,
-fastapi or litserve; APP is plain or fastapi (an ingress); FORM is async or def. The other programs print lines of JSON:
+``python _serve_programs.py server LIBRARY APP FORM REPLICAS PORT`` serves an echo until its standard input ends. LIBRARY is aktis,
+ray, fastapi or litserve; APP is plain or fastapi (an ingress); FORM is async or def. The other programs print lines of JSON:
 ``handles LIBRARY SECONDS`` and ``batch LIBRARY BATCHES``.
 """
 
@@ -82,7 +82,7 @@ def run_deployment(library: str, app: str, form: str, replicas: int, port: int) 
     make = plain_application if app == "plain" else fastapi_application
     serve.start(http_options={"host": HOST, "port": port})
     serve.run(make(serve, form, replicas))
-    sys.stdin.read()
+    os.read(0, 1)
     serve.shutdown()
     core.shutdown()
 
@@ -108,7 +108,7 @@ def run_fastapi(form: str, port: int) -> None:
     server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, log_level="warning", access_log=False))
 
     def stop() -> None:
-        sys.stdin.read()
+        os.read(0, 1)
         server.should_exit = True
 
     threading.Thread(target=stop, daemon=True).start()
@@ -134,7 +134,7 @@ def run_litserve(port: int) -> None:
             return output
 
     def stop() -> None:
-        sys.stdin.read()
+        os.read(0, 1)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=stop, daemon=True).start()

@@ -6,8 +6,8 @@
     hatch run bench-serve --quick                             does it work at all
     hatch run bench-serve --write                             put the table into benchmarks/README.md
 
-Every server is a process of its own. What is compared runs in turns; the median of the repetitions counts. The exit status is 1 when a
-bar is missed. The soak is a test: ``AKTIS_SOAK_SECONDS=600 pytest -m slow tests/serve/soak``.
+Every server is a process of its own. What is compared runs in turns; the median of the repetitions counts. The exit status is 1 when
+a bar is missed. The soak is a test: ``AKTIS_SOAK_SECONDS=600 pytest -m slow tests/serve/soak``.
 """
 
 from __future__ import annotations

@@ -63,7 +63,15 @@ class Serve:
 
 @pytest.fixture(scope="module")
 def shared_session_serve() -> None:
-    shared_sessions.start("shared_session_serve", num_cpus=4, log_to_driver=False)
+    # Imported once, and not by each replica that a test starts.
+    preload = [
+        "aktis.serve._controller.actor",
+        "aktis.serve._proxy.actor",
+        "aktis.serve._replica.actor",
+        "aktis.serve.http_adapters",
+        "pandas",
+    ]
+    shared_sessions.start("shared_session_serve", num_cpus=4, log_to_driver=False, preload=preload)
 
 
 @pytest.fixture

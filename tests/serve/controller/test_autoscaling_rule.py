@@ -86,6 +86,11 @@ def test_the_delay_begins_anew_when_the_load_falls() -> None:
     assert [load.second(each) for each in [10, 10, 1, 10, 10, 10, 10]] == [1, 1, 1, 1, 1, 1, 10]
 
 
+def test_the_delay_begins_anew_when_the_direction_changes() -> None:
+    load = Load(count=5, upscale_delay_s=3, downscale_delay_s=3)
+    assert [load.second(each) for each in [9, 9, 1, 1, 9, 9, 1, 1, 1, 1]] == [5] * 9 + [1]
+
+
 def test_fewer_keeps_the_most_that_was_needed_meanwhile() -> None:
     load = Load(count=10, downscale_delay_s=3)
     assert [load.second(each) for each in [2, 6, 2, 2]] == [10, 10, 10, 6]

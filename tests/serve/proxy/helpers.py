@@ -13,6 +13,7 @@ from typing import Any
 import cloudpickle
 
 import aktis
+from aktis import serve
 from aktis.serve._protocol import (
     CONTROLLER_NAME,
     NAMESPACE,
@@ -67,9 +68,6 @@ def make_application() -> type:
     class Application:
         def __init__(self) -> None:
             self.seen: list[str] = []
-
-        def __aktis_asgi__(self) -> Any:
-            return self.app
 
         async def app(self, scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "lifespan":
@@ -192,7 +190,13 @@ def make_application() -> type:
                 known = {key: message[key] for key in ("text", "bytes") if message.get(key) is not None}
                 await send({"type": "websocket.send", **known})
 
-    return Application
+    def build() -> Any:
+        return Application().app
+
+    class Ingress:
+        pass
+
+    return serve.ingress(build)(Ingress)
 
 
 class Stage:

@@ -139,8 +139,14 @@ def test_what_is_stated_comes_back(options: dict[str, dict[str, Any]], text: str
     assert ServeDeploySchema.model_validate(schema.stated()) == schema
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)))  # fmt: skip
+plain = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+
+
+@given(
+    st.recursive(
+        plain, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=9), each, max_size=3)
+    )
+)
 def test_any_data_is_taken_or_refused_with_words(data: Any) -> None:
     for config in (data, {"applications": data}, _single(deployments=data), _single(runtime_env=data)):
         try:

@@ -12,8 +12,9 @@ Guarantees:
 * ``apply`` returns at once; a later ``apply`` overtakes an earlier one: what that still builds is dropped.
 * One application that cannot be built is DEPLOY_FAILED with the traceback; what ran under its name goes on, and so do the others.
 
-``_lock`` guards ``_targets`` and ``_generation``; it is never held while the session is asked something.
-One thread for each ``apply`` does the work; ``close`` waits for them.
+``_order`` is held around each deploying and deleting, so that none that was overtaken comes after. Within it, ``_lock`` guards
+``_targets`` and ``_generation``; that one is never held while the session is asked something. One thread for each ``apply`` does
+the work; ``close`` waits for them.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class ConfigDeployer:
     def __init__(self, folder: Path, environment: dict[str, Any] | None = None) -> None:
         self._folder = folder
         self._environment = dict(environment or {})
+        self._order = threading.Lock()
         self._lock = threading.Lock()
         self._targets: dict[str, _Target] = {}
         self._generation = 0
@@ -69,18 +71,19 @@ class ConfigDeployer:
     def apply(self, applications: Sequence[ServeApplicationSchema], *, replace_all: bool = True) -> None:
         """Build and deploy these; with ``replace_all`` others are deleted. Returns at once."""
         configs = {item.name: item.stated() | {"name": item.name} for item in applications}
-        with self._lock:
-            self._generation += 1
-            generation = self._generation
+        with self._order:
+            with self._lock:
+                self._generation += 1
+                generation = self._generation
+                if replace_all:
+                    self._targets = {name: target for name, target in self._targets.items() if name in configs}
+                for name, config in configs.items():
+                    self._targets[name] = _Target(config)
             if replace_all:
-                self._targets = {name: target for name, target in self._targets.items() if name in configs}
-            for name, config in configs.items():
-                self._targets[name] = _Target(config)
-        if replace_all:
-            known = set(aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications)
-            gone = sorted(known - set(configs))
-            if gone:
-                aktis.get(controller().delete_applications.remote(gone, wait=False), timeout=ANSWER_TIMEOUT)
+                known = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
+                gone = sorted(set(known) - set(configs))
+                if gone:
+                    aktis.get(controller().delete_applications.remote(gone, wait=False), timeout=ANSWER_TIMEOUT)
         thread = threading.Thread(target=self._work, args=(generation, configs), name="serve-deploy", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
@@ -117,7 +120,10 @@ class ConfigDeployer:
     def wait(
         self, names: Sequence[str], stop: Callable[[float], bool], poll_s: float = 0.02
     ) -> dict[str, ApplicationStatus]:
-        """Returns when each is RUNNING or has failed, or ``stop(seconds)``, which waits that long, says True: what they are then."""
+        """Returns when each is RUNNING or has failed, or ``stop`` says so: what they are then.
+
+        ``stop(seconds)`` waits that long, or until there is a reason to stop.
+        """
         while True:
             found = self.status().applications
             states = {name: found[name] for name in names if name in found}
@@ -171,7 +177,7 @@ class ConfigDeployer:
                 spec = self._built(generation, pending.pop(ref), ref)
                 if spec is not None:
                     specs.append(spec)
-        if specs and not self._overtaken(generation):
+        if specs:
             self._deploy(generation, specs)
 
     def _begin(self, config: dict[str, Any]) -> Any:
@@ -196,21 +202,37 @@ class ConfigDeployer:
 
     def _deploy(self, generation: int, specs: list[ApplicationSpec]) -> None:
         """All at once; when that is refused, one by one, so that only those fail that are to blame."""
-        now = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
-        leaving = [name for name, each in now.items() if each.status is ApplicationState.DELETING]
-        if leaving:  # their routes may be wanted
-            aktis.get(controller().delete_applications.remote(leaving, wait=True))
-        try:
-            aktis.get(controller().deploy_applications.remote(specs))
-        except (ServeError, ValueError) as error:
-            if len(specs) == 1:
-                self._note(generation, specs[0].name, ApplicationState.DEPLOY_FAILED, _reason(error))
-                return
-            for spec in specs:
-                self._deploy(generation, [spec])
+        refused = self._try(generation, specs)
+        if refused is not None and self._wait_for_leaving():  # they may have had the routes
+            refused = self._try(generation, specs)
+        if refused is None:
+            return
+        if len(specs) == 1:
+            self._note(generation, specs[0].name, ApplicationState.DEPLOY_FAILED, refused)
             return
         for spec in specs:
-            self._note(generation, spec.name, ApplicationState.RUNNING, "")
+            self._deploy(generation, [spec])
+
+    def _try(self, generation: int, specs: list[ApplicationSpec]) -> str | None:
+        """Deploy, unless this was overtaken; why that was refused."""
+        with self._order:
+            if self._overtaken(generation):
+                return None
+            try:
+                aktis.get(controller().deploy_applications.remote(specs))
+            except (ServeError, ValueError, TypeError) as error:
+                return str(getattr(error, "cause", None) or error)
+            for spec in specs:
+                self._note(generation, spec.name, ApplicationState.RUNNING, "")
+        return None
+
+    def _wait_for_leaving(self) -> bool:
+        """Until applications that are being deleted are gone; whether there were any."""
+        now = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
+        leaving = [name for name, each in now.items() if each.status is ApplicationState.DELETING]
+        if leaving:
+            aktis.get(controller().delete_applications.remote(leaving, wait=True))
+        return bool(leaving)
 
     def _overtaken(self, generation: int) -> bool:
         with self._lock:
@@ -221,8 +243,3 @@ class ConfigDeployer:
             target = self._targets.get(name)
             if target is not None and generation == self._generation:
                 target.state, target.message, target.since = state, message, time.time()
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "cause", None) or error
-    return str(cause)

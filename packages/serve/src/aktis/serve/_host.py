@@ -82,6 +82,7 @@ class Host:
         self._rest: Any = None
         self._deployer: Any = None
         self._downloads: Path | None = None
+        self._misses = 0
         if options.app_dir and options.app_dir not in sys.path:
             sys.path.insert(0, options.app_dir)
         try:
@@ -127,7 +128,7 @@ class Host:
         _state.write_state(self.state)
 
     def alive(self) -> bool:
-        """Whether the session is still there, and Serve in it."""
+        """Whether the session is still there, and Serve in it. To be asked now and then: once may be a bad moment."""
         import aktis
         from aktis.serve._deployer import controller
 
@@ -135,8 +136,10 @@ class Host:
             aktis.nodes()
             controller()
         except Exception:
-            return False
-        return True
+            self._misses += 1
+        else:
+            self._misses = 0
+        return self._misses < 2
 
     def close(self) -> None:
         """Finish what runs, and end everything that this process started."""

@@ -10,7 +10,8 @@
 
 Who may deploy may run code. So: it listens on 127.0.0.1; other users of the machine are refused, where the kernel can tell; a
 ``Host`` header must name this machine (a page that rebinds its name to 127.0.0.1 has another one); requests that a browser
-makes for another site are refused; with a token (``AKTIS_SERVE_TOKEN``) it must be sent; without one, it is not served to the network.
+makes for another site are refused; a token (``AKTIS_SERVE_TOKEN``) must be sent, if there is one; without one, it is not served
+to the network.
 
 Errors are JSON: ``{"error": "...", "details": [{"field": "applications.0.name", "message": ..., "value": ...}]}``.
 """

@@ -420,10 +420,17 @@ class HTTPOptions:
     development: bool = False
     """Clients get the traceback of errors. For development only: it shows code and data."""
     access_log: bool = True
+    """Whether each request gets a line in ``logs/serve/access_<proxy>.log`` of the session's folder."""
+    access_log_format: str = "TEXT"
+    """"TEXT" or "JSON"."""
+    metrics: bool = True
+    """Whether Prometheus finds the session's metrics at ``/-/metrics``."""
     status_page: bool = True
     """Whether there is a page at ``/-/aktis``."""
     proxy_headers: bool = False
     """Whether to believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them."""
+    trusted_proxies: Sequence[str] = ("127.0.0.1", "::1")
+    """Whom to believe with ``proxy_headers``: addresses, networks such as "10.0.0.0/8", or "*" for everybody."""
     websocket_max_bytes: int = 16 * 1024 * 1024
     """Of one message."""
 
@@ -450,6 +457,8 @@ class HTTPOptions:
             _set(self, request_timeout_s=check.number("request_timeout_s", self.request_timeout_s, above=True))
         for name in ("keep_alive_timeout_s", "drain_timeout_s"):
             _set(self, **{name: check.number(name, getattr(self, name))})
+        encoding = check.one_of("access_log_format", str(self.access_log_format).upper(), ("TEXT", "JSON"))
+        _set(self, access_log_format=encoding, trusted_proxies=_networks(self.trusted_proxies))
         for name in ("header_timeout_s", "body_timeout_s", "write_timeout_s"):
             _set(self, **{name: check.number(name, getattr(self, name), above=True)})
         check_tls(self)
@@ -458,6 +467,22 @@ class HTTPOptions:
     def enabled(self) -> bool:
         """Whether there are proxies at all."""
         return self.location is not ProxyLocation.NoServer
+
+
+def _networks(given: Any) -> tuple[str, ...]:
+    """Addresses and networks, checked."""
+    import ipaddress
+
+    found = (given,) if isinstance(given, str) else tuple(given or ())
+    for each in found:
+        if each != "*":
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"trusted_proxies must be addresses, networks or '*', and one of them is {each!r}."
+                ) from None
+    return found
 
 
 def check_tls(options: Any) -> None:

@@ -444,7 +444,7 @@ def parse_config(data: Any, *, local: bool = False) -> ServeApplicationSchema | 
 
 
 def as_deploy_schema(config: ServeApplicationSchema | ServeDeploySchema) -> ServeDeploySchema:
-    """The same, always in the form of several applications. The one of a file of Ray 2.3 is called "default", unless it has a name."""
+    """The same, always in the form of several applications. That of a file of Ray 2.3 is "default", if it has no name."""
     if isinstance(config, ServeDeploySchema):
         return config
     http = {key: getattr(config, key) for key in ("host", "port") if key in config.model_fields_set}

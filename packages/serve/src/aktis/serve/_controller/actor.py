@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import aktis
-from aktis.serve._controller import launcher, reports
+from aktis.serve._controller import launcher, logs, reports
 from aktis.serve._controller.application_brain import ApplicationBrain, Stage, check_routes
 from aktis.serve._controller.broadcast import Broadcast, News, Topic
 from aktis.serve._controller.deployment_brain import FOREVER, DeploymentBrain
@@ -41,6 +41,7 @@ from aktis.serve._protocol import (
     REPLICAS,
     ROUTES,
     ApplicationSpec,
+    ApplicationState,
     DeploymentID,
     DeploymentSpec,
     DeploymentView,
@@ -61,10 +62,11 @@ class ServeController:
     """See docs/internals-serve.md for what each method means to its callers."""
 
     def __init__(self) -> None:
-        folder = Path(aktis.get_runtime_context().get_session_dir(), "serve", "journal")
+        session = aktis.get_runtime_context().get_session_dir()
+        self._log_file = logs.set_up(session)
         self._loop = asyncio.get_running_loop()
         self._started_at = time.time()
-        self._journal = Journal(folder)
+        self._journal = Journal(Path(session, "serve", "journal"))
         self._topics = Broadcast(time.time_ns())
         self._runner = Runner(self._report)
         self._proxies = Proxies(self._runner, self._journal)
@@ -73,11 +75,13 @@ class ServeController:
         self._records: dict[DeploymentID, Any] = {}  # as they are in the journal
         self._counts: dict[str, dict[str, int]] = {}  # as they are in the journal
         self._deadlines: dict[DeploymentID, float] = {}
+        self._revisions: dict[DeploymentID, int] = {}  # of brains, as they were published
         self._measures: dict[DeploymentID, float] = {}  # when the autoscaler's next measurement is due; inf: one runs
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = FOREVER
         self._changed: asyncio.Future[None] = self._loop.create_future()
         self._nodes_task: asyncio.Task[None] | None = None
+        self._said: dict[str, ApplicationState] = {}
         self._complaints: dict[DeploymentID, str] = {}
         self._recover()
 
@@ -137,7 +141,7 @@ class ServeController:
 
         def settled() -> bool:
             app = self._apps.get(name)
-            return app is None or app.stage in (Stage.SETTLED, Stage.FAILED)
+            return app is None or app.state()[0] in (ApplicationState.RUNNING, ApplicationState.DEPLOY_FAILED)
 
         await self._until(settled, timeout_s)
         return reports.application_status(name, self._apps.get(name))
@@ -203,7 +207,8 @@ class ServeController:
         app = self._apps.get(replica.app)
         if app is not None and replica in self._runner.handles:
             self._models[replica] = tuple(model_ids)
-            self._step(app, [])
+            brain = app.deployments[replica.deployment]
+            self._publish((REPLICAS, *brain.id), self._view(app, brain))
 
     # -- proxies ------------------------------------------------------------------------------
 
@@ -239,7 +244,13 @@ class ServeController:
         stats, proxy_stats = await asyncio.gather(
             reports.replica_stats(replicas, self._runner.handles), self._proxies.stats()
         )
-        return reports.details(self._apps, self._proxies, self._started_at, stats, proxy_stats)
+        about = {
+            "started_at": self._started_at,
+            "log_file_path": str(self._log_file),
+            "node_id": aktis.get_runtime_context().get_node_id(),
+            "actor_id": aktis.get_runtime_context().get_actor_id(),
+        }
+        return reports.details(self._apps, self._proxies, about, stats, proxy_stats)
 
     async def shutdown(self) -> None:
         """End everything: proxies finish their requests, then replicas. The caller kills the controller afterwards."""
@@ -271,17 +282,47 @@ class ServeController:
     def _step(self, app: ApplicationBrain, commands: list[Command]) -> None:
         """Everything that follows from what has been decided; see the module's docstring for the order."""
         commands = commands + app.settle(self._loop.time())
-        self._journal_replicas(app)
+        changed = [brain for brain in app.deployments.values() if brain.revision != self._revisions.get(brain.id)]
+        for brain in changed:
+            self._revisions[brain.id] = brain.revision
+            self._journal_replicas(brain)
+        self._journal_counts(app)
         for id in [id for id in self._deadlines if id.app == app.name and id.name not in app.deployments]:
             self._forget(id)
-        for brain in app.deployments.values():
+        for brain in changed:
             self._publish((REPLICAS, *brain.id), self._view(app, brain))
-            self._deadlines[brain.id] = brain.next_deadline()
             scaler = app.scalers.get(brain.id.name)
             if scaler is None or brain.deleting:
                 self._measures.pop(brain.id, None)
             elif brain.id not in self._measures:
                 self._measures[brain.id] = self._loop.time() + scaler.measure_interval_s
+        for brain in app.deployments.values():
+            self._deadlines[brain.id] = brain.next_deadline()
+        if changed or app.is_gone:
+            self._publish_routes(app)
+            self._say(app)
+        for command in commands:
+            if isinstance(command, Start):
+                app.deployments[command.id.deployment].replicas[command.id].wall_start = time.time()
+            self._runner.run(command)
+        if changed or app.is_gone:
+            waiting, self._changed = self._changed, self._loop.create_future()
+            _resolve(waiting, None)
+        self._arm()
+
+    def _say(self, app: ApplicationBrain) -> None:
+        """Changes of state, for the log."""
+        name = app.name or "(deployments without an application)"
+        state, message = app.state()
+        if app.is_gone:
+            self._said.pop(app.name, None)
+            logger.info("Application %s is deleted", name)
+        elif self._said.get(app.name) is not state:
+            self._said[app.name] = state
+            bad = state in (ApplicationState.DEPLOY_FAILED, ApplicationState.UNHEALTHY)
+            logger.log(logging.WARNING if bad else logging.INFO, "Application %s is %s. %s", name, state.value, message)
+
+    def _publish_routes(self, app: ApplicationBrain) -> None:
         if app.is_gone and self._apps.get(app.name) is app:
             del self._apps[app.name]
             self._counts.pop(app.name, None)
@@ -289,17 +330,11 @@ class ServeController:
             self._journal.erase("counts", app.name)
         routes = [route for route in (each.route() for each in self._apps.values()) if route is not None]
         self._publish((ROUTES,), tuple(sorted(routes, key=lambda route: route.prefix)))
-        for command in commands:
-            if isinstance(command, Start):
-                app.deployments[command.id.deployment].replicas[command.id].wall_start = time.time()
-            self._runner.run(command)
-        changed, self._changed = self._changed, self._loop.create_future()
-        _resolve(changed, None)
-        self._arm()
 
     def _forget(self, id: DeploymentID) -> None:
         self._publish((REPLICAS, *id), None)
         self._deadlines.pop(id, None)
+        self._revisions.pop(id, None)
         self._measures.pop(id, None)
         self._complaints.pop(id, None)
         if self._records.pop(id, None) is not None:
@@ -310,12 +345,13 @@ class ServeController:
             if isinstance(waiter, asyncio.Future):
                 _resolve(waiter, news)
 
-    def _journal_replicas(self, app: ApplicationBrain) -> None:
-        for brain in app.deployments.values():
-            records = brain.records()
-            if records != self._records.get(brain.id, ()):
-                self._journal.write("replicas", "\n".join(brain.id), records)
-                self._records[brain.id] = records
+    def _journal_replicas(self, brain: DeploymentBrain) -> None:
+        records = brain.records()
+        if records != self._records.get(brain.id, ()):
+            self._journal.write("replicas", "\n".join(brain.id), records)
+            self._records[brain.id] = records
+
+    def _journal_counts(self, app: ApplicationBrain) -> None:
         counts = {name: app.deployments[name].count for name in app.scalers if name in app.deployments}
         if counts != self._counts.get(app.name, {}):
             self._journal.write("counts", app.name, counts)

@@ -40,6 +40,7 @@ FAILED_STARTS_PER_REPLICA = 3
 FAILED_CHECKS = 3  # in a row, until a replica is replaced
 FIRST_PAUSE_S = 0.2  # after a failed start; doubled each time
 LONGEST_PAUSE_S = 30.0
+CHECK_GRID_S = 0.25  # when health checks begin
 STABLE_S = 10.0  # a replica that lived that long did not die of how it was started
 SLOW_START_S = 30.0
 DRAIN_GRACE_S = 2.0  # for drain() to answer after its own time-out
@@ -58,6 +59,7 @@ class DeploymentBrain:
         self.failed = ""  # why no more starts are tried; until the next deployment
         self.trigger = ""
         self.nodes: tuple[str, ...] = ()
+        self.revision = 0  # grows whenever status, view or records may have changed
         self._fresh = fresh
         self._spec: DeploymentSpec | None = None
         self._runtime_env: dict[str, object] | None = None
@@ -82,6 +84,7 @@ class DeploymentBrain:
         self, spec: DeploymentSpec, count: int, now: float, runtime_env: dict[str, object] | None = None
     ) -> list[Command]:
         """A user wants this now."""
+        self.revision += 1
         target = fingerprint(spec, runtime_env)
         if target != self._target:
             self._started_once = any(r.made_of == target for r in self._in(Phase.RUNNING))
@@ -99,12 +102,14 @@ class DeploymentBrain:
     def scale(self, count: int, now: float) -> list[Command]:
         """The autoscaler wants so many."""
         if count != self.count:
+            self.revision += 1
             self.trigger = "AUTOSCALING"
         self.count = count
         return self._settle(now)
 
     def delete(self, now: float) -> list[Command]:
         """Nobody wants it any more: replicas leave the view, drain, and end."""
+        self.revision += 1
         self.deleting = True
         self.trigger = "DELETING"
         return self._settle(now)
@@ -173,6 +178,7 @@ class DeploymentBrain:
         """A starting replica waits for its actor; ``starved``: for resources that others hold and may give back."""
         replica = self.replicas.get(id)
         if replica is not None and replica.phase is Phase.STARTING:
+            self.revision += 1
             replica.starved, replica.message = starved, text
         return self._settle(now)
 
@@ -181,6 +187,7 @@ class DeploymentBrain:
         replica = self.replicas.get(id)
         if replica is None or replica.wants is None:
             return self._settle(now)
+        self.revision += 1
         wanted, replica.wants = replica.wants, None
         if error:
             replica.stale = True
@@ -201,6 +208,9 @@ class DeploymentBrain:
         if replica is not None:
             replica.checking = False
             replica.next_check = now + self.spec.config.health_check_period_s
+            if not error and not replica.failed_checks:
+                return []  # as nearly always
+            self.revision += 1
             replica.failed_checks = replica.failed_checks + 1 if error else 0
             if error and replica.phase in LIVE:
                 replica.message = f"check_health() failed ({replica.failed_checks} of {FAILED_CHECKS}): {error}"
@@ -223,6 +233,7 @@ class DeploymentBrain:
 
     def gone(self, id: ReplicaID, reason: str, now: float) -> list[Command]:
         """A replica's process has ended, by our order or by itself."""
+        self.revision += 1
         replica = self.replicas.pop(id, None)
         if replica is not None and not self.deleting:
             if replica.phase is Phase.STARTING:
@@ -283,16 +294,20 @@ class DeploymentBrain:
 
     def next_deadline(self) -> float:
         """When :meth:`tick` is due; ``FOREVER``: only events change anything."""
-        deadline = FOREVER
+        deadline = check = FOREVER
         for replica in self.replicas.values():
             if replica.phase is Phase.DRAINING:
                 deadline = min(deadline, replica.deadline)
             elif replica.phase is Phase.STARTING and not replica.warned:
                 deadline = min(deadline, replica.since + SLOW_START_S)
             elif replica.phase is Phase.RUNNING and not replica.checking and not self.deleting:
-                deadline = min(deadline, replica.next_check)
+                check = min(check, replica.next_check)
         if self._wanted_starts() and not self.failed and self._not_before > -FOREVER:
             deadline = min(deadline, self._not_before)
+        if check != FOREVER:
+            # Many replicas are checked together: the timer rings a few times in a second, however many there are.
+            grid = min(CHECK_GRID_S, self.spec.config.health_check_period_s / 10)
+            deadline = min(deadline, math.ceil(check / grid) * grid)
         return deadline
 
     def validate(self) -> None:
@@ -327,8 +342,10 @@ class DeploymentBrain:
                 replica.warned = True
                 commands.append(Warn(replica.id, now - replica.since))
         if self._sick and self._ready() >= self.count:
+            self.revision += 1
             self._sick = ""
         if self._last_failure and self._ready() >= self.count and not self.failed and not self._old():
+            self.revision += 1
             self._last_failure = ""
         return commands
 
@@ -344,7 +361,7 @@ class DeploymentBrain:
     def _replace(self, now: float) -> list[Command]:
         """Running replicas of older versions that may leave now."""
         old = self._old()
-        if not old or self.failed:
+        if not old:
             return []
         share = self._share()
         draining = sum(1 for r in self.replicas.values() if r.phase not in LIVE and not self._is_current(r))
@@ -368,6 +385,7 @@ class DeploymentBrain:
                 if sum(1 for _ in self._in(Phase.UPDATING)) >= self._share():
                     continue
                 self._enter(replica, Phase.UPDATING, now)
+            self.revision += 1
             replica.wants = self._target
             commands.append(Reconfigure(replica.id, self.spec.config))
         return commands
@@ -381,6 +399,7 @@ class DeploymentBrain:
             if node_id is None:
                 break
             id = ReplicaID(self.id.app, self.id.name, self._fresh())
+            self.revision += 1
             self.replicas[id] = Replica(
                 id=id,
                 made_of=self._target,
@@ -487,6 +506,7 @@ class DeploymentBrain:
             self._not_before = now + _pause(self._deaths - 1)
 
     def _enter(self, replica: Replica, phase: Phase, now: float) -> None:
+        self.revision += 1
         replica.phase, replica.since = phase, now
 
 

@@ -95,13 +95,13 @@ async def replica_stats(replicas: Iterable[Replica], handles: Mapping[ReplicaID,
 def details(
     apps: Mapping[str, ApplicationBrain],
     proxies: Proxies,
-    started_at: float,
+    controller: Mapping[str, Any],
     stats: Mapping[ReplicaID, ReplicaStats],
     proxy_stats: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Everything, for the page and the REST API: plain data but for ``stats`` (ReplicaStats or None)."""
     return {
-        "controller_info": {"actor_name": CONTROLLER_NAME, "pid": os.getpid(), "started_at": started_at},
+        "controller_info": {"actor_name": CONTROLLER_NAME, "pid": os.getpid(), **controller},
         "proxy_location": proxies.http.location.value if proxies.http is not None else None,
         "http_options": plain(proxies.http),
         "grpc_options": plain(proxies.grpc),

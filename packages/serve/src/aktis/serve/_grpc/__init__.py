@@ -1,1 +1,1 @@
-"""gRPC: a server in the proxies' loop, adapters in replicas, messages of Ray's own services. Nothing of it is imported before it is used."""
+"""gRPC: a server in the proxies' loop, adapters in replicas, messages of Ray's own services. Imported where it is used."""

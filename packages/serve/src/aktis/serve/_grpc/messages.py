@@ -1,7 +1,7 @@
 """The messages and services that Ray's clients know, made at run time from what they are on the wire.
 
-``ray.serve.RayServeAPIService`` (ListApplications, Healthz), and ``ray.serve.PredictAPIsService`` (Predict) of Ray 2.3. Where a program
-has Ray's own generated modules loaded, their messages are used.
+``ray.serve.RayServeAPIService`` (ListApplications, Healthz), and ``ray.serve.PredictAPIsService`` (Predict) of Ray 2.3. Where a
+program has Ray's own generated modules loaded, their messages are used.
 """
 
 from __future__ import annotations

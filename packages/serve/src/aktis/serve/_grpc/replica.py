@@ -1,8 +1,8 @@
 """The replica's side of gRPC: a method of the user's, as ``call`` and ``stream`` of the replica can run it.
 
-The proxy asks for the method ``grpc:<kind>:<name>``. Kinds: "uu" is a plain call; the others are streams of items, of which the last
-is an :class:`Ending`: "us" many replies, "su" many requests, "ss" both. Requests of a client that streams arrive by ``push`` of the
-replica, in the inbox of the call.
+The proxy asks for the method ``grpc:<kind>:<name>``. Kinds: "uu" is a plain call; the others are streams of items, of which the
+last is an :class:`Ending`: "us" many replies, "su" many requests, "ss" both. Requests of a client that streams arrive by ``push``
+of the replica, in the inbox of the call.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class ProxyActor:
         self._http_options = http_options
         self._grpc_options = grpc_options
         self._addresses: dict[str, tuple[str, int]] | None = None
-        self._starting: asyncio.Future[dict[str, tuple[str, int]]] | None = None
+        self._starting: asyncio.Future[dict[str, Any]] | None = None
         self._listener: Listener | None = None
         self._server: Any = None
         self._grpc: Any = None
@@ -77,8 +77,8 @@ class ProxyActor:
         return uvloop.new_event_loop()
 
     # start -----------------------------------------------------------------------------------------------------------
-    async def start(self) -> dict[str, tuple[str, int]]:
-        """Listens. Returns the addresses: ``{"http": (host, port), "grpc": (host, port)}``. May be called again.
+    async def start(self) -> dict[str, Any]:
+        """Listens. Returns the addresses: ``{"http": (host, port), "grpc": (host, port), "pid": pid}``. May be called again.
 
         Raises:
             PortInUseError: somebody else has the port.
@@ -87,7 +87,7 @@ class ProxyActor:
             self._starting = asyncio.ensure_future(self._start())
         return await asyncio.shield(self._starting)
 
-    async def _start(self) -> dict[str, tuple[str, int]]:
+    async def _start(self) -> dict[str, Any]:
         from aktis.serve._observe.observer import Observer
 
         options = self._http_options
@@ -97,21 +97,24 @@ class ProxyActor:
             watcher().subscribe((ROUTES,), self._routes_came)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._known.wait(), ROUTES_WITHIN_S)
-        port = options.port or self._remembered("http") or 0
-        self._listener = Listener(options.host, port, _session())
         try:
-            await self._serve(self._listener)
-            addresses["http"] = self._listener.address
-            self._remember("http", self._listener.address[1])
+            if options.enabled:
+                port = options.port or self._remembered("http") or 0
+                self._listener = Listener(options.host, port, _session())
+                await self._serve(self._listener)
+                addresses["http"] = self._listener.address
+                self._remember("http", self._listener.address[1])
             if self._grpc_options is not None and getattr(self._grpc_options, "enabled", False):
                 addresses["grpc"] = await self._start_grpc()
         except BaseException:
-            self._listener.close()
+            if self._listener is not None:
+                self._listener.close()
             raise
         self._addresses = addresses
-        self._flush()
-        logger.info("proxy %d listens on %s:%d", self._index, *addresses["http"])
-        return addresses
+        if self._flush_timer is None:
+            self._flush()
+        logger.info("proxy %d listens on %s", self._index, addresses)
+        return {**addresses, "pid": os.getpid()}
 
     async def _start_again(self) -> None:
         """After a crash: nobody may call start() again."""
@@ -205,7 +208,7 @@ class ProxyActor:
             "opened": self._edge.opened,
             "websockets": self._counters.websockets,
             "refused": dict(self._counters.refused),
-            "routes": self._counters.snapshot(),
+            "routes": self._observer.routes() if self._observer is not None else [],
         }
 
     async def check_health(self) -> None:
@@ -214,7 +217,7 @@ class ProxyActor:
     async def _page_data(self) -> dict[str, Any]:
         from aktis.serve._observe.page import gather
 
-        return await gather(await self.stats())
+        return await gather(await self.stats(), bool(self._http_options.development))
 
     def _flush(self) -> None:
         self._flush_timer = self._loop.call_later(FLUSH_EVERY_S, self._flush)

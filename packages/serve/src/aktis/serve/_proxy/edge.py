@@ -75,9 +75,9 @@ class Edge:
 
 def trusted_of(options: Any) -> tuple[str, ...]:
     """The addresses whose X-Forwarded- headers count."""
-    if not getattr(options, "proxy_headers", False):
+    if not options.proxy_headers:
         return ()
-    return tuple(getattr(options, "trusted_proxies", ("127.0.0.1", "::1")))
+    return tuple(options.trusted_proxies)
 
 
 class TrustedProxies:

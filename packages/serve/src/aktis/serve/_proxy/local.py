@@ -32,8 +32,8 @@ class Local:
         draining: Callable[[], bool],
     ) -> None:
         self._dispatcher = dispatcher
-        self._page = bool(getattr(options, "status_page", True))
-        self._metrics = bool(getattr(options, "metrics", True))
+        self._page = bool(options.status_page)
+        self._metrics = bool(options.metrics)
         self._data = data
         self._draining = draining
 
@@ -48,8 +48,10 @@ class Local:
         if path == "/-/metrics" and self._metrics:
             return _get_only(method) or self._exposition()
         if self._page:
-            if path in ("/-/aktis", "/-/aktis/"):
+            if path == "/-/aktis":
                 return _get_only(method) or _page()
+            if path == "/-/aktis/":
+                return Reply(308, ((b"location", b"../aktis"), NO_STORE), b"")
             if path == "/-/aktis/data":
                 return _get_only(method) or self._page_data()
         return None
@@ -74,6 +76,6 @@ def _get_only(method: str) -> Reply | None:
 
 
 def _page() -> Reply:
-    from aktis.serve._observe.page import HEADERS, html
+    from aktis.serve._observe.page import headers, html
 
-    return Reply(200, HEADERS, html())
+    return Reply(200, headers(), html())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import socket
+import sys
 import urllib.parse
 from typing import Any
 
@@ -31,6 +33,14 @@ class RestClient:
         self._host, self._port = parts.hostname, parts.port or (443 if self._secure else 80)
         self._token = token
 
+    def answers(self) -> bool:
+        """Whether somebody listens there."""
+        try:
+            socket.create_connection((self._host, self._port), 2).close()
+        except OSError:
+            return False
+        return True
+
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """The answer's JSON."""
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
@@ -44,7 +54,8 @@ class RestClient:
             data = answer.read()
         except ConnectionRefusedError:
             raise CommandError(
-                f"nothing answers at {self.address}: start Serve with `serve start` or `serve run`, or say where it is with --address"
+                f"nothing answers at {self.address}: start Serve with `serve start` or `serve run`, or say where it is "
+                "with --address"
             ) from None
         except (OSError, http.client.HTTPException, socket.gaierror) as error:
             raise CommandError(f"{self.address} does not answer: {error or type(error).__name__}") from None
@@ -61,15 +72,34 @@ class RestClient:
         return content
 
 
-def connect(address: str | None) -> RestClient:
-    """The service at ``address``; without it the one that variables name, or the one that was started last."""
+def connect(address: str | None, *, look: bool = False) -> Any:
+    """A client of the service at ``address``: a URL, or a session (its directory, or "auto").
+
+    Without one: what variables name, or the service that was started last; to ``look`` also a program's session in which
+    Serve runs.
+    """
     given = address or next((os.environ[name] for name in ADDRESS_VARIABLES if os.environ.get(name)), None)
     token = os.environ.get(TOKEN_VARIABLE, "")
     hosts = living_hosts()
     if given is not None:
+        if given == "auto" or os.path.sep in given.partition("://")[0]:
+            return _session(given)
         client = RestClient(given, token)
         same = [state for state in hosts if state.rest == client.address.replace("localhost", "127.0.0.1")]
         return RestClient(given, token or same[0].token, same[0].pid) if same else client
     if hosts:
+        if len(hosts) > 1:
+            others = ", ".join(state.rest for state in hosts[:-1])
+            print(f"serve: this is {hosts[-1].rest}; with --address also {others}", file=sys.stderr)
         return RestClient(hosts[-1].rest, token or hosts[-1].token, hosts[-1].pid)
-    return RestClient(DEFAULT_ADDRESS, token)
+    client = RestClient(DEFAULT_ADDRESS, token)
+    if look and not client.answers():
+        with contextlib.suppress(CommandError):
+            return _session("auto")
+    return client
+
+
+def _session(address: str) -> Any:
+    from aktis.serve.cli._session import SessionClient
+
+    return SessionClient(address)

@@ -19,7 +19,7 @@ _COLOURS = {
 
 def show_config(name: str | None, address: str | None) -> None:
     """Print what files deployed; each application is a document of its own."""
-    found = connect(address).request("GET", "/api/serve/applications/")["applications"]
+    found = connect(address, look=True).request("GET", "/api/serve/applications/")["applications"]
     configs = {key: each["deployed_app_config"] for key, each in found.items() if each["deployed_app_config"]}
     if name is not None:
         if name not in configs:
@@ -57,7 +57,7 @@ def _indenting(yaml: Any) -> Any:
 
 def show_status(name: str | None, form: str, address: str | None) -> int:
     """Print what there is; the exit code."""
-    answer = connect(address).request("GET", "/api/serve/applications/")
+    answer = connect(address, look=True).request("GET", "/api/serve/applications/")
     applications = answer["applications"]
     if name is not None:
         if name not in applications:
