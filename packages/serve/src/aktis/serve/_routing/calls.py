@@ -23,6 +23,7 @@ import enum
 import itertools
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from random import getrandbits
@@ -41,6 +42,7 @@ from aktis.exceptions import (
     WorkerCrashedError,
 )
 from aktis.experimental import get_object_locations
+from aktis.serve._observe.tracing import carrier
 from aktis.serve._protocol import Rejected, RequestMeta
 from aktis.serve._routing.brain import Waiter
 from aktis.serve._routing.router import Lease, Router
@@ -135,12 +137,10 @@ _prefix = os.urandom(4).hex()
 _numbers = itertools.count()
 
 
-def _renew_prefix() -> None:
+def after_fork() -> None:
+    """Ids of a forked child are not those of its parent."""
     global _prefix
     _prefix = os.urandom(4).hex()
-
-
-os.register_at_fork(after_in_child=_renew_prefix)
 
 
 _meta = tuple.__new__  # half the time of RequestMeta(...)
@@ -149,11 +149,14 @@ _meta = tuple.__new__  # half the time of RequestMeta(...)
 def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None) -> RequestMeta:
     """What travels with a call: what the request has on whose behalf it is made, and what the handle says."""
     parent = request_context.get()
+    trace = None if parent is None else parent.trace
+    if "opentelemetry.trace" in sys.modules:
+        trace = carrier(trace)
     if parent is None:
         return _meta(
             RequestMeta,
             (
-                "%032x" % getrandbits(128),
+                f"{getrandbits(128):032x}",
                 _prefix + str(next(_numbers)),
                 method,
                 app,
@@ -161,7 +164,7 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
                 model_id,
                 bool(idempotent),
                 0.0,
-                None,
+                trace,
             ),
         )
     return _meta(
@@ -175,7 +178,7 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
             model_id,
             parent.idempotent if idempotent is None else idempotent,
             parent.deadline,
-            parent.trace,
+            trace,
         ),
     )
 
@@ -300,6 +303,7 @@ class Call:
                 self.lease = lease
                 self.ref = ref
                 self.state = SENT
+                self.router.sent += 1
         if not sent:  # cancelled just now, and the replica has it
             self._abort(lease, ref)
             return

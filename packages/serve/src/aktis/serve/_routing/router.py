@@ -20,6 +20,7 @@ from random import random
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from aktis.serve._observe.tracing import exporter_path
 from aktis.serve._protocol import DeploymentID, DeploymentView, Rejected, ReplicaView, RequestMeta
 from aktis.serve._routing.brain import RoutingBrain, Slot, Waiter
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
@@ -77,6 +78,8 @@ class Router:
         self._tick_at: float | None = None  # when the watcher will call tick()
         # Calls that were sent, and whose end nobody has looked at: see aktis.serve._routing.calls.
         self.unsettled: set[Any] = set()
+        self.sent = 0  # calls of handles that went to a replica
+        self.traced = bool(exporter_path())
 
     @staticmethod
     def of(id: DeploymentID) -> Router:
@@ -162,7 +165,7 @@ class Router:
             if slot is not None:
                 return Lease(self, slot)
             self._refuse(again)
-            waiter = Waiter(deliver, meta.model_id, deadline)
+            waiter = Waiter(deliver, meta.model_id, deadline, meta.request_id)
             brain.wait(waiter, front=again)
             empty = not brain.slots
             report = brain.view is not None and brain.view.reports and brain.count == 1
@@ -280,7 +283,7 @@ class Router:
             self._tick_at = None
             late = self._brain.expire(now)
         for waiter in late:
-            waiter.deliver(RequestTimeoutError())
+            waiter.deliver(RequestTimeoutError(waiter.request_id))
         self._serve()
 
     def _serve(self) -> None:

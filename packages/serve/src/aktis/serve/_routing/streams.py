@@ -10,7 +10,7 @@ from typing import Any
 
 from aktis.exceptions import ActorUnavailableError
 from aktis.serve._protocol import Rejected
-from aktis.serve._routing.calls import DONE, FAILED, SENT, Bound, Call, _lock, is_death
+from aktis.serve._routing.calls import DONE, FAILED, SENT, Bound, Call, _lock, fire, is_death
 
 
 class StreamCall(Call):
@@ -83,6 +83,7 @@ class StreamCall(Call):
         """Nothing more will come."""
         self.is_over = True
         self._clean_up()
+        fire(self.finished)
 
     def _clean_up(self) -> None:
         # A generator that runs keeps its arguments (it may begin again) and its place among its parent's children.
