@@ -239,8 +239,11 @@ class RayServeDeploymentHandle(RayServeHandle[T]):
     """The same, as deployments got it for what was bound to them."""
 
 
-class RayServeSyncHandle(DeploymentHandle[T]):
+class RayServeSyncHandle(RayServeHandle[T]):
     """The sync handle of Ray 2.3: ``aktis.get(handle.remote(x))``."""
+
+    def _respond(self, call: Any) -> Any:
+        return DeploymentHandle._respond(self, call)
 
 
 def _restore(

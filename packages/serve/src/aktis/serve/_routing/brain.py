@@ -147,18 +147,18 @@ class RoutingBrain:
         slot.cool_until = 0.0
         slot.rejections = 0
 
-    def rejected(self, slot: Slot, answer: Rejected, now: float) -> None:
-        """The replica did not take a request of ours."""
-        slot.ongoing -= 1
+    def rejected(self, slot: Slot, answer: Rejected, now: float, counted: bool = True) -> None:
+        """The replica did not take a request of ours; not ``counted``: the end of that was noticed before its cause."""
+        slot.ongoing -= counted
         if answer.draining:
             self._close(slot)
             return
         slot.cool_until = now + min(COOL_MOST, COOL_FIRST * (1 << min(slot.rejections, 8)))
         slot.rejections += 1
 
-    def died(self, slot: Slot, now: float, for_good: bool = True) -> None:
+    def died(self, slot: Slot, now: float, for_good: bool = True, counted: bool = True) -> None:
         """The replica's actor is dead, or (not ``for_good``) cannot be reached now."""
-        slot.ongoing -= 1
+        slot.ongoing -= counted
         if for_good:
             self._close(slot)
         else:

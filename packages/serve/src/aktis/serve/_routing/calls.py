@@ -203,6 +203,7 @@ class Call:
         "deaths",
         "dropped",
         "finished",
+        "fired",
         "kwargs",
         "lease",
         "meta",
@@ -214,6 +215,7 @@ class Call:
         "state",
         "value",
         "waiter",
+        "watched",
     )
 
     def __init__(self, router: Router, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -227,6 +229,8 @@ class Call:
         self.lease: Lease | None = None
         self.waiter: Waiter | None = None
         self.noticed: Any = None  # the reference whose end core will tell us
+        self.fired: Any = None  # the reference whose end core has told us
+        self.watched: Any = None  # the reference that somebody waits for, who then settles the call
         self.dropped = False  # nobody will ask for the result
         self.cancelled = False
         self.deaths = 0
@@ -349,7 +353,8 @@ class Call:
 
     def _ended(self, ref: Any) -> None:
         """The answer is there, on whatever thread: settle, without reading what is large."""
-        if self.ref is not ref or self.state is not SENT:
+        self.fired = ref  # before we look at ``watched``: whoever stops watching looks here afterwards
+        if self.ref is not ref or self.state is not SENT or self.watched is ref:
             return
         if get_object_locations([ref])[ref]["object_size"] is not None:  # in the store: no rejection, and no error
             self.settle(ref, UNREAD)
@@ -358,16 +363,27 @@ class Call:
 
     def read(self, ref: Any, timeout: float | None = None) -> None:
         """Wait for the answer, and settle. GetTimeoutError in time."""
+        self.watched = ref
         try:
             value = aktis.get(ref, timeout=timeout)
-        except GetTimeoutError as error:
-            if not isinstance(error, AktisTaskError):  # else the user's code raised it
-                raise
-            self.settle_error(ref, error.with_traceback(None))
         except Exception as error:
+            if isinstance(error, GetTimeoutError) and not isinstance(
+                error, AktisTaskError
+            ):  # else the user's code raised it
+                self.unwatch()
+                raise
             self.settle_error(ref, error.with_traceback(None))  # its frames refer to us: a cycle
+        except BaseException:  # a signal
+            self.unwatch()
+            raise
         else:
             self.settle(ref, value)
+
+    def unwatch(self) -> None:
+        """Somebody waits no longer. Others may still, but that is not counted."""
+        ref, self.watched = self.watched, None
+        if ref is not None and self.fired is ref:
+            self._ended(ref)
 
     def settle(self, ref: Any, value: Any) -> None:
         """The replica has answered."""

@@ -9,7 +9,7 @@
 
 Guarantees: every method may be called from any thread, none blocks but ``acquire_blocking``. ``deliver`` of a waiter is called
 exactly once, without a lock held, by the thread that freed the replica. The router's lock is the innermost one: nothing is
-called under it but the brain. Whoever gets a lease ends it: ``release``, ``rejected`` or ``died``; what comes second does nothing.
+called under it but the brain. Whoever gets a lease ends it: ``release``, ``rejected`` or ``died``; only the first counts.
 """
 
 from __future__ import annotations
@@ -137,10 +137,15 @@ class Router:
         waiter = self.acquire_then(meta, deliver)
         if isinstance(waiter, Lease):
             return waiter
-        if not came.acquire(timeout=-1 if timeout is None else max(0.0, timeout)) and self.abandon(waiter):
-            raise RequestTimeoutError(meta.request_id, timeout)
-        if not outcome:  # it was served while the time-out fired
-            came.acquire()
+        try:
+            if not came.acquire(timeout=-1 if timeout is None else max(0.0, timeout)) and self.abandon(waiter):
+                raise RequestTimeoutError(meta.request_id, timeout)
+            if not outcome:  # it was served while the time-out fired
+                came.acquire()
+        except BaseException:  # a signal
+            if not self.abandon(waiter) and outcome and isinstance(outcome[0], Lease):
+                outcome[0].release()
+            raise
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         return outcome[0]
@@ -227,19 +232,15 @@ class Router:
     def _rejected(self, lease: Lease, answer: Rejected) -> None:
         now = monotonic()
         with self._lock:
-            if not lease.open:
-                return
-            lease.open = False
-            self._brain.rejected(lease.slot, answer, now)
+            counted, lease.open = lease.open, False
+            self._brain.rejected(lease.slot, answer, now, counted)
         self._serve()
 
     def _died(self, lease: Lease, for_good: bool) -> None:
         now = monotonic()
         with self._lock:
-            if not lease.open:
-                return
-            lease.open = False
-            self._brain.died(lease.slot, now, for_good)
+            counted, lease.open = lease.open, False
+            self._brain.died(lease.slot, now, for_good, counted)
         self._serve()
 
     # news -------------------------------------------------------------------------------------
