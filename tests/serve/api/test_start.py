@@ -132,7 +132,9 @@ def test_blocking_until_it_is_interrupted() -> None:
     import signal
 
     code = "import sys\nsys.path[:0] = " + repr(sys.path) + "\n" + textwrap.dedent(code)
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
         assert program.stdout is not None and program.stderr is not None
         url = program.stdout.readline().strip()
         for line in program.stderr:

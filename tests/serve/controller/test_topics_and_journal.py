@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
-from aktis.serve._controller.broadcast import Broadcast
+from aktis.serve._controller.broadcast import Audience, Broadcast
 from aktis.serve._controller.journal import Journal
 
 A, B = ("replicas", "app", "a"), ("routes",)
@@ -57,6 +58,21 @@ def test_who_listens_again_and_again_ends_with_what_is_there(values: list[tuple[
             known[each], seen[each] = number, what
     last = dict(values)
     assert seen == {A: last.get(A), B: last.get(B)}
+
+
+def test_listeners_have_heard_when_they_ask_again() -> None:
+    audience = Audience()
+    audience.asks()
+    assert audience.patience(0.0) == 0.0
+    audience.answered(1.0)
+    audience.answered(1.2)
+    assert audience.patience(1.3) == pytest.approx(0.4)
+    audience.asks()
+    assert audience.patience(1.3) == pytest.approx(0.4)
+    audience.asks()
+    assert audience.patience(1.3) == 0.0
+    audience.answered(2.0)  # and dies
+    assert audience.patience(2.6) == 0.0
 
 
 NAMES = ["plain", "a/b", "a#b\nc", "..", ".new", "ü", "x.new", ""]

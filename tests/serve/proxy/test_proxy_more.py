@@ -17,10 +17,11 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.serve.proxy.helpers import Connection, Proxy, Stage
 
+import aktis
 from aktis.serve._protocol import RouteView
 from aktis.serve._proxy.edge import TrustedProxies
-from tests.serve.proxy.helpers import Connection, Proxy, Stage
 
 websockets = pytest.importorskip("websockets.sync.client")
 
@@ -78,9 +79,8 @@ def test_a_websocket_to_nowhere(proxy: Proxy) -> None:
 
 
 def test_a_websocket_whose_replica_dies(world: Stage, proxy: Proxy) -> None:
-    from websockets.exceptions import ConnectionClosed
-
     from tests.serve.proxy.helpers import make_application
+    from websockets.exceptions import ConnectionClosed
 
     world.replica("brittle", make_application())
     world.announce("brittle")
@@ -96,6 +96,39 @@ def test_a_websocket_whose_replica_dies(world: Stage, proxy: Proxy) -> None:
             client.recv(timeout=10)
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1011
     world.announce("brittle", broken="it died")
+
+
+def test_websockets_are_told_when_a_proxy_drains(world: Stage) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    proxy = world.proxy()
+    with connect(proxy, "/app/ws") as client:
+        client.send("x")
+        client.recv(timeout=10)
+        drained = proxy.actor.drain.remote(10)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
+        assert aktis.get(drained) is True
+
+
+def test_two_proxies_share_a_port(world: Stage) -> None:
+    first = world.proxy()
+    second = world.proxy(port=first.port)
+    assert first.stats()["pid"] != second.stats()["pid"]
+    deadline = time.monotonic() + 10
+    while not all(proxy.stats()["opened"] for proxy in (first, second)):
+        assert requests.get(f"{first.url}/app/seen", timeout=10).status_code == 200
+        assert time.monotonic() < deadline
+    aktis.get(first.actor.drain.remote(1.0))
+    assert requests.get(f"{second.url}/app/seen", timeout=10).status_code == 200
+
+
+def test_in_development_clients_see_tracebacks(world: Stage) -> None:
+    proxy = world.proxy(development=True)
+    reply = requests.get(f"{proxy.url}/app/raise", timeout=10)
+    assert reply.status_code == 500
+    assert "a secret of the application" in reply.text and "Traceback" in reply.text
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -253,7 +286,9 @@ def test_the_root_path_of_a_proxy_in_front(world: Stage) -> None:
 
 def test_what_a_proxy_imports() -> None:
     """Memory is a bar."""
-    heavy = "('fastapi', 'starlette', 'pydantic', 'numpy', 'pandas', 'grpc', 'torch', 'prometheus_client', 'opentelemetry')"
+    heavy = (
+        "('fastapi', 'starlette', 'pydantic', 'numpy', 'pandas', 'grpc', 'torch', 'prometheus_client', 'opentelemetry')"
+    )
     code = f"import sys, aktis.serve._proxy.actor, uvicorn; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout.replace("'", '"')) == []

@@ -23,7 +23,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +100,17 @@ class ConfigDeployer:
         with self._lock:
             return {name: dict(target.config) for name, target in self._targets.items()}
 
-    def overlaid(self, status: ServeStatus) -> ServeStatus:
+    def _overlaid(self, targets: dict[str, _Target], status: ServeStatus) -> ServeStatus:
         """The controller's status, and what it cannot know: applications that are built, or that could not be."""
-        with self._lock:
-            targets = dict(self._targets)
         for name, target in targets.items():
-            if target.state is ApplicationState.RUNNING and name in status.applications:
+            if target.state is ApplicationState.RUNNING:  # the controller knows better; it may have been deleted, too
                 continue
-            known = status.applications.setdefault(
-                name,
-                ApplicationStatus(name=name, status=target.state, route_prefix=target.config.get("route_prefix", "/")),
-            )
-            if target.state is not ApplicationState.RUNNING:
-                known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
-            else:  # deployed, and gone again by other means
-                known.status, known.message = ApplicationState.NOT_STARTED, "it was deleted"
+            known = status.applications.get(name)
+            if known is None:
+                prefix = target.config.get("route_prefix", "/")
+                known = ApplicationStatus(name=name, status=target.state, route_prefix=prefix)
+                status.applications[name] = known
+            known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
         return status
 
     def wait(
@@ -127,19 +123,17 @@ class ConfigDeployer:
         while True:
             found = self.status().applications
             states = {name: found[name] for name in names if name in found}
-            busy = [
-                each
-                for each in states.values()
-                if each.status in (ApplicationState.DEPLOYING, ApplicationState.NOT_STARTED)
-            ]
+            busy = any(each.status is ApplicationState.DEPLOYING for each in states.values())
             if not busy or stop(poll_s):
                 return states
             poll_s = min(poll_s * 1.5, 0.25)
 
     def status(self) -> ServeStatus:
         """All applications of the session. Raises ServeNotRunningError when Serve was shut down."""
+        with self._lock:  # before the controller is asked: what is RUNNING here, it has by then
+            targets = {name: replace(target) for name, target in self._targets.items()}
         try:
-            return self.overlaid(aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
+            return self._overlaid(targets, aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
         except aktis.exceptions.AktisActorError as error:
             raise ServeNotRunningError(f"the controller has ended: {error}") from None
 

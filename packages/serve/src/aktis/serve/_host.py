@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis.serve import _state
+from aktis.serve.exceptions import ServeError
 
 START_TIMEOUT = 60.0  # seconds for the process of `serve start` to be ready
 KEPT_LOGS = 5  # of processes that did not end well
@@ -83,6 +84,7 @@ class Host:
         self._deployer: Any = None
         self._downloads: Path | None = None
         self._misses = 0
+        self._started = False
         if options.app_dir and options.app_dir not in sys.path:
             sys.path.insert(0, options.app_dir)
         try:
@@ -105,6 +107,7 @@ class Host:
         client = serve.start(
             detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra
         )
+        self._started = True
         self._downloads = _state.state_directory() / f"code-{os.getpid()}"
         self._deployer = ConfigDeployer(self._downloads, options.environment)
         self.admin = Administration(
@@ -152,8 +155,9 @@ class Host:
         if self._deployer is not None:
             self._deployer.close()
         if aktis.is_initialized():
-            with contextlib.suppress(Exception):
-                serve.shutdown()
+            if self._started:
+                with contextlib.suppress(Exception):
+                    serve.shutdown()
             aktis.shutdown()
         if self._downloads is not None:
             shutil.rmtree(self._downloads, ignore_errors=True)
@@ -245,9 +249,13 @@ def main() -> int:
     sys.argv = ["serve"]
     try:
         host = Host(options, ended)
+    except (OSError, ValueError, ServeError) as error:  # a port that is taken, an option that cannot be
+        _say(answer, {"error": str(error)})
+        os.unlink(options.log)
+        return 2
     except Exception as error:
         logger.error("could not start", exc_info=True)
-        _say(answer, {"error": str(error)})
+        _say(answer, {"error": f"{type(error).__name__}: {error}\n(its log: {options.log})"})
         return 1
     _say(answer, asdict(host.state))
     try:

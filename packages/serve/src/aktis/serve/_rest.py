@@ -22,6 +22,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import logging
 import os
 import socket
 import threading
@@ -31,6 +32,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -38,6 +40,8 @@ from starlette.routing import Route
 from aktis.serve._admin import Administration
 from aktis.serve.exceptions import ServeError, ServeNotRunningError
 from aktis.serve.schema import ServeApplicationSchema, ServeDeploySchema, explain_validation, validation_text
+
+logger = logging.getLogger("aktis.serve")
 
 DEFAULT_REST_PORT = 52365  # of Ray's agent, which its users know
 MAX_BODY = 16 << 20  # bytes of a config
@@ -63,7 +67,17 @@ def create_app(admin: Administration, *, host: str = "127.0.0.1", token: str = "
         Route("/api/serve/deployments/status", guard(api.status), methods=["GET"]),
         Route("/api/serve/health", guard(api.health), methods=["GET"]),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={HTTPException: _as_json, Exception: _unexpected})
+
+
+async def _as_json(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, error.detail)
+
+
+async def _unexpected(_request: Request, error: Exception) -> Response:
+    logger.error("the REST API failed", exc_info=error)
+    return _error(500, f"internal error ({type(error).__name__}); the log of the service has more")
 
 
 class _Guard:

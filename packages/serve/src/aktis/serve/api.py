@@ -132,7 +132,7 @@ def run(
     if _local_testing_mode:
         from aktis.serve import local_testing
 
-        return local_testing.run(target, name or DEFAULT_APPLICATION)  # type: ignore[no-any-return]
+        return local_testing.run(target, name or DEFAULT_APPLICATION)
     from aktis.serve._graph.build import build_application, root_of
     from aktis.serve._graph.handles import methods_of
 
@@ -216,7 +216,7 @@ def status() -> ServeStatus:
 def _handle(id: DeploymentID, methods: tuple[str, ...] | None = None) -> DeploymentHandle[Any]:
     from aktis.serve._graph.handles import make_handle
 
-    return make_handle(id.app, id.name, methods=methods)  # type: ignore[no-any-return]
+    return make_handle(id.app, id.name, methods=methods)
 
 
 def get_app_handle(name: str) -> DeploymentHandle[Any]:
@@ -281,7 +281,7 @@ def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
     from aktis.serve._graph.handles import make_handle
 
     id = _single(name)
-    return make_handle(id.app, id.name, legacy=not sync, sync=sync)  # type: ignore[no-any-return]
+    return make_handle(id.app, id.name, legacy=not sync, sync=sync)
 
 
 def _single(name: str) -> DeploymentID:

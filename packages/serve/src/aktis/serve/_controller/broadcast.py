@@ -9,6 +9,7 @@ nanoseconds): so listeners that knew an earlier controller are told everything o
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -72,3 +73,27 @@ class Broadcast:
     def waiting(self) -> int:
         """How many wait."""
         return len(self._waiting)
+
+
+class Audience:
+    """Whether listeners have heard what was published: one that was answered has, as soon as it asks again. Pure."""
+
+    PATIENCE_S = 0.5  # one that does not ask again by then is not there any more
+
+    def __init__(self) -> None:
+        self._answered: deque[float] = deque()  # when; those that have not asked again since
+
+    def answered(self, now: float) -> None:
+        """A listener got an answer."""
+        self._answered.append(now)
+
+    def asks(self) -> None:
+        """A listener asks: the one, as far as we can know, that was answered first."""
+        if self._answered:
+            self._answered.popleft()
+
+    def patience(self, now: float) -> float:
+        """How much longer to wait for those that have not asked again; 0: everybody has heard everything."""
+        while self._answered and self._answered[0] <= now - self.PATIENCE_S:
+            self._answered.popleft()
+        return self._answered[-1] + self.PATIENCE_S - now if self._answered else 0.0

@@ -15,6 +15,7 @@ from aktis.serve._controller import launcher
 from aktis.serve._controller.journal import Journal
 from aktis.serve._controller.replicas import Record
 from aktis.serve._controller.runner import Runner, text_of
+from aktis.serve._controller.scaling import as_function
 from aktis.serve._protocol import REPLICA_PREFIX, ApplicationSpec, DeploymentSpec
 
 logger = logging.getLogger("aktis.serve")
@@ -74,8 +75,7 @@ class Recovery:
         if config is None or config.policy is None:
             return None
         try:
-            loaded: Callable[..., Any] = config.load_policy()
-            return loaded() if isinstance(loaded, type) else loaded
+            return as_function(config.load_policy())
         except Exception as error:
             text = f"its policy {config.policy!r} cannot be imported after the controller's restart: {text_of(error)}"
 

@@ -177,7 +177,7 @@ class _Builder:
                 )
         deployment = node._deployment
         legacy = uses_legacy_handles(deployment.func_or_class)
-        what = f"An argument of deployment {deployment.name!r}"
+        what = f"Arguments of deployment {deployment.name!r}"
         init = dump_arguments(what, (args, kwargs), lambda other: self._handle_of(other, legacy))
         name = self._names[id(node)] = self._free_name(deployment.name)
         deployment = self.deployments[name] = self._final(name, deployment)
@@ -206,7 +206,8 @@ class _Builder:
             deployment = self._built[name]
         options: dict[str, Any] = dict(self._overrides.get(name, {}))
         options.pop("name", None)
-        return deployment.options(**{**options, "name": name})
+        final: Deployment = deployment.options(**{**options, "name": name})
+        return final
 
     def _name_of(self, value: Any) -> str:
         return self._names.get(id(value), "") if isinstance(value, DeploymentNode) else ""
@@ -223,7 +224,7 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
     return DeploymentSpec(
         name=deployment.name,
         config=config,
-        callable=dump_code(f"deployment {deployment.name!r}", code),
+        callable=dump_code(f"Code of deployment {deployment.name!r}", code),
         init=init,
         version=version,
         is_asgi=source is not None or hasattr(code, BUILD),

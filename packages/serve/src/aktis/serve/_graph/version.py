@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aktis
 from aktis.dag import DAGNode
 
 # Parts of a class that say nothing about what it does.
@@ -151,17 +152,20 @@ class _Digest:
         if named:
             self.text("named", named)
             return
+        if isinstance(value, aktis.ObjectRef):
+            self.text("reference")
+            self.add(aktis.get(value))
+            return
         if isinstance(value, DAGNode):
             self.text("node", type(value).__name__)
             self.add(dict(vars(value)))
             return
         self.text("object", type(value).__module__, type(value).__qualname__)
         state = getattr(value, "__dict__", None)
-        if (
-            type(value).__reduce_ex__ is object.__reduce_ex__
-            and type(value).__reduce__ is object.__reduce__
-            and isinstance(state, Mapping)
-        ):
+        pickled_by_itself = any(
+            "__reduce__" in vars(each) or "__reduce_ex__" in vars(each) for each in type(value).__mro__[:-1]
+        )
+        if not pickled_by_itself and isinstance(state, Mapping):
             self.add(type(value))
             self.add(dict(state))
             return

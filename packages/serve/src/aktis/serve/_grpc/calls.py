@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -130,7 +130,7 @@ class _Exchange:
         self._request_id = self._said("request_id") or self._said("x-request-id") or new_request_id()
         self._began = time.perf_counter()
         self._response: Any = None
-        self._app = ""
+        self._route: RouteView | None = None
         self._limit: float | None = None
 
     def _said(self, key: str) -> str:
@@ -142,7 +142,9 @@ class _Exchange:
     async def unary(self, request: Any) -> Any:
         """One message for one."""
         try:
-            reply = await self._within(self._ask(request))
+            self._find_route()
+            self._response = Response(self._start(Call, request))
+            reply = await self._within(self._response, self._limit)
         except BaseException as error:
             await self._end_with(error)
             raise
@@ -150,15 +152,12 @@ class _Exchange:
         await self._finish(reply.outcome)
         return reply.message
 
-    async def _ask(self, request: Any) -> Any:
-        self._response = Response(self._start(Call, request))
-        return await self._response
-
     async def stream(self, request: Any) -> AsyncIterator[Any]:
         """Many messages on one side or both."""
         feeder: asyncio.Task[None] | None = None
         outcome: Outcome | None = None
         try:
+            self._find_route()
             streaming = self._kind[0] == "s"
             call = self._start(_FedCall if streaming else StreamCall, None if streaming else request)
             self._response = items = StreamResponse(call)
@@ -187,19 +186,15 @@ class _Exchange:
                 feeder.cancel()
         await self._finish(outcome)
 
-    def _start(self, kind: type[Any], request: Any) -> Any:
-        view = self._owner.route(self._said("application"))
-        self._app = view.app
+    def _find_route(self) -> None:
+        self._route = view = self._owner.route(self._said("application"))
         self._limit = self._owner.limit(view)
-        left = self._context.time_remaining()
-        if left is not None and self._limit is None:
-            deadline = time.time() + left
-        else:
-            deadline = (
-                0.0
-                if self._limit is None
-                else time.time() + min(self._limit, left if left is not None else self._limit)
-            )
+
+    def _start(self, kind: type[Any], request: Any) -> Any:
+        view = self._route
+        assert view is not None
+        limits = [each for each in (self._limit, self._context.time_remaining()) if each is not None]
+        deadline = time.time() + min(limits) if limits else 0.0
         name = self._method.rpartition("/")[2]
         model_id = self._said("multiplexed_model_id")
         trace = {key: value for key in ("traceparent", "tracestate") if (value := self._said(key))}
@@ -229,21 +224,14 @@ class _Exchange:
             "key": self._context.peer_identity_key(),
         }
 
-    async def _within(self, work: Any, left: float | None = -1.0) -> Any:
+    async def _within(self, work: Awaitable[Any], left: float | None) -> Any:
         """The result, or RequestTimeoutError when the request's time is over."""
-        if left == -1.0:
-            left = self._owner_limit()
         if left is None:
             return await work
         try:
             return await asyncio.wait_for(work, max(left, 0.0))
         except asyncio.TimeoutError:
             raise RequestTimeoutError(self._request_id, self._limit) from None
-
-    def _owner_limit(self) -> float | None:
-        with suppress(_Refused):
-            return self._owner.limit(self._owner.route(self._said("application")))
-        return None
 
     # requests that stream ---------------------------------------------------------------------------------------------
 
@@ -318,4 +306,5 @@ class _Exchange:
     def _log(self, code: grpc.StatusCode) -> None:
         if access_log.isEnabledFor(logging.INFO):
             took = (time.perf_counter() - self._began) * 1000
-            access_log.info("%s gRPC %s %s %s %.1f ms", self._request_id, self._method, self._app, code.name, took)
+            app = self._route.app if self._route is not None else "-"
+            access_log.info("%s gRPC %s %s %s %.1f ms", self._request_id, self._method, app, code.name, took)

@@ -55,6 +55,7 @@ class ProxyActor:
         self._starting: asyncio.Future[dict[str, Any]] | None = None
         self._listener: Listener | None = None
         self._server: Any = None
+        self._app: ProxyApp | None = None
         self._grpc: Any = None
         self._counters = Counters()
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -74,7 +75,8 @@ class ProxyActor:
             import uvloop
         except ImportError:
             return asyncio.new_event_loop()
-        return uvloop.new_event_loop()
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
 
     # start -----------------------------------------------------------------------------------------------------------
     async def start(self) -> dict[str, Any]:
@@ -127,7 +129,8 @@ class ProxyActor:
         import uvicorn
 
         options = self._http_options
-        app = wrap(ProxyApp(self._dispatcher, self._edge), options.middlewares or ())
+        self._app = ProxyApp(self._dispatcher, self._edge)
+        app = wrap(self._app, options.middlewares or ())
         config = uvicorn.Config(
             app,
             http=protocol_class(self._edge),
@@ -236,6 +239,9 @@ class ProxyActor:
         for connection in list(self._edge.connections):
             connection.shutdown()
         deadline = self._loop.time() + limit
+        if self._app is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._app.websockets.leave(), limit)
         while self._dispatcher.ongoing and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         done = not self._dispatcher.ongoing

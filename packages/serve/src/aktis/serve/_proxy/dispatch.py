@@ -38,7 +38,6 @@ from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError
 logger = logging.getLogger("aktis.serve")
 
 MOST_ATTEMPTS = 10  # replicas that die under one request
-STREAM_AHEAD = 16  # chunks of a reply that a replica may be ahead of the client
 
 AcquireFrom = Callable[[DeploymentID], Any]
 
@@ -48,7 +47,9 @@ class Route:
 
     __slots__ = ("counters", "development", "root_path", "router", "timeout_s", "view")
 
-    def __init__(self, view: RouteView, root_path: str, timeout_s: float | None, router: Any, counters: RouteCounters) -> None:
+    def __init__(
+        self, view: RouteView, root_path: str, timeout_s: float | None, router: Any, counters: RouteCounters
+    ) -> None:
         self.view = view
         self.root_path = root_path
         self.timeout_s = timeout_s
@@ -87,7 +88,6 @@ class Dispatcher:
         random = SystemRandom()
         self._calls = f"{random.getrandbits(48):012x}-"
         self._numbers = itertools.count()
-        self._streams: dict[Any, Any] = {}  # methods with options, by actor
 
     # routes ----------------------------------------------------------------------------------------------------------
     def set_routes(self, views: tuple[RouteView, ...]) -> None:
@@ -106,7 +106,6 @@ class Dispatcher:
             routes[view] = known
         self.routes = routes
         self.table = RouteTable(views, root)
-        self._streams.clear()
 
     # the quick way ---------------------------------------------------------------------------------------------------
     def begin(self, ex: DirectExchange) -> None:
@@ -470,7 +469,7 @@ class Dispatcher:
         """A reply that comes in parts. The lease ends with it."""
         try:
             await ex.send_head(reply.status, reply.headers, reply.body)
-            async for ref in self._stream_of(lease.replica.actor).remote(ex.call_id):
+            async for ref in lease.replica.actor.http_rest.remote(ex.call_id):
                 await ex.send_part(await ref)
             await ex.send_end()
         except AktisActorError as error:
@@ -480,13 +479,6 @@ class Dispatcher:
         ex.lease = None
         lease.release()
         self.close(ex, reply.status)
-
-    def _stream_of(self, actor: Any) -> Any:
-        method = self._streams.get(actor)
-        if method is None:
-            method = actor.http_rest.options(_generator_backpressure_num_objects=STREAM_AHEAD)
-            self._streams[actor] = method
-        return method
 
     # ends ------------------------------------------------------------------------------------------------------------
     def _expired(self, ex: Exchange) -> None:

@@ -2,10 +2,11 @@
 
 ::
 
-    bytes ─► httptools ─► on_header… ─► on_headers_complete: is it a request we take?  ─► on_message_complete ─► dispatcher.begin(exchange)
-                                          │ no: refuse(), then the connection closes                                │
-                                          ▼                                                                         ▼
-                                        400 408 413 414 431 503 505                              exchange.write_whole ─► replied(): the next one
+    bytes ─► httptools ─► on_header… ─► on_headers_complete ─► on_message_complete ─► dispatcher.begin(exchange)
+                              │ not a request that we take          │
+                              ▼                                     ▼
+                           refuse(), and the connection closes    exchange.write_whole ─► replied(): the next one
+                           400 408 413 414 431 503 505
 
 Guarantees: replies leave in the order of their requests, one request of a connection is worked on at a time; while replies wait
 for a slow reader, no further request of it is begun; a request that is framed ambiguously (both or several lengths, an unknown
@@ -36,7 +37,7 @@ LINGER = 2.0  # seconds that a connection we close may take to tell us the rest
 LINGER_BYTES = 64 * 1024 * 1024
 LONGEST_ID = 128
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=@")
-_random = Random()  # request ids need not be secret  # noqa: S311
+_random = Random()  # request ids need not be secret
 _random.seed()
 
 

@@ -26,6 +26,7 @@ from time import perf_counter
 from typing import Any
 
 import aktis
+from aktis.serve._observe import tracing
 from aktis.serve._protocol import (
     DeploymentSpec,
     HTTPReply,
@@ -78,6 +79,7 @@ class ReplicaActor:
         self._asgi: _http.ASGIApp | None = None
         self._lifespan: _http.Lifespan | None = None
         self._log_requests = False
+        self._traced = bool(tracing.exporter_path())
         self._log_file: str | None = None
         self._loop: asyncio.AbstractEventLoop
         self._threads: Threads
@@ -197,6 +199,8 @@ class ReplicaActor:
         multiplex = sys.modules.get("aktis.serve.multiplex")  # not there: nothing was loaded
         if multiplex is not None:
             await multiplex.unload_models(self._user.object)
+        if self._traced:
+            tracing.close(f"replica_{self._id}")
 
     async def stats(self) -> ReplicaStats:
         """Numbers for the controller."""
@@ -217,11 +221,24 @@ class ReplicaActor:
         if meta.call_id:
             running.task = asyncio.current_task()
             self._calls[meta.call_id] = running
+        if self._traced:
+            meta = self._begin_span(running)
         request_context.set(meta)
         running_context.set(running)
         if self._ticker is None:
             self._ticker = self._loop.call_later(1.0, self._tick)
         return running
+
+    def _begin_span(self, running: Running) -> RequestMeta:
+        """Tracing is on: what the request is now said to be a part of."""
+        span = tracing.call_span(
+            f"replica_{self._id}", f"{self._id.deployment}.{running.meta.method}", "SERVER", running.meta
+        )
+        if span is not None:
+            running.span = span.enter()
+            running.at_end(lambda: span.end(running.error, **{"aktis.replica": str(self._id)}))
+            running.meta = running.meta._replace(trace=span.carrier)
+        return running.meta
 
     def _end(self, running: Running) -> None:
         """One of the parts of a request has ended; with the last of them the request has."""
@@ -373,6 +390,8 @@ class ReplicaActor:
         """This coroutine is done with the request; a thread that was left behind may not be."""
         request_context.set(None)
         running_context.set(None)
+        if running.span is not None:
+            running.span.leave()
         if running.abandoned is None:
             self._end(running)
         else:

@@ -27,6 +27,7 @@ class Running:
     outbox: Outbox | None = None
     stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once
     timer: asyncio.TimerHandle | None = None
+    span: Any = None  # of tracing
     at_end_calls: list[Callable[[], None]] | None = None
 
     def __init__(self, meta: RequestMeta, began: float) -> None:

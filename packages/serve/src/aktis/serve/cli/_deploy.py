@@ -10,7 +10,7 @@ from aktis.serve.cli import CommandError
 from aktis.serve.cli._client import RestClient, connect
 from aktis.serve.cli._targets import Target
 
-BUSY = ("DEPLOYING", "NOT_STARTED")
+BUSY = ("DEPLOYING",)
 
 
 def deploy_target(target: Target, wait: bool, address: str | None) -> None:
@@ -49,7 +49,7 @@ def wait_for(client: RestClient, names: list[str]) -> list[str]:
     pause = 0.03
     while True:
         found = client.request("GET", "/api/serve/applications/")["applications"]
-        states = {name: found.get(name, {"status": "NOT_STARTED", "message": ""}) for name in names}
+        states = {name: found.get(name, {"status": "NOT_STARTED", "message": "it was deleted"}) for name in names}
         if not any(each["status"] in BUSY for each in states.values()):
             return [
                 f"application {name!r}: {each['status']}: {each['message']}"

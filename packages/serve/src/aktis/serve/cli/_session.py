@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from aktis.serve.cli import CommandError
@@ -43,14 +44,16 @@ class SessionClient:
 
     def _deploy(self, body: Any, *, local: bool) -> list[str]:
         """Waits until the controller has it: nobody builds it once we have left."""
-        import time
-
         from aktis.serve.schema import as_deploy_schema, parse_config
+
+        def pause(seconds: float) -> bool:
+            time.sleep(seconds)
+            return False
 
         schema = parse_config(json.loads(json.dumps(body, default=str)), local=local)
         warnings = self._admin.deploy(schema)
         names = [entry.name for entry in as_deploy_schema(schema).applications]
-        self._admin.deployer.wait(names, lambda seconds: bool(time.sleep(seconds)))
+        self._admin.deployer.wait(names, pause)
         return [each for each in warnings if "_options" not in each]
 
     def _shut_down(self) -> None:

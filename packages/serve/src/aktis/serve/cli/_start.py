@@ -52,7 +52,7 @@ def spawn_host(
     try:
         return spawn(options)
     except HostStartError as error:
-        raise CommandError(f"{error}\n(its log: {options.log})") from None
+        raise CommandError(str(error)) from None
 
 
 def describe(state: _state.HostState) -> str:

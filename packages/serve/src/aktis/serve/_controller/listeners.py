@@ -1,0 +1,69 @@
+"""Those who wait for news of the controller: the futures around the pure core in broadcast.py. On the controller's loop only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from aktis.serve._controller.broadcast import Audience, Broadcast, News, Topic
+from aktis.serve._protocol import ROUTES
+
+
+class Listeners:
+    """Topics, and the listen() calls that wait for them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._topics = Broadcast(time.time_ns())
+        self._audience = Audience()  # of the routes: the proxies
+        self._asked: asyncio.Future[None] = self._loop.create_future()
+
+    def publish(self, topic: Topic, value: Any) -> None:
+        """Give a topic a value, and answer who waits for it."""
+        for waiter, news in self._topics.set(topic, value).items():
+            if isinstance(waiter, asyncio.Future):
+                resolve(waiter, news)
+
+    async def listen(self, known: dict[Topic, int], timeout_s: float) -> News:
+        """See ServeController.listen."""
+        to_routes = (ROUTES,) in known
+        if to_routes:
+            self._audience.asks()
+            asked, self._asked = self._asked, self._loop.create_future()
+            resolve(asked, None)
+        try:
+            if not self._topics.news(known) and timeout_s > 0:
+                await self._change(known, timeout_s)
+            # All of it: a step may have changed several topics. Routes first: who takes requests hears first that it ends.
+            news = self._topics.news(known)
+            return dict(sorted(news.items(), key=lambda each: each[0] != (ROUTES,)))
+        finally:
+            if to_routes:
+                self._audience.answered(self._loop.time())
+
+    async def heard(self) -> None:
+        """Returns when the proxies know the routes as they are now (or do not answer)."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # those that have just been answered go their way
+        while (patience := self._audience.patience(self._loop.time())) > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._asked), patience)
+
+    async def _change(self, known: dict[Topic, int], timeout_s: float) -> None:
+        """Returns when one of the topics changes, or at the time-out."""
+        answer: asyncio.Future[News] = self._loop.create_future()
+        self._topics.wait(answer, known)
+        timer = self._loop.call_later(timeout_s, resolve, answer, {})
+        try:
+            await answer
+        finally:
+            timer.cancel()
+            self._topics.forget(answer)
+
+
+def resolve(future: asyncio.Future[Any], value: Any) -> None:
+    """Give a future its value, unless it has one or nobody waits any more."""
+    if not future.done():
+        future.set_result(value)
