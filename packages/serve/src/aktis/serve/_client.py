@@ -19,7 +19,7 @@ from aktis.serve.exceptions import DeploymentFailedError, DeploymentNotFoundErro
 
 logger = logging.getLogger("aktis.serve")
 # What all processes of Serve import: once, in the process that they are forked from, when the session is ours.
-_PRELOAD = ("aktis.serve._controller.actor", "aktis.serve._proxy.actor", "aktis.serve._replica.actor")
+_PRELOAD = ("aktis.serve._controller.actor", "aktis.serve._proxy.host", "aktis.serve._replica.actor")
 _POLL_S = 1.0  # how often progress is shown while an application starts
 
 
