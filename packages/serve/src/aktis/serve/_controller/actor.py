@@ -33,7 +33,8 @@ from aktis.serve._controller.broadcast import News, Topic
 from aktis.serve._controller.deployment_brain import FOREVER, DeploymentBrain
 from aktis.serve._controller.journal import Journal, encode
 from aktis.serve._controller.listeners import Listeners, resolve
-from aktis.serve._controller.proxies import Proxies, alive_nodes
+from aktis.serve._controller.nodes import alive_nodes
+from aktis.serve._controller.proxies import Proxies
 from aktis.serve._controller.recovery import Recovery
 from aktis.serve._controller.replicas import Command, Replica, Start
 from aktis.serve._controller.runner import Runner
