@@ -199,7 +199,8 @@ class Watcher:
     def _start_poll(self, now: float) -> None:
         topics = self._topics()
         if not topics:
-            if self._known and self._controller is not None:  # the controller waits until it knows that we have its answer
+            # The controller waits until it knows that we have its last answer.
+            if self._known and self._controller is not None:
                 self._known.clear()
                 with contextlib.suppress(aktis.exceptions.AktisError):
                     self._controller.listen.remote({}, 0.0, self.caller)
