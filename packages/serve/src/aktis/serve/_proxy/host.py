@@ -149,7 +149,7 @@ class ProxyHost:
         from aktis.serve._grpc.server import GrpcServer
 
         port = self._grpc_options.port or self._remembered("grpc") or 0
-        self._grpc = GrpcServer(self._grpc_options, self._dispatcher.table, port=port)
+        self._grpc = GrpcServer(self._grpc_options, self._dispatcher.table, port=port, dispatcher=self._dispatcher)
         address: tuple[str, int] = await self._grpc.start()
         self._remember("grpc", address[1])
         return address
