@@ -193,6 +193,16 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
     )
 
 
+def new_request_id() -> str:
+    """32 hexadecimal digits."""
+    return f"{getrandbits(128):032x}"
+
+
+def new_call_id() -> str:
+    """An id that no other call of any process has."""
+    return _prefix + str(next(_numbers))
+
+
 def cancel_children(call_id: str) -> None:
     """Cancel the calls that a request has made and that have not ended: the request itself was cancelled."""
     with _lock:
