@@ -41,6 +41,7 @@ from aktis.serve._replica.threads import Threads
 from aktis.serve._replica.web import Web
 from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import ReplicaContext, set_replica_context
+from aktis.serve.exceptions import RequestCancelledError
 
 
 class ReplicaActor(Web):
@@ -229,9 +230,8 @@ class ReplicaActor(Web):
                 )
             return value
         except BaseException as error:
-            instead = self._failed(running, error)
-            if instead is not None:
-                raise instead from None
+            if self._failed(running, error):
+                raise RequestCancelledError(running.meta.request_id) from None
             raise
         finally:
             self._leave(running)
@@ -262,9 +262,8 @@ class ReplicaActor(Web):
         except GeneratorExit:
             raise
         except BaseException as error:
-            instead = self._failed(running, error)
-            if instead is not None:
-                raise instead from None
+            if self._failed(running, error):
+                raise RequestCancelledError(running.meta.request_id) from None
             raise
         finally:
             if items is not None:
