@@ -82,6 +82,7 @@ class Serve:
         self.numbers = itertools.count()
         self.views: dict[DeploymentID, DeploymentView] = {}
         self.made: list[Any] = []
+        self.kept: set[DeploymentID] = set()
         self.start_controller()
 
     def start_controller(self) -> None:
@@ -119,10 +120,10 @@ class Serve:
             .remote(replica, spec, id.app)
         )
         aktis.get(actor.start.remote(None))
-        self.made.append(actor)
+        self.made.append((id, actor))
         return ReplicaView(replica, actor, max_ongoing)
 
-    def deploy(self, code: Any, replicas: int = 1, max_ongoing: int = 100, **view: Any) -> DeploymentHandle:
+    def deploy(self, code: Any, replicas: int = 1, max_ongoing: int = 100, **view: Any) -> DeploymentHandle[Any]:
         """A deployment with real replicas, and a handle of it."""
         name = getattr(code, "__name__", "D")
         id = DeploymentID("app", f"{name}{next(self.numbers)}")
@@ -130,17 +131,19 @@ class Serve:
         self.say(DeploymentView(id, views, **view))
         return DeploymentHandle(id)
 
-    def change(self, handle: DeploymentHandle, **changes: Any) -> None:
+    def change(self, handle: DeploymentHandle[Any], **changes: Any) -> None:
         self.say(replace(self.views[handle.deployment_id], **changes))
 
-    def router(self, handle: DeploymentHandle) -> Router:
+    def router(self, handle: DeploymentHandle[Any]) -> Router:
         return Router.of(handle.deployment_id)
 
     def clear(self) -> None:
-        for actor in self.made:
-            aktis.kill(actor)
-        self.made.clear()
-        for id in list(self.views):
+        """End what a test has made; what is kept is for several."""
+        for id, actor in self.made:
+            if id not in self.kept:
+                aktis.kill(actor)
+        self.made = [(id, actor) for id, actor in self.made if id in self.kept]
+        for id in set(self.views) - self.kept:
             self.delete(id)
 
 

@@ -23,6 +23,7 @@ import enum
 import itertools
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from random import getrandbits
@@ -67,6 +68,7 @@ class State(enum.IntEnum):
 WAITING, SENT, DONE, FAILED = State.WAITING, State.SENT, State.DONE, State.FAILED
 UNREAD: Any = type("Unread", (), {"__repr__": lambda self: "UNREAD"})()  # in the store: read when somebody asks
 
+_NO_KWARGS: dict[str, Any] = {}  # of a call that has ended
 _lock = threading.Lock()
 _children: dict[str, set[Call]] = {}  # calls that are not settled, by the call_id of the request that made them
 
@@ -135,40 +137,49 @@ _prefix = os.urandom(4).hex()
 _numbers = itertools.count()
 
 
-def _renew_prefix() -> None:
+def after_fork() -> None:
+    """Ids of a forked child are not those of its parent."""
     global _prefix
     _prefix = os.urandom(4).hex()
 
 
-os.register_at_fork(after_in_child=_renew_prefix)
-
-
-def new_request_id() -> str:
-    """32 hexadecimal digits."""
-    return f"{getrandbits(128):032x}"
-
-
-def new_call_id() -> str:
-    """An id that no other call of any process has."""
-    return f"{_prefix}{next(_numbers):x}"
+_meta = tuple.__new__  # half the time of RequestMeta(...)
 
 
 def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None) -> RequestMeta:
     """What travels with a call: what the request has on whose behalf it is made, and what the handle says."""
     parent = request_context.get()
+    trace = None if parent is None else parent.trace
+    if "opentelemetry.trace" in sys.modules:
+        trace = carrier(trace)
     if parent is None:
-        trace = carrier(None)
-        return RequestMeta(new_request_id(), new_call_id(), method, app, "", model_id, bool(idempotent), trace=trace)
-    return RequestMeta(
-        parent.request_id,
-        new_call_id(),
-        method,
-        parent.app or app,
-        parent.route,
-        model_id,
-        parent.idempotent if idempotent is None else idempotent,
-        parent.deadline,
-        carrier(parent.trace),
+        return _meta(
+            RequestMeta,
+            (
+                f"{getrandbits(128):032x}",
+                _prefix + str(next(_numbers)),
+                method,
+                app,
+                "",
+                model_id,
+                bool(idempotent),
+                0.0,
+                trace,
+            ),
+        )
+    return _meta(
+        RequestMeta,
+        (
+            parent.request_id,
+            _prefix + str(next(_numbers)),
+            method,
+            parent.app or app,
+            parent.route,
+            model_id,
+            parent.idempotent if idempotent is None else idempotent,
+            parent.deadline,
+            trace,
+        ),
     )
 
 
@@ -192,6 +203,7 @@ class Call:
         "deaths",
         "dropped",
         "finished",
+        "fired",
         "kwargs",
         "lease",
         "meta",
@@ -203,6 +215,7 @@ class Call:
         "state",
         "value",
         "waiter",
+        "watched",
     )
 
     def __init__(self, router: Router, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -216,6 +229,8 @@ class Call:
         self.lease: Lease | None = None
         self.waiter: Waiter | None = None
         self.noticed: Any = None  # the reference whose end core will tell us
+        self.fired: Any = None  # the reference whose end core has told us
+        self.watched: Any = None  # the reference that somebody waits for, who then settles the call
         self.dropped = False  # nobody will ask for the result
         self.cancelled = False
         self.deaths = 0
@@ -230,7 +245,8 @@ class Call:
     # sending ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Send it, or stand in line."""
-        self.register()
+        if request_context.get() is not None:
+            self.register()
         self.go()
 
     def register(self) -> None:
@@ -286,22 +302,21 @@ class Call:
                 raise
             return
         with _lock:
-            if self.state is WAITING:
+            sent = self.state is WAITING
+            if sent:
                 self.lease = lease
                 self.ref = ref
                 self.state = SENT
-                listeners, self.moved = self.moved, None
-            else:  # cancelled just now: the replica has it
-                listeners = None
-        if self.state is not SENT:
+                self.router.sent += 1
+        if not sent:  # cancelled just now, and the replica has it
             self._abort(lease, ref)
             return
         router = self.router
         router.unsettled.add(self)
-        if router.several or self.dropped or self.finished or router.waiting:
+        if self.dropped or self.finished or router.is_tight:
             self.notice_end()
-        if listeners:
-            call_all(listeners)
+        if self.moved:
+            fire(self.moved)
 
     def _submit(self, replica: Bound) -> Any:
         args = self.args
@@ -338,7 +353,8 @@ class Call:
 
     def _ended(self, ref: Any) -> None:
         """The answer is there, on whatever thread: settle, without reading what is large."""
-        if self.ref is not ref or self.state is not SENT:
+        self.fired = ref  # before we look at ``watched``: whoever stops watching looks here afterwards
+        if self.ref is not ref or self.state is not SENT or self.watched is ref:
             return
         if get_object_locations([ref])[ref]["object_size"] is not None:  # in the store: no rejection, and no error
             self.settle(ref, UNREAD)
@@ -347,16 +363,27 @@ class Call:
 
     def read(self, ref: Any, timeout: float | None = None) -> None:
         """Wait for the answer, and settle. GetTimeoutError in time."""
+        self.watched = ref
         try:
             value = aktis.get(ref, timeout=timeout)
-        except GetTimeoutError as error:
-            if not isinstance(error, AktisTaskError):  # else the user's code raised it
-                raise
-            self.settle_error(ref, error.with_traceback(None))
         except Exception as error:
+            if isinstance(error, GetTimeoutError) and not isinstance(
+                error, AktisTaskError
+            ):  # else the user's code raised it
+                self.unwatch()
+                raise
             self.settle_error(ref, error.with_traceback(None))  # its frames refer to us: a cycle
+        except BaseException:  # a signal
+            self.unwatch()
+            raise
         else:
             self.settle(ref, value)
+
+    def unwatch(self) -> None:
+        """Somebody waits no longer. Others may still, but that is not counted."""
+        ref, self.watched = self.watched, None
+        if ref is not None and self.fired is ref:
+            self._ended(ref)
 
     def settle(self, ref: Any, value: Any) -> None:
         """The replica has answered."""
@@ -411,16 +438,13 @@ class Call:
                 return
             self.value = value
             self.state = state
-            lease, self.lease = self.lease, None
-            moved, self.moved = self.moved, None
-            finished, self.finished = self.finished, None
         self._clean_up()
+        lease = self.lease
+        self.lease = None
         if lease is not None:
-            lease.release()
-        if moved:
-            call_all(moved)
-        if finished:
-            call_all(finished)
+            self.router.release(lease)
+        fire(self.moved)
+        fire(self.finished)
 
     def finish(self, state: State, value: Any) -> None:
         """Set the outcome of a call that is not with a replica."""
@@ -429,15 +453,13 @@ class Call:
                 return
             self.value = value
             self.state = state
-            moved, self.moved = self.moved, None
-            finished, self.finished = self.finished, None
         self._clean_up()
-        call_all(moved or ())
-        call_all(finished or ())
+        fire(self.moved)
+        fire(self.finished)
 
     def _clean_up(self) -> None:
         self.args = ()
-        self.kwargs = {}
+        self.kwargs = _NO_KWARGS
         self.router.unsettled.discard(self)
         if self.parent:
             with _lock:
@@ -459,15 +481,13 @@ class Call:
             self.state = FAILED
             self.value = RequestCancelledError(self.meta.request_id)
             self.lease = None
-            moved, self.moved = self.moved, None
-            finished, self.finished = self.finished, None
         self._clean_up()
         if was_sent and lease is not None:
             self._abort(lease, ref)
         elif waiter is not None:
             self.router.abandon(waiter)
-        call_all(moved or ())
-        call_all(finished or ())
+        fire(self.moved)
+        fire(self.finished)
         return True
 
     def _abort(self, lease: Lease, ref: Any) -> None:
@@ -517,7 +537,11 @@ def is_death(error: BaseException) -> bool:
     )
 
 
-def call_all(callbacks: Any) -> None:
-    """Call all of them."""
-    for callback in callbacks:
+def fire(callbacks: list[Callable[[], None]] | None) -> None:
+    """Call each of them once, also when two threads do so at the same time."""
+    while callbacks:
+        try:
+            callback = callbacks.pop(0)
+        except IndexError:
+            return
         callback()

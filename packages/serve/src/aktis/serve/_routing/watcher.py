@@ -22,6 +22,7 @@ import heapq
 import itertools
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -31,6 +32,7 @@ from weakref import WeakValueDictionary
 
 import aktis
 from aktis.serve._protocol import CONTROLLER_NAME, NAMESPACE, REPLICAS, DeploymentID
+from aktis.serve._routing.observing import HandleMetrics
 from aktis.serve._routing.router import Router
 
 logger = logging.getLogger("aktis.serve")
@@ -73,6 +75,7 @@ class Watcher:
         self._timers: list[tuple[float, int, Router]] = []
         self._report_at = 0.0
         self._reported: set[DeploymentID] = set()
+        self._metrics = HandleMetrics()
         self._thread = threading.Thread(target=self._run, name="aktis-serve-watcher", daemon=True)
         self._thread.start()
 
@@ -261,6 +264,8 @@ class Watcher:
                 router = self._routers.get(id)
                 if value is None:
                     self._kept.pop(id, None)
+                    if router is None:
+                        self._metrics.forget(id)
                 elif router is not None:
                     self._kept[id] = router
             if router is not None:
@@ -278,7 +283,9 @@ class Watcher:
         """Tell the controller how many wait; a last time when nobody does any more."""
         self._report_at = now + REPORT_EVERY
         waiting = {}
-        for router in self._all_routers():
+        routers = self._all_routers()
+        self._metrics.flush(routers)
+        for router in routers:
             view = router.view
             if view is not None and view.reports and (router.waiting or router.id in self._reported):
                 waiting[router.id] = router.waiting
@@ -344,6 +351,9 @@ def _forget() -> None:
     global _current, _guard
     _current = None
     _guard = threading.Lock()
+    calls = sys.modules.get("aktis.serve._routing.calls")
+    if calls is not None:
+        calls.after_fork()
 
 
 @functools.cache
