@@ -147,7 +147,7 @@ class Serve:
             self.delete(id)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve_session() -> Iterator[Serve]:
     aktis.shutdown()
     aktis.init(num_cpus=2, namespace="tests")

@@ -48,6 +48,7 @@ from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import ReplicaContext, request_context, set_replica_context
 from aktis.serve.exceptions import RequestCancelledError
 
+LINGER_S = 0.5  # from the beginning of drain() to its end at least: what callers may take to learn of it, and more
 FETCH_S = 60.0  # how long the rest of a reply waits for the proxy to fetch it
 WEBSOCKET_GRACE_S = 5.0  # how long an application may take to end after its websocket's client has gone
 METRICS_S = 1.0  # after the start, when metrics are made
@@ -174,6 +175,7 @@ class ReplicaActor:
     async def drain(self, wait_loop_s: float, timeout_s: float) -> bool:
         """Take no more requests; returns True when nothing runs any more, False when ``timeout_s`` are over."""
         self._draining = True
+        began = self._loop.time()
         done = True
         try:
             await asyncio.wait_for(self._until(lambda: not self._ongoing), timeout_s)
@@ -182,6 +184,8 @@ class ReplicaActor:
             logs.LOGGER.warning("%d requests still run after graceful_shutdown_timeout_s", self._ongoing)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._finish(), max(timeout_s, 1.0))
+        # Callers that have not heard of it yet still send requests here: they are rejected, and do not find a dead process.
+        await asyncio.sleep(min(wait_loop_s, LINGER_S) + began - self._loop.time())
         return done
 
     async def _finish(self) -> None:
