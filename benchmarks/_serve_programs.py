@@ -7,7 +7,6 @@ ray, fastapi or litserve; APP is plain or fastapi (an ingress); FORM is async or
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import statistics
@@ -227,6 +226,8 @@ def handles(library: str, seconds: str) -> None:
 
 def batch(library: str, batches: str) -> None:
     """Requests per second of a model that takes the same time for any batch: blocking, and beside the event loop."""
+    import asyncio
+
     core, serve = libraries(library)
     if library == "aktis":
         core.init(num_cpus=2)

@@ -60,7 +60,9 @@ def test_program_of_the_older_style(instance: Any) -> None:
     assert instance.get("/model?query=abc").text == "ABC"
     assert aktis.get(Counter.options(name="c").bind and model.get_handle().remote(_Query("x"))) == "X"
     assert serve.list_deployments()["model"].name == "model"
+    before = serve.status().applications["model"].deployments["model"].replicas[0].replica_id
     serve.get_deployment("model").options(num_replicas=2).deploy()
+    assert before in [each.replica_id for each in serve.status().applications["model"].deployments["model"].replicas]
     assert serve.status().applications["model"].deployments["model"].target_num_replicas == 2
     model.delete()
     assert instance.get("/model?query=abc").status == 404
@@ -278,3 +280,22 @@ def test_what_cannot_be_run(target: Any, error: Any, says: str) -> None:
         return
     with pytest.raises(error, match=says):
         serve.run(target)
+
+
+def test_handles_are_found_inside_of_replicas(instance: Any) -> None:
+    @serve.deployment
+    class Caller:
+        async def __call__(self, request: Any) -> list[int]:
+            mine = serve.get_deployment_handle("Counter")
+            other = serve.get_app_handle("other")
+            return [await mine.add.remote(1), await other.add.remote(1)]
+
+        def in_a_thread(self) -> int:
+            return int(serve.get_app_handle("other").add.remote(1).result())
+
+        def __init__(self, _: Any) -> None: ...
+
+    serve.run(Counter.bind(10), name="other", route_prefix=None)
+    handle = serve.run(Caller.bind(Counter.bind(20)), name="mine")
+    assert instance.get().json() == [21, 11]
+    assert handle.in_a_thread.remote().result() == 12

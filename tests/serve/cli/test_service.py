@@ -124,6 +124,22 @@ def test_what_cannot_be_imported_fails_alone(host: HostState, folder: Path, comm
     }
 
 
+def test_routes_change_hands(host: HostState, folder: Path, command: Command) -> None:
+    def build(one: str, two: str) -> Path:
+        entries = [
+            {"name": name, "route_prefix": route, "import_path": "greeting_cli:build", "args": {"name": name}}
+            for name, route in (("one", one), ("two", two))
+        ]
+        return _file(folder, "swap.yaml", {"applications": entries})
+
+    for one, two in (("/x", "/y"), ("/y", "/x")):
+        assert command("deploy", "--wait", build(one, two))[0] == 0
+        assert (_get(f"{host.http[0]}{one}"), _get(f"{host.http[0]}{two}")) == ("Hello one!", "Hello two!")
+    moved = {"name": "three", "route_prefix": "/x", "import_path": "greeting_cli:app"}
+    assert command("deploy", "--wait", _file(folder, "swap.yaml", {"applications": [moved]}))[0] == 0
+    assert _get(f"{host.http[0]}/x") == "Hello you!"
+
+
 def test_a_file_of_one_application_and_arguments(host: HostState, folder: Path, command: Command) -> None:
     single = {"import_path": "greeting_cli:build", "args": {"name": "me"}, "port": 9999}
     code, _, err = command("deploy", "--wait", _file(folder, "single.yaml", single))

@@ -387,7 +387,7 @@ def test_a_replica_that_does_not_drain_is_killed(world: World) -> None:
     assert world.take(Drain).timeout_s == 5.0
     world.advance(4.0)
     assert not world.open
-    world.advance(10.0)
+    world.advance(20.0)
     assert world.open == [Kill(only)]
     world.answer_all()
     assert world.brain.is_gone

@@ -62,17 +62,18 @@ def test_who_listens_again_and_again_ends_with_what_is_there(values: list[tuple[
 
 def test_listeners_have_heard_when_they_ask_again() -> None:
     audience = Audience()
-    audience.asks()
-    assert audience.patience(0.0) == 0.0
-    audience.answered(1.0)
-    audience.answered(1.2)
-    assert audience.patience(1.3) == pytest.approx(0.4)
-    audience.asks()
-    assert audience.patience(1.3) == pytest.approx(0.4)
-    audience.asks()
-    assert audience.patience(1.3) == 0.0
-    audience.answered(2.0)  # and dies
-    assert audience.patience(2.6) == 0.0
+    audience.asks([A])
+    assert audience.patience(A, 0.5, 0.0) == 0.0
+    audience.answered([A, B], 1.0)
+    audience.answered([A], 1.2)
+    assert audience.patience(A, 0.5, 1.3) == pytest.approx(0.4)
+    assert audience.patience(B, 0.5, 1.3) == pytest.approx(0.2)
+    audience.asks([A, B])
+    assert audience.patience(A, 0.5, 1.3) == pytest.approx(0.4) and audience.patience(B, 0.5, 1.3) == 0.0
+    audience.asks([A])
+    assert audience.patience(A, 0.5, 1.3) == 0.0
+    audience.answered([A], 2.0)  # and dies
+    assert audience.patience(A, 0.5, 2.6) == 0.0
 
 
 NAMES = ["plain", "a/b", "a#b\nc", "..", ".new", "ü", "x.new", ""]

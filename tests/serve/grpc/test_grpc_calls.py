@@ -5,10 +5,14 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+
+import aktis
+from aktis.serve.generated import serve_pb2, serve_pb2_grpc
 
 ONE = (("application", "one"),)
 TWO = (("application", "two"),)
@@ -120,9 +124,8 @@ def test_the_time_of_a_request_is_over(stub: Any, word: Any) -> None:
         grpc.StatusCode.DEADLINE_EXCEEDED,
         "Request r2 was not done within 0.2 s.",
     )
-    replies = stub.Count(word(text="x"), metadata=slow)
-    assert next(replies).text == "x"
-    assert _error(lambda: list(replies)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    error = _error(lambda: list(stub.Count(word(text="x"), metadata=slow)))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_a_full_queue(stub: Any, word: Any) -> None:
@@ -157,5 +160,21 @@ def test_health_and_reflection_and_the_api_service(channel: grpc.Channel) -> Non
     answer = GetMessageClass(service.methods_by_name["ListApplications"].output_type)
     raw = channel.unary_unary("/ray.serve.RayServeAPIService/ListApplications")(b"")
     assert list(answer.FromString(raw).application_names) == ["one", "slow", "two"]
-    raw = channel.unary_unary("/ray.serve.RayServeAPIService/Healthz")(b"")
-    assert b"success" in raw
+    stub = serve_pb2_grpc.RayServeAPIServiceStub(channel)
+    assert stub.Healthz(serve_pb2.HealthzRequest()).message == "success"
+
+
+def test_calls_are_counted_and_written_down(stub: Any, word: Any) -> None:
+    stub.Greet(word(text="x"), metadata=(*TWO, ("request_id", "to-be-found")))
+    actor = aktis.get_actor("SERVE_PROXY#0", namespace="serve")
+    routes = {(each["app"], each["route"]): each for each in aktis.get(actor.stats.remote())["routes"]}
+    assert routes["two", "/aktis.tests.Greeter/Greet"]["statuses"][200] >= 1
+    folder = Path(aktis.get_runtime_context().get_session_dir(), "logs")
+    for _ in range(100):  # it is written each second
+        lines = [line for file in folder.rglob("*access*") for line in file.read_text().splitlines()]
+        found = [line for line in lines if "to-be-found" in line]
+        if found:
+            break
+        time.sleep(0.05)
+    assert "gRPC /aktis.tests.Greeter/Greet OK" in found[0]
+    assert "two#Other" in found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +12,8 @@ import pytest
 
 import aktis
 from aktis import serve
-from aktis.serve._grpc.drivers import PredictAPIsServiceServicer
-from aktis.serve._grpc.messages import messages
 from aktis.serve.drivers import DefaultgRPCDriver, gRPCIngress
+from aktis.serve.generated import serve_pb2, serve_pb2_grpc
 
 
 def _free_port() -> int:
@@ -70,14 +70,10 @@ def test_the_default_driver(cluster: None) -> None:
         return b",".join(key.encode() + b"=" + value for key, value in sorted(inputs.items()))
 
     serve.run(DefaultgRPCDriver.bind(joined.bind(), port=port), name="default_driver", route_prefix=None)
-    classes = messages("PredictAPIsService")
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        predict = channel.unary_unary(
-            "/ray.serve.PredictAPIsService/Predict",
-            request_serializer=classes["PredictRequest"].SerializeToString,
-            response_deserializer=classes["PredictResponse"].FromString,
-        )
-        request = classes["PredictRequest"](input={"b": b"2", "a": b"1"})
+        predict = serve_pb2_grpc.PredictAPIsServiceStub(channel).Predict
+        request = serve_pb2.PredictRequest(input={"b": b"2", "a": b"1"})
+        assert pickle.loads(pickle.dumps(request)) == request
         assert predict(request, wait_for_ready=True, timeout=20).prediction == b"a=1,b=2"
     serve.delete("default_driver")
 
@@ -86,7 +82,7 @@ def test_what_a_driver_cannot_be() -> None:
     class Nothing(gRPCIngress):
         pass
 
-    class Driver(PredictAPIsServiceServicer, gRPCIngress):
+    class Driver(serve_pb2_grpc.PredictAPIsServiceServicer, gRPCIngress):
         pass
 
     async def make(kind: type, port: Any) -> Any:

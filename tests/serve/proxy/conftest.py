@@ -1,4 +1,4 @@
-"""One session for all tests of the proxy that need one."""
+"""One session for the tests of a module that need one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from tests.serve.proxy.helpers import Proxy, Stage, stage
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def world() -> Iterator[Stage]:
     with stage() as found:
         yield found
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def proxy(world: Stage) -> Proxy:
     """With the limits that tests of limits want."""
     return world.proxy(
@@ -22,5 +22,5 @@ def proxy(world: Stage) -> Proxy:
         max_header_bytes=16 * 1024,
         header_timeout_s=0.6,
         body_timeout_s=0.6,
-        keep_alive_timeout_s=2,
+        keep_alive_timeout_s=1,
     )

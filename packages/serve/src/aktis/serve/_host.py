@@ -85,6 +85,7 @@ class Host:
         self._downloads: Path | None = None
         self._misses = 0
         self._started = False
+        self._guest = False  # Serve had been there before
         if options.app_dir and options.app_dir not in sys.path:
             sys.path.insert(0, options.app_dir)
         try:
@@ -97,24 +98,23 @@ class Host:
         import aktis
         from aktis import serve
         from aktis.serve._admin import Administration
-        from aktis.serve._deployer import ConfigDeployer
+        from aktis.serve._deployer import ConfigDeployer, controller
         from aktis.serve._rest import RestServer
 
         options = self._options
         context = aktis.init(address=options.address, namespace="serve")
         self.session = str(context.address_info["session_dir"])
         extra = {"logging_config": options.logging_config} if options.logging_config else {}
+        self._guest = _is_running()
         client = serve.start(
             detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra
         )
         self._started = True
         self._downloads = _state.state_directory() / f"code-{os.getpid()}"
         self._deployer = ConfigDeployer(self._downloads, options.environment)
-        self.admin = Administration(
-            self._deployer,
-            self.ended.set,
-            {"http": _effective("HTTPOptions", options.http), "grpc": _effective("gRPCOptions", options.grpc)},
-        )
+        grpc = aktis.get(controller().grpc_options.remote())
+        options_of = {"http": _plain_options(client.http_options), "grpc": _plain_options(grpc)}
+        self.admin = Administration(self._deployer, self.ended.set, options_of)
         self._rest = RestServer(self.admin, options.rest_host, options.rest_port, options.token)
         self.state = _state.HostState(
             pid=os.getpid(),
@@ -145,34 +145,41 @@ class Host:
         return self._misses < 2
 
     def close(self) -> None:
-        """Finish what runs, and end everything that this process started."""
+        """Finish what runs, and end everything that this process started.
+
+        Where Serve had been running in the session before, that is the applications that were deployed here.
+        """
         import aktis
-        from aktis import serve
 
         _state.remove_state(os.getpid())
         if self._rest is not None:
             self._rest.close()
+        own = list(self._deployer.configs()) if self._deployer is not None else []
         if self._deployer is not None:
             self._deployer.close()
         if aktis.is_initialized():
             if self._started:
                 with contextlib.suppress(Exception):
-                    serve.shutdown()
+                    self._end_serve(own)
             aktis.shutdown()
         if self._downloads is not None:
             shutil.rmtree(self._downloads, ignore_errors=True)
 
+    def _end_serve(self, own: list[str]) -> None:
+        from aktis import serve
 
-def _effective(kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """All options as they are in force, as plain data."""
-    from aktis.serve import config
+        if not self._guest or self.admin.ends_all:
+            serve.shutdown()
+        elif own:
+            self.admin.delete(own)
 
-    values = asdict(getattr(config, kind)(**given))
+
+def _plain_options(options: Any) -> dict[str, Any]:
+    """The options that are in force, as plain data."""
+    values = asdict(options) if options is not None else {}
     values.pop("ssl_keyfile_password", None)
-    return {
-        key: value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
-        for key, value in values.items()
-    }
+    simple = (str, int, float, bool, type(None))
+    return {key: value if isinstance(value, simple) else _plain(value) for key, value in values.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -186,6 +193,16 @@ def _plain(value: Any) -> Any:
 def _url(host: str, port: int, http: dict[str, Any]) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if http.get('ssl_certfile') else 'http'}://{name}:{port}"
+
+
+def _is_running() -> bool:
+    from aktis.serve._deployer import controller
+
+    try:
+        controller()
+    except ServeError:
+        return False
+    return True
 
 
 # The process that `serve start` leaves behind ------------------------------------------------------------------------

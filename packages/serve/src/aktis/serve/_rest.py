@@ -45,6 +45,7 @@ logger = logging.getLogger("aktis.serve")
 
 DEFAULT_REST_PORT = 52365  # of Ray's agent, which its users know
 MAX_BODY = 16 << 20  # bytes of a config
+MOST_DROPPED = 128 << 20  # bytes that are read nevertheless: who sends, reads the answer only afterwards
 TOKEN_VARIABLE = "AKTIS_SERVE_TOKEN"
 LOCAL_HEADER = "x-aktis-local-code"  # from `serve run`: local directories are meant, on this machine
 
@@ -179,9 +180,12 @@ async def _json_body(request: Request) -> dict[str, Any]:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > MAX_BODY:
-            raise _Refused(413, f"a config may have {MAX_BODY} bytes")
-        parts.append(part)
+        if size <= MAX_BODY:
+            parts.append(part)
+        elif size > MOST_DROPPED:
+            break
+    if size > MAX_BODY:
+        raise _Refused(413, f"a config may have {MAX_BODY} bytes")
     try:
         data = json.loads(b"".join(parts))
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -323,7 +324,9 @@ def list_deployments() -> dict[str, Deployment]:
 def _from_spec(spec: DeploymentSpec) -> Deployment:
     made = Deployment(pickle.loads(spec.callable), spec.name, spec.config)
     args, kwargs = pickle.loads(spec.init)
-    made.set_options(version=spec.version, init_args=args, init_kwargs=kwargs, route_prefix=spec.route_prefix)
+    made.set_options(init_args=args, init_kwargs=kwargs, route_prefix=spec.route_prefix)
+    if not re.fullmatch("[0-9a-f]{16}", spec.version):  # given by the user; else it is made of code and arguments again
+        made.set_options(version=spec.version)
     return made
 
 

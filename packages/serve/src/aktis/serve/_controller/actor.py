@@ -33,7 +33,8 @@ from aktis.serve._controller.broadcast import News, Topic
 from aktis.serve._controller.deployment_brain import FOREVER, DeploymentBrain
 from aktis.serve._controller.journal import Journal, encode
 from aktis.serve._controller.listeners import Listeners, resolve
-from aktis.serve._controller.proxies import Proxies, alive_nodes
+from aktis.serve._controller.nodes import alive_nodes
+from aktis.serve._controller.proxies import Proxies
 from aktis.serve._controller.recovery import Recovery
 from aktis.serve._controller.replicas import Command, Replica, Start
 from aktis.serve._controller.runner import Runner
@@ -68,7 +69,7 @@ class ServeController:
         self._started_at = time.time()
         self._journal = Journal(Path(session, "serve", "journal"))
         self._listeners = Listeners()
-        self._runner = Runner(self._report)
+        self._runner = Runner(self._report, self._listeners)
         self._proxies = Proxies(self._runner, self._journal)
         self._apps: dict[str, ApplicationBrain] = {}
         self._scaling = Scaling(self._apps, self._runner, self._step, self._arm)
@@ -137,7 +138,7 @@ class ServeController:
 
     async def _close(self, app: ApplicationBrain) -> None:
         """Proxies must know that an application ends before its replicas do."""
-        await self._listeners.heard()
+        await self._listeners.heard((ROUTES,))
         self._step(app, app.close(self._loop.time()))
 
     async def wait_application(self, name: str, timeout_s: float | None = None) -> ApplicationStatus:
@@ -148,7 +149,7 @@ class ServeController:
             return app is None or app.state()[0] in (ApplicationState.RUNNING, ApplicationState.DEPLOY_FAILED)
 
         await self._until(settled, timeout_s)
-        await self._listeners.heard()  # who is told that it runs may send requests
+        await self._listeners.heard((ROUTES,))  # who is told that it runs may send requests
         return reports.application_status(name, self._apps.get(name))
 
     async def delete_applications(self, names: list[str], wait: bool = True) -> None:
@@ -241,6 +242,7 @@ class ServeController:
     async def shutdown(self) -> None:
         """End everything: proxies finish their requests, then replicas. The caller kills the controller afterwards."""
         await self._proxies.stop()
+        self._runner.hurry = True
         slowest = max(
             (b.spec.config.graceful_shutdown_timeout_s for a in self._apps.values() for b in a.deployments.values()),
             default=0.0,
@@ -253,6 +255,7 @@ class ServeController:
         for id, handle in list(self._runner.handles.items()):
             launcher.end(id, handle, None)
         self._journal.clear()
+        self._runner.hurry = False
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -316,7 +319,7 @@ class ServeController:
         self._listeners.publish((ROUTES,), tuple(sorted(routes, key=lambda route: route.prefix)))
 
     def _forget(self, id: DeploymentID) -> None:
-        self._listeners.publish((REPLICAS, *id), None)
+        self._listeners.forget((REPLICAS, *id))
         self._deadlines.pop(id, None)
         self._revisions.pop(id, None)
         self._scaling.forget(id)

@@ -17,6 +17,9 @@ Topic = tuple[str, ...]
 News = dict[Topic, tuple[int, Any]]
 
 
+MOST_ANSWERED = 10_000  # of one topic: more than there are processes
+
+
 class Broadcast:
     """Values by topic, and those who wait for them. A waiter is anything hashable: the shell's future."""
 
@@ -69,6 +72,10 @@ class Broadcast:
         """
         return self.set(topic, None)
 
+    def has_waiters(self, topic: Topic) -> bool:
+        """Whether anybody waits for this topic."""
+        return topic in self._waiters
+
     @property
     def waiting(self) -> int:
         """How many wait."""
@@ -76,24 +83,34 @@ class Broadcast:
 
 
 class Audience:
-    """Whether listeners have heard what was published: one that was answered has, as soon as it asks again. Pure."""
+    """Whether listeners have heard what was published: one that was answered has, as soon as it asks again. Pure.
 
-    PATIENCE_S = 0.5  # one that does not ask again by then is not there any more
+    Listeners have no names here, so they are counted: who asks is taken for the one that was answered first. One that was
+    answered and died is waited for as long as the caller of :meth:`patience` likes.
+    """
 
     def __init__(self) -> None:
-        self._answered: deque[float] = deque()  # when; those that have not asked again since
+        self._answered: dict[Topic, deque[float]] = {}  # when; those that have not asked again since
 
-    def answered(self, now: float) -> None:
-        """A listener got an answer."""
-        self._answered.append(now)
+    def asks(self, topics: Iterable[Topic]) -> None:
+        """A listener asks for these."""
+        for topic in topics:
+            answered = self._answered.get(topic)
+            if answered:
+                answered.popleft()
 
-    def asks(self) -> None:
-        """A listener asks: the one, as far as we can know, that was answered first."""
-        if self._answered:
-            self._answered.popleft()
+    def answered(self, topics: Iterable[Topic], now: float) -> None:
+        """A listener that had asked for these got an answer."""
+        for topic in topics:
+            self._answered.setdefault(topic, deque(maxlen=MOST_ANSWERED)).append(now)
 
-    def patience(self, now: float) -> float:
-        """How much longer to wait for those that have not asked again; 0: everybody has heard everything."""
-        while self._answered and self._answered[0] <= now - self.PATIENCE_S:
-            self._answered.popleft()
-        return self._answered[-1] + self.PATIENCE_S - now if self._answered else 0.0
+    def patience(self, topic: Topic, most_s: float, now: float) -> float:
+        """How much longer to wait for those that have not asked again, each for ``most_s``; 0: all have heard."""
+        answered = self._answered.get(topic, deque())
+        while answered and answered[0] <= now - most_s:
+            answered.popleft()
+        return answered[-1] + most_s - now if answered else 0.0
+
+    def forget(self, topic: Topic) -> None:
+        """Nobody will be asked about this topic any more."""
+        self._answered.pop(topic, None)

@@ -43,7 +43,7 @@ LONGEST_PAUSE_S = 30.0
 CHECK_GRID_S = 0.25  # when health checks begin
 STABLE_S = 10.0  # a replica that lived that long did not die of how it was started
 SLOW_START_S = 30.0
-DRAIN_GRACE_S = 2.0  # for drain() to answer after its own time-out
+DRAIN_GRACE_S = 5.0  # after drain()'s own time-out: for its answer, and for callers that do not know yet
 
 FOREVER = math.inf
 

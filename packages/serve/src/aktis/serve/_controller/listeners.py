@@ -10,6 +10,8 @@ from typing import Any
 from aktis.serve._controller.broadcast import Audience, Broadcast, News, Topic
 from aktis.serve._protocol import ROUTES
 
+PATIENCE_S = 1.0
+
 
 class Listeners:
     """Topics, and the listen() calls that wait for them."""
@@ -17,7 +19,7 @@ class Listeners:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._topics = Broadcast(time.time_ns())
-        self._audience = Audience()  # of the routes: the proxies
+        self._audience = Audience()
         self._asked: asyncio.Future[None] = self._loop.create_future()
 
     def publish(self, topic: Topic, value: Any) -> None:
@@ -28,11 +30,9 @@ class Listeners:
 
     async def listen(self, known: dict[Topic, int], timeout_s: float) -> News:
         """See ServeController.listen."""
-        to_routes = (ROUTES,) in known
-        if to_routes:
-            self._audience.asks()
-            asked, self._asked = self._asked, self._loop.create_future()
-            resolve(asked, None)
+        self._audience.asks(known)
+        asked, self._asked = self._asked, self._loop.create_future()
+        resolve(asked, None)
         try:
             if not self._topics.news(known) and timeout_s > 0:
                 await self._change(known, timeout_s)
@@ -40,16 +40,26 @@ class Listeners:
             news = self._topics.news(known)
             return dict(sorted(news.items(), key=lambda each: each[0] != (ROUTES,)))
         finally:
-            if to_routes:
-                self._audience.answered(self._loop.time())
+            self._audience.answered(known, self._loop.time())
 
-    async def heard(self) -> None:
-        """Returns when the proxies know the routes as they are now (or do not answer)."""
+    def forget(self, topic: Topic) -> None:
+        """It is gone for good, as far as we know."""
+        self.publish(topic, None)
+        self._audience.forget(topic)
+
+    async def heard(self, topic: Topic, most_s: float = PATIENCE_S) -> bool:
+        """Returns when all who listen know the topic's value as it is now; those that died are waited for ``most_s``.
+
+        False: nobody listens.
+        """
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # those that have just been answered go their way
-        while (patience := self._audience.patience(self._loop.time())) > 0:
+        anybody = self._topics.has_waiters(topic)
+        while (patience := self._audience.patience(topic, most_s, self._loop.time())) > 0:
+            anybody = True
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._asked), patience)
+        return anybody
 
     async def _change(self, known: dict[Topic, int], timeout_s: float) -> None:
         """Returns when one of the topics changes, or at the time-out."""

@@ -17,6 +17,7 @@ import aktis
 from aktis.exceptions import ActorUnavailableError, AktisActorError, AktisError
 from aktis.serve._controller.alive import RETRY_S, Ending, until_death, until_ending
 from aktis.serve._controller.journal import Journal
+from aktis.serve._controller.nodes import alive_nodes
 from aktis.serve._controller.runner import Runner, text_of, within
 from aktis.serve._protocol import NAMESPACE, PROXY_NAME
 from aktis.serve.config import HTTPOptions, ProxyLocation, ProxyStatus, gRPCOptions
@@ -312,13 +313,6 @@ class Proxies:
             return [node for node in chosen for _ in range(each)]
         head = nodes[0] if len(nodes) > 1 else ""
         return [head] * each
-
-
-def alive_nodes() -> list[str]:
-    """Ids of the nodes that live; the head node first."""
-    nodes = [node for node in aktis.nodes() if node.get("Alive", True)]
-    nodes.sort(key=lambda node: "node:__internal_head__" not in (node.get("Resources") or {}))
-    return [str(node["NodeID"]) for node in nodes]
 
 
 def _address(value: Any) -> Address | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import threading
@@ -22,6 +23,13 @@ _LOCKS: dict[type, Callable[[], Any]] = {
 }
 
 
+_CACHED = type(functools.lru_cache(len))
+
+
+def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
 class CodePickler(pickler_class()):  # type: ignore[misc]
     """cloudpickle for code, with registered serializers: what cannot be shared (locks) is made anew."""
 
@@ -29,6 +37,8 @@ class CodePickler(pickler_class()):  # type: ignore[misc]
         made = _LOCKS.get(type(obj))
         if made is not None:
             return made, ()
+        if isinstance(obj, _CACHED) and (obj.__module__ == "__main__" or "<locals>" in obj.__qualname__):
+            return _cached, (obj.__wrapped__, obj.cache_parameters())  # a name in __main__ means nothing elsewhere
         if type(obj).__name__ == "State" and type(obj).__module__ == "starlette.datastructures":
             return type(obj), (dict(obj._state),)  # by itself it recurses without end when it is unpickled
         return super().reducer_override(obj)
@@ -89,9 +99,7 @@ def load_graph(data: bytes) -> Any:
     return RayServeDAGHandle(pickle.loads(data), data)
 
 
-def dump_arguments(
-    what: str, value: Any, handle_of: Callable[[DeploymentNode], tuple[Any, tuple[Any, ...]]]
-) -> bytes:
+def dump_arguments(what: str, value: Any, handle_of: Callable[[DeploymentNode], tuple[Any, tuple[Any, ...]]]) -> bytes:
     """``value``, nodes as handles. Raises InvalidDeploymentError that says what of ``what`` cannot be pickled, and why."""
     file = io.BytesIO()
     _dump(GraphPickler(file, handle_of), what, value)

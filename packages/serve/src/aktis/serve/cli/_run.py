@@ -41,6 +41,8 @@ class RunOptions:
 
 def run_target(target: Target, options: RunOptions) -> int:
     """Run it; the exit code."""
+    from aktis.serve.cli._start import describe
+
     schema = target.schema()
     if options.reload and not options.blocking:
         raise CommandError("--reload watches files, so it cannot leave: give it without --non-blocking")
@@ -51,8 +53,8 @@ def run_target(target: Target, options: RunOptions) -> int:
     with _foreground(target, options, schema) as (host, stopped):
         if stopped():
             return stopped()
-        _say(f"Serve runs at {', '.join(host.state.http) or 'no address: HTTP is off'} (REST API {host.state.rest})")
-        failed = _deploy(host, schema)
+        _say(f"Serve runs: {describe(host.state)}")
+        failed = _deploy(host, schema, target)
         if stopped():
             return stopped()
         if failed and not options.reload:
@@ -143,6 +145,7 @@ def _absolute(environment: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tuple[Any, Callable[[], int]]]:
     """A host in this process, ended with the block; and a function that gives the exit code once a signal came."""
+    from aktis.exceptions import AktisError
     from aktis.serve._host import Host, HostOptions, Latch
 
     ended = Latch()
@@ -158,8 +161,9 @@ def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tu
     try:
         try:
             host = Host(_host_options(HostOptions, target, options, schema), ended)
-        except (OSError, ValueError, RuntimeError, ConnectionError) as error:
-            raise CommandError(str(error)) from error
+        except (OSError, ValueError, RuntimeError, ImportError, TypeError, AktisError) as error:
+            cause = getattr(error, "cause", None) or error
+            raise CommandError(f"Serve could not be started: {cause}") from error
         try:
             yield host, lambda: codes[0] if codes else 0
         finally:
@@ -188,12 +192,12 @@ def _host_options(kind: Any, target: Target, options: RunOptions, schema: Any) -
     )
 
 
-def _deploy(host: Any, schema: Any) -> list[str]:
+def _deploy(host: Any, schema: Any, target: Target) -> list[str]:
     """Deploy, and wait: what failed. Returns early when the host is to end."""
     from aktis.serve.schema import as_deploy_schema
 
-    for warning in host.admin.deploy(schema):
-        if "port" not in warning and "host" not in warning:  # those of the command go before the file's
+    for warning in host.admin.deploy(schema, replace_all=target.is_config):
+        if not warning.startswith(("http_options.host ", "http_options.port ")):  # the command's go before the file's
             _say(f"warning: {warning}")
     names = [entry.name for entry in as_deploy_schema(schema).applications]
     states = host.admin.deployer.wait(names, host.ended.wait)
@@ -250,7 +254,7 @@ def _redeploy(target: Target, host: Any, names: list[str]) -> None:
     _say(f"{os.path.relpath(names[0])}{more} changed: deploying again")
     try:
         schema = target.schema()
-        failed = _deploy(host, schema)
+        failed = _deploy(host, schema, target)
     except CommandError as error:
         failed = [str(error)]
     if not host.ended.is_set():

@@ -20,7 +20,9 @@ def start_host(
     """Leave a process behind that serves; say where it is."""
     given = {key: value for key, value in {**http, **grpc}.items() if value is not None}
     running = [state for state in _state.living_hosts() if state.kind == "start"]
-    if running and not given and address is None and rest_port is None:
+    if running and address is None and rest_port is None:
+        if given:
+            raise CommandError(f"Serve runs already ({describe(running[-1])}): end it first with `serve shutdown`")
         print(f"Serve runs already: {describe(running[-1])}")
         return
     state = spawn_host(address, _stated(http), _stated(grpc), rest_host, rest_port, app_dir=os.getcwd())
@@ -57,7 +59,7 @@ def spawn_host(
 
 def describe(state: _state.HostState) -> str:
     """Where a service is, for people."""
-    where = ", ".join(state.http) or "no HTTP"
+    where = ", ".join([*state.http, *(f"gRPC {address}" for address in state.grpc)]) or "no HTTP"
     return f"{where}; REST API {state.rest}; process {state.pid}"
 
 
