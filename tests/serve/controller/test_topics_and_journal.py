@@ -118,3 +118,10 @@ def test_a_controller_killed_while_it_wrote_leaves_the_value_before(tmp_path: Pa
     later = Journal(tmp_path)
     assert list(later.names("app")) == ["x"] and later.read("app", "x") == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_read_any_more_does_not_keep_the_rest_from_coming_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write("app", "good", 1)
+    journal.write_encoded("app", "bad", b"cno_such_module\nname\n.")
+    assert [journal.read("app", name) for name in journal.names("app")] == [None, 1]
