@@ -245,12 +245,14 @@ def _stay(target: Target, options: RunOptions, host: Any, schema: Any) -> int:
 
 
 def _redeploy(target: Target, host: Any, names: list[str]) -> None:
+    from aktis.exceptions import AktisError
+
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     _say(f"{os.path.relpath(names[0])}{more} changed: deploying again")
     try:
         schema = target.schema()
         failed = _deploy(host, schema, target)
-    except CommandError as error:
+    except (CommandError, AktisError) as error:  # of the file, or a bad moment: the next change may do
         failed = [str(error)]
     if not host.ended.is_set():
         _report(host, schema if not failed else None, failed)
