@@ -43,6 +43,8 @@ from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import ReplicaContext, set_replica_context
 from aktis.serve.exceptions import RequestCancelledError
 
+LINGER_S = 0.5  # from the beginning of drain() to its end at least: what callers may take to learn of it, and more
+
 
 class ReplicaActor(Web):
     """See docs/internals-serve.md for what each method means to its callers."""
@@ -153,6 +155,7 @@ class ReplicaActor(Web):
     async def drain(self, wait_loop_s: float, timeout_s: float) -> bool:
         """Take no more requests; returns True when nothing runs any more, False when ``timeout_s`` are over."""
         self._draining = True
+        began = self._loop.time()
         done = True
         try:
             await asyncio.wait_for(self._until(lambda: not self._ongoing), timeout_s)
@@ -161,6 +164,8 @@ class ReplicaActor(Web):
             logs.LOGGER.warning("%d requests still run after graceful_shutdown_timeout_s", self._ongoing)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._finish(), max(timeout_s, 1.0))
+        # Callers that have not heard of it yet still send requests here: they are rejected, and do not find a dead process.
+        await asyncio.sleep(min(wait_loop_s, LINGER_S) + began - self._loop.time())
         return done
 
     async def _finish(self) -> None:
