@@ -185,6 +185,9 @@ class ReplicaActor(Web):
             await multiplex.unload_models(self._user.object)
         if self._traced:
             tracing.close(f"replica_{self._id}")
+        routing = sys.modules.get("aktis.serve._routing.watcher")  # not there: it called nobody
+        if routing is not None:
+            routing.stop()  # the controller would wait for us to hear of those we called
 
     async def stats(self) -> ReplicaStats:
         """Numbers for the controller."""
