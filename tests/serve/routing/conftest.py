@@ -149,10 +149,11 @@ class Serve:
             self.delete(id)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve_session() -> Iterator[Serve]:
     aktis.shutdown()
-    aktis.init(num_cpus=2, namespace="tests")
+    # Imported once, and not by each replica that a test starts.
+    aktis.init(num_cpus=2, namespace="tests", preload=["aktis.serve._replica.actor", "aktis.serve.handle"])
     yield Serve()
     aktis.shutdown()
 
