@@ -40,6 +40,7 @@ from aktis.serve._replica.threads import Threads
 from aktis.serve._replica.web import Web
 from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import ReplicaContext, set_replica_context
+from aktis.serve.exceptions import RequestCancelledError
 
 LATE_S, LATE_AT_MOST_S = 0.25, 5.0  # without a request until a drained replica may end; and how long that may take
 
@@ -239,9 +240,8 @@ class ReplicaActor(Web):
                 )
             return value
         except BaseException as error:
-            instead = self._failed(running, error)
-            if instead is not None:
-                raise instead from None
+            if self._failed(running, error):
+                raise RequestCancelledError(running.meta.request_id) from None
             raise
         finally:
             self._leave(running)
@@ -272,9 +272,8 @@ class ReplicaActor(Web):
         except GeneratorExit:
             raise
         except BaseException as error:
-            instead = self._failed(running, error)
-            if instead is not None:
-                raise instead from None
+            if self._failed(running, error):
+                raise RequestCancelledError(running.meta.request_id) from None
             raise
         finally:
             if items is not None:
