@@ -62,7 +62,7 @@ class Requests:
         self._ongoing += 1
         running = Running(meta, perf_counter())
         if meta.call_id:
-            running.task = asyncio.current_task()
+            running.task = asyncio.current_task(self._loop)
             self._calls[meta.call_id] = running
         if self._traced:
             meta = self._begin_span(running)
