@@ -39,7 +39,9 @@ class StandInController:
         self.reports: list[dict[DeploymentID, int]] = []
         self.listening: set[int] = set()
 
-    async def listen(self, known: dict[tuple[str, ...], int], timeout_s: float) -> dict[tuple[str, ...], Any]:
+    async def listen(
+        self, known: dict[tuple[str, ...], int], timeout_s: float, listener: str = ""
+    ) -> dict[tuple[str, ...], Any]:
         deadline = time.monotonic() + timeout_s
         me = next(self.numbers)
         self.listening.add(me)
@@ -147,10 +149,11 @@ class Serve:
             self.delete(id)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve_session() -> Iterator[Serve]:
     aktis.shutdown()
-    aktis.init(num_cpus=2, namespace="tests")
+    # Imported once, and not by each replica that a test starts.
+    aktis.init(num_cpus=2, namespace="tests", preload=["aktis.serve._replica.actor", "aktis.serve.handle"])
     yield Serve()
     aktis.shutdown()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import aktis
 from aktis.serve._observe import tracing
-from aktis.serve._protocol import DeploymentSpec, ReplicaID, RequestMeta
+from aktis.serve._protocol import DeploymentSpec, Rejected, ReplicaID, RequestMeta
 from aktis.serve._replica import logs
 from aktis.serve._replica.callables import Method, UserCallable
 from aktis.serve._replica.running import Running, running_context
@@ -36,6 +36,7 @@ class Requests:
         self._ongoing = 0
         self._held = 0  # of these, those that wait for reconfigure()
         self._draining = False
+        self._late = 0.0  # when a request came last that was sent before its caller knew that we drain
         self._gate: asyncio.Future[None] | None = None  # while reconfigure() waits or runs
         self._idle: list[asyncio.Future[None]] = []
         self._calls: dict[str, Running] = {}
@@ -50,6 +51,11 @@ class Requests:
         self._user: UserCallable
 
     # counting -----------------------------------------------------------------------------------
+    def _rejected(self) -> Rejected:
+        if self._draining:
+            self._late = self._loop.time()
+        return Rejected(self._ongoing, self._draining)
+
     def _begin(self, meta: RequestMeta) -> Running:
         self._ongoing += 1
         running = Running(meta, perf_counter())

@@ -35,7 +35,7 @@ class Web(Requests):
     async def http(self, meta: RequestMeta, request: HTTPRequest) -> HTTPReply | Rejected:
         """Answer an HTTP request."""
         if self._ongoing >= self._limit or self._draining:
-            return Rejected(self._ongoing, self._draining)
+            return self._rejected()
         running = self._begin(meta)
         try:
             if self._gate is not None:
@@ -187,7 +187,7 @@ class Web(Requests):
     async def websocket(self, meta: RequestMeta, request: HTTPRequest) -> AsyncIterator[Any]:
         """ASGI messages of the application for one websocket; first None, or a Rejected."""
         if self._ongoing >= self._limit or self._draining:
-            yield Rejected(self._ongoing, self._draining)
+            yield self._rejected()
             return
         running = self._begin(meta)
         self._stats.streams += 1

@@ -10,8 +10,8 @@
 
 Who looks: whoever wants the result (``result``, ``await``) waits for core's own reference, without a hand-off, and then settles
 the call. Otherwise nobody would notice its end (and give the replica back) until it is asked for. So :meth:`Call.notice_end` asks
-core to tell, when it matters: there are several replicas to choose from, somebody waits for one, the response was dropped, or it
-is an argument of another call.
+core to tell, when it matters: somebody waits for a replica, the response was dropped, or it is an argument of another call. And
+:func:`sweep` looks from time to time, where there are several replicas to choose from.
 
 Guarantees: the outcome is set once, and never changes. A lease is ended exactly once per sending. All methods may be called from
 any thread. The lock ``_lock`` guards what moves a call from one state to another; nothing else is called under it.
@@ -52,6 +52,7 @@ from aktis.serve.exceptions import RequestCancelledError, RequestTimeoutError
 if TYPE_CHECKING:
     from aktis.serve._routing.brain import Slot
 
+SWEEP_EVERY = 32  # calls: see sweep()
 MOST_DEATHS = 10  # replicas that may die under one call before its caller gets the error
 
 
@@ -143,6 +144,16 @@ def after_fork() -> None:
     _prefix = os.urandom(4).hex()
 
 
+def new_call_id() -> str:
+    """An id that no other call of the session has."""
+    return _prefix + str(next(_numbers))
+
+
+def new_request_id() -> str:
+    """An id for a request that brings none."""
+    return f"{getrandbits(128):032x}"
+
+
 _meta = tuple.__new__  # half the time of RequestMeta(...)
 
 
@@ -181,6 +192,16 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
             trace,
         ),
     )
+
+
+def new_request_id() -> str:
+    """32 hexadecimal digits."""
+    return f"{getrandbits(128):032x}"
+
+
+def new_call_id() -> str:
+    """An id that no other call of any process has."""
+    return _prefix + str(next(_numbers))
 
 
 def cancel_children(call_id: str) -> None:
@@ -313,8 +334,10 @@ class Call:
             return
         router = self.router
         router.unsettled.add(self)
-        if self.dropped or self.finished or router.is_tight:
+        if self.dropped or self.finished or router.waiting:
             self.notice_end()
+        elif not router.sent % SWEEP_EVERY:
+            sweep(router)
         if self.moved:
             fire(self.moved)
 
@@ -349,9 +372,9 @@ class Call:
         ref = self.ref
         if self.state is SENT and ref is not None and self.noticed is not ref:
             self.noticed = ref
-            ref.add_done_callback(lambda: self._ended(ref))
+            ref.add_done_callback(lambda: self.told(ref))
 
-    def _ended(self, ref: Any) -> None:
+    def told(self, ref: Any) -> None:
         """The answer is there, on whatever thread: settle, without reading what is large."""
         self.fired = ref  # before we look at ``watched``: whoever stops watching looks here afterwards
         if self.ref is not ref or self.state is not SENT or self.watched is ref:
@@ -383,7 +406,7 @@ class Call:
         """Somebody waits no longer. Others may still, but that is not counted."""
         ref, self.watched = self.watched, None
         if ref is not None and self.fired is ref:
-            self._ended(ref)
+            self.told(ref)
 
     def settle(self, ref: Any, value: Any) -> None:
         """The replica has answered."""
@@ -528,6 +551,20 @@ class Call:
             self.notice_end()
         else:
             callback()
+
+
+def sweep(router: Router) -> None:
+    """Settle the calls that have ended and that nobody has looked at: where replicas are chosen by counts, these should be right."""
+    if not router.has_choice or len(router.unsettled) < SWEEP_EVERY:
+        return
+    calls = {call.ref: call for call in tuple(router.unsettled) if type(call) is Call and call.state is SENT}
+    calls.pop(None, None)
+    try:
+        ready, _ = aktis.wait(list(calls), num_returns=len(calls), timeout=0)
+    except (AktisError, ValueError):  # of a session that has ended
+        return
+    for ref in ready:
+        calls[ref].told(ref)
 
 
 def is_death(error: BaseException) -> bool:

@@ -331,10 +331,9 @@ class Router:
         return self._watcher.ended
 
     @property
-    def is_tight(self) -> bool:
-        """Whether counts must be exact at any time: there is a choice of replicas, or somebody waits."""
-        brain = self._brain
-        return len(brain.slots) > 1 or brain.count > 0
+    def has_choice(self) -> bool:
+        """Whether there are several replicas."""
+        return len(self._brain.slots) > 1
 
     def __repr__(self) -> str:
         return f"<Router of {self.id}: {self._brain.slots}, {self.waiting} waiting>"
