@@ -93,7 +93,7 @@ def bulk_histogram(name: str, description: str, boundaries: list[float], tag_key
 
 
 class Metrics:
-    """The same numbers as metrics of the session. Made when there is something to say, so that an idle replica costs nothing."""
+    """The same numbers as metrics of the session. What it imports takes its time."""
 
     def __init__(self, replica: ReplicaID) -> None:
         from aktis.util import metrics
