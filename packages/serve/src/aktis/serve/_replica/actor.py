@@ -135,7 +135,7 @@ class ReplicaActor(Web):
             old, self._config = self._config, config
             if config.logging_config != old.logging_config:
                 self._set_up_logs(_facts().get("logs"))
-            if _same(config.user_config, old.user_config):
+            if config.user_config is None or _same(config.user_config, old.user_config):
                 return
             self._gate = self._loop.create_future()
             try:
