@@ -534,7 +534,7 @@ class Call:
 
 
 def sweep(router: Router) -> None:
-    """Settle the calls that have ended and that nobody has looked at: where replicas are chosen by counts, these should be right."""
+    """Settle the calls that have ended and that nobody has looked at: counts decide between replicas."""
     if not router.has_choice or len(router.unsettled) < SWEEP_EVERY:
         return
     calls = {call.ref: call for call in tuple(router.unsettled) if type(call) is Call and call.state is SENT}
