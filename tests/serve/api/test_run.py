@@ -85,10 +85,14 @@ def test_graph(instance: Any) -> None:
             return sum([await response for response in responses]) + self.bias
 
     shared = Counter.bind(100)
+    with pytest.raises(DeploymentNotFoundError):
+        Counter.delete()
     serve.run(Sum.bind({"all": [shared, shared, Counter.bind(1000)]}, bias=1))
     status = serve.status().applications["default"]
     assert sorted(status.deployments) == ["Counter", "Counter_1", "Sum"]
     assert instance.get("/?x=1").json() == 101 + 102 + 1001 + 1
+    with pytest.raises(InvalidDeploymentError, match=r"serve.delete\('default'\)"):
+        Counter.delete()
 
 
 def test_responses_go_on_without_waiting(instance: Any) -> None:
@@ -169,7 +173,8 @@ def test_applications_by_name(instance: Any) -> None:
     serve.delete("one")
     assert instance.get("/one").status == 404
     serve.run(Counter.bind(5))  # without a name: instead of all others
-    assert list(serve.status().applications) == ["default"]
+    left = serve.status().applications
+    assert [name for name, each in left.items() if each.status != "DELETING"] == ["default"]
     assert instance.get("/two").json() == 6
 
 
@@ -265,6 +270,8 @@ class Plain:
         (3, TypeError, "MyDeployment.bind"),
         (hello.bind(1), InvalidDeploymentError, "DAGDriver"),
         (Plain.options(user_config=1).bind(), InvalidDeploymentError, "reconfigure"),
+        (Counter.bind(1, 2), TypeError, "too many positional arguments"),
+        (Counter.bind(begin=1), TypeError, "'begin'"),
         (Counter.bind(Plain), TypeError, "Plain.bind"),
         (Counter.bind(Plain.options(route_prefix="/x").bind()), InvalidDeploymentError, "Only the ingress"),
         (Counter.bind(open), None, ""),

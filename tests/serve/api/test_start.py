@@ -158,6 +158,7 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.slow
 def test_other_programs_of_the_session(own: None) -> None:
     """What a program starts that is connected to a session ends with it, unless it is detached."""
     address = aktis.init(num_cpus=2).address_info["address"]
@@ -183,6 +184,7 @@ def test_other_programs_of_the_session(own: None) -> None:
     assert root is not None and get(root) == "pong"
 
 
+@pytest.mark.slow
 def test_shut_down_by_another_program(own: None) -> None:
     address = aktis.init(num_cpus=2).address_info["address"]
     handle = serve.run(ping.bind(), port=0)

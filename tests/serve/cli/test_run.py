@@ -63,9 +63,13 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.process.poll() is None:
             self.end(signal.SIGTERM)
+        if kind is not None:  # what it said is what one wants to know
+            while not self._lines.empty():
+                self.seen.append(self._lines.get())
+            print("".join(self.seen))
 
 
 def _get(url: str) -> str:

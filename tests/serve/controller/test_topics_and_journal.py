@@ -62,18 +62,34 @@ def test_who_listens_again_and_again_ends_with_what_is_there(values: list[tuple[
 
 def test_listeners_have_heard_when_they_ask_again() -> None:
     audience = Audience()
-    audience.asks([A])
     assert audience.patience(A, 0.5, 0.0) == 0.0
-    audience.answered([A, B], 1.0)
-    audience.answered([A], 1.2)
+    audience.answered("one", audience.asks("one"), [A, B], 1.0)
+    audience.answered("two", audience.asks("two"), [A], 1.2)
     assert audience.patience(A, 0.5, 1.3) == pytest.approx(0.4)
     assert audience.patience(B, 0.5, 1.3) == pytest.approx(0.2)
-    audience.asks([A, B])
+    audience.asks("one")
     assert audience.patience(A, 0.5, 1.3) == pytest.approx(0.4) and audience.patience(B, 0.5, 1.3) == 0.0
-    audience.asks([A])
+    audience.asks("two")
     assert audience.patience(A, 0.5, 1.3) == 0.0
-    audience.answered([A], 2.0)  # and dies
+
+
+def test_listeners_that_die_or_have_no_name_are_not_waited_for_without_end() -> None:
+    audience = Audience()
+    audience.answered("dead", audience.asks("dead"), [A], 2.0)
+    audience.answered("", audience.asks(""), [A], 2.6)
     assert audience.patience(A, 0.5, 2.6) == 0.0
+    audience.forget_absent(2.5)
+    assert audience.patience(A, 5.0, 2.6) == 0.0
+
+
+def test_the_answer_to_a_question_that_was_replaced_does_not_count() -> None:
+    audience = Audience()
+    earlier = audience.asks("one")
+    later = audience.asks("one")
+    audience.answered("one", earlier, [A], 1.0)
+    assert audience.patience(A, 0.5, 1.0) == 0.0
+    audience.answered("one", later, [A], 1.0)
+    assert audience.patience(A, 0.5, 1.0) == 0.5
 
 
 NAMES = ["plain", "a/b", "a#b\nc", "..", ".new", "ü", "x.new", ""]
@@ -102,3 +118,10 @@ def test_a_controller_killed_while_it_wrote_leaves_the_value_before(tmp_path: Pa
     later = Journal(tmp_path)
     assert list(later.names("app")) == ["x"] and later.read("app", "x") == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_read_any_more_does_not_keep_the_rest_from_coming_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write("app", "good", 1)
+    journal.write_encoded("app", "bad", b"cno_such_module\nname\n.")
+    assert [journal.read("app", name) for name in journal.names("app")] == [None, 1]

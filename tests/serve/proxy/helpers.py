@@ -46,7 +46,7 @@ class Announcer:
         self.news.set()
         self.news = asyncio.Event()
 
-    async def listen(self, known: dict[Any, int], timeout_s: float) -> dict[Any, Any]:
+    async def listen(self, known: dict[Any, int], timeout_s: float, listener: str = "") -> dict[Any, Any]:
         deadline = time.monotonic() + timeout_s
         while True:
             found = {

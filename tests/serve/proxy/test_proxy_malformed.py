@@ -129,9 +129,10 @@ def test_limits(proxy: Proxy, request_: bytes, status: int) -> None:
         (b"GET /app/seen HTTP/1.1\r\nHost: h\r\n", b"X: y\r\n", 408),
         (b"GET /app/", b"x", 408),
         (post("Content-Length: 100", body=b"abc"), b"", 408),
+        (post("Content-Length: 100000"), b"x", 408),
         (post("Content-Length: 3000000", body=b"x" * 1_500_000), b"", 408),
     ],
-    ids=["headers", "target", "body", "large body"],
+    ids=["headers", "target", "body", "a body in drops", "large body"],
 )
 def test_slow_clients(proxy: Proxy, beginning: bytes, drip: bytes, status: int) -> None:
     with proxy.connect() as connection:

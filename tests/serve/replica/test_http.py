@@ -534,3 +534,56 @@ def test_cancelled_before_the_first_step(bench, run):
             await replica._until(lambda replica=replica: not replica._ongoing)
 
     run(main)
+
+
+def test_requests_leave_nothing_for_the_garbage_collector(bench, run):
+    """Circles would have to be found by it, while other requests wait."""
+    import gc
+    import logging
+
+    from starlette.responses import StreamingResponse
+
+    from aktis.serve._replica.running import Running
+
+    class Model:
+        async def __call__(self, request):
+            if request.url.path == "/error":
+                raise ValueError
+            return StreamingResponse(self.chunks())
+
+        async def chunks(self):
+            for _ in range(3):
+                yield "x"
+                await asyncio.sleep(0)
+
+        async def wait(self):
+            await asyncio.Event().wait()
+
+    async def one(replica, bench):
+        await replica.http(bench.meta(call_id="c1"), bench.request("/error"))
+        assert (await replica.http(bench.meta(call_id="c2"), bench.request())).more
+        await bench.gather(replica.http_rest("c2"))
+        assert (await replica.http(bench.meta(call_id="c3"), bench.request())).more
+        await replica.cancel("c3")
+        call = asyncio.ensure_future(replica.call(bench.meta("wait", call_id="c4"), (), {}))
+        await asyncio.sleep(0)
+        await replica.cancel("c4")
+        with pytest.raises(RequestCancelledError):
+            await call
+        del call
+        await replica._until(lambda: not replica._ongoing)
+
+    async def main():
+        replica = await bench.start(Model)
+        logging.disable()  # pytest keeps log records, and those have tracebacks
+        gc.collect()
+        gc.disable()
+        try:
+            await asyncio.create_task(one(replica, bench))
+            await asyncio.sleep(0.001)
+            assert not [each for each in gc.get_objects() if isinstance(each, Running)]
+        finally:
+            gc.enable()
+            logging.disable(logging.NOTSET)
+
+    run(main)

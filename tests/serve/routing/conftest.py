@@ -39,7 +39,9 @@ class StandInController:
         self.reports: list[dict[DeploymentID, int]] = []
         self.listening: set[int] = set()
 
-    async def listen(self, known: dict[tuple[str, ...], int], timeout_s: float) -> dict[tuple[str, ...], Any]:
+    async def listen(
+        self, known: dict[tuple[str, ...], int], timeout_s: float, listener: str = ""
+    ) -> dict[tuple[str, ...], Any]:
         deadline = time.monotonic() + timeout_s
         me = next(self.numbers)
         self.listening.add(me)

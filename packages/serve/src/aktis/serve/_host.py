@@ -12,6 +12,7 @@ It ends when it is asked to by REST, by SIGTERM or SIGINT, and when its session 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -99,11 +101,13 @@ class Host:
         from aktis import serve
         from aktis.serve._admin import Administration
         from aktis.serve._deployer import ConfigDeployer, controller
-        from aktis.serve._rest import RestServer
 
         options = self._options
         context = aktis.init(address=options.address, namespace="serve")
         self.session = str(context.address_info["session_dir"])
+        # What the REST API needs takes a while to import, and so do the controller and the proxy to start.
+        imports = threading.Thread(target=importlib.import_module, args=("aktis.serve._rest",), daemon=True)
+        imports.start()
         extra = {"logging_config": options.logging_config} if options.logging_config else {}
         self._guest = _is_running()
         client = serve.start(
@@ -115,6 +119,9 @@ class Host:
         grpc = aktis.get(controller().grpc_options.remote())
         options_of = {"http": _plain_options(client.http_options), "grpc": _plain_options(grpc)}
         self.admin = Administration(self._deployer, self.ended.set, options_of)
+        imports.join()
+        from aktis.serve._rest import RestServer
+
         self._rest = RestServer(self.admin, options.rest_host, options.rest_port, options.token)
         self.state = _state.HostState(
             pid=os.getpid(),

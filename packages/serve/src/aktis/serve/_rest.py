@@ -3,7 +3,7 @@
 ::
 
     GET    /api/serve/applications/        all that runs (ServeInstanceDetails)
-    PUT    /api/serve/applications/        deploy a file of several applications (ServeDeploySchema)
+    PUT    /api/serve/applications/        deploy a file of several applications (ServeDeploySchema); ?keep_others=true: others stay
     DELETE /api/serve/applications/        end Serve
     GET, PUT, DELETE /api/serve/deployments/, GET /api/serve/deployments/status     the same for one application (Ray 2.3)
     GET    /api/serve/health               {"status": "ok"}
@@ -27,6 +27,7 @@ import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -151,7 +152,7 @@ class _Endpoints:
                 "this is the file of one application: send it to /api/serve/deployments/, or put it under 'applications'",
             )
         schema = ServeDeploySchema.model_validate(data, context={"local": local})
-        return JSONResponse({"warnings": await run_in_threadpool(self._admin.deploy, schema)})
+        return await self._deploy(request, schema)
 
     async def deployments(self, request: Request) -> Response:
         if request.method == "GET":
@@ -162,7 +163,14 @@ class _Endpoints:
         if "applications" in data:
             raise _Refused(422, "this is a file of several applications: send it to /api/serve/applications/")
         schema = ServeApplicationSchema.model_validate(data)
-        return JSONResponse({"warnings": await run_in_threadpool(self._admin.deploy, schema)})
+        return await self._deploy(request, schema)
+
+    async def _deploy(self, request: Request, schema: ServeApplicationSchema | ServeDeploySchema) -> Response:
+        keep = request.query_params.get("keep_others", "false")
+        if keep not in ("true", "false"):
+            raise _Refused(422, f"keep_others must be true or false, and it is {keep!r}")
+        deploy = partial(self._admin.deploy, schema, replace_all=keep == "false")
+        return JSONResponse({"warnings": await run_in_threadpool(deploy)})
 
     async def status(self, request: Request) -> Response:
         name = request.query_params.get("name")

@@ -23,7 +23,7 @@ from aktis.serve.config import (
 )
 from aktis.serve.context import get_replica_context
 from aktis.serve.deployment import Application, Deployment
-from aktis.serve.exceptions import DeploymentNotFoundError, ServeError, ServeNotRunningError
+from aktis.serve.exceptions import DeploymentNotFoundError, InvalidDeploymentError, ServeError, ServeNotRunningError
 
 if TYPE_CHECKING:
     from aktis.serve._graph.build import BuiltApplication
@@ -273,8 +273,16 @@ def deploy(deployment: Deployment, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def undeploy(name: str) -> None:
-    """What ``Deployment.delete()`` does."""
-    _client.connect().delete([_single(name).app])
+    """What ``Deployment.delete()`` does: for one that is alone."""
+    id = _single(name)
+    client = _client.connect()
+    others = [each for each in client.application(id.app).deployments if each != id.name]
+    if others:
+        raise InvalidDeploymentError(
+            f"Deployment {name!r} is a part of application {id.app!r}, with {', '.join(map(repr, others))}. "
+            f"Delete the application: serve.delete({id.app!r})."
+        )
+    client.delete([id.app])
 
 
 def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
@@ -286,19 +294,21 @@ def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
 
 
 def _single(name: str) -> DeploymentID:
-    """The deployment of this name: one that was deployed alone, or the ingress of the default application, or ``app_name``."""
+    """The deployment of this name, as :func:`list_deployments` has it."""
     found = _deployments()
     if name not in found:
         raise DeploymentNotFoundError.of("deployment", name, found)
-    return found[name][0]
+    return found[name]
 
 
-def _deployments() -> dict[str, tuple[DeploymentID, DeploymentSpec]]:
-    listed = _client.connect()._ask("list_deployments")
-    named: dict[str, tuple[DeploymentID, DeploymentSpec]] = {}
-    for app, spec in listed:
-        alone = app in (spec.name, DEFAULT_APPLICATION, "")
-        named[spec.name if alone else f"{app}_{spec.name}"] = DeploymentID(app, spec.name), spec
+def _deployments() -> dict[str, DeploymentID]:
+    """By name: of applications with a name (that is not the deployment's) it begins with that."""
+    named = {}
+    for app, status in _client.connect().status().applications.items():
+        if status.status is ApplicationState.DELETING:
+            continue
+        for name in status.deployments:
+            named[name if app in (name, DEFAULT_APPLICATION) else f"{app}_{name}"] = DeploymentID(app, name)
     return named
 
 
@@ -310,15 +320,15 @@ def get_deployment(name: str) -> Deployment:
     Raises:
         DeploymentNotFoundError: there is none.
     """
-    found = _deployments()
-    if name not in found:
-        raise DeploymentNotFoundError.of("deployment", name, found)
-    return _from_spec(found[name][1])
+    spec = _client.connect()._ask("get_deployment", *_single(name))
+    if spec is None:  # deleted in this moment
+        raise DeploymentNotFoundError.of("deployment", name, ())
+    return _from_spec(spec)
 
 
 def list_deployments() -> dict[str, Deployment]:
     """All deployments that run, by name. Deprecated: use :func:`status`."""
-    return {name: _from_spec(spec) for name, (_, spec) in _deployments().items()}
+    return {name: get_deployment(name) for name in _deployments()}
 
 
 def _from_spec(spec: DeploymentSpec) -> Deployment:

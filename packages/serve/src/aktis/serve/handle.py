@@ -70,7 +70,7 @@ class DeploymentHandle(Generic[T]):
 
     Args:
         deployment: name of the deployment, or its whole id.
-        app_name: name of its application; "" for deployments of ``Deployment.deploy()``.
+        app_name: name of its application; that of ``Deployment.deploy()`` has the deployment's name.
         methods: names of the deployment's methods, if known: others are refused at once.
     """
 
@@ -183,7 +183,7 @@ class DeploymentHandle(Generic[T]):
 
     @property
     def app_name(self) -> str:
-        """Name of its application; "" for deployments of ``Deployment.deploy()``."""
+        """Name of its application; that of ``Deployment.deploy()`` has the deployment's name."""
         return self._id.app
 
     @property

@@ -55,6 +55,9 @@ from aktis.serve.config import ApplicationStatus, HTTPOptions, ServeStatus, gRPC
 logger = logging.getLogger("aktis.serve")
 
 NODES_PERIOD_S = 2.0  # how often nodes are looked at, where something depends on them
+REPLACED_PATIENCE_S = (
+    2.0  # for those that an application replaces to be gone when it runs: so they are, but for long drains
+)
 SHUTDOWN_GRACE_S = 5.0
 SAME_TIME_S = 0.005  # deadlines that close are met together
 
@@ -82,6 +85,7 @@ class ServeController:
         self._timer_at = FOREVER
         self._changed: asyncio.Future[None] = self._loop.create_future()
         self._nodes_task: asyncio.Task[None] | None = None
+        self._replaced: dict[str, set[str]] = {}  # by application: those that were deleted for it
         self._said: dict[str, ApplicationState] = {}
         self._recover()
 
@@ -99,14 +103,16 @@ class ServeController:
         for spec in specs:
             for each in spec.deployments:
                 policies[spec.name, each.name] = await load_policy(each)
-        others = [] if replace_all else [app.spec for app in self._apps.values() if app.stage is not Stage.DELETING]
-        check_routes(specs, others)  # no await from here to the end: another call cannot come between
+        stay = [] if replace_all else [app.spec for app in self._apps.values() if app.stage is not Stage.DELETING]
+        check_routes(specs, stay)  # no await from here to the end: another call cannot come between
         wall = time.time()
         entries = [(spec, encode((spec, self._retired(spec), wall, False))) for spec in specs]  # all of them, or none
         for spec, entry in entries:
             self._journal.write_encoded("app", spec.name, entry)
         if replace_all:
-            self._delete(name for name in self._apps if name not in names)
+            others = {name for name in self._apps if name not in names}
+            self._replaced.update(dict.fromkeys(names, others))
+            self._delete(others)
         for spec in specs:
             self._deploy(spec, {each.name: policies[spec.name, each.name] for each in spec.deployments}, wall)
 
@@ -149,6 +155,8 @@ class ServeController:
             return app is None or app.state()[0] in (ApplicationState.RUNNING, ApplicationState.DEPLOY_FAILED)
 
         await self._until(settled, timeout_s)
+        replaced = self._replaced.pop(name, set())
+        await self._until(lambda: not self._deleting(replaced), REPLACED_PATIENCE_S)
         await self._listeners.heard((ROUTES,))  # who is told that it runs may send requests
         return reports.application_status(name, self._apps.get(name))
 
@@ -156,9 +164,11 @@ class ServeController:
         """Their replicas finish what they have, and end. ``wait``: until they have. Unknown names are no error."""
         self._delete(names)
         if wait:
-            await self._until(
-                lambda: not any(name in self._apps and self._apps[name].stage is Stage.DELETING for name in names)
-            )
+            await self._until(lambda: not self._deleting(names))
+
+    def _deleting(self, names: Iterable[str]) -> bool:
+        """Whether any of these is being deleted."""
+        return any(name in self._apps and self._apps[name].stage is Stage.DELETING for name in names)
 
     async def status(self) -> ServeStatus:
         """States of all applications and proxies."""
@@ -180,9 +190,12 @@ class ServeController:
 
     # -- callers ------------------------------------------------------------------------------
 
-    async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0) -> News:
-        """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``."""
-        return await self._listeners.listen(known, timeout_s)
+    async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0, listener: str = "") -> News:
+        """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``.
+
+        A ``listener`` that gives its name, unique and always the same, is waited for until it has heard that a replica leaves.
+        """
+        return await self._listeners.listen(known, timeout_s, listener)
 
     async def report_waiting(self, caller: str, waiting: dict[DeploymentID, int]) -> None:
         """How many requests wait at a caller; what it does not name does not wait."""
@@ -319,7 +332,7 @@ class ServeController:
         self._listeners.publish((ROUTES,), tuple(sorted(routes, key=lambda route: route.prefix)))
 
     def _forget(self, id: DeploymentID) -> None:
-        self._listeners.forget((REPLICAS, *id))
+        self._listeners.publish((REPLICAS, *id), None)
         self._deadlines.pop(id, None)
         self._revisions.pop(id, None)
         self._scaling.forget(id)

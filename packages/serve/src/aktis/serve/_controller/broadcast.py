@@ -9,15 +9,11 @@ nanoseconds): so listeners that knew an earlier controller are told everything o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 Topic = tuple[str, ...]
 News = dict[Topic, tuple[int, Any]]
-
-
-MOST_ANSWERED = 10_000  # of one topic: more than there are processes
 
 
 class Broadcast:
@@ -85,32 +81,33 @@ class Broadcast:
 class Audience:
     """Whether listeners have heard what was published: one that was answered has, as soon as it asks again. Pure.
 
-    Listeners have no names here, so they are counted: who asks is taken for the one that was answered first. One that was
-    answered and died is waited for as long as the caller of :meth:`patience` likes.
+    Those without a name ("") are not waited for; one that was answered and died, as long as :meth:`patience` is told.
     """
 
     def __init__(self) -> None:
-        self._answered: dict[Topic, deque[float]] = {}  # when; those that have not asked again since
+        self._asked: dict[str, int] = {}  # how often each listener has asked
+        self._answered: dict[
+            str, tuple[float, frozenset[Topic]]
+        ] = {}  # those that have not asked again: when, for what
 
-    def asks(self, topics: Iterable[Topic]) -> None:
-        """A listener asks for these."""
-        for topic in topics:
-            answered = self._answered.get(topic)
-            if answered:
-                answered.popleft()
+    def asks(self, listener: str) -> int:
+        """A listener asks. Returns which question of it this is."""
+        self._answered.pop(listener, None)
+        question = self._asked[listener] = self._asked.get(listener, 0) + 1
+        return question
 
-    def answered(self, topics: Iterable[Topic], now: float) -> None:
-        """A listener that had asked for these got an answer."""
-        for topic in topics:
-            self._answered.setdefault(topic, deque(maxlen=MOST_ANSWERED)).append(now)
+    def answered(self, listener: str, question: int, topics: Iterable[Topic], now: float) -> None:
+        """A listener got the answer to a question about these; an earlier question than its last one does not count."""
+        if listener and self._asked.get(listener) == question:
+            self._answered[listener] = (now, frozenset(topics))
 
     def patience(self, topic: Topic, most_s: float, now: float) -> float:
         """How much longer to wait for those that have not asked again, each for ``most_s``; 0: all have heard."""
-        answered = self._answered.get(topic, deque())
-        while answered and answered[0] <= now - most_s:
-            answered.popleft()
-        return answered[-1] + most_s - now if answered else 0.0
+        away = [when for when, topics in self._answered.values() if topic in topics and when > now - most_s]
+        return max(away) + most_s - now if away else 0.0
 
-    def forget(self, topic: Topic) -> None:
-        """Nobody will be asked about this topic any more."""
-        self._answered.pop(topic, None)
+    def forget_absent(self, since: float) -> None:
+        """Those that have not asked again since then have died."""
+        for listener in [each for each, (when, _) in self._answered.items() if when < since]:
+            del self._answered[listener]
+            del self._asked[listener]

@@ -290,6 +290,10 @@ class DeploymentBrain:
         if self._last_failure:
             words.append(self._last_failure)
         words += sorted({r.message for r in live if r.message})
+        if self._wanted_starts() and self._place() is None:
+            words.append(
+                f"{len(self.nodes)} nodes have as many as max_replicas_per_node allows: it waits for another node."
+            )
         return DeploymentState.UPDATING, " ".join(words)
 
     def next_deadline(self) -> float:

@@ -11,6 +11,7 @@ from aktis.serve._controller.broadcast import Audience, Broadcast, News, Topic
 from aktis.serve._protocol import ROUTES
 
 PATIENCE_S = 1.0
+ABSENT_S = 60.0
 
 
 class Listeners:
@@ -28,9 +29,9 @@ class Listeners:
             if isinstance(waiter, asyncio.Future):
                 resolve(waiter, news)
 
-    async def listen(self, known: dict[Topic, int], timeout_s: float) -> News:
+    async def listen(self, known: dict[Topic, int], timeout_s: float, listener: str) -> News:
         """See ServeController.listen."""
-        self._audience.asks(known)
+        question = self._audience.asks(listener)
         asked, self._asked = self._asked, self._loop.create_future()
         resolve(asked, None)
         try:
@@ -40,12 +41,9 @@ class Listeners:
             news = self._topics.news(known)
             return dict(sorted(news.items(), key=lambda each: each[0] != (ROUTES,)))
         finally:
-            self._audience.answered(known, self._loop.time())
-
-    def forget(self, topic: Topic) -> None:
-        """It is gone for good, as far as we know."""
-        self.publish(topic, None)
-        self._audience.forget(topic)
+            now = self._loop.time()
+            self._audience.answered(listener, question, known, now)
+            self._audience.forget_absent(now - ABSENT_S)
 
     async def heard(self, topic: Topic, most_s: float = PATIENCE_S) -> bool:
         """Returns when all who listen know the topic's value as it is now; those that died are waited for ``most_s``.

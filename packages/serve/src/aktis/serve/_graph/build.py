@@ -176,6 +176,7 @@ class _Builder:
                     f"{value!r} is an argument of {node!r}, and is not bound. Write {value.name}.bind(...)."
                 )
         deployment = node._deployment
+        _check_arguments(deployment, args, kwargs)
         legacy = uses_legacy_handles(deployment.func_or_class)
         what = f"Arguments of deployment {deployment.name!r}"
         init = dump_arguments(what, (args, kwargs), lambda other: self._handle_of(other, legacy))
@@ -232,6 +233,22 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
         docs_path=source.docs_path if source is not None else None,
         is_driver=config.is_driver,
     )
+
+
+def _check_arguments(deployment: Deployment, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Arguments that the constructor cannot take are an error here, and not in each replica."""
+    if not inspect.isclass(deployment.func_or_class):
+        return
+    try:
+        signature = inspect.signature(deployment.func_or_class)
+    except (TypeError, ValueError):  # of C: nobody knows
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(
+            f"Arguments of deployment {deployment.name!r} do not fit its constructor {signature}: {error}."
+        ) from None
 
 
 def _check_code(deployment: Deployment) -> None:

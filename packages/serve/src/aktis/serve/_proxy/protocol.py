@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 LINGER = 2.0  # seconds that a connection we close may take to tell us the rest
 LINGER_BYTES = 64 * 1024 * 1024
+LEAST_RATE = 256  # bytes per second of a body, once body_timeout_s are over
 LONGEST_ID = 128
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=@")
 _random = Random()  # request ids need not be secret
@@ -125,12 +126,19 @@ class EdgeProtocol(HttpToolsProtocol):
             if now - self.began_at > edge.header_timeout:
                 self.refuse(408, "The headers of the request took too long.")
         elif phase is Phase.BODY:
-            if quiet > edge.body_timeout and not self.flow.read_paused:
+            if not self.flow.read_paused and (quiet > edge.body_timeout or self._drips(now)):
                 self._slow_body()
         elif phase is Phase.LINGER:
             unsent = self.transport.get_write_buffer_size()
             if quiet > (edge.write_timeout if unsent else LINGER):
                 self.transport.abort()
+
+    def _drips(self, now: float) -> bool:
+        """Whether the client sends just enough not to be quiet. (Later parts of large bodies wait for the replica, too.)"""
+        ex = self.incoming
+        if ex is None or ex is self.exchange:
+            return False
+        return ex.body_bytes < LEAST_RATE * (now - self.began_at - self.edge.body_timeout)
 
     def _slow_body(self) -> None:
         ex = self.exchange

@@ -13,9 +13,10 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from aktis.exceptions import ActorDiedError, AktisActorError, AktisError
+from aktis.exceptions import AktisError
 from aktis.serve._protocol import Rejected
 from aktis.serve._proxy.exchange import Exchange
+from aktis.serve._routing.calls import is_death
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
 
 if TYPE_CHECKING:
@@ -143,11 +144,11 @@ class Session:
         if error is None:
             return 101
         logger.error("WebSocket %s of %s failed", self._ex.request_id, self._ex.target.path, exc_info=error)
-        return 502 if isinstance(error, AktisActorError) else 500
+        return 502 if is_death(error) else 500
 
     async def _open(self) -> tuple[Any, Any]:
         """A replica that has taken it, and the stream of the application's messages."""
-        from aktis.serve._proxy.dispatch import MOST_ATTEMPTS, acquire
+        from aktis.serve._proxy.dispatch import MOST_ATTEMPTS, acquire, end_lease
 
         ex = self._ex
         assert ex.route is not None and ex.meta is not None
@@ -159,15 +160,14 @@ class Session:
             try:
                 stream = lease.replica.actor.websocket.remote(ex.meta, self._request)
                 first = await (await stream.__anext__())
-            except AktisActorError as error:
-                lease.died(isinstance(error, ActorDiedError))
+            except BaseException as error:
+                end_lease(lease, error)
+                if not is_death(error):
+                    raise
                 attempt += 1
                 if attempt >= MOST_ATTEMPTS:
                     raise DeploymentUnavailableError(lease.replica.id.deployment, "its replicas died") from None
                 continue
-            except BaseException:
-                lease.release()
-                raise
             if isinstance(first, Rejected):
                 lease.rejected(first)
                 continue

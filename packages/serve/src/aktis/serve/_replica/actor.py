@@ -27,7 +27,6 @@ import aktis
 from aktis.serve._observe import tracing
 from aktis.serve._protocol import (
     DeploymentSpec,
-    Rejected,
     ReplicaID,
     ReplicaInfo,
     ReplicaStats,
@@ -41,8 +40,9 @@ from aktis.serve._replica.threads import Threads
 from aktis.serve._replica.web import Web
 from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import ReplicaContext, set_replica_context
+from aktis.serve.exceptions import RequestCancelledError
 
-LINGER_S = 0.5  # from the beginning of drain() to its end at least: what callers may take to learn of it, and more
+LATE_S, LATE_AT_MOST_S = 0.25, 5.0  # without a request until a drained replica may end; and how long that may take
 
 
 class ReplicaActor(Web):
@@ -152,19 +152,25 @@ class ReplicaActor(Web):
         await self._user.check_health()
 
     async def drain(self, wait_loop_s: float, timeout_s: float) -> bool:
-        """Take no more requests; returns True when nothing runs any more, False when ``timeout_s`` are over."""
+        """Take no more requests; returns True when nothing runs any more, False when ``timeout_s`` are over.
+
+        Callers hear of it in their own time: until none has asked for a moment, there is somebody here who tells them
+        to ask another replica. What comes after that would be lost with the process.
+        """
         self._draining = True
-        began = self._loop.time()
+        self._late = self._loop.time()
         done = True
         try:
             await asyncio.wait_for(self._until(lambda: not self._ongoing), timeout_s)
         except asyncio.TimeoutError:
             done = False
             logs.LOGGER.warning("%d requests still run after graceful_shutdown_timeout_s", self._ongoing)
+        quiet = min(wait_loop_s, LATE_S)
+        end = self._late + LATE_AT_MOST_S
+        while (now := self._loop.time()) < min(end, self._late + quiet):
+            await asyncio.sleep(self._late + quiet - now)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._finish(), max(timeout_s, 1.0))
-        # Callers that have not heard of it yet still send requests here: they are rejected, and do not find a dead process.
-        await asyncio.sleep(min(wait_loop_s, LINGER_S) + began - self._loop.time())
         return done
 
     async def _finish(self) -> None:
@@ -221,7 +227,7 @@ class ReplicaActor(Web):
     async def call(self, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a method of the user's object."""
         if self._ongoing >= self._limit or self._draining:
-            return Rejected(self._ongoing, self._draining)
+            return self._rejected()
         running = self._begin(meta)
         try:
             if self._gate is not None:
@@ -234,9 +240,8 @@ class ReplicaActor(Web):
                 )
             return value
         except BaseException as error:
-            instead = self._failed(running, error)
-            if instead is not None:
-                raise instead from None
+            if self._failed(running, error):
+                raise RequestCancelledError(running.meta.request_id) from None
             raise
         finally:
             self._leave(running)
@@ -246,7 +251,7 @@ class ReplicaActor(Web):
     async def stream(self, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncIterator[Any]:
         """Items of the generator that a method of the user's returns; first None, or a Rejected."""
         if self._ongoing >= self._limit or self._draining:
-            yield Rejected(self._ongoing, self._draining)
+            yield self._rejected()
             return
         running = self._begin(meta)
         self._stats.streams += 1
@@ -267,9 +272,8 @@ class ReplicaActor(Web):
         except GeneratorExit:
             raise
         except BaseException as error:
-            instead = self._failed(running, error)
-            if instead is not None:
-                raise instead from None
+            if self._failed(running, error):
+                raise RequestCancelledError(running.meta.request_id) from None
             raise
         finally:
             if items is not None:

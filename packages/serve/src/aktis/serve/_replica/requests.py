@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from contextlib import suppress
 from time import perf_counter
@@ -10,7 +11,7 @@ from typing import Any
 
 import aktis
 from aktis.serve._observe import tracing
-from aktis.serve._protocol import DeploymentSpec, ReplicaID, RequestMeta
+from aktis.serve._protocol import DeploymentSpec, Rejected, ReplicaID, RequestMeta
 from aktis.serve._replica import logs
 from aktis.serve._replica.callables import Method, UserCallable
 from aktis.serve._replica.running import Running, running_context
@@ -18,8 +19,8 @@ from aktis.serve._replica.stats import Metrics, Stats
 from aktis.serve._replica.threads import Threads
 from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import request_context
-from aktis.serve.exceptions import RequestCancelledError
 
+NOWHERE = contextvars.Context()  # of timers, which outlive the request that sets them: theirs would keep it
 METRICS_S = 1.0  # after the start, when metrics are made
 OBSERVE, OBSERVE_S = 50, 0.002  # latencies that go into the histogram at once, and seconds between two such times
 
@@ -36,6 +37,7 @@ class Requests:
         self._ongoing = 0
         self._held = 0  # of these, those that wait for reconfigure()
         self._draining = False
+        self._late = 0.0  # when a request came last that was sent before its caller knew that we drain
         self._gate: asyncio.Future[None] | None = None  # while reconfigure() waits or runs
         self._idle: list[asyncio.Future[None]] = []
         self._calls: dict[str, Running] = {}
@@ -51,6 +53,11 @@ class Requests:
         self._user: UserCallable
 
     # counting -----------------------------------------------------------------------------------
+    def _rejected(self) -> Rejected:
+        if self._draining:
+            self._late = self._loop.time()
+        return Rejected(self._ongoing, self._draining)
+
     def _begin(self, meta: RequestMeta) -> Running:
         self._ongoing += 1
         running = Running(meta, perf_counter())
@@ -62,7 +69,7 @@ class Requests:
         request_context.set(meta)
         running_context.set(running)
         if self._ticker is None:
-            self._ticker = self._loop.call_later(1.0, self._tick)
+            self._ticker = self._loop.call_later(1.0, self._tick, context=NOWHERE)
         return running
 
     def _begin_span(self, running: Running) -> RequestMeta:
@@ -95,7 +102,7 @@ class Requests:
         if running.at_end_calls is not None:
             for callback in running.at_end_calls:
                 callback()
-        running.error = None  # it has the frames that have the request: no circle is to be left
+        running.error = running.task = None  # frames and contexts of theirs have the request: no circle is to be left
         if self._idle:
             self._wake_idle()
         if self._log_requests:
@@ -195,14 +202,14 @@ class Requests:
         else:
             self._threads.when_ended(running.abandoned, lambda: self._end(running))
 
-    def _failed(self, running: Running, error: BaseException) -> BaseException | None:
-        """Note what a request raised. Returns what its caller is to see instead, if anything."""
+    def _failed(self, running: Running, error: BaseException) -> bool:
+        """Note what a request raised. Whether it is only that the request was cancelled."""
         if isinstance(error, asyncio.CancelledError) and running.cancelled:
-            return RequestCancelledError(running.meta.request_id)
+            return True
         running.error = error
         if isinstance(error, Exception):
             self._log_error(running, error)
-        return None
+        return False
 
     def _log_error(self, running: Running, error: BaseException) -> None:
         meta = running.meta

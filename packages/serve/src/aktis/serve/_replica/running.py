@@ -45,8 +45,7 @@ class Running:
 
     def cancel(self) -> None:
         """Nobody wants the reply: tell the application, and interrupt it. Those of websockets end by themselves when told."""
-        if self.timer is not None:
-            self.timer.cancel()
+        self.stop_timer()
         if self.inbox is not None:
             self.inbox.leave()
         if self.outbox is not None:
@@ -54,6 +53,12 @@ class Running:
         if self.task is not None and not self.websocket:
             self.task.cancel()
         self.fetched()
+
+    def stop_timer(self) -> None:
+        """Somebody fetches the rest of the reply, or nobody will."""
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
 
     def fetched(self) -> None:
         """The rest of the reply was fetched, or will not be."""

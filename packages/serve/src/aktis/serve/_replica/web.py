@@ -12,7 +12,7 @@ import aktis
 from aktis.serve._protocol import DeploymentSpec, HTTPReply, HTTPRequest, Rejected, ReplicaID, RequestMeta
 from aktis.serve._replica import http as _http
 from aktis.serve._replica.eager import start_task
-from aktis.serve._replica.requests import Requests
+from aktis.serve._replica.requests import NOWHERE, Requests
 from aktis.serve._replica.running import Running
 from aktis.serve._replica.streams import ClientGone, Inbox, Outbox
 from aktis.serve.exceptions import RequestCancelledError, ServeError
@@ -35,7 +35,7 @@ class Web(Requests):
     async def http(self, meta: RequestMeta, request: HTTPRequest) -> HTTPReply | Rejected:
         """Answer an HTTP request."""
         if self._ongoing >= self._limit or self._draining:
-            return Rejected(self._ongoing, self._draining)
+            return self._rejected()
         running = self._begin(meta)
         try:
             if self._gate is not None:
@@ -49,7 +49,9 @@ class Web(Requests):
             reply = _http.reply_of(value)
             return reply if type(reply) is HTTPReply else await self._exchange(running, reply, request)  # type: ignore[arg-type]
         except asyncio.CancelledError as error:
-            raise self._failed(running, error) or error from None
+            if self._failed(running, error):
+                raise RequestCancelledError(running.meta.request_id) from None
+            raise
         except Exception as error:
             if running.cancelled:
                 raise
@@ -90,7 +92,7 @@ class Web(Requests):
             running.stream_ended = lambda: self._end(running)
             self._stats.streams += 1
             self._streams[call_id] = running
-            running.timer = self._loop.call_later(FETCH_S, self._nobody_fetched, call_id)
+            running.timer = self._loop.call_later(FETCH_S, self._nobody_fetched, call_id, context=NOWHERE)
 
         exchange = _http.Exchange(inbox, open_stream if running.meta.call_id else None)
         running.parts += 1
@@ -150,8 +152,7 @@ class Web(Requests):
         running = self._streams.pop(call_id, None)
         if running is None or running.outbox is None:
             raise ServeError(f"there is no reply to fetch for call {call_id!r}: it was cancelled, or fetched before")
-        if running.timer is not None:
-            running.timer.cancel()
+        running.stop_timer()
         outbox = running.outbox
         try:
             while chunks := await outbox.get():
@@ -186,7 +187,7 @@ class Web(Requests):
     async def websocket(self, meta: RequestMeta, request: HTTPRequest) -> AsyncIterator[Any]:
         """ASGI messages of the application for one websocket; first None, or a Rejected."""
         if self._ongoing >= self._limit or self._draining:
-            yield Rejected(self._ongoing, self._draining)
+            yield self._rejected()
             return
         running = self._begin(meta)
         self._stats.streams += 1
@@ -210,7 +211,7 @@ class Web(Requests):
             inbox.leave()
             outbox.close()
             if running.task is not None and self._asgi is not None:
-                self._loop.call_later(WEBSOCKET_GRACE_S, running.task.cancel)
+                self._loop.call_later(WEBSOCKET_GRACE_S, running.task.cancel, context=NOWHERE)
             self._leave(running)
 
     def _websocket_ended(self, running: Running, outbox: Outbox) -> None:

@@ -199,6 +199,11 @@ class Watcher:
     def _start_poll(self, now: float) -> None:
         topics = self._topics()
         if not topics:
+            # The controller waits until it knows that we have its last answer.
+            if self._known and self._controller is not None:
+                self._known.clear()
+                with contextlib.suppress(aktis.exceptions.AktisError):
+                    self._controller.listen.remote({}, 0.0, self.caller)
             return
         controller = self._find(now)
         if controller is None:
@@ -207,7 +212,7 @@ class Watcher:
         number = self._poll_number = next(_numbers)
         queue = self._queue  # not self: the callback may outlive us
         try:
-            self._poll = controller.listen.remote(dict(self._known), POLL)
+            self._poll = controller.listen.remote(dict(self._known), POLL, self.caller)
             # A future remembers its session: aktis.get(), after the end of this one, would start another.
             self._answer = self._poll.future()
             self._answer.add_done_callback(lambda _: queue.put(("answer", number)))

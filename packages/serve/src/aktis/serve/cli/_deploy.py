@@ -29,12 +29,15 @@ def deploy_target(target: Target, wait: bool, address: str | None) -> None:
     print("All run.")
 
 
-def send(client: RestClient, schema: Any, headers: dict[str, str] | None = None) -> list[str]:
+def send(
+    client: RestClient, schema: Any, headers: dict[str, str] | None = None, *, keep_others: bool = False
+) -> list[str]:
     """Deploy it there; names of the applications. Warnings go to standard error."""
     from aktis.serve.schema import ServeApplicationSchema, as_deploy_schema
 
     single = isinstance(schema, ServeApplicationSchema)
     path = "/api/serve/deployments/" if single else "/api/serve/applications/"
+    path += "?keep_others=true" if keep_others else ""
     body = schema.stated()
     if not single:
         body["applications"] = [{**entry.stated(), "name": entry.name} for entry in schema.applications]

@@ -114,18 +114,13 @@ def _leave_running(target: Target, options: RunOptions, schema: Any) -> int:
             app_dir=str(options.app_dir.resolve()),
             environment=_absolute(target.environment()),
         )
-    failed = wait_for_names(RestClient(state.rest, state.token), schema, send, wait_for, LOCAL_HEADER)
+    client = RestClient(state.rest, state.token)
+    names = send(client, schema, {LOCAL_HEADER: "1"}, keep_others=not target.is_config)
+    failed = wait_for(client, names)
     if failed:
         raise CommandError("\n".join(failed), 1)
     _say(f"deployed: {describe(state)}. `serve shutdown` ends it")
     return 0
-
-
-def wait_for_names(client: Any, schema: Any, send: Any, wait_for: Any, header: str) -> list[str]:
-    """Deploy there with directories of this machine; what failed."""
-    names = send(client, schema, {header: "1"})
-    result: list[str] = wait_for(client, names)
-    return result
 
 
 def _absolute(environment: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 from aktis.serve import _state
@@ -95,8 +94,3 @@ def _await_end(client: RestClient) -> None:
                 return
         time.sleep(0.03)
     raise CommandError(f"Serve at {client.address} was told to end, and has not within {END_TIMEOUT:g} s", 1)
-
-
-def state_of(pid: int) -> Path:
-    """The file of a host."""
-    return _state.state_directory() / f"{pid}.json"
