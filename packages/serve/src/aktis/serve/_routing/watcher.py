@@ -22,7 +22,6 @@ import heapq
 import itertools
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -32,6 +31,7 @@ from weakref import WeakValueDictionary
 
 import aktis
 from aktis.serve._protocol import CONTROLLER_NAME, NAMESPACE, REPLICAS, DeploymentID
+from aktis.serve._routing import metadata
 from aktis.serve._routing.observing import HandleMetrics
 from aktis.serve._routing.router import Router
 
@@ -363,9 +363,7 @@ def _forget() -> None:
     global _current, _guard
     _current = None
     _guard = threading.Lock()
-    calls = sys.modules.get("aktis.serve._routing.calls")
-    if calls is not None:
-        calls.after_fork()
+    metadata.after_fork()
 
 
 @functools.cache
