@@ -22,7 +22,7 @@ from aktis.serve.context import request_context
 
 NOWHERE = contextvars.Context()  # of timers, which outlive the request that sets them: theirs would keep it
 METRICS_S = 1.0  # after the start, when metrics are made
-OBSERVE, OBSERVE_S = 50, 0.002  # latencies that go into the histogram at once, and seconds between two such times
+OBSERVE, OBSERVE_S = 1000, 0.002  # latencies that go into the histogram at once, and seconds between two such times
 
 
 class Requests:

@@ -99,7 +99,7 @@ class Metrics:
         self._starts.inc()
 
     def add(self, fresh: dict[str, list[float]], failed: dict[str, int]) -> None:
-        """What came since the last time. Latencies are observed one by one, so they only wait here: see :meth:`observe`."""
+        """What came since the last time. Latencies only wait here: see :meth:`observe`."""
         for route, latencies in fresh.items():
             tags = {"route": route}
             self._requests.inc(len(latencies), tags)
@@ -114,15 +114,14 @@ class Metrics:
             self._ongoing.set(ongoing)
 
     def observe(self, most: int) -> bool:
-        """Put at most ``most`` latencies into the histogram; whether there are more. It is called often with few of them, as
-        each takes some microseconds and requests wait meanwhile."""
+        """Put at most ``most`` latencies into the histogram; whether there are more. It is called with some at a time, as
+        requests wait meanwhile."""
         while self._waiting and most:
             tags, latencies = self._waiting[0]
             part = latencies[:most]
             del latencies[:most]
             most -= len(part)
-            for latency in part:
-                self._latency.observe(latency * 1000.0, tags)
+            self._latency.observe_many([latency * 1000.0 for latency in part], tags)
             if not latencies:
                 self._waiting.popleft()
         return bool(self._waiting)
