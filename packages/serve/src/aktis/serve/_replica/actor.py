@@ -135,7 +135,7 @@ class ReplicaActor(Web):
             old, self._config = self._config, config
             if config.logging_config != old.logging_config:
                 self._set_up_logs(_facts().get("logs"))
-            if _same(config.user_config, old.user_config):
+            if config.user_config is None or _same(config.user_config, old.user_config):
                 return
             self._gate = self._loop.create_future()
             try:
@@ -191,6 +191,9 @@ class ReplicaActor(Web):
             await multiplex.unload_models(self._user.object)
         if self._traced:
             tracing.close(f"replica_{self._id}")
+        routing = sys.modules.get("aktis.serve._routing.watcher")  # not there: it called nobody
+        if routing is not None:
+            routing.stop()  # the controller would wait for us to hear of those we called
 
     async def stats(self) -> ReplicaStats:
         """Numbers for the controller."""

@@ -20,13 +20,9 @@ any thread. The lock ``_lock`` guards what moves a call from one state to anothe
 from __future__ import annotations
 
 import enum
-import itertools
-import os
-import pickle
-import sys
+import logging
 import threading
 from collections.abc import Callable
-from random import getrandbits
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +38,12 @@ from aktis.exceptions import (
     WorkerCrashedError,
 )
 from aktis.experimental import get_object_locations
-from aktis.serve._observe.tracing import carrier
 from aktis.serve._protocol import Rejected, RequestMeta
 from aktis.serve._routing.brain import Waiter
+from aktis.serve._routing.metadata import MOST_TEXT, SCALARS, TEXTS, pack_quickly
+from aktis.serve._routing.metadata import meta_for_call as meta_for_call
+from aktis.serve._routing.metadata import new_call_id as new_call_id
+from aktis.serve._routing.metadata import new_request_id as new_request_id
 from aktis.serve._routing.router import Lease, Router
 from aktis.serve.context import request_context
 from aktis.serve.exceptions import RequestCancelledError, RequestTimeoutError
@@ -92,116 +91,6 @@ def bound(slot: Slot) -> Bound:
     if methods is None:
         methods = slot.bound = Bound(slot.view.actor)
     return methods  # type: ignore[no-any-return]
-
-
-# What core sends as it is, without pickling the call by itself.
-SCALARS = frozenset({type(None), bool, int, float, complex})
-TEXTS = frozenset({str, bytes})
-MOST_TEXT = 4096
-MOST_ITEMS = 100  # in containers that are pickled here
-
-
-def pack_quickly(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
-    """A few arguments of built-in types, as bytes; None for all others, which need what core does for classes and large data."""
-    if _weigh(args, _weigh(kwargs, MOST_ITEMS)) < 0:
-        return None
-    packed = pickle.dumps((args, kwargs), 5)
-    return packed if len(packed) <= MOST_TEXT else None
-
-
-def _weigh(value: Any, room: int) -> int:
-    """How much of ``room`` is left after this value; negative: it is too much, or not only of built-in types."""
-    kind = type(value)
-    if kind in SCALARS:
-        return room - 1
-    if kind in TEXTS:
-        return room - 1 if len(value) <= MOST_TEXT else -1
-    if kind is dict:
-        for key in value:
-            if type(key) is not str:
-                return -1
-        value = value.values()
-    elif kind is not list and kind is not tuple:
-        return -1
-    if len(value) > room:
-        return -1
-    for item in value:
-        room = _weigh(item, room)
-        if room < 0:
-            return -1
-    return room - 1
-
-
-# Metadata of calls ---------------------------------------------------------------------------------------------------
-
-_prefix = os.urandom(4).hex()
-_numbers = itertools.count()
-
-
-def after_fork() -> None:
-    """Ids of a forked child are not those of its parent."""
-    global _prefix
-    _prefix = os.urandom(4).hex()
-
-
-def new_call_id() -> str:
-    """An id that no other call of the session has."""
-    return _prefix + str(next(_numbers))
-
-
-def new_request_id() -> str:
-    """An id for a request that brings none."""
-    return f"{getrandbits(128):032x}"
-
-
-_meta = tuple.__new__  # half the time of RequestMeta(...)
-
-
-def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None) -> RequestMeta:
-    """What travels with a call: what the request has on whose behalf it is made, and what the handle says."""
-    parent = request_context.get()
-    trace = None if parent is None else parent.trace
-    if "opentelemetry.trace" in sys.modules:
-        trace = carrier(trace)
-    if parent is None:
-        return _meta(
-            RequestMeta,
-            (
-                f"{getrandbits(128):032x}",
-                _prefix + str(next(_numbers)),
-                method,
-                app,
-                "",
-                model_id,
-                bool(idempotent),
-                0.0,
-                trace,
-            ),
-        )
-    return _meta(
-        RequestMeta,
-        (
-            parent.request_id,
-            _prefix + str(next(_numbers)),
-            method,
-            parent.app or app,
-            parent.route,
-            model_id,
-            parent.idempotent if idempotent is None else idempotent,
-            parent.deadline,
-            trace,
-        ),
-    )
-
-
-def new_request_id() -> str:
-    """32 hexadecimal digits."""
-    return f"{getrandbits(128):032x}"
-
-
-def new_call_id() -> str:
-    """An id that no other call of any process has."""
-    return _prefix + str(next(_numbers))
 
 
 def cancel_children(call_id: str) -> None:
@@ -535,7 +424,10 @@ class Call:
                     self.moved = []
                 self.moved.append(callback)
                 return
-        callback()
+        try:
+            callback()
+        except Exception:  # it concerns one of them, and not the call
+            logging.getLogger("aktis.serve").exception("a callback of a call failed")
 
     def when_finished(self, callback: Callable[[], None]) -> None:
         """Call back once, when the call has its outcome (now, if it has)."""
@@ -554,7 +446,7 @@ class Call:
 
 
 def sweep(router: Router) -> None:
-    """Settle the calls that have ended and that nobody has looked at: where replicas are chosen by counts, these should be right."""
+    """Settle the calls that have ended and that nobody has looked at: counts decide between replicas."""
     if not router.has_choice or len(router.unsettled) < SWEEP_EVERY:
         return
     calls = {call.ref: call for call in tuple(router.unsettled) if type(call) is Call and call.state is SENT}
@@ -581,4 +473,7 @@ def fire(callbacks: list[Callable[[], None]] | None) -> None:
             callback = callbacks.pop(0)
         except IndexError:
             return
-        callback()
+        try:
+            callback()
+        except Exception:  # it concerns one of them, and not the call
+            logging.getLogger("aktis.serve").exception("a callback of a call failed")

@@ -22,7 +22,6 @@ import heapq
 import itertools
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -32,6 +31,7 @@ from weakref import WeakValueDictionary
 
 import aktis
 from aktis.serve._protocol import CONTROLLER_NAME, NAMESPACE, REPLICAS, DeploymentID
+from aktis.serve._routing import metadata
 from aktis.serve._routing.observing import HandleMetrics
 from aktis.serve._routing.router import Router
 
@@ -307,7 +307,8 @@ class Watcher:
     # the end ----------------------------------------------------------------------------------
     def _end(self) -> None:
         self.ended = True
-        self._poll = self._answer = self._controller = None
+        self._drop_poll()
+        self._controller = None
         for router in self._all_routers():
             router.gone(SESSION_ENDED, replicas_too=True)
         with self._lock:
@@ -352,13 +353,17 @@ def watcher() -> Watcher:
         return _current
 
 
+def stop() -> None:
+    """End the watcher of this process, if there is one: it asks nothing any more, and calls of handles fail."""
+    if _current is not None:
+        _current.stop()
+
+
 def _forget() -> None:
     global _current, _guard
     _current = None
     _guard = threading.Lock()
-    calls = sys.modules.get("aktis.serve._routing.calls")
-    if calls is not None:
-        calls.after_fork()
+    metadata.after_fork()
 
 
 @functools.cache
