@@ -137,6 +137,7 @@ def test_what_cannot_run(folder: Path, command: Command, tmp_path: Path) -> None
     assert "has no attribute 'nothing'" in err
     assert command("run", "-d", tmp_path / "none", "a:b")[0] == 2
     assert command("run", "--non-blocking", "--reload", "a:b")[2].startswith("serve: --reload watches files")
+    assert command("run", "--non-blocking", "--gradio", "a:b")[2].startswith("serve: --gradio shows a page")
     assert command("run", "--runtime-env-json", "{", "a:b")[2].startswith("serve: --runtime-env-json is not JSON")
 
 

@@ -239,6 +239,32 @@ def test_middlewares(world: Stage) -> None:
         assert client.recv(timeout=10) == "x"
 
 
+def make_failing() -> Any:
+    class Failing:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": "no"})
+
+    return Failing
+
+
+def test_a_middleware_that_does_not_start(world: Stage) -> None:
+    with pytest.raises(Exception, match="A middleware did not start"):
+        world.proxy(middlewares=[make_failing()])
+    with pytest.raises(Exception, match="a middleware must be"):
+        world.proxy(middlewares=[7])
+
+
+def test_failures_are_logged(world: Stage, proxy: Proxy) -> None:
+    path = Path(aktis.get_runtime_context().get_session_dir()) / "logs" / "serve" / "proxy_0.log"
+    reply = requests.get(f"{proxy.url}/app/header?content-length=99", timeout=10)
+    assert f"request {reply.headers['x-request-id']} (GET /app/header) failed" in path.read_text()
+
+
 def test_forwarded_headers_count_only_from_those_we_trust(world: Stage, proxy: Proxy) -> None:
     headers = {"X-Forwarded-For": "10.1.1.1, 203.0.113.9, 127.0.0.1", "X-Forwarded-Proto": "https"}
     seen = requests.get(f"{proxy.url}/app/x", headers=headers, timeout=10).json()

@@ -395,6 +395,10 @@ def test_reconfigure_at_start_and_later(bench, run):
             assert await replica.call(bench.meta("get"), (), {}) == {"a": 1}
             await replica.reconfigure(bench.spec(cls, user_config={"a": 2}).config)
             assert await replica.call(bench.meta("get"), (), {}) == {"a": 2}
+            replica._user.object.config = "untouched"
+            await replica.reconfigure(bench.spec(cls, user_config={"a": 2}, max_ongoing_requests=5).config)
+            await replica.reconfigure(bench.spec(cls).config)  # no user_config: nothing to be told
+            assert await replica.call(bench.meta("get"), (), {}) == "untouched"
 
     run(main)
 

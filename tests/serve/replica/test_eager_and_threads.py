@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aktis.serve._replica.eager import start_task
-from aktis.serve._replica.stats import WINDOW, Stats
+from aktis.serve._replica.stats import WINDOW, Stats, bulk_histogram
 from aktis.serve._replica.threads import Threads
+from aktis.util.metrics import exposition
 
 
 def loops() -> list[Any]:
@@ -169,3 +170,24 @@ def test_percentiles_forget_what_is_older_than_a_minute():
     assert p99 < 0.01
     stats.roll(3 * WINDOW)
     assert stats.percentiles(0.99) == []
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=50))
+def test_many_observations_at_once_are_the_same_as_one_by_one(values):
+    from aktis.util.metrics import Histogram
+
+    boundaries = [0.5, 1.0, 10.0, 500.0]
+    together = bulk_histogram("replica_test_together", "", boundaries, ("tag",))
+    single = Histogram("replica_test_single", "", boundaries, ("tag",))
+
+    def numbers(name: str) -> dict[str, float]:
+        lines = [line for line in exposition().splitlines() if line.startswith(f"aktis_replica_test_{name}_")]
+        return {
+            line.split(" ")[0].replace(name, "").split("WorkerId")[0]: float(line.rpartition(" ")[2]) for line in lines
+        }
+
+    together.observe_many(values, {"tag": "a"})
+    for value in values:
+        single.observe(value, {"tag": "a"})
+    assert numbers("together") == pytest.approx(numbers("single"))
+    assert numbers("together")

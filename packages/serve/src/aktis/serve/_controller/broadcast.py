@@ -101,6 +101,11 @@ class Audience:
         if listener and self._asked.get(listener) == question:
             self._answered[listener] = (now, frozenset(topics))
 
+    def left(self, listener: str, question: int) -> None:
+        """A listener took back a question. It was its last one, unless it has asked another since."""
+        if self._asked.get(listener) == question:
+            self._answered.pop(listener, None)
+
     def patience(self, topic: Topic, most_s: float, now: float) -> float:
         """How much longer to wait for those that have not asked again, each for ``most_s``; 0: all have heard."""
         away = [when for when, topics in self._answered.values() if topic in topics and when > now - most_s]

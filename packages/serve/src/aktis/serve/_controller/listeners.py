@@ -37,13 +37,15 @@ class Listeners:
         try:
             if not self._topics.news(known) and timeout_s > 0:
                 await self._change(known, timeout_s)
-            # All of it: a step may have changed several topics. Routes first: who takes requests hears first that it ends.
-            news = self._topics.news(known)
-            return dict(sorted(news.items(), key=lambda each: each[0] != (ROUTES,)))
-        finally:
-            now = self._loop.time()
-            self._audience.answered(listener, question, known, now)
-            self._audience.forget_absent(now - ABSENT_S)
+        except asyncio.CancelledError:  # it asks for something else, or leaves: it got no answer
+            self._audience.left(listener, question)
+            raise
+        # All of it: a step may have changed several topics. Routes first: who takes requests hears first that it ends.
+        news = self._topics.news(known)
+        now = self._loop.time()
+        self._audience.answered(listener, question, known, now)
+        self._audience.forget_absent(now - ABSENT_S)
+        return dict(sorted(news.items(), key=lambda each: each[0] != (ROUTES,)))
 
     async def heard(self, topic: Topic, most_s: float = PATIENCE_S) -> bool:
         """Returns when all who listen know the topic's value as it is now; those that died are waited for ``most_s``.

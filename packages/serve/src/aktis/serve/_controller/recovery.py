@@ -63,10 +63,11 @@ class Recovery:
         return adopted
 
     def end_others(self) -> None:
-        """Those that nobody adopted."""
+        """Those that nobody adopted, and what was reserved for them."""
         for name in [name for name in self.living if name.startswith(REPLICA_PREFIX)]:
             logger.info("Ending %s, which had not finished to start", name)
             launcher.end_actor(self.living.pop(name))
+        launcher.end_groups({id.actor_name for id in self._runner.handles})
 
     @staticmethod
     def policy(spec: DeploymentSpec) -> Callable[..., Any] | None:

@@ -30,6 +30,7 @@ from aktis.serve._proxy.protocol import protocol_class
 from aktis.serve._proxy.sockets import Listener
 from aktis.serve._routing.router import Router
 from aktis.serve._routing.watcher import watcher
+from aktis.serve.exceptions import ServeError
 
 logger = logging.getLogger("aktis.serve")
 
@@ -81,11 +82,13 @@ class ProxyHost:
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> dict[str, Any]:
+        from aktis.serve._observe import proxy_log
         from aktis.serve._observe.observer import Observer
 
         options = self._http_options
         addresses: dict[str, tuple[str, int]] = {}
         if self._observer is None:
+            proxy_log.set_up(self._index, os.path.join(aktis.get_runtime_context().get_session_dir(), "logs", "serve"))
             self._observer = Observer(self._index, options, self._counters, self._dispatcher)
             watcher().subscribe((ROUTES,), self._routes_came)
         with suppress(asyncio.TimeoutError):
@@ -127,7 +130,7 @@ class ProxyHost:
             http=protocol_class(self._edge),
             ws=_websocket_protocol(),
             ws_max_size=options.websocket_max_bytes,
-            lifespan="on" if options.middlewares else "off",
+            lifespan="auto" if options.middlewares else "off",
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -143,7 +146,10 @@ class ProxyHost:
         self._server.lifespan = config.lifespan_class(config)
         self._edge.server_state = self._server.server_state
         self._edge.start()
-        await self._server.startup(sockets=[listener.socket])
+        try:
+            await self._server.startup(sockets=[listener.socket])
+        except SystemExit:  # uvicorn's way to say so
+            raise ServeError("A middleware did not start: it answered lifespan.startup with a failure.") from None
 
     async def _start_grpc(self) -> tuple[str, int]:
         from aktis.serve._grpc.server import GrpcServer

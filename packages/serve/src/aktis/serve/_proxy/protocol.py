@@ -138,7 +138,8 @@ class EdgeProtocol(HttpToolsProtocol):
         ex = self.incoming
         if ex is None or ex is self.exchange:
             return False
-        return ex.body_bytes < LEAST_RATE * (now - self.began_at - self.edge.body_timeout)
+        least: float = LEAST_RATE * (now - self.began_at - self.edge.body_timeout)
+        return ex.body_bytes < least
 
     def _slow_body(self) -> None:
         ex = self.exchange

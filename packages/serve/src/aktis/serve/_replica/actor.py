@@ -42,6 +42,7 @@ from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import ReplicaContext, set_replica_context
 from aktis.serve.exceptions import RequestCancelledError
 
+_new = tuple.__new__  # half the time of RequestMeta(...)
 LATE_S, LATE_AT_MOST_S = 0.25, 5.0  # without a request until a drained replica may end; and how long that may take
 
 
@@ -134,7 +135,7 @@ class ReplicaActor(Web):
             old, self._config = self._config, config
             if config.logging_config != old.logging_config:
                 self._set_up_logs(_facts().get("logs"))
-            if _same(config.user_config, old.user_config):
+            if config.user_config is None or _same(config.user_config, old.user_config):
                 return
             self._gate = self._loop.create_future()
             try:
@@ -190,6 +191,9 @@ class ReplicaActor(Web):
             await multiplex.unload_models(self._user.object)
         if self._traced:
             tracing.close(f"replica_{self._id}")
+        routing = sys.modules.get("aktis.serve._routing.watcher")  # not there: it called nobody
+        if routing is not None:
+            routing.stop()  # the controller would wait for us to hear of those we called
 
     async def stats(self) -> ReplicaStats:
         """Numbers for the controller."""
@@ -219,10 +223,32 @@ class ReplicaActor(Web):
     ) -> Any:
         """:meth:`call`, in the form that costs least: core sends numbers and short strings as they are, without pickling each
         call by itself. ``packed``: (args, kwargs) of built-in types, pickled; None: ``args`` is all there is."""
-        meta = RequestMeta(request_id, call_id, method, app, route, model_id, idempotent, deadline)
-        if packed is None:
+        meta = _new(RequestMeta, (request_id, call_id, method, app, route, model_id, idempotent, deadline, None))
+        if packed is not None:
+            return await self.call(meta, *pickle.loads(packed))
+        known = self._user.known(method)
+        if known is None or not known.is_coroutine or self._gate is not None or self._ongoing >= self._limit:
             return await self.call(meta, args, {})
-        return await self.call(meta, *pickle.loads(packed))
+        if self._draining:
+            return self._rejected()
+        running = self._begin(meta)  # as call() does, in one coroutine instead of three
+        try:
+            value = await known.function(*args)
+            if type(value) in GENERATORS:
+                raise self._is_generator(meta)
+            return value
+        except BaseException as error:
+            if self._failed(running, error):
+                raise RequestCancelledError(request_id) from None
+            raise
+        finally:
+            self._leave(running)
+
+    def _is_generator(self, meta: RequestMeta) -> TypeError:
+        return TypeError(
+            f"{meta.method} of deployment {self._id.deployment!r} returned a generator: "
+            "call it with handle.options(stream=True)"
+        )
 
     async def call(self, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a method of the user's object."""
@@ -234,10 +260,7 @@ class ReplicaActor(Web):
                 await self._hold()
             value = await self._invoke(running, self._user.method(meta.method), args, kwargs)
             if type(value) in GENERATORS:
-                raise TypeError(
-                    f"{meta.method} of deployment {self._id.deployment!r} returned a generator: "
-                    "call it with handle.options(stream=True)"
-                )
+                raise self._is_generator(meta)
             return value
         except BaseException as error:
             if self._failed(running, error):

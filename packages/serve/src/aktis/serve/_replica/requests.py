@@ -22,7 +22,6 @@ from aktis.serve.context import request_context
 
 NOWHERE = contextvars.Context()  # of timers, which outlive the request that sets them: theirs would keep it
 METRICS_S = 1.0  # after the start, when metrics are made
-OBSERVE, OBSERVE_S = 50, 0.002  # latencies that go into the histogram at once, and seconds between two such times
 
 
 class Requests:
@@ -44,7 +43,6 @@ class Requests:
         self._stats = Stats()
         self._metrics: Metrics | None = None
         self._unreported: list[tuple[dict[str, list[float]], dict[str, int]]] = []  # what the metrics have yet to get
-        self._observing = False
         self._ticker: asyncio.TimerHandle | None = None
         self._log_requests = False
         self._traced = bool(tracing.exporter_path())
@@ -62,7 +60,7 @@ class Requests:
         self._ongoing += 1
         running = Running(meta, perf_counter())
         if meta.call_id:
-            running.task = asyncio.current_task()
+            running.task = asyncio.current_task(self._loop)
             self._calls[meta.call_id] = running
         if self._traced:
             meta = self._begin_span(running)
@@ -148,13 +146,6 @@ class Requests:
             self._metrics.add(fresh, failed)
         self._unreported.clear()
         self._metrics.set_ongoing(self._ongoing)
-        if not self._observing:
-            self._observe()
-
-    def _observe(self) -> None:
-        self._observing = self._metrics is not None and self._metrics.observe(OBSERVE)
-        if self._observing:
-            self._loop.call_later(OBSERVE_S, self._observe)
 
     def _start_metrics(self) -> None:
         """In a thread, some time after the start: what it imports takes as long as hundreds of requests."""

@@ -307,7 +307,8 @@ class Watcher:
     # the end ----------------------------------------------------------------------------------
     def _end(self) -> None:
         self.ended = True
-        self._poll = self._answer = self._controller = None
+        self._drop_poll()
+        self._controller = None
         for router in self._all_routers():
             router.gone(SESSION_ENDED, replicas_too=True)
         with self._lock:
@@ -350,6 +351,12 @@ def watcher() -> Watcher:
                 _current.stop()
             _current = Watcher(session)
         return _current
+
+
+def stop() -> None:
+    """End the watcher of this process, if there is one: it asks nothing any more, and calls of handles fail."""
+    if _current is not None:
+        _current.stop()
 
 
 def _forget() -> None:

@@ -46,6 +46,8 @@ def run_target(target: Target, options: RunOptions) -> int:
     schema = target.schema()
     if options.reload and not options.blocking:
         raise CommandError("--reload watches files, so it cannot leave: give it without --non-blocking")
+    if options.gradio:
+        _check_gradio(options)
     if not options.app_dir.is_dir():
         raise CommandError(f"--app-dir {str(options.app_dir)!r} is not a directory")
     if not options.blocking:
@@ -245,12 +247,14 @@ def _stay(target: Target, options: RunOptions, host: Any, schema: Any) -> int:
 
 
 def _redeploy(target: Target, host: Any, names: list[str]) -> None:
+    from aktis.exceptions import AktisError
+
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     _say(f"{os.path.relpath(names[0])}{more} changed: deploying again")
     try:
         schema = target.schema()
         failed = _deploy(host, schema, target)
-    except CommandError as error:
+    except (CommandError, AktisError) as error:  # of the file, or a bad moment: the next change may do
         failed = [str(error)]
     if not host.ended.is_set():
         _report(host, schema if not failed else None, failed)
@@ -273,11 +277,23 @@ def _roots(target: Target, options: RunOptions, schema: Any) -> list[Path]:
     return list(dict.fromkeys(path.resolve() for path in found if path.exists()))
 
 
+def _check_gradio(options: RunOptions) -> None:
+    import importlib.util
+
+    if not options.blocking:
+        raise CommandError("--gradio shows a page as long as the command runs: give it without --non-blocking")
+    if importlib.util.find_spec("gradio") is None:
+        raise CommandError('--gradio needs Gradio: pip install "aktis-serve[gradio]"')
+
+
 def _show_graph(host: Any, schema: Any) -> None:
     from aktis import serve
     from aktis.serve import gradio_integrations
     from aktis.serve.schema import as_deploy_schema
 
     name = as_deploy_schema(schema).applications[0].name
-    url = gradio_integrations.show_graph(serve.get_app_handle(name))
+    try:
+        url = gradio_integrations.show_graph(serve.get_app_handle(name))
+    except AttributeError:
+        raise CommandError(f"--gradio shows graphs of a DAGDriver, and the ingress of {name!r} is none") from None
     _say(f"the graph is shown at {url}")
