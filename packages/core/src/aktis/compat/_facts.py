@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-__all__ = ["Entry", "Facts", "Support", "facts", "support"]
+__all__ = ["LIBRARIES", "Entry", "Facts", "Support", "facts", "library", "support", "tier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +126,24 @@ def support() -> Support:
     except FileNotFoundError:  # while it is written for the first time
         data = {"homes": {}, "partly": {}, "missing": {}}
     return Support(data["homes"], data["partly"], data["missing"])
+
+
+def tier(entry: Entry) -> str:
+    """Whom a name is for: ``"public"``, ``"developer"``, or ``"inside"`` (reachable, but promised by nobody).
+
+    Public is what Ray marks so (also when it is deprecated), and what a package exports from other modules.
+    """
+    if entry.level in "PX" or (entry.kind == "=" and entry.level != "D"):
+        return "public"
+    return "developer" if entry.level == "D" else "inside"
+
+
+LIBRARIES = ("core", "air", "data", "train", "tune", "rllib", "serve")
+
+
+def library(module: str) -> str:
+    """The distribution that a module of Ray's belongs to."""
+    part = module.split(".")[1:2]
+    if part == ["ml"]:
+        return "air"
+    return part[0] if part and part[0] in LIBRARIES else "core"
