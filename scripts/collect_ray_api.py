@@ -223,7 +223,7 @@ class Release:
         return inherited
 
     def entries(self, module: Module) -> dict[str, str]:
-        """What is kept of a module: name to ``kind level parameters [> class returned]``."""
+        """What is kept of a module: name to ``kind level parameters [> class returned] [< bases]``."""
         result: dict[str, str] = {}
         for name in sorted(self.names(module)):
             found = self.find(module.name, name)
@@ -257,7 +257,10 @@ class Release:
             return self._function("f", module, found.functions[name], skip_first=False)
         if name in found.classes:
             node = found.classes[name]
-            return f"c {level(node)} {self.constructor(module, node)}".rstrip()
+            text = f"c {level(node)} {self.constructor(module, node)}".rstrip()
+            found_bases = [self.class_at(module, base) for base in node.bases]
+            bases = [f"{base[0]}:{base[1].name}" for base in found_bases if base is not None and public(base[0])]
+            return f"{text} < {';'.join(bases)}" if bases else text
         return "v -"
 
     def _function(self, kind: str, module: str, node: ast.FunctionDef | ast.AsyncFunctionDef, *, skip_first: bool) -> str:
@@ -330,13 +333,13 @@ def _with_older(entries: list[str]) -> str:
     newest = entries[-1]
     if newest[0] not in "fcm":
         return newest
-    text, arrow, returned = newest.partition(" > ")
+    text, arrow, returned = newest.partition(" < " if newest[0] == "c" else " > ")
     kind, mark, *rest = text.split(" ", 2)
     given = rest[0].split(",") if rest else []
     known = {each.strip("*=") for each in given}
     older: list[str] = []
     for entry in entries[:-1]:
-        parts = entry.partition(" > ")[0].split(" ", 2)
+        parts = entry.partition(" < ")[0].partition(" > ")[0].split(" ", 2)
         if parts[0] != kind or len(parts) < 3:
             continue
         for each in parts[2].split(","):

@@ -53,7 +53,7 @@ def names_of(table: Facts, support: Support) -> Iterator[tuple[str, str, str, st
 
 def render_support(support: Support) -> str:
     parts = []
-    for key in ("homes", "partly", "missing"):
+    for key in ("homes", "partly", "missing", "beyond", "strings"):
         table = getattr(support, key)
         lines = [f"{json.dumps(name)}:{json.dumps(table[name], separators=(',', ':'))}" for name in sorted(table)]
         parts.append(f'"{key}":{{\n' + ",\n".join(lines) + "\n}")

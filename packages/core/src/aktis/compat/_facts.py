@@ -1,10 +1,10 @@
 """What Ray's public API is called, and which of it is here: two data files, read when they are first needed.
 
 ``ray_api.json`` has facts about releases 1.9 to 2.3, collected by ``scripts/collect_ray_api.py``. An entry reads
-``bits kind level parameters [> class]``: the releases that have the name (bit 0 is the oldest), what it is (``f`` function,
+``bits kind level parameters [> class] [< bases]``: the releases that have the name (bit 0 is the oldest), what it is (``f`` function,
 ``c`` class, ``m`` method, ``p`` property, ``v`` value, ``=`` another name for ``module:name``), how Ray marks it (``P`` public,
 ``D`` for developers, ``X`` deprecated, ``-`` not at all), the parameters (``=``: has a default; ``~``: only in older releases), and
-the class of Ray that is returned. Methods are ``Class.method``; the empty name has the bits of the module.
+the class of Ray that is returned, and the bases that a class has in Ray. Methods are ``Class.method``; the empty name has the bits of the module.
 
 ``support.json`` is written by ``scripts/write_compat_table.py`` from the packages themselves, and tested against them: what is
 missing, what is there in part, and where names live that Aktis keeps in another module.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -32,17 +32,20 @@ class Entry:
     older: tuple[str, ...]  # names of parameters that only older releases have
     target: str  # of "=": module:name
     returns: str  # module:name
+    bases: tuple[str, ...]  # module:name
 
     @classmethod
     def parse(cls, text: str) -> Entry:
+        text, _, based = text.partition(" < ")
         text, _, returned = text.partition(" > ")
+        bases = tuple(based.split(";")) if based else ()
         bits, kind, level, *rest = text.split(" ", 3)
         if kind == "=":
-            return cls(int(bits, 16), kind, level, (), (), rest[0], "")
+            return cls(int(bits, 16), kind, level, (), (), rest[0], "", ())
         given = rest[0].split(",") if rest else []
         now = tuple(each for each in given if each[0] != "~")
         older = tuple(each[1:] for each in given if each[0] == "~")
-        return cls(int(bits, 16), kind, level, now, older, "", returned)
+        return cls(int(bits, 16), kind, level, now, older, "", returned, bases)
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names that a call can give as keywords."""
@@ -82,6 +85,23 @@ class Facts:
         found = self.entry(module, f"{head}.{method}")
         return (module, f"{head}.{method}", found) if found is not None else None
 
+    def method(self, module: str, name: str, method: str) -> tuple[str, str, Entry] | None:
+        """``(module, "Class.method", entry)`` of a method that a class has or inherits."""
+        waiting = [(module, name)]
+        seen = set()
+        while waiting:
+            here = waiting.pop(0)
+            found = self.definition(*here)
+            if found is None or found[:2] in seen:
+                continue
+            seen.add(found[:2])
+            where, real, entry = found
+            own = self.entry(where, f"{real}.{method}")
+            if own is not None:
+                return where, f"{real}.{method}", own
+            waiting += [(base.partition(":")[0], base.partition(":")[2]) for base in entry.bases]
+        return None
+
     def is_module(self, name: str) -> bool:
         return name in self.modules
 
@@ -94,11 +114,15 @@ class Support:
         homes: Ray's module to its names that are elsewhere here, as ``module:name``.
         partly: ``module:name`` to a list of remarks, such as ``"without: a, b"``.
         missing: Ray's modules to the names that are not there. ``"*"``: the module is not.
+        beyond: Ray's modules to names that are there and in none of these releases: they came later, or are ours.
+        strings: names that are given as strings: ``"trainable"``, ``"search_alg"``, ``"scheduler"``, ``"option"``.
     """
 
     homes: dict[str, dict[str, str]]
     partly: dict[str, list[str]]
     missing: dict[str, list[str]]
+    beyond: dict[str, list[str]] = field(default_factory=dict)
+    strings: dict[str, list[str]] = field(default_factory=dict)
 
     def verdict(self, module: str, name: str) -> str:
         """``"whole"``, ``"partly"`` or ``"not"``."""
@@ -125,7 +149,7 @@ def support() -> Support:
         data = _read("support.json")
     except FileNotFoundError:  # while it is written for the first time
         data = {"homes": {}, "partly": {}, "missing": {}}
-    return Support(data["homes"], data["partly"], data["missing"])
+    return Support(**data)
 
 
 def tier(entry: Entry) -> str:

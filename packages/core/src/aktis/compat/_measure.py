@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from aktis import _options
 from aktis.compat import _names
 from aktis.compat._facts import Entry, Facts, Support
 from aktis.compat._remarks import EFFECTLESS, NOT_MADE_BY_HAND, REMARKS
@@ -141,7 +142,25 @@ class Measurement:
                         partly[f"{module}:{method}"] = remark
             if absent:
                 missing[module] = sorted(absent)
-        return Support({module: self.homes[module] for module in sorted(self.homes)}, dict(sorted(partly.items())), missing)
+        homes = {module: self.homes[module] for module in sorted(self.homes)}
+        return Support(homes, dict(sorted(partly.items())), missing, self._beyond(), _strings())
+
+    def _beyond(self) -> dict[str, list[str]]:
+        """What is there and not in the table, for programs that use later releases, or what only Aktis has."""
+        result: dict[str, list[str]] = {}
+        for module, ours in self.ours.items():
+            if ours is None or isinstance(ours, Source):
+                continue
+            known = set(self.facts.names(module))
+            names = {name for name in getattr(ours, "__all__", ()) if not name.startswith("_")} - known
+            for name in self._top_level(module):
+                definition = self.facts.definition(module, name)
+                value = self.found.get((module, name))
+                if definition is not None and definition[:2] == (module, name) and inspect.isclass(value):
+                    names |= {f"{name}.{each}" for each in _own_methods(value) if self.facts.method(module, name, each) is None}
+            if names:
+                result[module] = sorted(names)
+        return result
 
     def _compare(self, module: str, name: str) -> tuple[list[str], list[str]]:
         """Remarks about a function or class, and those of its methods that are missing."""
@@ -179,6 +198,24 @@ class Measurement:
             remarks = [*REMARKS.get(where, ()), *_differences(where, entry, bound)]
             if remarks:
                 yield method, remarks
+
+
+def _own_methods(cls: type) -> set[str]:
+    ours = [base for base in cls.__mro__ if base.__module__.startswith("aktis")]
+    return {name for base in ours for name, value in vars(base).items() if name[0] != "_" and not isinstance(value, type)}
+
+
+def _strings() -> dict[str, list[str]]:
+    """Names that programs give as strings."""
+    found = {"option": sorted({*_options._TASK, *_options._ACTOR})}
+    for key, module, table in (
+        ("trainable", "aktis.rllib.algorithms.registry", "ALGORITHMS"),
+        ("search_alg", "aktis.tune.search", "SEARCH_ALGORITHMS"),
+        ("scheduler", "aktis.tune.schedulers", "SCHEDULERS"),
+    ):
+        names = getattr(_module(module), table, None) or getattr(_module(f"{module}._create"), table, ())
+        found[key] = sorted(names)
+    return found
 
 
 def measure(facts: Facts) -> Support:
