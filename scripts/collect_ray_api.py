@@ -189,10 +189,11 @@ class Release:
 
     def class_at(self, module: str, node: ast.expr) -> tuple[str, ast.ClassDef] | None:
         """The class of Ray that an expression in a module means."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value.partition("[")[0].strip()
+            node = ast.Name(name) if name.isidentifier() else node
         if isinstance(node, ast.Subscript):
             node = node.value
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-            node = ast.Name(node.value)
         if not isinstance(node, ast.Name):
             return None
         found = self.find(module, node.id)

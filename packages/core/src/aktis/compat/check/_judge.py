@@ -120,9 +120,11 @@ def _string(use: Use, support: Support) -> Verdict:
         return Verdict(WHOLE)
     if use.module == "trainable" and not (use.name.isupper() or use.name in _KNOWN_ALGORITHMS):
         return Verdict(WHOLE, "a name that the program registers itself, or none")
-    near = difflib.get_close_matches(use.name, names, n=3, cutoff=0.5)
+    names = [each for each in names if each[0] != "_"]
+    near = difflib.get_close_matches(use.name, names, n=3, cutoff=0.6)
     what = {"trainable": "algorithm", "search_alg": "search algorithm", "scheduler": "scheduler"}.get(use.module, "option")
-    return Verdict(NOT, f"no {what} of that name" + (f"; nearest: {', '.join(near)}" if near else f"; there are {', '.join(names)}"))
+    known = f"; nearest: {', '.join(near)}" if near else "" if use.kind == "option" else f"; there are {', '.join(names)}"
+    return Verdict(NOT, f"no {what} of that name{known}")
 
 
 _KNOWN_ALGORITHMS = frozenset({"AlphaStar", "AlphaZero", "Dreamer", "SlateQ", "BanditLinUCB", "BanditLinTS", "Random", "LeelaChessZero"})

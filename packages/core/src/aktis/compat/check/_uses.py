@@ -108,6 +108,25 @@ class _Walk(ast.NodeVisitor):
         elif isinstance(self.meanings.get(name), _Instance):
             del self.meanings[name]  # it has become something else
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.generic_visit(node)
+        self._decorated(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.generic_visit(node)
+        self._decorated(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self.generic_visit(node)
+        self._decorated(node)
+
+    def _decorated(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call):
+                decorator = decorator.func
+            if self._full(decorator) in ("ray.serve.deployment", "ray.serve.api.deployment"):
+                self.meanings[node.name] = _Instance("ray.serve.deployment", "Deployment")
+
     # names are used
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if id(node) not in self._called:
