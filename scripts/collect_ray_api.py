@@ -270,8 +270,17 @@ class Release:
         return f"{text} > {returned[0]}:{returned[1].name}" if returned is not None and public(returned[0]) else text
 
     def methods(self, module: str, name: str, as_name: str) -> dict[str, str]:
+        """Methods, properties and attributes of a class; what is not marked itself is marked as the class is."""
+        node = self.modules[module].classes[name]
+        result = {f"{as_name}.{attribute}": "a -" for attribute in attributes(node)}
+        for key, entry in self._methods(module, node, as_name).items():
+            kind, mark, *rest = entry.split(" ", 2)
+            result[key] = " ".join([kind, level(node) if mark == "-" else mark, *rest])
+        return result
+
+    def _methods(self, module: str, node: ast.ClassDef, as_name: str) -> dict[str, str]:
         result = {}
-        for statement in self.modules[module].classes[name].body:
+        for statement in node.body:
             if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) or statement.name.startswith("_"):
                 continue
             decorators = {ast.unparse(each) for each in statement.decorator_list}
@@ -283,6 +292,22 @@ class Release:
                 static = "staticmethod" in decorators
                 result[f"{as_name}.{statement.name}"] = self._function("m", module, statement, skip_first=not static)
         return result
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """What instances have beside methods: fields, and what the constructor sets."""
+    found = {each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)}
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            found |= {
+                each.attr
+                for each in ast.walk(statement)
+                if isinstance(each, ast.Attribute)
+                and isinstance(each.ctx, ast.Store)
+                and isinstance(each.value, ast.Name)
+                and each.value.id == "self"
+            }
+    return {name for name in found if not name.startswith("_")}
 
 
 def level(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:

@@ -175,10 +175,15 @@ class Measurement:
         absent = []
         if entry.kind == "c" and (inspect.isclass(value) or isinstance(value, ast.ClassDef)):
             absent = [method for method in self._method_names(where, real) if not _has(value, method.partition(".")[2])]
-            if absent:
-                remarks.append("without " + ", ".join(method.partition(".")[2] + "()" for method in absent))
+            shown = [f"{method.partition('.')[2]}()" for method in absent if self._kind(where, method) != "a"]
+            if shown:
+                remarks.append("without " + ", ".join(shown))
         own = [f"{name}.{method.partition('.')[2]}" for method in absent] if where == module else []
         return remarks, own
+
+    def _kind(self, module: str, name: str) -> str:
+        entry = self.facts.entry(module, name)
+        return entry.kind if entry is not None else ""
 
     def _method_names(self, module: str, name: str) -> list[str]:
         return [each for each in self.facts.names(module) if each.startswith(name + ".")]

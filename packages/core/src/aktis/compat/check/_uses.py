@@ -276,4 +276,5 @@ def uses(tree: ast.Module, facts: Facts) -> list[Use]:
     walk.visit(tree)
     again = {(use.line, use.full) for use in walk.found[:imports]}
     rest = [use for use in walk.found[imports:] if use.keywords or (use.line, use.full) not in again]
-    return sorted({*walk.found[:imports], *rest}, key=lambda use: (use.line, use.full))
+    found = {use for use in (*walk.found[:imports], *rest) if "__" not in use.full}  # every object has __name__ and the like
+    return sorted(found, key=lambda use: (use.line, use.full))
