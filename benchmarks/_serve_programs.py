@@ -7,7 +7,6 @@ ray, fastapi or litserve; APP is plain or fastapi (an ingress); FORM is async or
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import statistics
@@ -213,11 +212,11 @@ def handles(library: str, seconds: str) -> None:
     for name, one in handle.items():
         calls[f"handle {name}"] = (lambda one=one: one.remote(1)), (lambda response: response.result())
     rates: dict[str, list[float]] = {}
-    for _ in range(4):
+    for _ in range(16):
         for name, (call, result) in calls.items():
             rates.setdefault(f"{name} 1", []).append(one_at_a_time(call, result, float(seconds)))
             rates.setdefault(f"{name} 100", []).append(in_flight(call, result, float(seconds)))
-    say(**{name: samples[1:] for name, samples in rates.items()})  # the first ones warm up
+    say(**{name: samples[4:] for name, samples in rates.items()})  # the first ones warm up
     serve.shutdown()
     core.shutdown()
 
@@ -227,6 +226,8 @@ def handles(library: str, seconds: str) -> None:
 
 def batch(library: str, batches: str) -> None:
     """Requests per second of a model that takes the same time for any batch: blocking, and beside the event loop."""
+    import asyncio
+
     core, serve = libraries(library)
     if library == "aktis":
         core.init(num_cpus=2)

@@ -147,9 +147,9 @@ def program(setting: Setting, python: str, *arguments: str) -> dict[str, Any]:
 
 def handles(setting: Setting) -> list[Row]:
     """Handle calls beside calls of an actor of the same kind."""
-    found = program(setting, sys.executable, "handles", "aktis", str(setting.seconds / 3))
+    found = program(setting, sys.executable, "handles", "aktis", str(setting.seconds / 30))
     theirs = (
-        program(setting, setting.ray_python, "handles", "ray", str(setting.seconds / 3)) if setting.ray_python else {}
+        program(setting, setting.ray_python, "handles", "ray", str(setting.seconds / 30)) if setting.ray_python else {}
     )
     rows = []
     for form, like in (("async", "an async actor"), ("def", "an actor with max_concurrency=100")):
@@ -157,7 +157,7 @@ def handles(setting: Setting) -> list[Row]:
             ours = found[f"handle {form} {most}"]
             actor = found[f"actor {form} {most}"]
             plain = statistics.median(found[f"actor plain {most}"])
-            ratio = statistics.median(ours) / statistics.median(actor)
+            ratio = statistics.median(one / other for one, other in zip(ours, actor))
             beside = f"{like} {number(statistics.median(actor))}/s, a plain one {number(plain)}/s"
             if theirs:
                 beside += f"; Ray {number(statistics.median(theirs[f'handle {form} {most}']))}/s"

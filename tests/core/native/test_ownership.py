@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,15 @@ def test_the_last_handle_anywhere_ends_an_actor() -> None:
     assert alive(pid)
     aktis.get(keeper.drop.remote())
     assert eventually(lambda: not alive(pid))
+
+
+def test_the_end_of_a_session_closes_what_never_said_who_it_is() -> None:
+    own = core()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.settimeout(10)
+        peer.connect(own.address.removeprefix("unix:"))
+        assert eventually(lambda: bool(own.connections))
+        accepted = list(own.connections)
+        aktis.shutdown()
+        assert peer.recv(1) == b""
+        assert {one.sock.fileno() for one in accepted} == {-1}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -321,3 +323,17 @@ def test_the_store_answers(session: Any) -> None:
     driver.send(op.STORE_ALLOC, 77, 1 << 20, object_id)
     ok, segment = driver.expect(op.REPLY, lambda message: message[1] == 77)[2:]
     assert ok and isinstance(segment, str)
+
+
+def test_a_worker_that_no_further_actor_needs_goes(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AKTIS_SPARE_WORKER_TIMEOUT", "0.1")
+    driver = session.driver()
+    spec = driver.actor(1)
+    pid = _pid(session, driver.state(spec, "ALIVE"))
+    logs = Path(session.handles[-1].session_dir, "logs")
+    most = 0
+    deadline = time.monotonic() + 30
+    while most < 2 or session.pids()[2:] != [pid]:
+        most = max(most, len(list(logs.glob("worker-*.out"))))
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -60,7 +60,9 @@ def test_program_of_the_older_style(instance: Any) -> None:
     assert instance.get("/model?query=abc").text == "ABC"
     assert aktis.get(Counter.options(name="c").bind and model.get_handle().remote(_Query("x"))) == "X"
     assert serve.list_deployments()["model"].name == "model"
+    before = serve.status().applications["model"].deployments["model"].replicas[0].replica_id
     serve.get_deployment("model").options(num_replicas=2).deploy()
+    assert before in [each.replica_id for each in serve.status().applications["model"].deployments["model"].replicas]
     assert serve.status().applications["model"].deployments["model"].target_num_replicas == 2
     model.delete()
     assert instance.get("/model?query=abc").status == 404
@@ -83,10 +85,14 @@ def test_graph(instance: Any) -> None:
             return sum([await response for response in responses]) + self.bias
 
     shared = Counter.bind(100)
+    with pytest.raises(DeploymentNotFoundError):
+        Counter.delete()
     serve.run(Sum.bind({"all": [shared, shared, Counter.bind(1000)]}, bias=1))
     status = serve.status().applications["default"]
     assert sorted(status.deployments) == ["Counter", "Counter_1", "Sum"]
     assert instance.get("/?x=1").json() == 101 + 102 + 1001 + 1
+    with pytest.raises(InvalidDeploymentError, match=r"serve.delete\('default'\)"):
+        Counter.delete()
 
 
 def test_responses_go_on_without_waiting(instance: Any) -> None:
@@ -167,7 +173,8 @@ def test_applications_by_name(instance: Any) -> None:
     serve.delete("one")
     assert instance.get("/one").status == 404
     serve.run(Counter.bind(5))  # without a name: instead of all others
-    assert list(serve.status().applications) == ["default"]
+    left = serve.status().applications
+    assert [name for name, each in left.items() if each.status != "DELETING"] == ["default"]
     assert instance.get("/two").json() == 6
 
 
@@ -263,6 +270,8 @@ class Plain:
         (3, TypeError, "MyDeployment.bind"),
         (hello.bind(1), InvalidDeploymentError, "DAGDriver"),
         (Plain.options(user_config=1).bind(), InvalidDeploymentError, "reconfigure"),
+        (Counter.bind(1, 2), TypeError, "too many positional arguments"),
+        (Counter.bind(begin=1), TypeError, "'begin'"),
         (Counter.bind(Plain), TypeError, "Plain.bind"),
         (Counter.bind(Plain.options(route_prefix="/x").bind()), InvalidDeploymentError, "Only the ingress"),
         (Counter.bind(open), None, ""),
@@ -278,3 +287,22 @@ def test_what_cannot_be_run(target: Any, error: Any, says: str) -> None:
         return
     with pytest.raises(error, match=says):
         serve.run(target)
+
+
+def test_handles_are_found_inside_of_replicas(instance: Any) -> None:
+    @serve.deployment
+    class Caller:
+        async def __call__(self, request: Any) -> list[int]:
+            mine = serve.get_deployment_handle("Counter")
+            other = serve.get_app_handle("other")
+            return [await mine.add.remote(1), await other.add.remote(1)]
+
+        def in_a_thread(self) -> int:
+            return int(serve.get_app_handle("other").add.remote(1).result())
+
+        def __init__(self, _: Any) -> None: ...
+
+    serve.run(Counter.bind(10), name="other", route_prefix=None)
+    handle = serve.run(Caller.bind(Counter.bind(20)), name="mine")
+    assert instance.get().json() == [21, 11]
+    assert handle.in_a_thread.remote().result() == 12

@@ -132,7 +132,9 @@ def test_blocking_until_it_is_interrupted() -> None:
     import signal
 
     code = "import sys\nsys.path[:0] = " + repr(sys.path) + "\n" + textwrap.dedent(code)
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
         assert program.stdout is not None and program.stderr is not None
         url = program.stdout.readline().strip()
         for line in program.stderr:
@@ -154,3 +156,40 @@ def test_import_is_light() -> None:
         print([name for name in heavy if name in sys.modules])
     """)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.slow
+def test_other_programs_of_the_session(own: None) -> None:
+    """What a program starts that is connected to a session ends with it, unless it is detached."""
+    address = aktis.init(num_cpus=2).address_info["address"]
+    program = """
+        import aktis
+        from aktis import serve
+
+        @serve.deployment
+        def ping(request=None):
+            return "pong"
+
+        aktis.init(address=sys.argv[1])
+        serve.start(detached=sys.argv[2] == "detached", http_options={"port": 0})
+        print(serve.run(ping.bind()).remote().result())
+    """
+    done = script(program, address, "not")
+    assert done.stdout.strip() == "pong", done.stderr
+    assert not serve.status().applications
+    done = script(program, address, "detached")
+    assert done.stdout.strip() == "pong", done.stderr
+    assert serve.get_app_handle("default").remote().result() == "pong"
+    root = serve.start().root_url
+    assert root is not None and get(root) == "pong"
+
+
+@pytest.mark.slow
+def test_shut_down_by_another_program(own: None) -> None:
+    address = aktis.init(num_cpus=2).address_info["address"]
+    handle = serve.run(ping.bind(), port=0)
+    assert handle.remote(None).result() == "pong"
+    done = script("import aktis\nfrom aktis import serve\naktis.init(address=sys.argv[1])\nserve.shutdown()", address)
+    assert done.returncode == 0, done.stderr
+    assert not serve.status().applications
+    assert serve.run(ping.bind(), port=0).remote(None).result() == "pong"

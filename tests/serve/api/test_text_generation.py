@@ -22,7 +22,9 @@ class TextGenerator:
         words = ["<end>", "the", "cat", "sat", "on", "a", "mat"]
         plain = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<end>"))
         plain.pre_tokenizer = pre_tokenizers.Whitespace()
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="<end>", pad_token="<end>", unk_token="<end>")
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=plain, eos_token="<end>", pad_token="<end>", unk_token="<end>"
+        )
         config = GPT2Config(vocab_size=len(words), n_positions=32, n_embd=8, n_layer=1, n_head=1, eos_token_id=0)
         self.pipeline = pipeline("text-generation", model=GPT2LMHeadModel(config), tokenizer=tokenizer)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aktis.serve._protocol import RequestMeta
 from aktis.serve.batching import batch
@@ -184,12 +186,13 @@ def test_callers_get_results_before_a_batch_that_blocks_the_loop():
     async def client(number):
         await model(number)
         log.append(f"got {number}")
+        asyncio.get_running_loop().call_soon(log.append, f"sent {number}")  # as a replica sends its replies
 
     async def main():
         await asyncio.gather(client(1), client(2))
 
     run(main)
-    assert log == ["run 1", "got 1", "run 2", "got 2"]
+    assert log[:5] == ["run 1", "got 1", "sent 1", "run 2", "got 2"]
 
 
 def test_methods_have_a_queue_for_each_instance():
@@ -566,3 +569,46 @@ def test_an_object_that_takes_no_attributes_says_so():
             await Model().predict(1)
 
     run(main)
+
+
+@given(
+    calls=st.lists(st.tuples(st.floats(0, 5), st.booleans()), min_size=1, max_size=40),
+    size=st.integers(1, 6),
+    wait=st.sampled_from([0.0, 0.5, 2.0]),
+    concurrent=st.integers(1, 3),
+    cost=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_whatever_comes_when_everybody_gets_his_own(calls, size, wait, concurrent, cost):
+    running: list[int] = [0]
+
+    @batch(max_batch_size=size, batch_wait_timeout_s=wait, max_concurrent_batches=concurrent)
+    async def model(values):
+        running[0] += 1
+        assert running[0] <= concurrent
+        assert 1 <= len(values) <= size
+        try:
+            await asyncio.sleep(cost)
+        finally:  # it is cancelled when all of its callers leave
+            running[0] -= 1
+        return [-value for value in values]
+
+    async def client(number, delay, leaves):
+        await asyncio.sleep(delay)
+        call = asyncio.ensure_future(model(number))
+        if leaves:
+            await asyncio.sleep(0.4)
+            call.cancel()
+            await asyncio.wait([call])
+            return None
+        return await call
+
+    async def main():
+        return await asyncio.gather(*(client(number, *each) for number, each in enumerate(calls)))
+
+    loop = VirtualTime()
+    try:
+        results = loop.run_until_complete(main())
+        assert loop.now <= 5.5 + (wait + cost + 0.5) * (len(calls) + 1)  # nobody waits for no reason
+    finally:
+        loop.close()
+    assert results == [None if leaves else -number for number, (_, leaves) in enumerate(calls)]

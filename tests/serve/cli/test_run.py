@@ -63,9 +63,13 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.process.poll() is None:
             self.end(signal.SIGTERM)
+        if kind is not None:  # what it said is what one wants to know
+            while not self._lines.empty():
+                self.seen.append(self._lines.get())
+            print("".join(self.seen))
 
 
 def _get(url: str) -> str:
@@ -133,6 +137,7 @@ def test_what_cannot_run(folder: Path, command: Command, tmp_path: Path) -> None
     assert "has no attribute 'nothing'" in err
     assert command("run", "-d", tmp_path / "none", "a:b")[0] == 2
     assert command("run", "--non-blocking", "--reload", "a:b")[2].startswith("serve: --reload watches files")
+    assert command("run", "--non-blocking", "--gradio", "a:b")[2].startswith("serve: --gradio shows a page")
     assert command("run", "--runtime-env-json", "{", "a:b")[2].startswith("serve: --runtime-env-json is not JSON")
 
 

@@ -39,13 +39,17 @@ def _get(url: str) -> str:
 
 
 def _details(host: HostState) -> dict[str, Any]:
+    """Applications by name, but for those that are on their way out."""
     found: dict[str, Any] = json.loads(_get(f"{host.rest}/api/serve/applications/"))["applications"]
-    return found
+    return {name: each for name, each in found.items() if each["status"] != "DELETING"}
 
 
 def _pids(host: HostState, app: str) -> dict[str, list[int]]:
     deployments = _details(host)[app]["deployments"]
-    return {name: sorted(each["pid"] for each in item["replicas"]) for name, item in deployments.items()}
+    return {
+        name: sorted(each["pid"] for each in item["replicas"] if each["state"] == "RUNNING")
+        for name, item in deployments.items()
+    }
 
 
 def _file(folder: Path, name: str, content: Any) -> Path:
@@ -124,6 +128,31 @@ def test_what_cannot_be_imported_fails_alone(host: HostState, folder: Path, comm
     }
 
 
+def test_the_last_of_several_wins(host: HostState, folder: Path, command: Command) -> None:
+    for number in range(4):
+        entry = {"name": f"app{number}", "import_path": "greeting_cli:build", "args": {"name": f"number {number}"}}
+        assert command("deploy", _file(folder, "quick.yaml", {"applications": [entry]}))[0] == 0
+    assert command("deploy", "--wait", folder / "quick.yaml")[0] == 0
+    assert list(_details(host)) == ["app3"]
+    assert _get(f"{host.http[0]}/") == "Hello number 3!"
+
+
+def test_routes_change_hands(host: HostState, folder: Path, command: Command) -> None:
+    def build(one: str, two: str) -> Path:
+        entries = [
+            {"name": name, "route_prefix": route, "import_path": "greeting_cli:build", "args": {"name": name}}
+            for name, route in (("one", one), ("two", two))
+        ]
+        return _file(folder, "swap.yaml", {"applications": entries})
+
+    for one, two in (("/x", "/y"), ("/y", "/x")):
+        assert command("deploy", "--wait", build(one, two))[0] == 0
+        assert (_get(f"{host.http[0]}{one}"), _get(f"{host.http[0]}{two}")) == ("Hello one!", "Hello two!")
+    moved = {"name": "three", "route_prefix": "/x", "import_path": "greeting_cli:app"}
+    assert command("deploy", "--wait", _file(folder, "swap.yaml", {"applications": [moved]}))[0] == 0
+    assert _get(f"{host.http[0]}/x") == "Hello you!"
+
+
 def test_a_file_of_one_application_and_arguments(host: HostState, folder: Path, command: Command) -> None:
     single = {"import_path": "greeting_cli:build", "args": {"name": "me"}, "port": 9999}
     code, _, err = command("deploy", "--wait", _file(folder, "single.yaml", single))
@@ -148,7 +177,7 @@ def test_mistakes_are_answered_in_a_line(host: HostState, folder: Path, command:
     )
     assert command("deploy", folder / "no.yaml")[2] == f"serve: there is no file '{folder}/no.yaml'\n"
     assert command("deploy", bad, "--name", "x")[2].startswith("serve: --name cannot be given with a config file")
-    assert command("status", "-n", "nobody")[2] == "serve: there is no application 'nobody'; there are: 'x'\n"
+    assert command("status", "-n", "nobody")[2].startswith("serve: there is no application 'nobody'; there are: ")
     assert command("deploy", "greeting_cli:build", "x")[2] == "serve: an argument looks like key=value, not 'x'\n"
     code, _, err = command("status", "-a", "http://127.0.0.1:1")
     assert (code, err.startswith("serve: nothing answers at http://127.0.0.1:1: start Serve with")) == (2, True)

@@ -46,6 +46,12 @@ class Stage:
         while self.open:
             self.answer(error=error)
 
+    def delete(self) -> None:
+        self.take(self.app.delete(self.now))
+        assert self.leaving() == []  # requests may still come
+        assert self.app.route() is None
+        self.take(self.app.close(self.now))
+
     def leaving(self) -> list[str]:
         return [each.id.deployment for each in self.open if isinstance(each, (Drain, Kill))]
 
@@ -89,7 +95,7 @@ def test_deletion_goes_from_the_ingress_to_what_it_calls(stage: Stage) -> None:
     stage.deploy(deployment("deepest"), deployment("middle"), deployment("ingress"))
     stage.rest()
     assert stage.app.route() is not None
-    stage.take(stage.app.delete(stage.now))
+    stage.delete()
     assert stage.app.route() is None and stage.state is ApplicationState.DELETING
     order = []
     while stage.open:
@@ -149,7 +155,7 @@ def test_the_route_has_the_ingress_time_out(stage: Stage) -> None:
 def test_deploying_what_is_being_deleted(stage: Stage) -> None:
     stage.deploy(deployment("a"), deployment("b"))
     stage.rest()
-    stage.take(stage.app.delete(stage.now))
+    stage.delete()
     stage.answer((Drain,))
     stage.deploy(deployment("a"), deployment("b"))
     stage.rest()
@@ -159,7 +165,7 @@ def test_deploying_what_is_being_deleted(stage: Stage) -> None:
 def test_deleting_what_could_not_be_deployed(stage: Stage) -> None:
     stage.deploy(deployment("a", max_constructor_retry_count=1), deployment("b"))
     stage.rest(error="bad")
-    stage.take(stage.app.delete(stage.now))
+    stage.delete()
     stage.rest()
     assert stage.app.is_gone
 

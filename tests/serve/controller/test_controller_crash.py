@@ -13,6 +13,7 @@ from tests.serve.controller.test_controller_live import await_file, gate, model,
 import aktis
 from aktis.serve._protocol import NAMESPACE
 from aktis.serve.config import HTTPOptions, ProxyStatus
+from aktis.util import placement_group_table
 
 
 def test_replicas_are_adopted_and_not_restarted(live: Live) -> None:
@@ -68,6 +69,38 @@ def test_a_constructor_that_ran_then_is_begun_again(live: Live, tmp_path: Path) 
     live.kill_controller()
     assert live.wait().status == "RUNNING"
     assert len(live.view().replicas) == 1
+
+
+def test_what_waited_for_resources_then_does_not_take_them_later(live: Live) -> None:
+    only = {"resources": {"slot": 1}}
+    live.run(spec(model(), ray_actor_options=only), name="first", route="/first")
+    live.deploy(spec(model(), ray_actor_options=only), name="second", route="/second")
+    while not live.status().applications["second"].deployments["model"].replicas:
+        pass
+    live.kill_controller()
+    live.get("delete_applications", ["first"])
+    assert live.wait("second").status == "RUNNING"
+    assert len(serve_actors()) == 1
+
+
+def test_reservations_of_replicas_that_had_not_started_are_given_back(live: Live) -> None:
+    live.deploy(spec(model(), placement_group_bundles=[{"slot": 1}, {"slot": 1}]))  # there is one
+    while not reservations():
+        pass
+    before = reservations()
+    live.kill_controller()
+    live.status()
+    assert len(reservations()) == 1 and reservations() != before
+    live.get("delete_applications", ["app"])
+    assert reservations() == []
+
+
+def reservations() -> list[str]:
+    return [
+        each["name"]
+        for each in placement_group_table().values()
+        if each["name"].startswith("SERVE_REPLICA") and each["state"] != "REMOVED"
+    ]
 
 
 def test_a_deletion_goes_on(live: Live, tmp_path: Path) -> None:

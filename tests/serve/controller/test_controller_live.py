@@ -240,12 +240,31 @@ def test_options_that_core_refuses_fail_the_deployment(live: Live) -> None:
     assert status.status == "DEPLOY_FAILED" and "num_gpus" in status.message
 
 
-def test_an_old_replica_gives_its_resources_to_the_new_one(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_replica_gives_its_resources_to_the_new_one(live: Live) -> None:
     only = {"resources": {"slot": 1}}
     old = live.run(spec(model(), 1, ray_actor_options=only))
     new = live.run(spec(model(), 2, version="2", ray_actor_options=only))
     assert old.replicas != new.replicas
     assert call(new.replicas[0]) == 2
+
+
+def test_a_replica_that_waits_for_resources_says_so_and_starts_when_they_are_free(live: Live) -> None:
+    only = {"resources": {"slot": 1}}
+    live.run(spec(model(), ray_actor_options=only), name="first", route="/first")
+    live.deploy(spec(model(), ray_actor_options=only), name="second", route="/second")
+    while "1 slot (0 of 1 free)" not in (status := live.status().applications["second"]).message:
+        assert status.status == "DEPLOYING"
+    live.get("delete_applications", ["first"])
+    assert live.wait("second").status == "RUNNING"
+
+
+def test_replicas_that_are_bound_to_nodes(live: Live) -> None:
+    node = aktis.nodes()[0]["NodeID"]
+    driver = live.run(spec(model(), is_driver=True), name="driver", route=None)
+    assert [replica.node_id for replica in driver.replicas] == [node]
+    live.deploy(spec(model(), num_replicas=2, max_replicas_per_node=1))
+    assert [replica.node_id for replica in live.view(until=lambda now: bool(now.replicas)).replicas] == [node]
+    assert "max_replicas_per_node" in live.status().applications["app"].message
 
 
 def test_placement_groups_are_given_back(live: Live) -> None:

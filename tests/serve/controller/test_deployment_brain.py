@@ -387,7 +387,7 @@ def test_a_replica_that_does_not_drain_is_killed(world: World) -> None:
     assert world.take(Drain).timeout_s == 5.0
     world.advance(4.0)
     assert not world.open
-    world.advance(10.0)
+    world.advance(20.0)
     assert world.open == [Kill(only)]
     world.answer_all()
     assert world.brain.is_gone
@@ -429,7 +429,8 @@ def test_at_most_so_many_replicas_on_a_node(world: World) -> None:
     world.deploy(deployment(num_replicas=5, max_replicas_per_node=2))
     assert sorted(command.node_id for command in world.open if isinstance(command, Start)) == ["a", "a", "b", "b"]
     world.answer_all()
-    assert world.brain.status()[0] is DeploymentState.UPDATING
+    state, message = world.brain.status()
+    assert state is DeploymentState.UPDATING and "max_replicas_per_node" in message
     world.do(world.brain.set_nodes, ("a", "b", "c"))
     assert [command.node_id for command in world.open if isinstance(command, Start)] == ["c"]
     world.answer_all()

@@ -131,5 +131,5 @@ class _CheckedWorld(World):
         return commands
 
 
-DeploymentMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+DeploymentMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 test_any_order_of_events = DeploymentMachine.TestCase

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
-from aktis.serve._controller.broadcast import Broadcast
+from aktis.serve._controller.broadcast import Audience, Broadcast
 from aktis.serve._controller.journal import Journal
 
 A, B = ("replicas", "app", "a"), ("routes",)
@@ -59,6 +60,38 @@ def test_who_listens_again_and_again_ends_with_what_is_there(values: list[tuple[
     assert seen == {A: last.get(A), B: last.get(B)}
 
 
+def test_listeners_have_heard_when_they_ask_again() -> None:
+    audience = Audience()
+    assert audience.patience(A, 0.5, 0.0) == 0.0
+    audience.answered("one", audience.asks("one"), [A, B], 1.0)
+    audience.answered("two", audience.asks("two"), [A], 1.2)
+    assert audience.patience(A, 0.5, 1.3) == pytest.approx(0.4)
+    assert audience.patience(B, 0.5, 1.3) == pytest.approx(0.2)
+    audience.asks("one")
+    assert audience.patience(A, 0.5, 1.3) == pytest.approx(0.4) and audience.patience(B, 0.5, 1.3) == 0.0
+    audience.asks("two")
+    assert audience.patience(A, 0.5, 1.3) == 0.0
+
+
+def test_listeners_that_die_or_have_no_name_are_not_waited_for_without_end() -> None:
+    audience = Audience()
+    audience.answered("dead", audience.asks("dead"), [A], 2.0)
+    audience.answered("", audience.asks(""), [A], 2.6)
+    assert audience.patience(A, 0.5, 2.6) == 0.0
+    audience.forget_absent(2.5)
+    assert audience.patience(A, 5.0, 2.6) == 0.0
+
+
+def test_the_answer_to_a_question_that_was_replaced_does_not_count() -> None:
+    audience = Audience()
+    earlier = audience.asks("one")
+    later = audience.asks("one")
+    audience.answered("one", earlier, [A], 1.0)
+    assert audience.patience(A, 0.5, 1.0) == 0.0
+    audience.answered("one", later, [A], 1.0)
+    assert audience.patience(A, 0.5, 1.0) == 0.5
+
+
 NAMES = ["plain", "a/b", "a#b\nc", "..", ".new", "ü", "x.new", ""]
 
 
@@ -85,3 +118,10 @@ def test_a_controller_killed_while_it_wrote_leaves_the_value_before(tmp_path: Pa
     later = Journal(tmp_path)
     assert list(later.names("app")) == ["x"] and later.read("app", "x") == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_read_any_more_does_not_keep_the_rest_from_coming_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write("app", "good", 1)
+    journal.write_encoded("app", "bad", b"cno_such_module\nname\n.")
+    assert [journal.read("app", name) for name in journal.names("app")] == [None, 1]

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from aktis.serve._graph.version import digest, version_of
 
 PROGRAM = """
-import sys
-sys.path[:0] = {path!r}
 from aktis import serve
 from aktis.serve._graph.build import build_application
 import numpy as np
@@ -40,21 +38,98 @@ class Other:
     pass
 
 spec = build_application(Model.bind(np.arange({size}), other=[Other.bind()]))
-print(*[each.version for each in spec.deployments])
+versions = [each.version for each in spec.deployments]
 """
 
 
-def versions(factor: int = 2, extra: str = "", size: int = 3) -> list[str]:
-    code = PROGRAM.format(path=sys.path, factor=factor, extra=extra, size=size)
+def here(code: str) -> list[str]:
+    """The versions that a program has in this process."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(code, "<program>", "exec", dont_inherit=True), names)
+    return list(names["versions"])
+
+
+def elsewhere(code: str) -> list[str]:
+    """The same in another process, whose sets have another order."""
+    code = f"import sys\nsys.path[:0] = {sys.path!r}\n{code}\nprint(*versions)"
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
 
 
-def test_across_processes() -> None:
-    first = versions()
-    assert first == versions()
-    for changed in (versions(factor=3), versions(extra=" + 1"), versions(size=4)):
+def program(factor: int = 2, extra: str = "", size: int = 3) -> str:
+    return PROGRAM.format(factor=factor, extra=extra, size=size)
+
+
+def test_programs() -> None:
+    first = here(program())
+    assert first == here(program()) == elsewhere(program())
+    for changed in (here(program(factor=3)), here(program(extra=" + 1")), here(program(size=4))):
         assert changed[0] == first[0]  # Other did not change
         assert changed[1] != first[1]
+
+
+SERVICE = """
+import abc, functools, logging, threading
+from contextlib import asynccontextmanager
+from fastapi import Depends, FastAPI
+from pydantic import BaseModel
+from starlette.middleware.cors import CORSMiddleware
+from aktis import serve
+from aktis.serve._graph.build import build_application
+
+log, lock = logging.getLogger("x"), threading.Lock()
+
+class Item(BaseModel):
+    x: int = {default}
+
+@functools.lru_cache
+def cached(x): return x
+
+half = functools.partial(cached, 2)
+
+def user(token: str = ""): return token + {suffix!r}
+
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def act(self): ...
+
+@asynccontextmanager
+async def lifespan(app): yield
+
+app = FastAPI(lifespan=lifespan)
+app.add_middleware(CORSMiddleware, allow_origins=["*"])
+
+@app.exception_handler(ValueError)
+async def handler(request, error): return None
+
+app.mount("/sub", FastAPI())
+
+@serve.deployment
+@serve.ingress(app)
+class Service(Abstract):
+    @app.post("/")
+    def act(self, item: Item, who: str = Depends(user)) -> Item:
+        with lock:
+            log.info(app.title)
+        return cached(item) + half()
+
+    @serve.batch(max_batch_size=4)
+    async def batched(self, items): return items
+
+    @serve.multiplexed(max_num_models_per_replica=2)
+    async def model(self, name): return name
+
+versions = [build_application(Service.bind()).deployments[0].version]
+"""
+
+
+def service(default: int = 1, suffix: str = "") -> str:
+    return SERVICE.format(default=default, suffix=suffix)
+
+
+def test_services() -> None:
+    first = here(service())
+    assert first == here(service()) == elsewhere(service())
+    assert len({*first, *here(service(default=2)), *here(service(suffix="x"))}) == 3
 
 
 values = st.recursive(

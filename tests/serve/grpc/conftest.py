@@ -77,7 +77,19 @@ class Other:
         return Word(number=sum(request.number for request in requests))
 
 
+@serve.deployment(request_timeout_s=0.2)
+class Slow:
+    async def Greet(self, request):
+        await asyncio.sleep(60)
+
+    async def Count(self, request):
+        while True:
+            yield request
+            await asyncio.sleep(0.05)
+
+
 greeter = Greeter.bind()
+slow = Slow.bind()
 other = Other.bind()
 """
 
@@ -117,6 +129,7 @@ def cluster(generated: Any) -> Iterator[str]:
         )
         serve.run(greeting_app.greeter, name="one", route_prefix="/one")
         serve.run(greeting_app.other, name="two", route_prefix="/two")
+        serve.run(greeting_app.slow, name="slow", route_prefix="/slow")
         host, port = client.grpc[0]
         yield f"{host}:{port}"
         serve.shutdown()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+
+import aktis
+from aktis.serve.generated import serve_pb2, serve_pb2_grpc
 
 ONE = (("application", "one"),)
 TWO = (("application", "two"),)
@@ -48,8 +53,6 @@ def test_all_four_kinds(stub: Any, word: Any) -> None:
 
 
 def test_chat_answers_while_the_client_still_speaks(stub: Any, word: Any) -> None:
-    import queue
-
     said: queue.Queue[Any] = queue.Queue()
     replies = stub.Chat(iter(said.get, None), metadata=ONE, timeout=20)
     for text in ("a", "b"):
@@ -67,7 +70,7 @@ def test_synchronous_methods(stub: Any, word: Any) -> None:
 def test_applications(stub: Any, word: Any) -> None:
     error = _error(lambda: stub.Greet(word(text="x"), metadata=(("application", "three"),)))
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    assert error.details() == "there is no application 'three'; there are: one, two"
+    assert error.details() == "there is no application 'three'; there are: one, slow, two"
     error = _error(lambda: stub.Greet(word(text="x")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert "metadata 'application'" in error.details()
@@ -114,20 +117,27 @@ def test_cancelled_calls_reach_user_code(stub: Any, word: Any) -> None:
         raise AssertionError("user code was not cancelled")
 
 
+def test_the_time_of_a_request_is_over(stub: Any, word: Any) -> None:
+    slow = (("application", "slow"), ("request_id", "r2"))
+    error = _error(lambda: stub.Greet(word(), metadata=slow))
+    assert (error.code(), error.details()) == (
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "Request r2 was not done within 0.2 s.",
+    )
+    error = _error(lambda: list(stub.Count(word(text="x"), metadata=slow)))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 def test_a_full_queue(stub: Any, word: Any) -> None:
+    ended: queue.Queue[Any] = queue.Queue()
     waiting = [stub.Greet.future(word(text="wait"), metadata=ONE) for _ in range(7)]  # 4 run, 2 wait
-    assert any(each.code() is grpc.StatusCode.RESOURCE_EXHAUSTED for each in waiting if _ended(each))
+    for each in waiting:
+        each.add_done_callback(ended.put)
+    refused = ended.get(timeout=20)
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "max_queued_requests is 2" in refused.details()
     for each in waiting:
         each.cancel()
-
-
-def _ended(call: Any) -> bool:
-    """Whether it ends within a moment: those that wait do not."""
-    try:
-        call.exception(timeout=0.5)
-    except grpc.FutureTimeoutError:
-        return False
-    return True
 
 
 def test_health_and_reflection_and_the_api_service(channel: grpc.Channel) -> None:
@@ -149,6 +159,22 @@ def test_health_and_reflection_and_the_api_service(channel: grpc.Channel) -> Non
 
     answer = GetMessageClass(service.methods_by_name["ListApplications"].output_type)
     raw = channel.unary_unary("/ray.serve.RayServeAPIService/ListApplications")(b"")
-    assert list(answer.FromString(raw).application_names) == ["one", "two"]
-    raw = channel.unary_unary("/ray.serve.RayServeAPIService/Healthz")(b"")
-    assert b"success" in raw
+    assert list(answer.FromString(raw).application_names) == ["one", "slow", "two"]
+    stub = serve_pb2_grpc.RayServeAPIServiceStub(channel)
+    assert stub.Healthz(serve_pb2.HealthzRequest()).message == "success"
+
+
+def test_calls_are_counted_and_written_down(stub: Any, word: Any) -> None:
+    stub.Greet(word(text="x"), metadata=(*TWO, ("request_id", "to-be-found")))
+    actor = aktis.get_actor("SERVE_PROXY#0", namespace="serve")
+    routes = {(each["app"], each["route"]): each for each in aktis.get(actor.stats.remote())["routes"]}
+    assert routes["two", "/aktis.tests.Greeter/Greet"]["statuses"][200] >= 1
+    folder = Path(aktis.get_runtime_context().get_session_dir(), "logs")
+    for _ in range(100):  # it is written each second
+        lines = [line for file in folder.rglob("*access*") for line in file.read_text().splitlines()]
+        found = [line for line in lines if "to-be-found" in line]
+        if found:
+            break
+        time.sleep(0.05)
+    assert "gRPC /aktis.tests.Greeter/Greet OK" in found[0]
+    assert "two#Other" in found[0]

@@ -46,10 +46,12 @@ class Announcer:
         self.news.set()
         self.news = asyncio.Event()
 
-    async def listen(self, known: dict[Any, int], timeout_s: float) -> dict[Any, Any]:
+    async def listen(self, known: dict[Any, int], timeout_s: float, listener: str = "") -> dict[Any, Any]:
         deadline = time.monotonic() + timeout_s
         while True:
-            found = {topic: self.topics[topic] for topic, seen in known.items() if self.topics.get(topic, (0,))[0] > seen}
+            found = {
+                topic: self.topics[topic] for topic, seen in known.items() if self.topics.get(topic, (0,))[0] > seen
+            }
             if found or time.monotonic() > deadline:
                 return found
             with contextlib.suppress(asyncio.TimeoutError):

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import requests
+from tests.serve.proxy.helpers import Proxy, Stage, make_application
 
 import aktis
 from aktis.serve._protocol import DeploymentID, RouteView
 from aktis.serve._proxy.sockets import Listener, PortInUseError
-from tests.serve.proxy.helpers import Proxy, Stage, make_application
 
 GOOD = b"GET /app/seen HTTP/1.1\r\nHost: h\r\n\r\n"
 

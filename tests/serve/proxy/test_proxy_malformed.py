@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-
 import pytest
 import requests
-
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.serve.proxy.helpers import Proxy, Stage
 
 GOOD = b"GET /app/seen HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -101,7 +101,16 @@ def test_the_absolute_form_of_our_own_host(proxy: Proxy) -> None:
         (post("Transfer-Encoding: chunked", body=b"900000\r\n" + b"x" * 9_000_000), 413),
         (post("Content-Length: 9000000", body=b"x" * 9_000_000), 413),
     ],
-    ids=["a long header", "many headers", "a header without end", "a long target", "large", "asks first", "grows", "sent"],
+    ids=[
+        "a long header",
+        "many headers",
+        "a header without end",
+        "a long target",
+        "large",
+        "asks first",
+        "grows",
+        "sent",
+    ],
 )
 def test_limits(proxy: Proxy, request_: bytes, status: int) -> None:
     with proxy.connect() as connection:
@@ -120,9 +129,10 @@ def test_limits(proxy: Proxy, request_: bytes, status: int) -> None:
         (b"GET /app/seen HTTP/1.1\r\nHost: h\r\n", b"X: y\r\n", 408),
         (b"GET /app/", b"x", 408),
         (post("Content-Length: 100", body=b"abc"), b"", 408),
+        (post("Content-Length: 100000"), b"x", 408),
         (post("Content-Length: 3000000", body=b"x" * 1_500_000), b"", 408),
     ],
-    ids=["headers", "target", "body", "large body"],
+    ids=["headers", "target", "body", "a body in drops", "large body"],
 )
 def test_slow_clients(proxy: Proxy, beginning: bytes, drip: bytes, status: int) -> None:
     with proxy.connect() as connection:
@@ -182,3 +192,31 @@ def test_what_was_refused_is_counted(proxy: Proxy) -> None:
     before = proxy.stats()["refused"].get(400, 0)
     proxy.raw(MALFORMED["no HTTP"])
     assert proxy.stats()["refused"][400] == before + 1
+
+
+def test_bytes_of_chance_do_no_harm(world: Stage, proxy: Proxy) -> None:
+    lines = b"""GET /app/seen HTTP/1.1|POST /app/x HTTP/1.1|HEAD / HTTP/1.0|OPTIONS * HTTP/1.1|Host: h|Content-Length: 3
+        Transfer-Encoding: chunked|Connection: close|Expect: 100-continue|Connection: upgrade|Upgrade: websocket|"""
+    others = [b"abc", b"\n", b"0\r\n\r\n", b"3\r\nabc\r\n", b"\x00", b"\xff\xfe"]
+    pieces = st.sampled_from([line.strip() + b"\r\n" for line in lines.replace(b"\n", b"|").split(b"|")] + others)
+
+    @given(st.lists(st.one_of(pieces, st.binary(max_size=20)), max_size=12), st.booleans())
+    @settings(max_examples=150, deadline=None, database=None)
+    def send(parts: list[bytes], slowly: bool) -> None:
+        with proxy.connect() as connection:
+            try:
+                for part in parts if slowly else [b"".join(parts)]:
+                    connection.send(part)
+            except OSError:
+                pass
+            connection.socket.settimeout(0.02)
+            try:
+                answer = connection.rest()
+            except TimeoutError:
+                answer = connection.buffer
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+            assert b" 500 " not in answer.split(b"\r\n")[0]
+
+    send()
+    proxy.until(lambda stats: stats["ongoing"] == 0 and stats["connections"] == 0 and stats["websockets"] == 0)
+    assert requests.get(f"{proxy.url}/app/seen", timeout=10).status_code == 200

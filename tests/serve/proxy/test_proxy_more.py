@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import json
 import socket
 import ssl
 import subprocess
@@ -17,10 +16,11 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.serve.proxy.helpers import Connection, Proxy, Stage
 
+import aktis
 from aktis.serve._protocol import RouteView
 from aktis.serve._proxy.edge import TrustedProxies
-from tests.serve.proxy.helpers import Connection, Proxy, Stage
 
 websockets = pytest.importorskip("websockets.sync.client")
 
@@ -78,9 +78,8 @@ def test_a_websocket_to_nowhere(proxy: Proxy) -> None:
 
 
 def test_a_websocket_whose_replica_dies(world: Stage, proxy: Proxy) -> None:
-    from websockets.exceptions import ConnectionClosed
-
     from tests.serve.proxy.helpers import make_application
+    from websockets.exceptions import ConnectionClosed
 
     world.replica("brittle", make_application())
     world.announce("brittle")
@@ -96,6 +95,39 @@ def test_a_websocket_whose_replica_dies(world: Stage, proxy: Proxy) -> None:
             client.recv(timeout=10)
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1011
     world.announce("brittle", broken="it died")
+
+
+def test_websockets_are_told_when_a_proxy_drains(world: Stage) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    proxy = world.proxy()
+    with connect(proxy, "/app/ws") as client:
+        client.send("x")
+        client.recv(timeout=10)
+        drained = proxy.actor.drain.remote(10)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
+        assert aktis.get(drained) is True
+
+
+def test_two_proxies_share_a_port(world: Stage) -> None:
+    first = world.proxy()
+    second = world.proxy(port=first.port)
+    assert first.stats()["pid"] != second.stats()["pid"]
+    deadline = time.monotonic() + 10
+    while not all(proxy.stats()["opened"] for proxy in (first, second)):
+        assert requests.get(f"{first.url}/app/seen", timeout=10).status_code == 200
+        assert time.monotonic() < deadline
+    aktis.get(first.actor.drain.remote(1.0))
+    assert requests.get(f"{second.url}/app/seen", timeout=10).status_code == 200
+
+
+def test_in_development_clients_see_tracebacks(world: Stage) -> None:
+    proxy = world.proxy(development=True)
+    reply = requests.get(f"{proxy.url}/app/raise", timeout=10)
+    assert reply.status_code == 500
+    assert "a secret of the application" in reply.text and "Traceback" in reply.text
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -207,6 +239,32 @@ def test_middlewares(world: Stage) -> None:
         assert client.recv(timeout=10) == "x"
 
 
+def make_failing() -> Any:
+    class Failing:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": "no"})
+
+    return Failing
+
+
+def test_a_middleware_that_does_not_start(world: Stage) -> None:
+    with pytest.raises(Exception, match="A middleware did not start"):
+        world.proxy(middlewares=[make_failing()])
+    with pytest.raises(Exception, match="a middleware must be"):
+        world.proxy(middlewares=[7])
+
+
+def test_failures_are_logged(world: Stage, proxy: Proxy) -> None:
+    path = Path(aktis.get_runtime_context().get_session_dir()) / "logs" / "serve" / "proxy_0.log"
+    reply = requests.get(f"{proxy.url}/app/header?content-length=99", timeout=10)
+    assert f"request {reply.headers['x-request-id']} (GET /app/header) failed" in path.read_text()
+
+
 def test_forwarded_headers_count_only_from_those_we_trust(world: Stage, proxy: Proxy) -> None:
     headers = {"X-Forwarded-For": "10.1.1.1, 203.0.113.9, 127.0.0.1", "X-Forwarded-Proto": "https"}
     seen = requests.get(f"{proxy.url}/app/x", headers=headers, timeout=10).json()
@@ -251,9 +309,15 @@ def test_the_root_path_of_a_proxy_in_front(world: Stage) -> None:
     assert requests.get(f"{proxy.url}/public/-/healthz", timeout=10).text == "success"
 
 
-def test_what_a_proxy_imports() -> None:
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("host", "fastapi starlette pydantic numpy pandas grpc torch prometheus_client opentelemetry"),
+        ("actor", "uvicorn httptools anyio uvloop websockets fastapi starlette pydantic"),  # the controller imports it
+    ],
+)
+def test_what_is_imported(module: str, heavy: str) -> None:
     """Memory is a bar."""
-    heavy = "('fastapi', 'starlette', 'pydantic', 'numpy', 'pandas', 'grpc', 'torch', 'prometheus_client', 'opentelemetry')"
-    code = f"import sys, aktis.serve._proxy.actor, uvicorn; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, aktis.serve._proxy.{module}; print(*[name for name in {heavy.split()} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout.replace("'", '"')) == []
+    assert found.stdout.split() == []

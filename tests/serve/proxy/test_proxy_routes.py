@@ -44,13 +44,16 @@ def test_without_a_root_application_other_paths_belong_to_nobody() -> None:
     assert RouteTable().match("/") is None
 
 
-@pytest.mark.parametrize(("path", "stripped"), [("/api/v1/a", "/a"), ("/api/v1", "/"), ("/a", "/a"), ("/api/v10/a", "/api/v10/a")])
+@pytest.mark.parametrize(
+    ("path", "stripped"), [("/api/v1/a", "/a"), ("/api/v1", "/"), ("/a", "/a"), ("/api/v10/a", "/api/v10/a")]
+)
 def test_the_root_path_is_taken_off(path: str, stripped: str) -> None:
     assert table("/a", root_path="/api/v1/").strip(path) == stripped
 
 
 @pytest.mark.parametrize(
-    "target", [b"/public/..%2fadmin", b"/public%2fadmin", b"/public/../admin", b"/public/%2e%2e/admin", b"/public%2F..%2Fadmin"]
+    "target",
+    [b"/public/..%2fadmin", b"/public%2fadmin", b"/public/../admin", b"/public/%2e%2e/admin", b"/public%2F..%2Fadmin"],
 )
 def test_no_spelling_reaches_another_application(target: bytes) -> None:
     view = table("/", "/public", "/admin", "/public/admin").match(parse_target(target).matched)

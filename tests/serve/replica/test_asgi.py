@@ -161,8 +161,10 @@ def test_errors_of_an_endpoint(bench, run, caplog):
         reply = await replica.http(bench.meta(), bench.request())
         assert reply.status == 500
         assert b"secret" not in reply.body
+        reply = await replica.http(bench.meta(), bench.request(development=True))
+        assert b"ValueError: secret" in reply.body
         await replica._until(lambda: not replica._ongoing)
-        assert (await replica.stats()).errors == 1
+        assert (await replica.stats()).errors == 2
 
     run(main)
     assert "secret" in caplog.text
@@ -282,6 +284,42 @@ def test_a_websocket_whose_client_leaves(bench, run, events, how):
         assert events.log == [1001 if how == "disconnect" else 1006]
 
     run(main)
+
+
+def test_a_client_that_leaves_is_no_error(bench, run, caplog):
+    app = FastAPI()
+
+    @ingress(app)
+    class Careless:
+        @app.websocket("/")
+        async def ws(self, socket: WebSocket):
+            await socket.accept()
+            while True:
+                await socket.receive_text()  # raises WebSocketDisconnect
+
+        @app.post("/upload")
+        async def upload(self, request: Request):
+            return len(await request.body())  # raises ClientDisconnect
+
+    async def main():
+        replica = await start(bench, Careless)
+        stream = replica.websocket(bench.meta(call_id="c1"), bench.request("/", type="websocket"))
+        await anext(stream)
+        await anext(stream)
+        await replica.push("c1", [{"type": "websocket.disconnect", "code": 1001}])
+        assert await bench.gather(stream) == []
+        upload = asyncio.ensure_future(
+            replica.http(bench.meta(call_id="c2"), bench.request("/upload", method="POST", body=b"x", more_body=True))
+        )
+        await asyncio.sleep(0)
+        await replica.push("c2", [{"type": "http.disconnect"}])
+        await asyncio.wait([upload])
+        upload.exception()
+        await replica._until(lambda: not replica._ongoing)
+        assert (await replica.stats()).errors == 0
+
+    run(main)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_websocket_that_raises_is_closed_with_1011(bench, run, events, caplog):

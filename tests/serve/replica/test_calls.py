@@ -7,12 +7,14 @@ import contextlib
 import contextvars
 import gc
 import threading
-import warnings
+import weakref
 from typing import Any
 
 import pytest
 
 from aktis.serve._protocol import Rejected
+from aktis.serve._replica.callables import UserCallable
+from aktis.serve._replica.threads import Threads
 from aktis.serve.context import get_replica_context, request_context
 from aktis.serve.exceptions import RequestCancelledError, ServeError
 
@@ -393,6 +395,10 @@ def test_reconfigure_at_start_and_later(bench, run):
             assert await replica.call(bench.meta("get"), (), {}) == {"a": 1}
             await replica.reconfigure(bench.spec(cls, user_config={"a": 2}).config)
             assert await replica.call(bench.meta("get"), (), {}) == {"a": 2}
+            replica._user.object.config = "untouched"
+            await replica.reconfigure(bench.spec(cls, user_config={"a": 2}, max_ongoing_requests=5).config)
+            await replica.reconfigure(bench.spec(cls).config)  # no user_config: nothing to be told
+            assert await replica.call(bench.meta("get"), (), {}) == "untouched"
 
     run(main)
 
@@ -495,14 +501,42 @@ def test_drain_waits_rejects_and_calls_del_once(bench, run):
             assert await call == "done"
             assert await drain is True
             assert await replica.drain(0.1, 10) is True
-            bench.made.clear()
-            del drain, call, replica
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            gc.collect()
         assert log == ["del", "async del"]
 
     run(main)
+
+
+def test_the_garbage_collector_does_not_call_del_again(bench, run):
+    log: list[str] = []
+
+    class Model:
+        def __del__(self):
+            log.append("del")
+
+    class AsyncModel:
+        async def __del__(self):
+            log.append("async del")
+
+    class SlottedModel:
+        __slots__ = ("__weakref__",)
+
+        def __del__(self):
+            log.append("slotted del")
+
+    async def main():
+        threads = Threads("test")
+        for cls in (Model, AsyncModel, SlottedModel):
+            user = UserCallable(bench.spec(cls), threads)
+            gone = weakref.ref(await user.construct())
+            await user.destroy()
+            await user.destroy()
+            del user
+            gc.collect()
+            assert gone() is None
+        threads.close()
+
+    run(main)
+    assert log == ["del", "async del", "slotted del"]
 
 
 def test_drain_gives_up_after_its_time(bench, run):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from aktis.serve.exceptions import BackPressureError, RequestCancelledError
+from aktis.serve.exceptions import BackPressureError, RequestCancelledError, ServeError
 
 
 def body_of(reply: Any) -> Any:
@@ -204,7 +204,7 @@ def test_streaming_response_in_parts(bench, run):
         rest = await bench.gather(replica.http_rest("c1"))
         assert reply.body + b"".join(rest) == b"0;1;2;"
         assert (await replica.stats()).ongoing == 0
-        with pytest.raises(RequestCancelledError):
+        with pytest.raises(ServeError, match="no reply to fetch for call 'c1'"):
             await bench.gather(replica.http_rest("c1"))
 
     run(main)
@@ -333,7 +333,7 @@ def test_a_client_that_leaves_closes_the_generator(bench, run):
 
 
 def test_a_rest_that_nobody_fetches_is_given_up(bench, run, monkeypatch):
-    monkeypatch.setattr("aktis.serve._replica.actor.FETCH_S", 0.01)
+    monkeypatch.setattr("aktis.serve._replica.web.FETCH_S", 0.01)
 
     async def chunks(request):
         while True:
@@ -507,3 +507,83 @@ def test_http_of_a_class_that_cannot_be_called(bench, run, caplog):
 
     run(main)
     assert "has no method '__call__'" in caplog.text
+
+
+def test_cancelled_before_the_first_step(bench, run):
+    """A task that is cancelled before it has begun runs nothing, not even what would count its end."""
+
+    def items(request):
+        while True:
+            yield "x"
+
+    async def app_like(request):
+        from starlette.responses import StreamingResponse
+
+        return StreamingResponse(iter(["x"]))
+
+    async def main():
+        # Who brings a task factory gets tasks that begin with the loop's next turn.
+        asyncio.get_running_loop().set_task_factory(lambda loop, body, **more: asyncio.Task(body, loop=loop, **more))
+        for model in (items, app_like):
+            replica = await bench.start(model)
+            reply = asyncio.ensure_future(replica.http(bench.meta(call_id="c1"), bench.request()))
+            await asyncio.sleep(0)  # the application has its task now
+            await replica.cancel("c1")
+            with pytest.raises((RequestCancelledError, asyncio.CancelledError)):
+                await reply
+            await replica._until(lambda replica=replica: not replica._ongoing)
+
+    run(main)
+
+
+def test_requests_leave_nothing_for_the_garbage_collector(bench, run):
+    """Circles would have to be found by it, while other requests wait."""
+    import gc
+    import logging
+
+    from starlette.responses import StreamingResponse
+
+    from aktis.serve._replica.running import Running
+
+    class Model:
+        async def __call__(self, request):
+            if request.url.path == "/error":
+                raise ValueError
+            return StreamingResponse(self.chunks())
+
+        async def chunks(self):
+            for _ in range(3):
+                yield "x"
+                await asyncio.sleep(0)
+
+        async def wait(self):
+            await asyncio.Event().wait()
+
+    async def one(replica, bench):
+        await replica.http(bench.meta(call_id="c1"), bench.request("/error"))
+        assert (await replica.http(bench.meta(call_id="c2"), bench.request())).more
+        await bench.gather(replica.http_rest("c2"))
+        assert (await replica.http(bench.meta(call_id="c3"), bench.request())).more
+        await replica.cancel("c3")
+        call = asyncio.ensure_future(replica.call(bench.meta("wait", call_id="c4"), (), {}))
+        await asyncio.sleep(0)
+        await replica.cancel("c4")
+        with pytest.raises(RequestCancelledError):
+            await call
+        del call
+        await replica._until(lambda: not replica._ongoing)
+
+    async def main():
+        replica = await bench.start(Model)
+        logging.disable()  # pytest keeps log records, and those have tracebacks
+        gc.collect()
+        gc.disable()
+        try:
+            await asyncio.create_task(one(replica, bench))
+            await asyncio.sleep(0.001)
+            assert not [each for each in gc.get_objects() if isinstance(each, Running)]
+        finally:
+            gc.enable()
+            logging.disable(logging.NOTSET)
+
+    run(main)

@@ -39,7 +39,9 @@ class StandInController:
         self.reports: list[dict[DeploymentID, int]] = []
         self.listening: set[int] = set()
 
-    async def listen(self, known: dict[tuple[str, ...], int], timeout_s: float) -> dict[tuple[str, ...], Any]:
+    async def listen(
+        self, known: dict[tuple[str, ...], int], timeout_s: float, listener: str = ""
+    ) -> dict[tuple[str, ...], Any]:
         deadline = time.monotonic() + timeout_s
         me = next(self.numbers)
         self.listening.add(me)
@@ -82,6 +84,7 @@ class Serve:
         self.numbers = itertools.count()
         self.views: dict[DeploymentID, DeploymentView] = {}
         self.made: list[Any] = []
+        self.kept: set[DeploymentID] = set()
         self.start_controller()
 
     def start_controller(self) -> None:
@@ -119,10 +122,10 @@ class Serve:
             .remote(replica, spec, id.app)
         )
         aktis.get(actor.start.remote(None))
-        self.made.append(actor)
+        self.made.append((id, actor))
         return ReplicaView(replica, actor, max_ongoing)
 
-    def deploy(self, code: Any, replicas: int = 1, max_ongoing: int = 100, **view: Any) -> DeploymentHandle:
+    def deploy(self, code: Any, replicas: int = 1, max_ongoing: int = 100, **view: Any) -> DeploymentHandle[Any]:
         """A deployment with real replicas, and a handle of it."""
         name = getattr(code, "__name__", "D")
         id = DeploymentID("app", f"{name}{next(self.numbers)}")
@@ -130,24 +133,27 @@ class Serve:
         self.say(DeploymentView(id, views, **view))
         return DeploymentHandle(id)
 
-    def change(self, handle: DeploymentHandle, **changes: Any) -> None:
+    def change(self, handle: DeploymentHandle[Any], **changes: Any) -> None:
         self.say(replace(self.views[handle.deployment_id], **changes))
 
-    def router(self, handle: DeploymentHandle) -> Router:
+    def router(self, handle: DeploymentHandle[Any]) -> Router:
         return Router.of(handle.deployment_id)
 
     def clear(self) -> None:
-        for actor in self.made:
-            aktis.kill(actor)
-        self.made.clear()
-        for id in list(self.views):
+        """End what a test has made; what is kept is for several."""
+        for id, actor in self.made:
+            if id not in self.kept:
+                aktis.kill(actor)
+        self.made = [(id, actor) for id, actor in self.made if id in self.kept]
+        for id in set(self.views) - self.kept:
             self.delete(id)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve_session() -> Iterator[Serve]:
     aktis.shutdown()
-    aktis.init(num_cpus=2, namespace="tests")
+    # Imported once, and not by each replica that a test starts.
+    aktis.init(num_cpus=2, namespace="tests", preload=["aktis.serve._replica.actor", "aktis.serve.handle"])
     yield Serve()
     aktis.shutdown()
 

@@ -8,6 +8,7 @@ import os
 import pickle
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ class Echo:
         self.gate.set()
         self.gate = asyncio.Event()
 
+    async def forget(self) -> None:
+        self.events.clear()
+
     async def log(self) -> list[str]:
         return self.events
 
@@ -85,13 +89,22 @@ class Echo:
         raise TimeoutError("the user's")
 
 
+@pytest.fixture(scope="module")
+def shared(serve_session: Any) -> Iterator[DeploymentHandle[Any]]:
+    handle: DeploymentHandle[Any] = serve_session.deploy(Echo)
+    serve_session.kept.add(handle.deployment_id)
+    yield handle
+    serve_session.kept.discard(handle.deployment_id)
+    serve_session.clear()
+
+
 @pytest.fixture
-def echo(serve: Any) -> DeploymentHandle:
-    handle: DeploymentHandle = serve.deploy(Echo)
-    return handle
+def echo(shared: DeploymentHandle[Any], serve: Any) -> DeploymentHandle[Any]:
+    shared.forget.remote().result()
+    return shared
 
 
-def test_result(echo: DeploymentHandle) -> None:
+def test_result(echo: DeploymentHandle[Any]) -> None:
     assert echo.remote(1).result() == 1
     assert echo.remote(1, 2, a=3).result(timeout_s=10) == (1, 2, {"a": 3})
     assert echo.pid.remote().result() != os.getpid()
@@ -101,7 +114,7 @@ def test_result(echo: DeploymentHandle) -> None:
     assert aktis.get([echo.remote(5), echo.remote(6)]) == [5, 6]
 
 
-def test_await_repeatedly_from_several_loops_and_threads(echo: DeploymentHandle) -> None:
+def test_await_repeatedly_from_several_loops_and_threads(echo: DeploymentHandle[Any]) -> None:
     response = echo.remote("x")
 
     async def main() -> None:
@@ -124,7 +137,7 @@ def test_await_repeatedly_from_several_loops_and_threads(echo: DeploymentHandle)
         assert not thread.is_alive()
 
 
-def test_errors(echo: DeploymentHandle) -> None:
+def test_errors(echo: DeploymentHandle[Any]) -> None:
     response = echo.fail.remote("oh")
     for _ in range(2):
         with pytest.raises(ValueError, match="oh") as info:
@@ -144,7 +157,7 @@ async def _await(response: Any) -> Any:
     return await response
 
 
-def test_timeout(echo: DeploymentHandle) -> None:
+def test_timeout(echo: DeploymentHandle[Any]) -> None:
     response = echo.wait.remote("x")
     with pytest.raises(TimeoutError, match="runs in a replica"):
         response.result(timeout_s=0.05)
@@ -154,7 +167,7 @@ def test_timeout(echo: DeploymentHandle) -> None:
         response.result(timeout_s=-1)
 
 
-def test_arguments_that_are_not_there_yet(echo: DeploymentHandle) -> None:
+def test_arguments_that_are_not_there_yet(echo: DeploymentHandle[Any]) -> None:
     waiting = echo.wait.remote("w")
     chained = echo.remote(waiting, echo.remote(2), c=aktis.put(3))
     nested = echo.remote(chained)
@@ -169,7 +182,7 @@ def test_arguments_that_are_not_there_yet(echo: DeploymentHandle) -> None:
         echo.remote(echo.options(stream=True).numbers.remote(1))
 
 
-def test_large_results_pass_through_by_reference(echo: DeploymentHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_results_pass_through_by_reference(echo: DeploymentHandle[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[Any] = []
     real = aktis.get
     monkeypatch.setattr(aktis, "get", lambda *args, **kwargs: got.append(real(*args, **kwargs)) or got[-1])
@@ -177,7 +190,7 @@ def test_large_results_pass_through_by_reference(echo: DeploymentHandle, monkeyp
     assert not any(isinstance(value, np.ndarray) for value in got)
 
 
-def test_references(echo: DeploymentHandle) -> None:
+def test_references(echo: DeploymentHandle[Any]) -> None:
     ref = echo.remote(7)._to_object_ref_sync()
     assert aktis.get(ref) == 7
     one, other = echo.remote(1), echo.wait.remote("x")
@@ -196,10 +209,10 @@ def test_references(echo: DeploymentHandle) -> None:
     assert asyncio.run(main()) == 9
 
 
-def test_handles_of_ray_2_3(echo: DeploymentHandle) -> None:
-    sync = RayServeSyncHandle(echo.deployment_id)
+def test_handles_of_ray_2_3(echo: DeploymentHandle[Any]) -> None:
+    sync: RayServeSyncHandle[Any] = RayServeSyncHandle(echo.deployment_id)
     assert aktis.get(sync.remote(1)) == 1
-    handle = RayServeHandle(echo.deployment_id)
+    handle: RayServeHandle[Any] = RayServeHandle(echo.deployment_id)
 
     async def main() -> None:
         pending = handle.remote(1)
@@ -214,7 +227,7 @@ def test_handles_of_ray_2_3(echo: DeploymentHandle) -> None:
     asyncio.run(main())
 
 
-def test_streams(echo: DeploymentHandle, eventually: Any) -> None:
+def test_streams(echo: DeploymentHandle[Any], eventually: Any) -> None:
     stream = echo.options(stream=True)
     assert list(stream.numbers.remote(100)) == list(range(100))
 
@@ -243,7 +256,7 @@ def test_streams(echo: DeploymentHandle, eventually: Any) -> None:
         echo.numbers.remote(1).result()
 
 
-def test_leases_come_back(serve: Any, echo: DeploymentHandle, eventually: Any) -> None:
+def test_leases_come_back(serve: Any, echo: DeploymentHandle[Any], eventually: Any) -> None:
     router = serve.router(echo)
     echo.remote(1).result()
     assert router.ongoing == 0
@@ -259,7 +272,7 @@ def test_leases_come_back(serve: Any, echo: DeploymentHandle, eventually: Any) -
     assert not router.unsettled
 
 
-def test_cancel(echo: DeploymentHandle, eventually: Any) -> None:
+def test_cancel(echo: DeploymentHandle[Any], eventually: Any) -> None:
     response = echo.wait.remote("x")
     eventually(lambda: "began x" in echo.log.remote().result())
     assert not response.cancelled()
@@ -285,7 +298,7 @@ def test_cancel(echo: DeploymentHandle, eventually: Any) -> None:
     asyncio.run(main())
 
 
-def test_context_flows_into_calls(echo: DeploymentHandle) -> None:
+def test_context_flows_into_calls(echo: DeploymentHandle[Any]) -> None:
     outer = RequestMeta("r1", "c1", "m", "front", "/x", "model", True, time.time() + 60, {"traceparent": "t"})
     token = request_context.set(outer)
     try:
@@ -306,7 +319,7 @@ def test_context_flows_into_calls(echo: DeploymentHandle) -> None:
         request_context.reset(token)
 
 
-def test_identity_and_options(echo: DeploymentHandle) -> None:
+def test_identity_and_options(echo: DeploymentHandle[Any]) -> None:
     assert echo == DeploymentHandle(echo.deployment_id) == pickle.loads(pickle.dumps(echo))
     assert hash(echo) == hash(DeploymentHandle(echo.deployment_id))
     assert echo != echo.pid
@@ -322,7 +335,7 @@ def test_identity_and_options(echo: DeploymentHandle) -> None:
         echo.options(idempotent=True, retry=False)
     with pytest.raises(TypeError, match=r"\.remote"):
         echo(1)
-    known = DeploymentHandle(echo.deployment_id, methods=["__call__", "generate"])
+    known: DeploymentHandle[Any] = DeploymentHandle(echo.deployment_id, methods=["__call__", "generate"])
     with pytest.raises(AttributeError, match="did you mean generate"):
         known.genrate
     assert "generate" in dir(known)
@@ -343,8 +356,9 @@ def test_back_pressure(serve: Any) -> None:
     others[0].cancel()
 
 
-def test_unknown_and_deleted_deployments(serve: Any, echo: DeploymentHandle) -> None:
-    nobody = DeploymentHandle("nobody", "app")
+def test_unknown_and_deleted_deployments(serve: Any) -> None:
+    echo = serve.deploy(Echo)
+    nobody: DeploymentHandle[Any] = DeploymentHandle("nobody", "app")
     with pytest.raises(DeploymentUnavailableError, match="app#nobody"):
         nobody.remote(1).result(timeout_s=10)
     view = serve.views[echo.deployment_id]
@@ -360,10 +374,10 @@ def test_unknown_and_deleted_deployments(serve: Any, echo: DeploymentHandle) -> 
             echo.remote(1).result(timeout_s=10)
 
 
-def test_ten_thousand_handles_leave_nothing(serve: Any, echo: DeploymentHandle) -> None:
+def test_ten_thousand_handles_leave_nothing(serve: Any, echo: DeploymentHandle[Any]) -> None:
     def use(number: int) -> None:
         for _ in range(number):
-            handle = DeploymentHandle(echo.deployment_id)
+            handle: DeploymentHandle[Any] = DeploymentHandle(echo.deployment_id)
             handle.options(multiplexed_model_id="a").pid
         assert handle.remote(1).result() == 1
 
@@ -378,16 +392,81 @@ def test_ten_thousand_handles_leave_nothing(serve: Any, echo: DeploymentHandle) 
     assert aktis.get(serve.controller.listeners.remote()) <= 2
 
 
-def test_pickled_into_other_processes(echo: DeploymentHandle) -> None:
+def test_pickled_into_other_processes(echo: DeploymentHandle[Any]) -> None:
     @aktis.remote(num_cpus=0)
-    def use(handle: DeploymentHandle) -> Any:
+    def use(handle: DeploymentHandle[Any]) -> Any:
         return handle.remote("from a task").result(), handle.pid.remote().result()
 
     @aktis.remote(num_cpus=0)
     class Actor:
-        async def use(self, handle: DeploymentHandle) -> Any:
+        async def use(self, handle: DeploymentHandle[Any]) -> Any:
             return await handle.remote("from an actor"), await handle.pid.remote()
 
     pid = echo.pid.remote().result()
     assert aktis.get(use.remote(echo)) == ("from a task", pid)
     assert aktis.get(Actor.remote().use.remote(echo)) == ("from an actor", pid)
+
+
+class Front:
+    async def __call__(self, request: Any) -> Any:
+        return type(request).__name__, await request.body(), dict(request.query_params), request.headers["x"]
+
+
+def test_requests_of_starlette_travel(serve: Any) -> None:
+    from starlette.requests import Request
+
+    front = serve.deploy(Front)
+    scope = {"type": "http", "method": "POST", "path": "/p", "query_string": b"a=1", "headers": [(b"x", b"y")]}
+    scope = {**scope, "app": threading.Lock(), "state": {"lock": threading.Lock()}, "root_path": ""}
+    whole = [{"type": "http.request", "body": b"he", "more_body": True}, {"type": "http.request", "body": b"llo"}]
+    parts = list(whole)
+
+    async def slowly() -> Any:
+        await asyncio.sleep(0.001)
+        return parts.pop(0)
+
+    async def at_once() -> Any:
+        return {"type": "http.request", "body": b"hello"}
+
+    async def main() -> Any:
+        return await front.remote(Request(scope, slowly))
+
+    expected = ("Request", b"hello", {"a": "1"}, "y")
+    assert asyncio.run(main()) == expected
+    assert front.remote(request=Request(scope, at_once)).result() == expected
+    parts[:] = whole
+    with pytest.raises(TypeError, match="read it in async code"):
+        front.remote(Request(scope, slowly))
+
+
+def test_metrics_of_handles(echo: DeploymentHandle[Any], eventually: Any) -> None:
+    from aktis.util.metrics import exposition
+
+    echo.remote(1).result()
+    tags = f'deployment="{echo.deployment_name}"'
+    eventually(lambda: any("handle_request_counter" in line and tags in line for line in exposition().splitlines()))
+
+
+def test_a_trace_goes_on(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from aktis.serve._observe import tracing
+
+    exporter = InMemorySpanExporter()
+    tracing.tracer.cache_clear()
+    monkeypatch.setattr(tracing, "_processors", lambda *_: [SimpleSpanProcessor(exporter)])
+    traced = serve.deploy(Echo)
+    monkeypatch.setenv("AKTIS_SERVE_TRACING_EXPORTER_IMPORT_PATH", "any:thing")
+    try:
+        meta = traced.meta.remote().result()
+        with pytest.raises(ValueError, match="x"):
+            traced.fail.remote("x").result()
+        assert list(traced.options(stream=True).numbers.remote(2)) == [0, 1]
+    finally:
+        tracing.tracer.cache_clear()
+    spans = exporter.get_finished_spans()
+    assert [span.name.split(".")[1] for span in spans] == ["meta", "fail", "numbers"]
+    assert f"{spans[0].context.trace_id:032x}" in meta.trace["traceparent"]
+    assert [span.status.is_ok for span in spans] == [True, False, True]

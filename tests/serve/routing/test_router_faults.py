@@ -126,6 +126,20 @@ def test_threads_and_loops_at_once(serve: Any) -> None:
     assert max(one for one, _ in most) <= 3
 
 
+def test_calls_that_nobody_looks_at_do_not_count_for_ever(serve: Any, eventually: Any) -> None:
+    handle = serve.deploy(Worker, replicas=2)
+    router = serve.router(handle)
+    kept = [handle.remote() for _ in range(100)]
+
+    def settled() -> bool:
+        kept.extend(handle.remote() for _ in range(10))
+        return bool(router.ongoing < len(kept) / 2)
+
+    eventually(settled)
+    assert all(response.result() for response in kept)
+    assert router.ongoing == 0
+
+
 def test_a_limit_is_strict_over_several_callers(serve: Any) -> None:
     handle = serve.deploy(Worker, max_ongoing=2)
     callers = [serve.deploy(Caller) for _ in range(2)]

@@ -236,3 +236,16 @@ def test_those_who_left_are_not_kept() -> None:
         brain.wait(waiter)
         brain.abandon(waiter)
     assert len(brain.waiting) < 50
+
+
+def test_small_plain_arguments_are_packed_here() -> None:
+    import pickle
+
+    from aktis.serve._routing.metadata import pack_quickly
+
+    for args, kwargs in [(([1, "x", {"a": (None, 2.0)}],), {"k": b"v"}), ((), {"a": 1})]:
+        assert pickle.loads(pack_quickly(args, kwargs) or b"") == (args, kwargs)
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (object(), {1: 2}, "x" * 5000, list(range(1000)), [[0] * 60] * 2, {1}, ID, endless, ["x" * 4000, "y" * 4000]):
+        assert pack_quickly((value,), {}) is None

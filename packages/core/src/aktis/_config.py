@@ -62,6 +62,12 @@ _TABLE = (
     Variable("EXPLAIN_AFTER", float, 10.0, "a get() that waits this many seconds logs why; 0 switches it off"),
     Variable("MAX_WORKERS", int, None, "upper limit of worker processes of a node"),
     Variable("IDLE_WORKER_TIMEOUT", float, 60.0, "seconds after which a worker that has nothing to do is ended"),
+    Variable(
+        "SPARE_WORKER_TIMEOUT",
+        float,
+        3.0,
+        "seconds until a worker that was started ahead, for a further actor, is ended",
+    ),
     Variable("ENV_CACHE", str, None, "folder of cached pip environments (default: ~/.cache/aktis/envs)"),
     Variable("ENV_CACHE_BYTES", _size, 10 << 30, "size at which the longest unused pip environments are deleted"),
     Variable("MAX_PACKAGE_BYTES", _size, 512 << 20, "largest working_dir or module that is shipped to workers"),

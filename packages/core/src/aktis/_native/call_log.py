@@ -30,33 +30,36 @@ class CallLog:
         """Remember a call: ``key`` is the submitter's process id and counter, ``began`` a perf_counter reading."""
         if not self._calls:
             self._core.pump.call_later(INTERVAL, self.push)
-        self._calls.append((key, name, began, seconds, payload))
+        self._calls.append((key, name, began, seconds, type(payload) is tuple and payload[0] == op.ERROR))
 
     def push(self) -> None:
         """Tell the node now."""
-        rows = self._take()
-        if rows and self._core.node is not None:
-            self._core.node.post((op.EVENTS, [("task", row) for row in rows]))
+        if self._calls and self._core.node is not None:
+            self._core.node.post((op.EVENTS, self._take()))
 
-    def _take(self) -> list[dict[str, Any]]:
+    def _take(self) -> list[tuple[Any, ...]]:
+        """One event for each call: short ones, because a busy actor has thousands a second. ``row_of`` reads them."""
         offset = time() - perf_counter()
-        pid = os.getpid()
-        rows = []
+        facts = (os.getpid(), self._worker_id, self._job_id, self.actor_id)
+        events = []
         while self._calls:
-            (process_id, counter), name, began, seconds, payload = self._calls.popleft()
-            failed = type(payload) is tuple and payload[0] == op.ERROR
-            rows.append(
-                {
-                    "task_id": (process_id + counter.to_bytes(8, "big")).hex(),
-                    "name": name,
-                    "type": "NORMAL_TASK" if self.actor_id is None else "ACTOR_TASK",
-                    "state": "FAILED" if failed else "FINISHED",
-                    "start_time": began + offset,
-                    "end_time": began + offset + seconds,
-                    "pid": pid,
-                    "worker_id": self._worker_id,
-                    "job_id": self._job_id,
-                    "actor_id": self.actor_id,
-                }
-            )
-        return rows
+            (process_id, counter), name, began, seconds, failed = self._calls.popleft()
+            events.append(("call", process_id, counter, name, failed, began + offset, seconds, facts))
+        return events
+
+
+def row_of(event: tuple[Any, ...]) -> dict[str, Any]:
+    """An event of a finished call as the state API shows it."""
+    _kind, process_id, counter, name, failed, began, seconds, (pid, worker_id, job_id, actor_id) = event
+    return {
+        "task_id": (process_id + counter.to_bytes(8, "big")).hex(),
+        "name": name,
+        "type": "NORMAL_TASK" if actor_id is None else "ACTOR_TASK",
+        "state": "FAILED" if failed else "FINISHED",
+        "start_time": began,
+        "end_time": began + seconds,
+        "pid": pid,
+        "worker_id": worker_id,
+        "job_id": job_id,
+        "actor_id": actor_id,
+    }

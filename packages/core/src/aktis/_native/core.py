@@ -61,6 +61,7 @@ class Core:
             op.FETCH: self._on_fetch,
             op.VALUE: self._on_value,
         }
+        self.connections: set[Connection] = set()  # to other processes, those that have not said who they are included
         self.close_listeners: list[Callable[[Connection], None]] = []
         self._listener: socket.socket | None = None
         self.node: Connection | None = None
@@ -89,7 +90,7 @@ class Core:
                 sock, _address = self._listener.accept()
             except (BlockingIOError, OSError):
                 return
-            Connection(self.pump, sock, self.on_messages, self._on_close)
+            self.connections.add(Connection(self.pump, sock, self.on_messages, self._on_close))
 
     def attach_node(self, sock: socket.socket, hello: dict[str, Any]) -> None:
         self.node = Connection(self.pump, sock, self.on_messages, self._on_node_close)
@@ -112,6 +113,7 @@ class Core:
             sock.close()
             raise ConnectionError(f"The process at {address} is gone ({error.strerror}).") from error
         connection = Connection(self.pump, sock, self.on_messages, self._on_close)
+        self.connections.add(connection)
         connection.address = address
         # It may call us over this connection, too, and then it need not say HELLO.
         connection.peer_id = bytes.fromhex(os.path.basename(path).removeprefix("p-").removesuffix(".sock"))
@@ -136,6 +138,7 @@ class Core:
                 self.peers.setdefault(message[5], connection)
 
     def _on_close(self, connection: Connection) -> None:
+        self.connections.discard(connection)
         if self.peers.get(connection.address) is connection:
             del self.peers[connection.address]
         with self.lock:
@@ -468,7 +471,7 @@ class Core:
     def abandon(self) -> None:
         """In a forked child: the parent's streams are not ours. Closed here, they still end when the parent does."""
         self.closed = True
-        for connection in [*self.peers.values(), *([self.node] if self.node is not None else [])]:
+        for connection in [*self.connections, *([self.node] if self.node is not None else [])]:
             connection.closed = True
             connection.sock.close()
         if self._listener is not None:
@@ -494,7 +497,7 @@ class Core:
         for connection in [*self.peers.values(), *([self.node] if self.node else [])]:
             connection.flush_now()
         self.pump.stop()
-        for connection in [*self.peers.values(), *([self.node] if self.node else [])]:
+        for connection in [*self.connections, *([self.node] if self.node else [])]:
             connection.closed = True
             connection.sock.close()
         if self._listener is not None:

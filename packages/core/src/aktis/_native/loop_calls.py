@@ -91,6 +91,7 @@ class LoopCalls(LoopLead):
         self._running: dict[str, int] = dict.fromkeys(host.limits, 0)
         self._waiting: dict[str, deque[LoopCall]] = {group: deque() for group in host.limits}
         self._busy = 0  # calls that run
+        self._answered = False  # since it was idle last: a process that only asks has nothing to look out for
         self._spin_until = 0.0  # when to stop looking for further calls; 0 while not looking
         self._captured: tuple[Any, ...] = ()
         self._names: dict[str, str] = {}
@@ -133,7 +134,8 @@ class LoopCalls(LoopLead):
 
     def idle(self) -> None:
         """The caller has its answer and may ask again at once: look for a moment before the loop goes to sleep."""
-        if not self._spin_until and not self._busy and self.pump.may_spin():
+        answered, self._answered = self._answered, False
+        if answered and not self._busy and not self._spin_until and self.pump.may_spin():
             self._spin_until = perf_counter() + SPIN
             self.loop.call_soon(self._spin)
 
@@ -257,6 +259,7 @@ class LoopCalls(LoopLead):
             full_name = self._names[name] = f"{self.host.spec.class_name}.{name}"
         executor.log.note(call.key, full_name, call.began, seconds, payload)
         executor.reply(call, payload, 0.0)
+        self._answered = True
         self._release(call.group)
         if not self.pump.turning:
             self.wake()

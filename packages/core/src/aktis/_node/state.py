@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from aktis._brain.resources import to_floats
+from aktis._native.call_log import row_of
 from aktis._node import usage
 from aktis._node.connections import Peer
 
@@ -113,7 +114,9 @@ class State:
     def _finished(self, answers: list[tuple[Peer, Any]]) -> Iterable[dict[str, Any]]:
         """Rows about tasks: from processes, and from events of processes that may be gone."""
         for pid, event in self.daemon.requests.events:
-            if event[0] == "task" and isinstance(event[1], dict) and "task_id" in event[1]:
+            if event[0] == "call":
+                yield row_of(event)
+            elif event[0] == "task" and isinstance(event[1], dict) and "task_id" in event[1]:
                 yield {"pid": pid, **event[1]}
         for peer, value in answers:
             for row in value or ():

@@ -75,6 +75,7 @@ class Worker:
     asked_to_leave: bool = False
     started: float = field(default_factory=monotonic)
     idle_since: float = 0.0
+    spare: bool = False  # started because of an actor; nobody has needed it yet
 
     @property
     def process_id(self) -> bytes:
@@ -93,6 +94,7 @@ class WorkerPool:
         self.daemon = daemon
         self.first = ZygoteLink(daemon.loop, first, os.getppid(), self.on_zygote)
         self.idle_timeout: float = _config.read("IDLE_WORKER_TIMEOUT")
+        self.spare_timeout: float = _config.read("SPARE_WORKER_TIMEOUT")
         self.most: int | None = _config.read("MAX_WORKERS")
         self.workers: dict[bytes, Worker] = {}
         self.by_pid: dict[int, Worker] = {}
@@ -157,7 +159,7 @@ class WorkerPool:
             if not self._fork(key):
                 return
 
-    def _fork(self, key: Key) -> bool:
+    def _fork(self, key: Key, spare: bool = False) -> bool:
         job_id, env = key
         daemon = self.daemon
         job = daemon.jobs.get(job_id)
@@ -172,7 +174,7 @@ class WorkerPool:
         worker_id = os.urandom(16)
         name = worker_id[:8].hex()
         logs = f"{daemon.session_dir}/logs/worker-{name}"
-        worker = Worker(worker_id, job_id, env, zygote, f"{logs}.out", f"{logs}.err")
+        worker = Worker(worker_id, job_id, env, zygote, f"{logs}.out", f"{logs}.err", spare=spare)
         self.workers[worker_id] = worker
         zygote.jobs.add(job_id)
         daemon.acquire_env(env)
@@ -247,10 +249,13 @@ class WorkerPool:
         else:
             worker.idle_since = monotonic()
             self._idle.setdefault(key, []).append(worker)
+            if worker.spare:
+                self.daemon.loop.call_later(self.spare_timeout, lambda: self._dismiss(worker))
             self._plan_trim()
 
     def _deliver(self, lease: Lease, worker: Worker) -> None:
         worker.lease = lease
+        worker.spare = False
         worker.name = lease.name
         worker.phase = Phase.ACTOR if lease.actor_id is not None else Phase.LEASED
         if not self.daemon.leases.deliver(lease, worker):
@@ -258,16 +263,21 @@ class WorkerPool:
             worker.phase = Phase.IDLE
             self._next_lease(worker)
         elif worker.phase is Phase.ACTOR:
-            self._have_spare((worker.job_id, worker.env))
+            self._have_spare((worker.job_id, worker.env), of_actor=True)
         elif len(self.workers) < self.daemon.cpu_count:
             self.daemon.loop.call_later(SPARE_AFTER, lambda: self._have_spare((worker.job_id, worker.env)))
 
-    def _have_spare(self, key: Key) -> None:
+    def _have_spare(self, key: Key, of_actor: bool = False) -> None:
         """Where there is one actor, or one busy worker, there often comes another: have a worker ready for it."""
         if self._idle.get(key) or self._waiting.get(key) or self.daemon.ending:
             return
         if not any(worker.phase in (Phase.FORKING, Phase.STARTING) for worker in self._of(key)):
-            self._fork(key)
+            self._fork(key, of_actor)
+
+    def _dismiss(self, worker: Worker) -> None:
+        """No further actor came. It has run nothing, so it owns nothing that others need."""
+        if worker.spare and worker.phase is Phase.IDLE:
+            self.ask_to_leave(worker, "It was started ahead, and nothing came.", 5.0)
 
     def _of(self, key: Key) -> list[Worker]:
         return [worker for worker in self.workers.values() if (worker.job_id, worker.env) == key]

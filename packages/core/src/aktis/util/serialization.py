@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from aktis._serialization import deregister_serializer, register_serializer
-from aktis._serialization.values import dump_by_value
+from aktis._serialization.values import dump_by_value, pickler_class
 
-__all__ = ["deregister_serializer", "dumps_by_value", "register_serializer"]
+__all__ = ["deregister_serializer", "dumps_by_value", "pickler_class", "register_serializer"]
 
 
 def dumps_by_value(value: Any, name: str | None = None) -> bytes:

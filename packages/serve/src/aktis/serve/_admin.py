@@ -26,18 +26,19 @@ class Administration:
 
     def __init__(self, deployer: ConfigDeployer, end: Callable[[], None], options: dict[str, dict[str, Any]]) -> None:
         self.deployer = deployer
+        self.ends_all = False  # somebody asked for that
         self._end = end
         self._options = options  # {"http": ..., "grpc": ...} with which the proxies were started
         self._single = False  # the last file was of one application
         self._lock = threading.Lock()
 
-    def deploy(self, config: ServeDeploySchema | ServeApplicationSchema) -> list[str]:
-        """Deploy a file; applications that it does not name are deleted. Returns warnings. Does not wait."""
+    def deploy(self, config: ServeDeploySchema | ServeApplicationSchema, *, replace_all: bool = True) -> list[str]:
+        """Deploy a file. With ``replace_all`` applications that it does not name are deleted. Returns warnings; does not wait."""
         schema = as_deploy_schema(config)
         warnings = self._differences(schema)
         with self._lock:
             self._single = isinstance(config, ServeApplicationSchema)
-            self.deployer.apply(_with_logging(schema))
+            self.deployer.apply(_with_logging(schema), replace_all=replace_all)
         return warnings
 
     def _differences(self, schema: ServeDeploySchema) -> list[str]:
@@ -47,6 +48,8 @@ class Administration:
             running = self._options.get(key) or {}
             for name, value in part.stated().items():
                 now = running.get(_RENAMED.get(name, name))
+                if name == "port" and value == 0:  # any
+                    continue
                 if now != value and not (isinstance(now, (list, tuple)) and list(now) == value):
                     found.append(
                         f"{key}_options.{name} is {value!r} in the file, but the proxies run with {now!r}: "
@@ -102,9 +105,10 @@ class Administration:
         aktis.get(controller().delete_applications.remote(names, wait=True))
 
     def shutdown(self) -> None:
-        """Ask for the end of Serve."""
+        """Ask for the end of Serve, with all applications, whoever deployed them."""
         aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT)  # says so when there is nothing to end
         self.deployer.forget()
+        self.ends_all = True
         self._end()
 
 

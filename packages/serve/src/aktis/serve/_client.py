@@ -19,7 +19,7 @@ from aktis.serve.exceptions import DeploymentFailedError, DeploymentNotFoundErro
 
 logger = logging.getLogger("aktis.serve")
 # What all processes of Serve import: once, in the process that they are forked from, when the session is ours.
-_PRELOAD = ("aktis.serve._controller.actor", "aktis.serve._proxy.actor", "aktis.serve._replica.actor")
+_PRELOAD = ("aktis.serve._controller.actor", "aktis.serve._proxy.host", "aktis.serve._replica.actor")
 _POLL_S = 1.0  # how often progress is shown while an application starts
 
 
@@ -156,12 +156,13 @@ def connect() -> ServeClient:
         _current = None
         raise ServeNotRunningError()
     session = _session()
-    if _current is not None and _current.session == session:
-        return _current
     try:
         controller = aktis.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
     except ValueError:
+        _current = None
         raise ServeNotRunningError() from None
+    if _current is not None and _current.session == session and _current.controller == controller:
+        return _current
     client = ServeClient(controller, session)
     http, grpc = client._ask("http_options"), client._ask("grpc_options")
     if http is not None:
@@ -270,6 +271,7 @@ class _Progress:
     def __init__(self, name: str) -> None:
         self._name = name
         self._live: Any = None
+        self._said = ""
 
     def __enter__(self) -> _Progress:
         return self
@@ -279,8 +281,11 @@ class _Progress:
             self._live.stop()
 
     def show(self, status: ApplicationStatus) -> None:
+        summary = _summary(status)
         if not sys.stderr.isatty():
-            logger.info("Application %r starts: %s", self._name, _summary(status))
+            if summary != self._said:
+                logger.info("Application %r starts: %s", self._name, summary)
+            self._said = summary
             return
         if self._live is None:
             from rich.console import Console
@@ -288,7 +293,7 @@ class _Progress:
 
             self._live = Status("", console=Console(stderr=True))
             self._live.start()
-        self._live.update(f"Application '{self._name}' starts: {_summary(status)}")
+        self._live.update(f"Application '{self._name}' starts: {summary}")
 
 
 def _summary(status: ApplicationStatus) -> str:
@@ -296,6 +301,6 @@ def _summary(status: ApplicationStatus) -> str:
     for each in status.deployments.values():
         running = each.replica_states.get("RUNNING", 0)
         parts.append(f"{each.name} {running}/{each.target_num_replicas}")
-        if each.message:
+        if each.message and not each.message.endswith("run as wanted."):
             parts[-1] += f" ({each.message.strip().splitlines()[-1]})"
     return ", ".join(parts) or status.message

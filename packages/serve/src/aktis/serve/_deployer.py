@@ -23,9 +23,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aktis
 from aktis.serve._protocol import CONTROLLER_NAME, NAMESPACE, ApplicationSpec, ApplicationState
@@ -34,6 +34,7 @@ from aktis.serve.exceptions import ServeError, ServeNotRunningError
 from aktis.serve.schema import ServeApplicationSchema
 
 logger = logging.getLogger("aktis.serve")
+TOGETHER = 0.2  # seconds in which applications that are built are deployed together
 ANSWER_TIMEOUT = 30.0  # seconds for the controller's answer to a question
 
 
@@ -54,6 +55,11 @@ class _Target:
     message: str = "its code is imported"
     since: float = field(default_factory=time.time)
     specs: int = 0
+
+
+class _Refused(NamedTuple):
+    spec: ApplicationSpec
+    reason: str
 
 
 class ConfigDeployer:
@@ -100,21 +106,17 @@ class ConfigDeployer:
         with self._lock:
             return {name: dict(target.config) for name, target in self._targets.items()}
 
-    def overlaid(self, status: ServeStatus) -> ServeStatus:
+    def _overlaid(self, targets: dict[str, _Target], status: ServeStatus) -> ServeStatus:
         """The controller's status, and what it cannot know: applications that are built, or that could not be."""
-        with self._lock:
-            targets = dict(self._targets)
         for name, target in targets.items():
-            if target.state is ApplicationState.RUNNING and name in status.applications:
+            if target.state is ApplicationState.RUNNING:  # the controller knows better; it may have been deleted, too
                 continue
-            known = status.applications.setdefault(
-                name,
-                ApplicationStatus(name=name, status=target.state, route_prefix=target.config.get("route_prefix", "/")),
-            )
-            if target.state is not ApplicationState.RUNNING:
-                known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
-            else:  # deployed, and gone again by other means
-                known.status, known.message = ApplicationState.NOT_STARTED, "it was deleted"
+            known = status.applications.get(name)
+            if known is None:
+                prefix = target.config.get("route_prefix", "/")
+                known = ApplicationStatus(name=name, status=target.state, route_prefix=prefix)
+                status.applications[name] = known
+            known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
         return status
 
     def wait(
@@ -127,19 +129,16 @@ class ConfigDeployer:
         while True:
             found = self.status().applications
             states = {name: found[name] for name in names if name in found}
-            busy = [
-                each
-                for each in states.values()
-                if each.status in (ApplicationState.DEPLOYING, ApplicationState.NOT_STARTED)
-            ]
+            busy = any(each.status is ApplicationState.DEPLOYING for each in states.values())
             if not busy or stop(poll_s):
                 return states
             poll_s = min(poll_s * 1.5, 0.25)
 
     def status(self) -> ServeStatus:
         """All applications of the session. Raises ServeNotRunningError when Serve was shut down."""
+        targets = self._snapshot()  # before the controller is asked: what is RUNNING here, it has by then
         try:
-            return self.overlaid(aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
+            return self._overlaid(targets, aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
         except aktis.exceptions.AktisActorError as error:
             raise ServeNotRunningError(f"the controller has ended: {error}") from None
 
@@ -156,29 +155,33 @@ class ConfigDeployer:
             self._build_and_deploy(generation, configs)
         except Exception as error:  # the session has ended, or the controller: nobody else would say so
             logger.debug("deploying %s failed", sorted(configs), exc_info=True)
-            for name in configs:
-                self._note(generation, name, ApplicationState.DEPLOY_FAILED, f"{type(error).__name__}: {error}")
+            for name, target in self._snapshot().items():
+                if name in configs and target.state is not ApplicationState.RUNNING:
+                    self._note(generation, name, ApplicationState.DEPLOY_FAILED, f"{type(error).__name__}: {error}")
 
     def _build_and_deploy(self, generation: int, configs: dict[str, dict[str, Any]]) -> None:
+        """Deploys what is built while others still are. What is refused is tried again with them: routes may be changing hands."""
         pending: dict[Any, str] = {}
         for name, config in configs.items():
             try:
                 pending[self._begin(config)] = name
             except Exception as error:
                 self._note(generation, name, ApplicationState.DEPLOY_FAILED, str(error))
-        specs = []
+        refused: list[_Refused] = []
         while pending:
             if self._overtaken(generation):
                 for ref in pending:
                     aktis.cancel(ref, force=True)
                 return
-            ready, _ = aktis.wait(list(pending), timeout=0.2)
-            for ref in ready:
-                spec = self._built(generation, pending.pop(ref), ref)
-                if spec is not None:
-                    specs.append(spec)
-        if specs:
-            self._deploy(generation, specs)
+            ready, _ = aktis.wait(list(pending), num_returns=len(pending), timeout=TOGETHER)
+            built = [self._built(generation, pending.pop(ref), ref) for ref in ready]
+            new = [spec for spec in built if spec is not None]
+            if new:
+                refused = self._deploy(generation, [*(each.spec for each in refused), *new])
+        if refused and self._wait_for_leaving():  # they may have had the routes
+            refused = self._deploy(generation, [each.spec for each in refused])
+        for each in refused:
+            self._note(generation, each.spec.name, ApplicationState.DEPLOY_FAILED, each.reason)
 
     def _begin(self, config: dict[str, Any]) -> Any:
         from aktis.serve import _building, _uris
@@ -200,18 +203,14 @@ class ConfigDeployer:
         spec: ApplicationSpec = result
         return spec
 
-    def _deploy(self, generation: int, specs: list[ApplicationSpec]) -> None:
-        """All at once; when that is refused, one by one, so that only those fail that are to blame."""
-        refused = self._try(generation, specs)
-        if refused is not None and self._wait_for_leaving():  # they may have had the routes
-            refused = self._try(generation, specs)
-        if refused is None:
-            return
+    def _deploy(self, generation: int, specs: list[ApplicationSpec]) -> list[_Refused]:
+        """All at once; when that is refused, one by one. Those that were refused, and why."""
+        reason = self._try(generation, specs)
+        if reason is None:
+            return []
         if len(specs) == 1:
-            self._note(generation, specs[0].name, ApplicationState.DEPLOY_FAILED, refused)
-            return
-        for spec in specs:
-            self._deploy(generation, [spec])
+            return [_Refused(specs[0], reason)]
+        return [refused for spec in specs for refused in self._deploy(generation, [spec])]
 
     def _try(self, generation: int, specs: list[ApplicationSpec]) -> str | None:
         """Deploy, unless this was overtaken; why that was refused."""
@@ -233,6 +232,10 @@ class ConfigDeployer:
         if leaving:
             aktis.get(controller().delete_applications.remote(leaving, wait=True))
         return bool(leaving)
+
+    def _snapshot(self) -> dict[str, _Target]:
+        with self._lock:
+            return {name: replace(target) for name, target in self._targets.items()}
 
     def _overtaken(self, generation: int) -> bool:
         with self._lock:

@@ -12,6 +12,7 @@ It ends when it is asked to by REST, by SIGTERM or SIGINT, and when its session 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -20,12 +21,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aktis.serve import _state
+from aktis.serve.exceptions import ServeError
 
 START_TIMEOUT = 60.0  # seconds for the process of `serve start` to be ready
 KEPT_LOGS = 5  # of processes that did not end well
@@ -83,6 +86,8 @@ class Host:
         self._deployer: Any = None
         self._downloads: Path | None = None
         self._misses = 0
+        self._started = False
+        self._guest = False  # Serve had been there before
         if options.app_dir and options.app_dir not in sys.path:
             sys.path.insert(0, options.app_dir)
         try:
@@ -95,23 +100,28 @@ class Host:
         import aktis
         from aktis import serve
         from aktis.serve._admin import Administration
-        from aktis.serve._deployer import ConfigDeployer
-        from aktis.serve._rest import RestServer
+        from aktis.serve._deployer import ConfigDeployer, controller
 
         options = self._options
         context = aktis.init(address=options.address, namespace="serve")
         self.session = str(context.address_info["session_dir"])
+        # What the REST API needs takes a while to import, and so do the controller and the proxy to start.
+        imports = threading.Thread(target=importlib.import_module, args=("aktis.serve._rest",), daemon=True)
+        imports.start()
         extra = {"logging_config": options.logging_config} if options.logging_config else {}
+        self._guest = _is_running()
         client = serve.start(
             detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra
         )
+        self._started = True
         self._downloads = _state.state_directory() / f"code-{os.getpid()}"
         self._deployer = ConfigDeployer(self._downloads, options.environment)
-        self.admin = Administration(
-            self._deployer,
-            self.ended.set,
-            {"http": _effective("HTTPOptions", options.http), "grpc": _effective("gRPCOptions", options.grpc)},
-        )
+        grpc = aktis.get(controller().grpc_options.remote())
+        options_of = {"http": _plain_options(client.http_options), "grpc": _plain_options(grpc)}
+        self.admin = Administration(self._deployer, self.ended.set, options_of)
+        imports.join()
+        from aktis.serve._rest import RestServer
+
         self._rest = RestServer(self.admin, options.rest_host, options.rest_port, options.token)
         self.state = _state.HostState(
             pid=os.getpid(),
@@ -142,33 +152,41 @@ class Host:
         return self._misses < 2
 
     def close(self) -> None:
-        """Finish what runs, and end everything that this process started."""
+        """Finish what runs, and end everything that this process started.
+
+        Where Serve had been running in the session before, that is the applications that were deployed here.
+        """
         import aktis
-        from aktis import serve
 
         _state.remove_state(os.getpid())
         if self._rest is not None:
             self._rest.close()
+        own = list(self._deployer.configs()) if self._deployer is not None else []
         if self._deployer is not None:
             self._deployer.close()
         if aktis.is_initialized():
-            with contextlib.suppress(Exception):
-                serve.shutdown()
+            if self._started:
+                with contextlib.suppress(Exception):
+                    self._end_serve(own)
             aktis.shutdown()
         if self._downloads is not None:
             shutil.rmtree(self._downloads, ignore_errors=True)
 
+    def _end_serve(self, own: list[str]) -> None:
+        from aktis import serve
 
-def _effective(kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """All options as they are in force, as plain data."""
-    from aktis.serve import config
+        if not self._guest or self.admin.ends_all:
+            serve.shutdown()
+        elif own:
+            self.admin.delete(own)
 
-    values = asdict(getattr(config, kind)(**given))
+
+def _plain_options(options: Any) -> dict[str, Any]:
+    """The options that are in force, as plain data."""
+    values = asdict(options) if options is not None else {}
     values.pop("ssl_keyfile_password", None)
-    return {
-        key: value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
-        for key, value in values.items()
-    }
+    simple = (str, int, float, bool, type(None))
+    return {key: value if isinstance(value, simple) else _plain(value) for key, value in values.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -182,6 +200,16 @@ def _plain(value: Any) -> Any:
 def _url(host: str, port: int, http: dict[str, Any]) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if http.get('ssl_certfile') else 'http'}://{name}:{port}"
+
+
+def _is_running() -> bool:
+    from aktis.serve._deployer import controller
+
+    try:
+        controller()
+    except ServeError:
+        return False
+    return True
 
 
 # The process that `serve start` leaves behind ------------------------------------------------------------------------
@@ -245,9 +273,13 @@ def main() -> int:
     sys.argv = ["serve"]
     try:
         host = Host(options, ended)
+    except (OSError, ValueError, ServeError) as error:  # a port that is taken, an option that cannot be
+        _say(answer, {"error": str(error)})
+        os.unlink(options.log)
+        return 2
     except Exception as error:
         logger.error("could not start", exc_info=True)
-        _say(answer, {"error": str(error)})
+        _say(answer, {"error": f"{type(error).__name__}: {error}\n(its log: {options.log})"})
         return 1
     _say(answer, asdict(host.state))
     try:

@@ -21,7 +21,7 @@ REPLICAS = "replicas"
 
 
 class DeploymentID(NamedTuple):
-    """A deployment of an application. The application of ``deployment.deploy()`` is "" (each such deployment is alone)."""
+    """A deployment of an application. The application of ``deployment.deploy()`` has the deployment's name, and only this one."""
 
     app: str
     name: str

@@ -3,7 +3,7 @@
 ::
 
     GET    /api/serve/applications/        all that runs (ServeInstanceDetails)
-    PUT    /api/serve/applications/        deploy a file of several applications (ServeDeploySchema)
+    PUT    /api/serve/applications/        deploy a file of several applications (ServeDeploySchema); ?keep_others=true: others stay
     DELETE /api/serve/applications/        end Serve
     GET, PUT, DELETE /api/serve/deployments/, GET /api/serve/deployments/status     the same for one application (Ray 2.3)
     GET    /api/serve/health               {"status": "ok"}
@@ -22,15 +22,18 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import logging
 import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -39,8 +42,11 @@ from aktis.serve._admin import Administration
 from aktis.serve.exceptions import ServeError, ServeNotRunningError
 from aktis.serve.schema import ServeApplicationSchema, ServeDeploySchema, explain_validation, validation_text
 
+logger = logging.getLogger("aktis.serve")
+
 DEFAULT_REST_PORT = 52365  # of Ray's agent, which its users know
 MAX_BODY = 16 << 20  # bytes of a config
+MOST_DROPPED = 128 << 20  # bytes that are read nevertheless: who sends, reads the answer only afterwards
 TOKEN_VARIABLE = "AKTIS_SERVE_TOKEN"
 LOCAL_HEADER = "x-aktis-local-code"  # from `serve run`: local directories are meant, on this machine
 
@@ -63,7 +69,17 @@ def create_app(admin: Administration, *, host: str = "127.0.0.1", token: str = "
         Route("/api/serve/deployments/status", guard(api.status), methods=["GET"]),
         Route("/api/serve/health", guard(api.health), methods=["GET"]),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={HTTPException: _as_json, Exception: _unexpected})
+
+
+async def _as_json(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, error.detail)
+
+
+async def _unexpected(_request: Request, error: Exception) -> Response:
+    logger.error("the REST API failed", exc_info=error)
+    return _error(500, f"internal error ({type(error).__name__}); the log of the service has more")
 
 
 class _Guard:
@@ -136,7 +152,7 @@ class _Endpoints:
                 "this is the file of one application: send it to /api/serve/deployments/, or put it under 'applications'",
             )
         schema = ServeDeploySchema.model_validate(data, context={"local": local})
-        return JSONResponse({"warnings": await run_in_threadpool(self._admin.deploy, schema)})
+        return await self._deploy(request, schema)
 
     async def deployments(self, request: Request) -> Response:
         if request.method == "GET":
@@ -147,7 +163,14 @@ class _Endpoints:
         if "applications" in data:
             raise _Refused(422, "this is a file of several applications: send it to /api/serve/applications/")
         schema = ServeApplicationSchema.model_validate(data)
-        return JSONResponse({"warnings": await run_in_threadpool(self._admin.deploy, schema)})
+        return await self._deploy(request, schema)
+
+    async def _deploy(self, request: Request, schema: ServeApplicationSchema | ServeDeploySchema) -> Response:
+        keep = request.query_params.get("keep_others", "false")
+        if keep not in ("true", "false"):
+            raise _Refused(422, f"keep_others must be true or false, and it is {keep!r}")
+        deploy = partial(self._admin.deploy, schema, replace_all=keep == "false")
+        return JSONResponse({"warnings": await run_in_threadpool(deploy)})
 
     async def status(self, request: Request) -> Response:
         name = request.query_params.get("name")
@@ -165,9 +188,12 @@ async def _json_body(request: Request) -> dict[str, Any]:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > MAX_BODY:
-            raise _Refused(413, f"a config may have {MAX_BODY} bytes")
-        parts.append(part)
+        if size <= MAX_BODY:
+            parts.append(part)
+        elif size > MOST_DROPPED:
+            break
+    if size > MAX_BODY:
+        raise _Refused(413, f"a config may have {MAX_BODY} bytes")
     try:
         data = json.loads(b"".join(parts))
     except ValueError as error:

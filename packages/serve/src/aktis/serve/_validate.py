@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -88,10 +89,10 @@ def aliases(**names: str) -> Callable[[type[C]], type[C]]:
         def __init__(self: Any, **options: Any) -> None:
             made(self, **modern(cls, options))
 
-        cls.__init__ = __init__  # type: ignore[method-assign,assignment]
+        cls.__init__ = __init__  # type: ignore[method-assign]
         cls._aliases = names  # type: ignore[attr-defined]
         for old, new in names.items():
-            setattr(cls, old, property(lambda self, _new=new: getattr(self, _new), doc=f"Older name of {new}."))
+            setattr(cls, old, property(operator.attrgetter(new), doc=f"Older name of {new}."))
         return cls
 
     return wrap

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +23,7 @@ from aktis.serve.config import (
 )
 from aktis.serve.context import get_replica_context
 from aktis.serve.deployment import Application, Deployment
-from aktis.serve.exceptions import DeploymentNotFoundError, ServeError, ServeNotRunningError
+from aktis.serve.exceptions import DeploymentNotFoundError, InvalidDeploymentError, ServeError, ServeNotRunningError
 
 if TYPE_CHECKING:
     from aktis.serve._graph.build import BuiltApplication
@@ -132,7 +133,7 @@ def run(
     if _local_testing_mode:
         from aktis.serve import local_testing
 
-        return local_testing.run(target, name or DEFAULT_APPLICATION)  # type: ignore[no-any-return]
+        return local_testing.run(target, name or DEFAULT_APPLICATION)
     from aktis.serve._graph.build import build_application, root_of
     from aktis.serve._graph.handles import methods_of
 
@@ -216,7 +217,7 @@ def status() -> ServeStatus:
 def _handle(id: DeploymentID, methods: tuple[str, ...] | None = None) -> DeploymentHandle[Any]:
     from aktis.serve._graph.handles import make_handle
 
-    return make_handle(id.app, id.name, methods=methods)  # type: ignore[no-any-return]
+    return make_handle(id.app, id.name, methods=methods)
 
 
 def get_app_handle(name: str) -> DeploymentHandle[Any]:
@@ -272,8 +273,16 @@ def deploy(deployment: Deployment, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def undeploy(name: str) -> None:
-    """What ``Deployment.delete()`` does."""
-    _client.connect().delete([_single(name).app])
+    """What ``Deployment.delete()`` does: for one that is alone."""
+    id = _single(name)
+    client = _client.connect()
+    others = [each for each in client.application(id.app).deployments if each != id.name]
+    if others:
+        raise InvalidDeploymentError(
+            f"Deployment {name!r} is a part of application {id.app!r}, with {', '.join(map(repr, others))}. "
+            f"Delete the application: serve.delete({id.app!r})."
+        )
+    client.delete([id.app])
 
 
 def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
@@ -281,23 +290,25 @@ def legacy_handle(name: str, *, sync: bool = True) -> DeploymentHandle[Any]:
     from aktis.serve._graph.handles import make_handle
 
     id = _single(name)
-    return make_handle(id.app, id.name, legacy=not sync, sync=sync)  # type: ignore[no-any-return]
+    return make_handle(id.app, id.name, legacy=not sync, sync=sync)
 
 
 def _single(name: str) -> DeploymentID:
-    """The deployment of this name: one that was deployed alone, or the ingress of the default application, or ``app_name``."""
+    """The deployment of this name, as :func:`list_deployments` has it."""
     found = _deployments()
     if name not in found:
         raise DeploymentNotFoundError.of("deployment", name, found)
-    return found[name][0]
+    return found[name]
 
 
-def _deployments() -> dict[str, tuple[DeploymentID, DeploymentSpec]]:
-    listed = _client.connect()._ask("list_deployments")
-    named: dict[str, tuple[DeploymentID, DeploymentSpec]] = {}
-    for app, spec in listed:
-        alone = app in (spec.name, DEFAULT_APPLICATION, "")
-        named[spec.name if alone else f"{app}_{spec.name}"] = DeploymentID(app, spec.name), spec
+def _deployments() -> dict[str, DeploymentID]:
+    """By name: of applications with a name (that is not the deployment's) it begins with that."""
+    named = {}
+    for app, status in _client.connect().status().applications.items():
+        if status.status is ApplicationState.DELETING:
+            continue
+        for name in status.deployments:
+            named[name if app in (name, DEFAULT_APPLICATION) else f"{app}_{name}"] = DeploymentID(app, name)
     return named
 
 
@@ -309,21 +320,23 @@ def get_deployment(name: str) -> Deployment:
     Raises:
         DeploymentNotFoundError: there is none.
     """
-    found = _deployments()
-    if name not in found:
-        raise DeploymentNotFoundError.of("deployment", name, found)
-    return _from_spec(found[name][1])
+    spec = _client.connect()._ask("get_deployment", *_single(name))
+    if spec is None:  # deleted in this moment
+        raise DeploymentNotFoundError.of("deployment", name, ())
+    return _from_spec(spec)
 
 
 def list_deployments() -> dict[str, Deployment]:
     """All deployments that run, by name. Deprecated: use :func:`status`."""
-    return {name: _from_spec(spec) for name, (_, spec) in _deployments().items()}
+    return {name: get_deployment(name) for name in _deployments()}
 
 
 def _from_spec(spec: DeploymentSpec) -> Deployment:
     made = Deployment(pickle.loads(spec.callable), spec.name, spec.config)
     args, kwargs = pickle.loads(spec.init)
-    made.set_options(version=spec.version, init_args=args, init_kwargs=kwargs, route_prefix=spec.route_prefix)
+    made.set_options(init_args=args, init_kwargs=kwargs, route_prefix=spec.route_prefix)
+    if not re.fullmatch("[0-9a-f]{16}", spec.version):  # given by the user; else it is made of code and arguments again
+        made.set_options(version=spec.version)
     return made
 
 

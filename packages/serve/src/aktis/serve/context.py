@@ -30,7 +30,7 @@ class ReplicaContext:
     """Which replica this is: what :func:`aktis.serve.get_replica_context` gives."""
 
     app_name: str
-    """The application ("" for ``Deployment.deploy()``)."""
+    """The application (that of ``Deployment.deploy()`` has the deployment's name)."""
     deployment: str
     """The deployment's name."""
     replica_tag: str

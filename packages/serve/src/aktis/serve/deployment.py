@@ -305,7 +305,7 @@ def deployment(_func_or_class: Any = None, **options: Any) -> Any:
     """
 
     def decorate(code: Callable[..., Any]) -> Deployment:
-        return Deployment.of(code, options.get("name") or getattr(code, "__name__", "?"), **options)
+        return Deployment.of(code, str(getattr(code, "__name__", "deployment")), **options)
 
     if _func_or_class is None:
         Deployment(lambda: None, "check", DeploymentConfig())._apply(dict(options))  # wrong options are errors here

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from aktis.serve._protocol import DeploymentID
 from aktis.serve._routing import arguments
 from aktis.serve._routing.calls import WAITING, Call, meta_for_call
+from aktis.serve._routing.observing import begin_span
 from aktis.serve._routing.options import DEFAULT, HandleOptions, Unset
 from aktis.serve._routing.responses import Response, StreamResponse, until
 from aktis.serve._routing.router import Router
@@ -69,7 +70,7 @@ class DeploymentHandle(Generic[T]):
 
     Args:
         deployment: name of the deployment, or its whole id.
-        app_name: name of its application; "" for deployments of ``Deployment.deploy()``.
+        app_name: name of its application; that of ``Deployment.deploy()`` has the deployment's name.
         methods: names of the deployment's methods, if known: others are refused at once.
     """
 
@@ -102,6 +103,8 @@ class DeploymentHandle(Generic[T]):
             of it: what the user's code raised, ``DeploymentUnavailableError``, ``BackPressureError``, ``RequestTimeoutError``.
         """
         call = self._make_call(args, kwargs)
+        if call.router.traced:
+            begin_span(call)
         if arguments.are_plain(args, kwargs):
             call.start()
         else:
@@ -180,7 +183,7 @@ class DeploymentHandle(Generic[T]):
 
     @property
     def app_name(self) -> str:
-        """Name of its application; "" for deployments of ``Deployment.deploy()``."""
+        """Name of its application; that of ``Deployment.deploy()`` has the deployment's name."""
         return self._id.app
 
     @property
@@ -236,8 +239,11 @@ class RayServeDeploymentHandle(RayServeHandle[T]):
     """The same, as deployments got it for what was bound to them."""
 
 
-class RayServeSyncHandle(DeploymentHandle[T]):
+class RayServeSyncHandle(RayServeHandle[T]):
     """The sync handle of Ray 2.3: ``aktis.get(handle.remote(x))``."""
+
+    def _respond(self, call: Any) -> Any:
+        return DeploymentHandle._respond(self, call)
 
 
 def _restore(

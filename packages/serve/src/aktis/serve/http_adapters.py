@@ -29,7 +29,8 @@ class NdArray(BaseModel):
                 raise ValueError("the lists must hold numbers, and be of one length in each dimension")
             if self.shape is not None:
                 made = made.reshape(self.shape)
-            return made if self.dtype is None else made.astype(self.dtype)
+            result: np.ndarray[Any, Any] = made if self.dtype is None else made.astype(self.dtype)
+            return result
         except (ValueError, TypeError) as error:
             raise HTTPException(422, f"The array cannot be made: {error}") from error
 
@@ -68,13 +69,24 @@ def image_to_ndarray(img: bytes = File(...)) -> np.ndarray[Any, Any]:
     from fastapi import HTTPException
 
     try:
-        return np.array(Image.open(BytesIO(img)))
+        picture: np.ndarray[Any, Any] = np.array(Image.open(BytesIO(img)))
+        return picture
     except UnidentifiedImageError as error:
         raise HTTPException(422, "The field img is not a picture that can be read.") from error
 
 
 # Not all that pandas takes: clients must not choose how much is unpacked, or what is opened.
-_JSON_OPTIONS = ("orient", "typ", "lines", "convert_axes", "convert_dates", "date_unit", "dtype", "encoding", "precise_float")
+_JSON_OPTIONS = (
+    "orient",
+    "typ",
+    "lines",
+    "convert_axes",
+    "convert_dates",
+    "date_unit",
+    "dtype",
+    "encoding",
+    "precise_float",
+)
 
 
 async def pandas_read_json(raw_request: Request) -> Any:

@@ -12,8 +12,8 @@ MAX_CONCURRENCY = 1_000_000  # one listen() of each process waits in it all the 
 def get_or_create_controller() -> Any:
     """A handle of this session's controller, which is started if there is none. Several may call at the same time."""
     import aktis
-    from aktis.serve._controller.actor import ServeController
-    from aktis.serve._controller.proxies import alive_nodes
+    from aktis.serve._controller.controller_host import ControllerHost
+    from aktis.serve._controller.nodes import alive_nodes
 
     options: dict[str, Any] = {
         "name": CONTROLLER_NAME,
@@ -31,5 +31,5 @@ def get_or_create_controller() -> Any:
 
         # The journal is in the head node's session folder; and without that node there is no cluster.
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(nodes[0], soft=False)
-    actor_class: Any = aktis.remote(ServeController)
+    actor_class: Any = aktis.remote(ControllerHost)
     return actor_class.options(**options).remote()

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import os
 import time
@@ -30,13 +29,16 @@ from typing import Any
 import aktis
 from aktis.serve._controller import launcher, logs, reports
 from aktis.serve._controller.application_brain import ApplicationBrain, Stage, check_routes
-from aktis.serve._controller.broadcast import Broadcast, News, Topic
+from aktis.serve._controller.broadcast import News, Topic
 from aktis.serve._controller.deployment_brain import FOREVER, DeploymentBrain
 from aktis.serve._controller.journal import Journal, encode
-from aktis.serve._controller.proxies import Proxies, alive_nodes
+from aktis.serve._controller.listeners import Listeners, resolve
+from aktis.serve._controller.nodes import alive_nodes
+from aktis.serve._controller.proxies import Proxies
 from aktis.serve._controller.recovery import Recovery
 from aktis.serve._controller.replicas import Command, Replica, Start
-from aktis.serve._controller.runner import Runner, text_of
+from aktis.serve._controller.runner import Runner
+from aktis.serve._controller.scaling import Scaling, load_policy
 from aktis.serve._protocol import (
     REPLICAS,
     ROUTES,
@@ -53,7 +55,9 @@ from aktis.serve.config import ApplicationStatus, HTTPOptions, ServeStatus, gRPC
 logger = logging.getLogger("aktis.serve")
 
 NODES_PERIOD_S = 2.0  # how often nodes are looked at, where something depends on them
-POLICY_TIMEOUT_S = 30.0
+REPLACED_PATIENCE_S = (
+    2.0  # for those that an application replaces to be gone when it runs: so they are, but for long drains
+)
 SHUTDOWN_GRACE_S = 5.0
 SAME_TIME_S = 0.005  # deadlines that close are met together
 
@@ -67,22 +71,22 @@ class ServeController:
         self._loop = asyncio.get_running_loop()
         self._started_at = time.time()
         self._journal = Journal(Path(session, "serve", "journal"))
-        self._topics = Broadcast(time.time_ns())
-        self._runner = Runner(self._report)
+        self._listeners = Listeners()
+        self._runner = Runner(self._report, self._listeners)
         self._proxies = Proxies(self._runner, self._journal)
         self._apps: dict[str, ApplicationBrain] = {}
+        self._scaling = Scaling(self._apps, self._runner, self._step, self._arm)
         self._models: dict[ReplicaID, tuple[str, ...]] = {}
         self._records: dict[DeploymentID, Any] = {}  # as they are in the journal
         self._counts: dict[str, dict[str, int]] = {}  # as they are in the journal
         self._deadlines: dict[DeploymentID, float] = {}
         self._revisions: dict[DeploymentID, int] = {}  # of brains, as they were published
-        self._measures: dict[DeploymentID, float] = {}  # when the autoscaler's next measurement is due; inf: one runs
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = FOREVER
         self._changed: asyncio.Future[None] = self._loop.create_future()
         self._nodes_task: asyncio.Task[None] | None = None
+        self._replaced: dict[str, set[str]] = {}  # by application: those that were deleted for it
         self._said: dict[str, ApplicationState] = {}
-        self._complaints: dict[DeploymentID, str] = {}
         self._recover()
 
     # -- applications -------------------------------------------------------------------------
@@ -98,15 +102,17 @@ class ServeController:
         policies = {}
         for spec in specs:
             for each in spec.deployments:
-                policies[spec.name, each.name] = await self._load_policy(each)
-        others = [] if replace_all else [app.spec for app in self._apps.values() if app.stage is not Stage.DELETING]
-        check_routes(specs, others)  # no await from here to the end: another call cannot come between
+                policies[spec.name, each.name] = await load_policy(each)
+        stay = [] if replace_all else [app.spec for app in self._apps.values() if app.stage is not Stage.DELETING]
+        check_routes(specs, stay)  # no await from here to the end: another call cannot come between
         wall = time.time()
         entries = [(spec, encode((spec, self._retired(spec), wall, False))) for spec in specs]  # all of them, or none
         for spec, entry in entries:
             self._journal.write_encoded("app", spec.name, entry)
         if replace_all:
-            self._delete(name for name in self._apps if name not in names)
+            others = {name for name in self._apps if name not in names}
+            self._replaced.update(dict.fromkeys(names, others))
+            self._delete(others)
         for spec in specs:
             self._deploy(spec, {each.name: policies[spec.name, each.name] for each in spec.deployments}, wall)
 
@@ -125,7 +131,6 @@ class ServeController:
         for name, policy in policies.items():
             if name in app.scalers:
                 app.scalers[name].policy = policy
-        self._complaints.clear()
         self._step(app, commands)
 
     def _delete(self, names: Iterable[str]) -> None:
@@ -135,6 +140,12 @@ class ServeController:
                 continue
             self._journal.write("app", name, (app.spec, app.retired, app.deployed_at, True))
             self._step(app, app.delete(self._loop.time()))
+            self._runner.spawn(self._close(app))
+
+    async def _close(self, app: ApplicationBrain) -> None:
+        """Proxies must know that an application ends before its replicas do."""
+        await self._listeners.heard((ROUTES,))
+        self._step(app, app.close(self._loop.time()))
 
     async def wait_application(self, name: str, timeout_s: float | None = None) -> ApplicationStatus:
         """Returns when it runs, cannot be started, or is no more; at the time-out, with what is."""
@@ -144,15 +155,20 @@ class ServeController:
             return app is None or app.state()[0] in (ApplicationState.RUNNING, ApplicationState.DEPLOY_FAILED)
 
         await self._until(settled, timeout_s)
+        replaced = self._replaced.pop(name, set())
+        await self._until(lambda: not self._deleting(replaced), REPLACED_PATIENCE_S)
+        await self._listeners.heard((ROUTES,))  # who is told that it runs may send requests
         return reports.application_status(name, self._apps.get(name))
 
     async def delete_applications(self, names: list[str], wait: bool = True) -> None:
         """Their replicas finish what they have, and end. ``wait``: until they have. Unknown names are no error."""
         self._delete(names)
         if wait:
-            await self._until(
-                lambda: not any(name in self._apps and self._apps[name].stage is Stage.DELETING for name in names)
-            )
+            await self._until(lambda: not self._deleting(names))
+
+    def _deleting(self, names: Iterable[str]) -> bool:
+        """Whether any of these is being deleted."""
+        return any(name in self._apps and self._apps[name].stage is Stage.DELETING for name in names)
 
     async def status(self) -> ServeStatus:
         """States of all applications and proxies."""
@@ -174,32 +190,16 @@ class ServeController:
 
     # -- callers ------------------------------------------------------------------------------
 
-    async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0) -> News:
-        """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``."""
-        news = self._topics.news(known)
-        if news or timeout_s <= 0:
-            return news
-        answer: asyncio.Future[News] = self._loop.create_future()
-        self._topics.wait(answer, known)
-        timer = self._loop.call_later(timeout_s, _resolve, answer, {})
-        try:
-            return await answer
-        finally:
-            timer.cancel()
-            self._topics.forget(answer)
+    async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0, listener: str = "") -> News:
+        """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``.
+
+        A ``listener`` that gives its name, unique and always the same, is waited for until it has heard that a replica leaves.
+        """
+        return await self._listeners.listen(known, timeout_s, listener)
 
     async def report_waiting(self, caller: str, waiting: dict[DeploymentID, int]) -> None:
         """How many requests wait at a caller; what it does not name does not wait."""
-        now = self._loop.time()
-        counts = {DeploymentID(*id): count for id, count in waiting.items()}
-        for app in list(self._apps.values()):
-            for name, scaler in app.scalers.items():
-                count = counts.get(scaler.id, 0)
-                scaler.waiting(caller, count, now)
-                brain = app.deployments.get(name)
-                if count and brain is not None and brain.count == 0:
-                    self._measures[scaler.id] = now  # somebody waits, and nobody is there
-        self._arm()
+        self._scaling.report_waiting(caller, waiting)
 
     async def report_models(self, replica: ReplicaID, model_ids: tuple[str, ...]) -> None:
         """Which multiplexed models a replica has loaded."""
@@ -208,7 +208,7 @@ class ServeController:
         if app is not None and replica in self._runner.handles:
             self._models[replica] = tuple(model_ids)
             brain = app.deployments[replica.deployment]
-            self._publish((REPLICAS, *brain.id), self._view(app, brain))
+            self._listeners.publish((REPLICAS, *brain.id), self._view(app, brain))
 
     # -- proxies ------------------------------------------------------------------------------
 
@@ -255,16 +255,20 @@ class ServeController:
     async def shutdown(self) -> None:
         """End everything: proxies finish their requests, then replicas. The caller kills the controller afterwards."""
         await self._proxies.stop()
+        self._runner.hurry = True
         slowest = max(
             (b.spec.config.graceful_shutdown_timeout_s for a in self._apps.values() for b in a.deployments.values()),
             default=0.0,
         )
         self._delete(list(self._apps))
+        for app in list(self._apps.values()):  # nobody is left to hear of it
+            self._step(app, app.close(self._loop.time()))
         deepest = max((len(app.deployments) for app in self._apps.values()), default=1)
         await self._until(lambda: not self._apps, slowest * deepest + SHUTDOWN_GRACE_S)
         for id, handle in list(self._runner.handles.items()):
             launcher.end(id, handle, None)
         self._journal.clear()
+        self._runner.hurry = False
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -290,12 +294,8 @@ class ServeController:
         for id in [id for id in self._deadlines if id.app == app.name and id.name not in app.deployments]:
             self._forget(id)
         for brain in changed:
-            self._publish((REPLICAS, *brain.id), self._view(app, brain))
-            scaler = app.scalers.get(brain.id.name)
-            if scaler is None or brain.deleting:
-                self._measures.pop(brain.id, None)
-            elif brain.id not in self._measures:
-                self._measures[brain.id] = self._loop.time() + scaler.measure_interval_s
+            self._listeners.publish((REPLICAS, *brain.id), self._view(app, brain))
+            self._scaling.follow(app, brain)
         for brain in app.deployments.values():
             self._deadlines[brain.id] = brain.next_deadline()
         if changed or app.is_gone:
@@ -307,7 +307,7 @@ class ServeController:
             self._runner.run(command)
         if changed or app.is_gone:
             waiting, self._changed = self._changed, self._loop.create_future()
-            _resolve(waiting, None)
+            resolve(waiting, None)
         self._arm()
 
     def _say(self, app: ApplicationBrain) -> None:
@@ -329,21 +329,15 @@ class ServeController:
             self._journal.erase("app", app.name)
             self._journal.erase("counts", app.name)
         routes = [route for route in (each.route() for each in self._apps.values()) if route is not None]
-        self._publish((ROUTES,), tuple(sorted(routes, key=lambda route: route.prefix)))
+        self._listeners.publish((ROUTES,), tuple(sorted(routes, key=lambda route: route.prefix)))
 
     def _forget(self, id: DeploymentID) -> None:
-        self._publish((REPLICAS, *id), None)
+        self._listeners.publish((REPLICAS, *id), None)
         self._deadlines.pop(id, None)
         self._revisions.pop(id, None)
-        self._measures.pop(id, None)
-        self._complaints.pop(id, None)
+        self._scaling.forget(id)
         if self._records.pop(id, None) is not None:
             self._journal.erase("replicas", "\n".join(id))
-
-    def _publish(self, topic: Topic, value: Any) -> None:
-        for waiter, news in self._topics.set(topic, value).items():
-            if isinstance(waiter, asyncio.Future):
-                _resolve(waiter, news)
 
     def _journal_replicas(self, brain: DeploymentBrain) -> None:
         records = brain.records()
@@ -395,7 +389,7 @@ class ServeController:
 
     def _arm(self) -> None:
         """Set the timer to the next deadline."""
-        deadline = min(min(self._deadlines.values(), default=FOREVER), min(self._measures.values(), default=FOREVER))
+        deadline = min(min(self._deadlines.values(), default=FOREVER), self._scaling.next_due())
         if deadline == self._timer_at and self._timer is not None:
             return
         if self._timer is not None:
@@ -413,76 +407,12 @@ class ServeController:
                 brain = self._brain(id)
                 if brain is not None:
                     self._step(self._apps[id.app], brain.tick(now))
-        for id, deadline in list(self._measures.items()):
-            if deadline <= now:
-                self._measures[id] = FOREVER
-                self._runner.spawn(self._autoscale(id))
+        self._scaling.run_due(now)
         self._arm()
 
     def _brain(self, id: DeploymentID) -> DeploymentBrain | None:
         app = self._apps.get(id.app)
         return app.deployments.get(id.name) if app is not None else None
-
-    # -- autoscaling --------------------------------------------------------------------------
-
-    async def _autoscale(self, id: DeploymentID) -> None:
-        """Measure, decide, and set the time of the next time."""
-        scaler = None
-        try:
-            brain = self._brain(id)
-            if brain is None or brain.count > 0:
-                await self._measure(id)
-            app, brain = self._apps.get(id.app), self._brain(id)
-            scaler = app.scalers.get(id.name) if app is not None else None
-            if app is None or brain is None or scaler is None or brain.deleting:
-                return
-            running = tuple(replica.id for replica in brain.view())
-            answer = await self._ask_policy(scaler, running, brain.count)
-            count = scaler.decide(running, brain.count, self._loop.time(), answer)
-            self._complaints.pop(id, None)
-            if count != brain.count:
-                logger.info("Deployment %s is scaled from %d to %d replicas", id, brain.count, count)
-                self._step(app, brain.scale(count, self._loop.time()))
-        except Exception as error:
-            text = text_of(error)
-            if self._complaints.get(id) != text:  # once, not each second
-                self._complaints[id] = text
-                logger.error("Autoscaling of deployment %s failed; it keeps its replicas: %s", id, text)
-        finally:
-            brain = self._brain(id)
-            if self._measures.get(id) == FOREVER and brain is not None and scaler is not None:
-                now = self._loop.time()
-                self._measures[id] = max(scaler.next_decision(brain.count, now), now + SAME_TIME_S)
-            self._arm()
-
-    async def _measure(self, id: DeploymentID) -> None:
-        brain = self._brain(id)
-        if brain is None:
-            return
-        stats = await reports.replica_stats(brain.view(), self._runner.handles)
-        app = self._apps.get(id.app)
-        scaler = app.scalers.get(id.name) if app is not None else None
-        if scaler is not None:
-            now = self._loop.time()
-            for replica, each in stats.items():
-                user = {key: float(v) for key, v in each.user.items() if isinstance(v, (int, float))}
-                scaler.measured(replica, each.ongoing, user, now)
-
-    async def _ask_policy(self, scaler: Any, running: tuple[ReplicaID, ...], count: int) -> Any:
-        """The user's policy, in a thread: it may block."""
-        if scaler.policy is None:
-            return None
-        context = scaler.context(running, count, self._loop.time())
-        call = asyncio.to_thread(scaler.policy, context, **dict(scaler.config.policy_kwargs))
-        answer = await asyncio.wait_for(call, POLICY_TIMEOUT_S)
-        return await answer if inspect.isawaitable(answer) else answer
-
-    async def _load_policy(self, spec: DeploymentSpec) -> Callable[..., Any] | None:
-        config = spec.config.autoscaling_config
-        if config is None or config.policy is None:
-            return None
-        policy: Callable[..., Any] = await asyncio.to_thread(config.load_policy)
-        return policy() if isinstance(policy, type) else policy
 
     # -- nodes --------------------------------------------------------------------------------
 
@@ -530,7 +460,7 @@ class ServeController:
                 if each.name in app.scalers:
                     app.scalers[each.name].policy = recovery.policy(each)
             if saved.deleting:
-                commands += app.delete(now)
+                commands += app.delete(now) + app.close(now)
             self._step(app, commands)
         self._proxies.recover(recovery.living)
         recovery.end_others()
@@ -540,11 +470,6 @@ class ServeController:
 
 def _fresh() -> str:
     return os.urandom(4).hex()
-
-
-def _resolve(future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():
-        future.set_result(value)
 
 
 def _all(brain: DeploymentBrain) -> Iterable[Replica]:

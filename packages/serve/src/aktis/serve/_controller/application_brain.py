@@ -3,8 +3,9 @@
 Order. What is new starts at once, all of it: callers wait for deployments that are known and have no replicas yet.
 What is not wanted any more goes in turns, callers before those whom they call:
 
-- An application that is deleted loses its route; then the ingress drains, and when it is gone the next deployment does
-  (a graph's specs come with the called before the caller, so it goes through them backwards).
+- An application that is deleted loses its route; when all proxies know (:meth:`ApplicationBrain.close`), the ingress
+  drains, and when it is gone the next deployment does (a graph's specs come with the called before the caller, so it goes
+  through them backwards).
 - A deployment that an update left out stays until the others run in their new version, and nothing of the old is left.
 """
 
@@ -48,6 +49,7 @@ class ApplicationBrain:
         self._fresh = fresh
         self._spec: ApplicationSpec | None = None
         self._ingress = ""  # where requests go: an ingress of another name takes over when it runs
+        self._closed = False
         self._retired: list[str] = []  # left out by an update, or by deletion; the next to go is the last
 
     @property
@@ -103,6 +105,12 @@ class ApplicationBrain:
             ingress = self._spec.ingress if self._spec is not None else ""
             order = [*self._retired, *(name for name in wanted if name != ingress), ingress]
             self._retired = [name for name in dict.fromkeys(order) if name in self.deployments]
+            self._closed = False
+        return self.settle(now)
+
+    def close(self, now: float) -> list[Command]:
+        """Nobody sends requests by its route any more: if it is being deleted, its replicas may go."""
+        self._closed = True
         return self.settle(now)
 
     def settle(self, now: float) -> list[Command]:
@@ -114,7 +122,7 @@ class ApplicationBrain:
         self._advance()
         commands: list[Command] = []
         if self.stage is Stage.DELETING:
-            if self._retired and not self.deployments[self._retired[-1]].deleting:
+            if self._closed and self._retired and not self.deployments[self._retired[-1]].deleting:
                 commands += self.deployments[self._retired[-1]].delete(now)
                 return commands + self.settle(now)
         elif self._retired and self._is_quiet():

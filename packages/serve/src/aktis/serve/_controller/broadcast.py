@@ -68,7 +68,51 @@ class Broadcast:
         """
         return self.set(topic, None)
 
+    def has_waiters(self, topic: Topic) -> bool:
+        """Whether anybody waits for this topic."""
+        return topic in self._waiters
+
     @property
     def waiting(self) -> int:
         """How many wait."""
         return len(self._waiting)
+
+
+class Audience:
+    """Whether listeners have heard what was published: one that was answered has, as soon as it asks again. Pure.
+
+    Those without a name ("") are not waited for; one that was answered and died, as long as :meth:`patience` is told.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, int] = {}  # how often each listener has asked
+        self._answered: dict[
+            str, tuple[float, frozenset[Topic]]
+        ] = {}  # those that have not asked again: when, for what
+
+    def asks(self, listener: str) -> int:
+        """A listener asks. Returns which question of it this is."""
+        self._answered.pop(listener, None)
+        question = self._asked[listener] = self._asked.get(listener, 0) + 1
+        return question
+
+    def answered(self, listener: str, question: int, topics: Iterable[Topic], now: float) -> None:
+        """A listener got the answer to a question about these; an earlier question than its last one does not count."""
+        if listener and self._asked.get(listener) == question:
+            self._answered[listener] = (now, frozenset(topics))
+
+    def left(self, listener: str, question: int) -> None:
+        """A listener took back a question. It was its last one, unless it has asked another since."""
+        if self._asked.get(listener) == question:
+            self._answered.pop(listener, None)
+
+    def patience(self, topic: Topic, most_s: float, now: float) -> float:
+        """How much longer to wait for those that have not asked again, each for ``most_s``; 0: all have heard."""
+        away = [when for when, topics in self._answered.values() if topic in topics and when > now - most_s]
+        return max(away) + most_s - now if away else 0.0
+
+    def forget_absent(self, since: float) -> None:
+        """Those that have not asked again since then have died."""
+        for listener in [each for each, (when, _) in self._answered.items() if when < since]:
+            del self._answered[listener]
+            del self._asked[listener]

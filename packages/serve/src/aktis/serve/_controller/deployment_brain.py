@@ -43,7 +43,7 @@ LONGEST_PAUSE_S = 30.0
 CHECK_GRID_S = 0.25  # when health checks begin
 STABLE_S = 10.0  # a replica that lived that long did not die of how it was started
 SLOW_START_S = 30.0
-DRAIN_GRACE_S = 2.0  # for drain() to answer after its own time-out
+DRAIN_GRACE_S = 5.0  # after drain()'s own time-out: for its answer, and for callers that do not know yet
 
 FOREVER = math.inf
 
@@ -290,6 +290,10 @@ class DeploymentBrain:
         if self._last_failure:
             words.append(self._last_failure)
         words += sorted({r.message for r in live if r.message})
+        if self._wanted_starts() and self._place() is None:
+            words.append(
+                f"{len(self.nodes)} nodes have as many as max_replicas_per_node allows: it waits for another node."
+            )
         return DeploymentState.UPDATING, " ".join(words)
 
     def next_deadline(self) -> float:

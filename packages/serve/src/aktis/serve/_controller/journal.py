@@ -14,12 +14,15 @@ that), so nothing waits for a disk.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+
+logger = logging.getLogger("aktis.serve")
 
 FORMAT = 1
 
@@ -63,12 +66,16 @@ class Journal:
         self._path(kind, name).unlink(missing_ok=True)
 
     def read(self, kind: str, name: str) -> Any | None:
-        """The value, or None when there is none (or one of another version of Aktis)."""
+        """The value, or None when there is none, or it cannot be read any more (that is logged)."""
         try:
             data = self._path(kind, name).read_bytes()
         except FileNotFoundError:
             return None
-        version, value = pickle.loads(data)
+        try:
+            version, value = pickle.loads(data)
+        except Exception:  # of user code in it, anything: the rest must come back nevertheless
+            logger.exception("What was kept of %s %r cannot be read: it is not continued", kind, name)
+            return None
         return value if version == FORMAT else None
 
     def names(self, kind: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import aktis
 from aktis.exceptions import AktisError
 from aktis.serve._controller.replicas import Start
-from aktis.serve._protocol import NAMESPACE, DeploymentSpec, ReplicaID
+from aktis.serve._protocol import NAMESPACE, REPLICA_PREFIX, DeploymentSpec, ReplicaID
 
 MAX_CONCURRENCY = 1_000_000  # the replica counts by itself
 
@@ -96,6 +96,17 @@ def end_actor(handle: Any) -> None:
     """Kill an actor. Harmless when it has ended already."""
     with contextlib.suppress(AktisError, ValueError):
         aktis.kill(handle)
+
+
+def end_groups(keep: set[str]) -> None:
+    """Give back what was reserved for replicas, but for those whose actors have these names."""
+    from aktis.util import get_placement_group, placement_group_table, remove_placement_group
+
+    for entry in placement_group_table().values():
+        name = str(entry.get("name") or "")
+        if name.startswith(REPLICA_PREFIX) and name not in keep and entry.get("state") != "REMOVED":
+            with contextlib.suppress(AktisError, ValueError):
+                remove_placement_group(get_placement_group(name))
 
 
 def living() -> dict[str, Any]:

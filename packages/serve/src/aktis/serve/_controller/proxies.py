@@ -17,6 +17,7 @@ import aktis
 from aktis.exceptions import ActorUnavailableError, AktisActorError, AktisError
 from aktis.serve._controller.alive import RETRY_S, Ending, until_death, until_ending
 from aktis.serve._controller.journal import Journal
+from aktis.serve._controller.nodes import alive_nodes
 from aktis.serve._controller.runner import Runner, text_of, within
 from aktis.serve._protocol import NAMESPACE, PROXY_NAME
 from aktis.serve.config import HTTPOptions, ProxyLocation, ProxyStatus, gRPCOptions
@@ -37,9 +38,10 @@ Address = tuple[str, int]
 class Proxy:
     """One proxy: its handle and where it listens."""
 
-    def __init__(self, index: int, node_id: str) -> None:
+    def __init__(self, index: int, place: str) -> None:
         self.index = index
-        self.node_id = node_id  # "": anywhere
+        self.place = place  # the node where it has to be; "": anywhere
+        self.node_id = place  # where it is
         self.handle: Any = None
         self.status = "STARTING"
         self.http: Address | None = None
@@ -100,9 +102,9 @@ class Proxies:
         if settings is None:
             return
         self.http, self.grpc, places = settings
-        for index, (node_id, http, grpc) in enumerate(places):
+        for index, node_id, http, grpc, pid in places:
             proxy = self.all[index] = Proxy(index, node_id)
-            proxy.http, proxy.grpc = http, grpc
+            proxy.http, proxy.grpc, proxy.pid = http, grpc, pid
             proxy.handle = living.get(proxy.name)
             self._runner.spawn(self._keep(proxy))
         if self.all:
@@ -138,14 +140,18 @@ class Proxies:
         if self._stopping or not self.on_every_node:
             return
         places = self._places()
-        gone = [proxy for proxy in self.all.values() if proxy.node_id not in places]
+        gone = [proxy for proxy in self.all.values() if proxy.place not in places]
         for proxy in gone:
-            del self.all[proxy.index]  # its task ends with it
-        served = {proxy.node_id for proxy in self.all.values()}
+            del self.all[proxy.index]
+            self._kill(proxy)  # its task ends with it
+        served = {proxy.place for proxy in self.all.values()}
         for node_id in places:
             if node_id not in served:
                 index = next(index for index in range(len(self.all) + 1) if index not in self.all)
-                proxy = self.all[index] = Proxy(index, node_id)
+                proxy = Proxy(index, node_id)
+                proxy.http = next((each.http for each in self.all.values() if each.http), None)
+                proxy.grpc = next((each.grpc for each in self.all.values() if each.grpc), None)
+                self.all[index] = proxy
                 self._runner.spawn(self._keep(proxy))
         if gone or len(served) != len(self.all):
             self._write()
@@ -191,10 +197,10 @@ class Proxies:
             "max_concurrency": 1_000_000,
             "max_restarts": -1,
         }
-        if proxy.node_id:
+        if proxy.place:
             from aktis.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(proxy.node_id, soft=False)
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(proxy.place, soft=False)
         actor_class: Any = aktis.remote(ProxyHost)
         proxy.handle = actor_class.options(**options).remote(proxy.index, http, grpc)
         await self._listen(proxy)
@@ -215,8 +221,10 @@ class Proxies:
             try:
                 if proxy.handle is None:
                     await self._begin(proxy)
+                    self._write()
                 elif proxy.status != "HEALTHY":
                     await self._listen(proxy)
+                    self._write()
                 pause = FIRST_PAUSE_S
             except Exception as error:
                 if isinstance(error, ActorUnavailableError):
@@ -282,7 +290,7 @@ class Proxies:
         return not self._stopping and self.all.get(proxy.index) is proxy
 
     def _write(self) -> None:
-        places = [(proxy.node_id, proxy.http, proxy.grpc) for proxy in self.all.values()]
+        places = [(each.index, each.place, each.http, each.grpc, each.pid) for each in self.all.values()]
         self._journal.write("settings", "proxies", (self.http, self.grpc, places))
 
     @staticmethod
@@ -295,7 +303,7 @@ class Proxies:
             return []
         nodes = alive_nodes()
         location, each = self.http.location, self.http.num_proxies
-        if location is ProxyLocation.EveryNode and len(nodes) > 1:
+        if location is ProxyLocation.EveryNode:
             return [node for node in nodes for _ in range(each)]
         if location is ProxyLocation.FixedNumber and len(nodes) > 1:
             import random
@@ -305,13 +313,6 @@ class Proxies:
             return [node for node in chosen for _ in range(each)]
         head = nodes[0] if len(nodes) > 1 else ""
         return [head] * each
-
-
-def alive_nodes() -> list[str]:
-    """Ids of the nodes that live; the head node first."""
-    nodes = [node for node in aktis.nodes() if node.get("Alive", True)]
-    nodes.sort(key=lambda node: "node:__internal_head__" not in (node.get("Resources") or {}))
-    return [str(node["NodeID"]) for node in nodes]
 
 
 def _address(value: Any) -> Address | None:

@@ -15,6 +15,7 @@ from aktis.serve._controller import launcher
 from aktis.serve._controller.journal import Journal
 from aktis.serve._controller.replicas import Record
 from aktis.serve._controller.runner import Runner, text_of
+from aktis.serve._controller.scaling import as_function
 from aktis.serve._protocol import REPLICA_PREFIX, ApplicationSpec, DeploymentSpec
 
 logger = logging.getLogger("aktis.serve")
@@ -62,10 +63,11 @@ class Recovery:
         return adopted
 
     def end_others(self) -> None:
-        """Those that nobody adopted."""
+        """Those that nobody adopted, and what was reserved for them."""
         for name in [name for name in self.living if name.startswith(REPLICA_PREFIX)]:
             logger.info("Ending %s, which had not finished to start", name)
             launcher.end_actor(self.living.pop(name))
+        launcher.end_groups({id.actor_name for id in self._runner.handles})
 
     @staticmethod
     def policy(spec: DeploymentSpec) -> Callable[..., Any] | None:
@@ -74,8 +76,7 @@ class Recovery:
         if config is None or config.policy is None:
             return None
         try:
-            loaded: Callable[..., Any] = config.load_policy()
-            return loaded() if isinstance(loaded, type) else loaded
+            return as_function(config.load_policy())
         except Exception as error:
             text = f"its policy {config.policy!r} cannot be imported after the controller's restart: {text_of(error)}"
 

@@ -17,8 +17,10 @@ from aktis.serve._controller.deployment_brain import DeploymentBrain
 from aktis.serve._controller.proxies import STATS_TIMEOUT_S, Proxies
 from aktis.serve._controller.replicas import Phase, Replica
 from aktis.serve._controller.runner import within
-from aktis.serve._protocol import CONTROLLER_NAME, ApplicationState, ReplicaID, ReplicaStats
+from aktis.serve._protocol import CONTROLLER_NAME, ApplicationState, DeploymentState, ReplicaID, ReplicaStats
 from aktis.serve.config import ApplicationStatus, DeploymentStatus, ReplicaStatus, ServeStatus
+
+_COMPLETED = {"CONFIG_UPDATE_STARTED": "CONFIG_UPDATE_COMPLETED"}
 
 
 def replica_status(replica: Replica) -> ReplicaStatus:
@@ -46,7 +48,9 @@ def deployment_status(brain: DeploymentBrain) -> DeploymentStatus:
         message=message,
         replica_states=dict(Counter(r.phase.public.value for r in brain.replicas.values())),
         target_num_replicas=0 if brain.deleting else brain.count,
-        status_trigger=brain.trigger,
+        status_trigger=_COMPLETED.get(brain.trigger, brain.trigger)
+        if state is DeploymentState.HEALTHY
+        else brain.trigger,
         replicas=[replica_status(r) for r in brain.replicas.values()],
     )
 

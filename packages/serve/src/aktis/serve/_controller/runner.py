@@ -18,13 +18,15 @@ import aktis
 from aktis.exceptions import AktisActorError
 from aktis.serve._controller import launcher
 from aktis.serve._controller.alive import until_death
+from aktis.serve._controller.listeners import Listeners
 from aktis.serve._controller.replicas import Check, Command, Drain, Kill, Reconfigure, Start, Warn
-from aktis.serve._protocol import DeploymentSpec, ReplicaID
+from aktis.serve._protocol import REPLICAS, DeploymentSpec, ReplicaID
 
 logger = logging.getLogger("aktis.serve")
 
 LOOK_AFTER_S = 1.0  # a replica that has not started by then may wait for resources
 LOOK_EVERY_S = 5.0
+LINGER_S = 0.2  # for a request on its way
 KILL_PATIENCE_S = 5.0  # for the news of a death that we ordered
 CALL_GRACE_S = 1.0  # for the way of a call and its answer, on top of what it may take
 LONGEST_TEXT = 20_000  # of a traceback in a message
@@ -35,7 +37,9 @@ Report = Callable[..., None]
 class Runner:
     """The replicas' handles, and tasks that wait for them."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, listeners: Listeners) -> None:
+        self.hurry = False  # everything ends: nobody is left to be considerate of
+        self._listeners = listeners
         self.handles: dict[ReplicaID, Any] = {}
         self._specs: dict[ReplicaID, DeploymentSpec] = {}
         self._report = report
@@ -161,7 +165,16 @@ class Runner:
             await within(self.handles[command.id].drain.remote(command.wait_loop_s, command.timeout_s), limit)
         except Exception as error:  # it is ended in any case
             logger.debug("Replica %s did not drain: %r", command.id, error)
+        await self._linger(command)
         self._report(command.id, "drained")
+
+    async def _linger(self, command: Drain) -> None:
+        """Wait for callers that do not know yet: while it lives, it rejects their requests, and they ask another one."""
+        if self.hurry:
+            return
+        topic = (REPLICAS, command.id.app, command.id.deployment)
+        if await self._listeners.heard(topic, max(command.wait_loop_s, LINGER_S)):
+            await asyncio.sleep(LINGER_S)  # for what they had sent by then
 
     async def _kill(self, id: ReplicaID) -> None:
         launcher.end(id, self.handles.get(id), self._specs.get(id))

@@ -132,11 +132,61 @@ def _routes(app: Any) -> list[Any]:
     return list(getattr(getattr(app, "router", app), "routes", ()))
 
 
+def is_app(value: Any) -> bool:
+    """Whether this is an app, or a router, of Starlette or FastAPI (neither is imported for it)."""
+    modules = {each.__module__.partition(".")[0] for each in type(value).__mro__}
+    return bool(modules & {"fastapi", "starlette"}) and (
+        hasattr(type(value), "routes") or "routes" in getattr(value, "__dict__", ())
+    )
+
+
+def parts_of_app(app: Any) -> list[Any]:
+    """What an app does, for its version: code of routes and dependencies, handlers, middlewares, names."""
+    router = getattr(app, "router", app)
+    return [
+        [getattr(app, name, None) for name in ("title", "version", "description", "docs_url", "root_path", "debug")],
+        [_parts_of_route(route) for route in router.routes],
+        [[str(key), handler] for key, handler in getattr(app, "exception_handlers", {}).items()],
+        [
+            [each.cls, getattr(each, "args", ()), getattr(each, "kwargs", {})]
+            for each in getattr(app, "user_middleware", ())
+        ],
+        [getattr(router, name, None) for name in ("on_startup", "on_shutdown")],
+        [getattr(router.lifespan_context, "__wrapped__", None)],
+    ]
+
+
+def _parts_of_route(route: Any) -> list[Any]:
+    endpoint = getattr(route, "endpoint", None)
+    if getattr(endpoint, "__module__", "") in _OF_FASTAPI:
+        return []
+    calls: list[Any] = []
+    _calls_of(getattr(route, "dependant", None), calls)
+    methods = sorted(getattr(route, "methods", None) or ())
+    models = [
+        getattr(route, name, None) for name in ("response_model", "status_code", "tags", "summary", "operation_id")
+    ]
+    return [
+        getattr(route, "path", ""),
+        methods,
+        endpoint,
+        calls,
+        models,
+        getattr(route, "app", None) if endpoint is None else None,
+    ]
+
+
+def _calls_of(dependant: Any, found: list[Any]) -> None:
+    for each in getattr(dependant, "dependencies", ()):
+        found.append(each.call)
+        _calls_of(each, found)
+
+
 def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
     """The ASGI app of an instance of a class that was decorated with ``@serve.ingress`` (or has a method
     ``__aktis_asgi__`` that makes one): called once, in the replica.
 
-    The app of the class itself is not changed.
+    The app of the class itself is not changed: several replicas may be in one process.
     """
     if hasattr(instance, BUILD):
         return instance.__aktis_asgi__()  # type: ignore[no-any-return]
@@ -145,7 +195,7 @@ def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
     if _is_router(app):
         from fastapi import FastAPI
 
-        whole = FastAPI(lifespan=None)
+        whole = FastAPI()
         whole.router.routes.extend(_routes(app))
         whole.router.on_startup.extend(getattr(app, "on_startup", []))
         whole.router.on_shutdown.extend(getattr(app, "on_shutdown", []))
@@ -153,8 +203,9 @@ def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
         app = whole
     elif not hasattr(app, "router") or not hasattr(app, "dependency_overrides"):
         return app  # type: ignore[no-any-return]  # another ASGI app: it has no methods of ours
+    else:
+        app = _copied(app)
     app.router.routes[:] = _bound_routes(app, instance)
-    _add_encoders_to_openapi(app)
     return app  # type: ignore[no-any-return]
 
 
@@ -162,8 +213,28 @@ def _is_router(app: Any) -> bool:
     return hasattr(app, "add_api_route") and not hasattr(app, "dependency_overrides")
 
 
-def _add_encoders_to_openapi(app: Any) -> None:
-    app.openapi_schema = None  # a schema made before the routes were bound would have "self" in it
+# Routes that FastAPI makes by itself: they show the app that made them.
+_OF_FASTAPI = ("fastapi.applications",)
+
+
+def _copied(app: Any) -> Any:
+    """A copy with routes of its own. What shows the app (OpenAPI and its pages) shows the copy."""
+    made = copy.copy(app)
+    made.router = copy.copy(app.router)
+    for name, value in vars(app.router).items():  # Starlette's routers hold methods of their own
+        if getattr(value, "__self__", None) is app.router:
+            setattr(made.router, name, value.__func__.__get__(made.router))
+    made.middleware_stack = None
+    made.openapi_schema = None
+    made.state = type(app.state)(dict(app.state._state))
+    made.router.routes = []
+    made.setup()
+    made.router.routes += [
+        route
+        for route in app.router.routes
+        if getattr(getattr(route, "endpoint", None), "__module__", "") not in _OF_FASTAPI
+    ]
+    return made
 
 
 def _bound_routes(app: Any, instance: Any) -> list[Any]:

@@ -176,8 +176,9 @@ class _Builder:
                     f"{value!r} is an argument of {node!r}, and is not bound. Write {value.name}.bind(...)."
                 )
         deployment = node._deployment
+        _check_arguments(deployment, args, kwargs)
         legacy = uses_legacy_handles(deployment.func_or_class)
-        what = f"An argument of deployment {deployment.name!r}"
+        what = f"Arguments of deployment {deployment.name!r}"
         init = dump_arguments(what, (args, kwargs), lambda other: self._handle_of(other, legacy))
         name = self._names[id(node)] = self._free_name(deployment.name)
         deployment = self.deployments[name] = self._final(name, deployment)
@@ -206,7 +207,8 @@ class _Builder:
             deployment = self._built[name]
         options: dict[str, Any] = dict(self._overrides.get(name, {}))
         options.pop("name", None)
-        return deployment.options(**{**options, "name": name})
+        final: Deployment = deployment.options(**{**options, "name": name})
+        return final
 
     def _name_of(self, value: Any) -> str:
         return self._names.get(id(value), "") if isinstance(value, DeploymentNode) else ""
@@ -223,7 +225,7 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
     return DeploymentSpec(
         name=deployment.name,
         config=config,
-        callable=dump_code(f"deployment {deployment.name!r}", code),
+        callable=dump_code(f"Code of deployment {deployment.name!r}", code),
         init=init,
         version=version,
         is_asgi=source is not None or hasattr(code, BUILD),
@@ -231,6 +233,22 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
         docs_path=source.docs_path if source is not None else None,
         is_driver=config.is_driver,
     )
+
+
+def _check_arguments(deployment: Deployment, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Arguments that the constructor cannot take are an error here, and not in each replica."""
+    if not inspect.isclass(deployment.func_or_class):
+        return
+    try:
+        signature = inspect.signature(deployment.func_or_class)
+    except (TypeError, ValueError):  # of C: nobody knows
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(
+            f"Arguments of deployment {deployment.name!r} do not fit its constructor {signature}: {error}."
+        ) from None
 
 
 def _check_code(deployment: Deployment) -> None:

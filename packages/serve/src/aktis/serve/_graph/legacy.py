@@ -11,6 +11,7 @@ import functools
 import inspect
 import os
 import textwrap
+import types
 from typing import Any
 
 ENVIRONMENT = "AKTIS_SERVE_LEGACY_HANDLES"
@@ -31,14 +32,35 @@ def uses_legacy_handles(code: Any) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _looks_legacy(code: Any) -> bool:
-    try:
-        source = textwrap.dedent(inspect.getsource(code))
-        tree = ast.parse(source)
-    except (OSError, TypeError, SyntaxError, IndentationError):
-        return False  # no source: nothing says that it is old
-    if ".remote" not in source and "Handle" not in source:
+    # Function by function: they know their lines, also where a class has no file (notebooks), or two have one name.
+    functions = vars(code).values() if inspect.isclass(code) else [code]
+    return any(_function_looks_legacy(inspect.unwrap(getattr(each, "__func__", each))) for each in functions)
+
+
+def _function_looks_legacy(function: Any) -> bool:
+    if not inspect.isfunction(function):
         return False
-    return source_looks_legacy(tree)
+    if any(_is_handle(annotation) for annotation in function.__annotations__.values()):
+        return True
+    if "remote" not in _names_of(function.__code__):
+        return False
+    try:
+        return source_looks_legacy(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    except (OSError, TypeError, SyntaxError):
+        return False  # no source: nothing says that it is old
+
+
+def _is_handle(annotation: Any) -> bool:
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", repr(annotation))
+    return any(name in text for name in _HANDLES)
+
+
+def _names_of(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names_of(constant)
+    return names
 
 
 def source_looks_legacy(tree: ast.AST) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import cloudpickle
-
+import aktis
 from aktis.dag import DAGNode, FunctionNode
+from aktis.exceptions import SerializationError
 from aktis.serve._graph.nodes import DeploymentNode
 from aktis.serve.exceptions import InvalidDeploymentError
+from aktis.util.serialization import dumps_by_value, pickler_class
 
 # FastAPI's applications hold some, and nobody means to share them with the process that pickles.
 _LOCKS: dict[type, Callable[[], Any]] = {
@@ -21,13 +23,22 @@ _LOCKS: dict[type, Callable[[], Any]] = {
 }
 
 
-class CodePickler(cloudpickle.Pickler):
-    """cloudpickle for code: what cannot be shared (locks) is made anew."""
+_CACHED = type(functools.lru_cache(len))
+
+
+def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+class CodePickler(pickler_class()):  # type: ignore[misc]
+    """cloudpickle for code, with registered serializers: what cannot be shared (locks) is made anew."""
 
     def reducer_override(self, obj: Any) -> Any:
         made = _LOCKS.get(type(obj))
         if made is not None:
             return made, ()
+        if isinstance(obj, _CACHED) and (obj.__module__ == "__main__" or "<locals>" in obj.__qualname__):
+            return _cached, (obj.__wrapped__, obj.cache_parameters())  # a name in __main__ means nothing elsewhere
         if type(obj).__name__ == "State" and type(obj).__module__ == "starlette.datastructures":
             return type(obj), (dict(obj._state),)  # by itself it recurses without end when it is unpickled
         return super().reducer_override(obj)
@@ -49,6 +60,8 @@ class GraphPickler(CodePickler):
         self._in_graph = in_graph
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, aktis.ObjectRef):  # the object has to outlive this program: each replica puts its own
+            return aktis.put, (aktis.get(obj),)
         if not isinstance(obj, DAGNode):
             return super().reducer_override(obj)
         if self._in_graph:
@@ -68,7 +81,12 @@ def _make_call(make: Callable[..., Any], arguments: tuple[Any, ...], args: Any, 
 
 
 def dump_graph(node: DAGNode, handle_of: Callable[[DeploymentNode], tuple[Any, tuple[Any, ...]]]) -> bytes:
-    """The graph that ends at ``node``, as bytes for :func:`load_graph`."""
+    """The graph that ends at ``node``, as bytes for :func:`load_graph`. Names are given to what others need first."""
+    from aktis.serve.dag import nodes_of
+
+    for each in nodes_of(node):
+        if isinstance(each, DeploymentNode):
+            handle_of(each)
     file = io.BytesIO()
     GraphPickler(file, handle_of, in_graph=True).dump(node)
     return file.getvalue()
@@ -82,20 +100,36 @@ def load_graph(data: bytes) -> Any:
 
 
 def dump_arguments(what: str, value: Any, handle_of: Callable[[DeploymentNode], tuple[Any, tuple[Any, ...]]]) -> bytes:
-    """``value``, nodes as handles. Raises InvalidDeploymentError that says ``what`` cannot be pickled, and why."""
+    """``value``, nodes as handles. Raises InvalidDeploymentError that says what of ``what`` cannot be pickled, and why."""
     file = io.BytesIO()
-    try:
-        GraphPickler(file, handle_of).dump(value)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise InvalidDeploymentError(f"{what} cannot be pickled: {error}") from error
+    _dump(GraphPickler(file, handle_of), what, value)
     return file.getvalue()
 
 
 def dump_code(what: str, code: Any) -> bytes:
-    """A class or function. Raises InvalidDeploymentError that says ``what`` cannot be pickled, and why."""
+    """A class or function. Raises InvalidDeploymentError that says what of ``what`` cannot be pickled, and why."""
     file = io.BytesIO()
-    try:
-        CodePickler(file, protocol=pickle.HIGHEST_PROTOCOL).dump(code)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise InvalidDeploymentError(f"The code of {what} cannot be pickled: {error}") from error
+    _dump(CodePickler(file, protocol=pickle.HIGHEST_PROTOCOL), what, code)
     return file.getvalue()
+
+
+def _dump(pickler: CodePickler, what: str, value: Any) -> None:
+    try:
+        pickler.dump(value)
+    except InvalidDeploymentError:  # of a deployment that it is bound to
+        raise
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError, SerializationError) as error:
+        raise InvalidDeploymentError(f"{what} cannot be pickled: {_explained(value) or error}") from error
+
+
+def _explained(value: Any) -> str:
+    """The way to what stands in the way; "" when that cannot be found."""
+    if hasattr(value, "__aktis_asgi_source__"):  # the app's locks would be blamed
+        return ""
+    try:
+        dumps_by_value(value, getattr(value, "__name__", "arguments"))
+    except SerializationError as error:
+        return str(error)
+    except Exception:  # it explains an error, and must not become another one
+        return ""
+    return ""

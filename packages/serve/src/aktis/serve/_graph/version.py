@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import builtins
 import dis
+import functools
 import hashlib
 import inspect
 import pickle
+import re
 import sys
+import threading
 import types
 import uuid
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aktis
 from aktis.dag import DAGNode
+from aktis.serve._graph.asgi_app import is_app, parts_of_app
 
 # Parts of a class that say nothing about what it does.
 _SKIPPED = {
@@ -27,7 +33,13 @@ _SKIPPED = {
     "__firstlineno__",
     "__static_attributes__",
     "__abstractmethods__",
+    "__signature__",
+    "_abc_impl",
 }
+_PYDANTIC = "__pydantic_"  # what pydantic makes of a class; its fields say it, too
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+# Of what is the same wherever it is made: only their type counts.
+_BLANK = (type(threading.Lock()), type(threading.RLock()), weakref.ref, weakref.WeakKeyDictionary, weakref.WeakSet)
 
 
 class _Digest:
@@ -142,29 +154,52 @@ class _Digest:
             return
         self.add([base for base in cls.__bases__ if base is not object])
         for name, value in sorted(vars(cls).items()):
-            if name not in _SKIPPED and not isinstance(value, (types.GetSetDescriptorType, types.MemberDescriptorType)):
+            if name == "__pydantic_fields__":
+                self.text(name, _ADDRESS.sub("", repr(value)))
+            elif name in _SKIPPED or name.startswith(_PYDANTIC):
+                continue
+            elif not isinstance(value, (types.GetSetDescriptorType, types.MemberDescriptorType)):
                 self.text(name)
                 self.add(value)
 
     def _add_object(self, value: Any) -> None:
+        kind = type(value)
         named = self._name_of(value)
         if named:
             self.text("named", named)
-            return
-        if isinstance(value, DAGNode):
-            self.text("node", type(value).__name__)
+        elif isinstance(value, aktis.ObjectRef):
+            self.text("reference")
+            self.add(aktis.get(value))
+        elif isinstance(value, DAGNode):
+            self.text("node", kind.__name__)
             self.add(dict(vars(value)))
-            return
-        self.text("object", type(value).__module__, type(value).__qualname__)
-        state = getattr(value, "__dict__", None)
-        if (
-            type(value).__reduce_ex__ is object.__reduce_ex__
-            and type(value).__reduce__ is object.__reduce__
-            and isinstance(state, Mapping)
-        ):
-            self.add(type(value))
-            self.add(dict(state))
-            return
+        elif isinstance(value, _BLANK):
+            self.text("blank", kind.__name__)
+        elif isinstance(value, functools.partial):
+            self.text("partial")
+            self.add([value.func, value.args, value.keywords])
+        elif is_app(value):
+            self.text("app", kind.__qualname__)
+            self.add(parts_of_app(value))
+        elif isinstance(getattr(value, "__wrapped__", None), types.FunctionType):  # such as of functools.lru_cache
+            self.text("wrapped", kind.__qualname__)
+            self.add(value.__wrapped__)
+        else:
+            self._add_state(value)
+
+    def _add_state(self, value: Any) -> None:
+        kind = type(value)
+        self.text("object", kind.__module__, kind.__qualname__)
+        if self._is_ours(kind):
+            self.add(kind)
+        mine = [vars(each) for each in kind.__mro__[:-1]]
+        if not any("__reduce__" in each or "__reduce_ex__" in each for each in mine):
+            if any("__getstate__" in each for each in mine):
+                self.add(value.__getstate__())
+                return
+            if isinstance(getattr(value, "__dict__", None), Mapping):
+                self.add(dict(vars(value)))
+                return
         try:
             data = pickle.dumps(value, protocol=4)
         except Exception:  # nothing is known about it: never equal

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -27,7 +27,6 @@ from aktis.serve.exceptions import (
 from aktis.serve.grpc_util import CallFacts, Outcome
 
 logger = logging.getLogger("aktis.serve")
-access_log = logging.getLogger("aktis.serve.access")
 
 MOST_ID = 256  # characters of a request's id, or a model's, that a client may choose
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -43,8 +42,9 @@ class _Refused(Exception):
 class Exchanges:
     """Runs calls. Knows the applications."""
 
-    def __init__(self, timeout_s: float | None) -> None:
+    def __init__(self, timeout_s: float | None, dispatcher: Any = None) -> None:
         self._timeout_s = timeout_s
+        self._dispatcher = dispatcher
         self._routes: dict[str, RouteView] = {}
 
     @property
@@ -93,9 +93,76 @@ class Exchanges:
             f"say which application is meant with the metadata 'application'; there are: {known}",
         )
 
+    def ended(self, exchange: _Exchange, code: grpc.StatusCode) -> None:
+        """Counts a call that has ended, and writes it down. Its route in the counters is its method."""
+        dispatcher = self._dispatcher
+        if dispatcher is None:
+            return
+        view = exchange.route
+        counters = None if view is None else dispatcher.counters.route(exchange.method, view.app, view.deployment)
+        seconds = dispatcher.counters.ended(counters, _AS_HTTP.get(code, 500), exchange.began)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and counters is not None:
+            counters.dropped += 1
+        if dispatcher.access_log is not None:
+            dispatcher.access_log.add(_Entry(exchange, code), seconds)
+
     def limit(self, view: RouteView) -> float | None:
         """Seconds that a request may take."""
         return self._timeout_s if view.timeout_s is None else view.timeout_s
+
+
+_AS_HTTP = {
+    grpc.StatusCode.OK: 200,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 408,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 503,
+}  # the counters of the proxy know statuses of HTTP
+
+
+class _Path(NamedTuple):
+    raw_path: bytes
+
+
+class _Viewed(NamedTuple):
+    view: RouteView
+
+
+class _Entry:
+    """A call, as the access log takes requests."""
+
+    __slots__ = (
+        "body_bytes",
+        "client",
+        "http_version",
+        "method",
+        "replica",
+        "request_id",
+        "route",
+        "sent",
+        "status",
+        "target",
+    )
+
+    def __init__(self, exchange: _Exchange, code: grpc.StatusCode) -> None:
+        self.request_id = exchange.request_id
+        self.client = (exchange.peer, 0)
+        self.method = "gRPC"
+        self.target = _Path(exchange.method.encode())
+        self.route = _Viewed(exchange.route) if exchange.route is not None else None
+        self.replica = ""
+        self.status = code.name
+        self.sent = self.body_bytes = 0
+        self.http_version = "2"
 
 
 class _FedCall(StreamCall):
@@ -121,16 +188,16 @@ class _Exchange:
 
     def __init__(self, owner: Exchanges, method: str, kind: str, context: Any) -> None:
         self._owner = owner
-        self._method = method
+        self.method = method
         self._kind = kind
         self._context = context
         self._metadata = tuple(
             (key, value) for key, value in context.invocation_metadata() or () if not key.startswith(":")
         )
-        self._request_id = self._said("request_id") or self._said("x-request-id") or new_request_id()
-        self._began = time.perf_counter()
+        self.request_id = self._said("request_id") or self._said("x-request-id") or new_request_id()
+        self.began = time.perf_counter()
         self._response: Any = None
-        self._app = ""
+        self.route: RouteView | None = None
         self._limit: float | None = None
 
     def _said(self, key: str) -> str:
@@ -142,7 +209,9 @@ class _Exchange:
     async def unary(self, request: Any) -> Any:
         """One message for one."""
         try:
-            reply = await self._within(self._ask(request))
+            self._find_route()
+            self._response = Response(self._start(Call, request))
+            reply = await self._within(self._response, self._limit)
         except BaseException as error:
             await self._end_with(error)
             raise
@@ -150,21 +219,18 @@ class _Exchange:
         await self._finish(reply.outcome)
         return reply.message
 
-    async def _ask(self, request: Any) -> Any:
-        self._response = Response(self._start(Call, request))
-        return await self._response
-
     async def stream(self, request: Any) -> AsyncIterator[Any]:
         """Many messages on one side or both."""
         feeder: asyncio.Task[None] | None = None
         outcome: Outcome | None = None
         try:
+            self._find_route()
             streaming = self._kind[0] == "s"
             call = self._start(_FedCall if streaming else StreamCall, None if streaming else request)
             self._response = items = StreamResponse(call)
             if streaming:
                 feeder = asyncio.create_task(self._feed(call, request))
-            deadline = None if self._limit is None else self._began + self._limit
+            deadline = None if self._limit is None else self.began + self._limit
             iterator = items.__aiter__()
             while True:
                 left = None if deadline is None else deadline - time.perf_counter()
@@ -187,34 +253,30 @@ class _Exchange:
                 feeder.cancel()
         await self._finish(outcome)
 
-    def _start(self, kind: type[Any], request: Any) -> Any:
-        view = self._owner.route(self._said("application"))
-        self._app = view.app
+    def _find_route(self) -> None:
+        self.route = view = self._owner.route(self._said("application"))
         self._limit = self._owner.limit(view)
-        left = self._context.time_remaining()
-        if left is not None and self._limit is None:
-            deadline = time.time() + left
-        else:
-            deadline = (
-                0.0
-                if self._limit is None
-                else time.time() + min(self._limit, left if left is not None else self._limit)
-            )
-        name = self._method.rpartition("/")[2]
+
+    def _start(self, kind: type[Any], request: Any) -> Any:
+        view = self.route
+        assert view is not None
+        limits = [each for each in (self._limit, self._context.time_remaining()) if each is not None]
+        deadline = time.time() + min(limits) if limits else 0.0
+        name = self.method.rpartition("/")[2]
         model_id = self._said("multiplexed_model_id")
         trace = {key: value for key in ("traceparent", "tracestate") if (value := self._said(key))}
         meta = RequestMeta(
-            self._request_id,
+            self.request_id,
             new_call_id(),
             f"{PREFIX}{self._kind}:{name}",
             view.app,
-            self._method,
+            self.method,
             model_id,
             bool(self._said("idempotency-key")),
             deadline,
             trace or None,
         )
-        facts = CallFacts(self._metadata, self._context.peer(), self._request_id, view.app, model_id, self._auth())
+        facts = CallFacts(self._metadata, self._context.peer(), self.request_id, view.app, model_id, self._auth())
         call = kind(Router.of(DeploymentID(view.app, view.deployment)), meta, (request, facts), {})
         call.start()
         return call
@@ -229,21 +291,14 @@ class _Exchange:
             "key": self._context.peer_identity_key(),
         }
 
-    async def _within(self, work: Any, left: float | None = -1.0) -> Any:
+    async def _within(self, work: Awaitable[Any], left: float | None) -> Any:
         """The result, or RequestTimeoutError when the request's time is over."""
-        if left == -1.0:
-            left = self._owner_limit()
         if left is None:
             return await work
         try:
             return await asyncio.wait_for(work, max(left, 0.0))
         except asyncio.TimeoutError:
-            raise RequestTimeoutError(self._request_id, self._limit) from None
-
-    def _owner_limit(self) -> float | None:
-        with suppress(_Refused):
-            return self._owner.limit(self._owner.route(self._said("application")))
-        return None
+            raise RequestTimeoutError(self.request_id, self._limit) from None
 
     # requests that stream ---------------------------------------------------------------------------------------------
 
@@ -268,7 +323,7 @@ class _Exchange:
 
     async def _finish(self, outcome: Outcome | None) -> None:
         """What user code said with its context goes to the client."""
-        trailing: tuple[tuple[str, Any], ...] = (("request_id", self._request_id),)
+        trailing: tuple[tuple[str, Any], ...] = (("request_id", self.request_id),)
         code = grpc.StatusCode.OK
         if outcome is not None:
             trailing += outcome.trailing
@@ -276,7 +331,7 @@ class _Exchange:
             if outcome.compression is not None:
                 with suppress(Exception):
                     self._context.set_compression(grpc.Compression(outcome.compression))
-        self._log(code)
+        self._ended(code)
         if code is not grpc.StatusCode.OK:
             await self._context.abort(code, outcome.details if outcome else "", trailing)
         self._context.set_trailing_metadata(trailing)
@@ -285,13 +340,13 @@ class _Exchange:
         """The status for what went wrong. Does not return, but for cancelled calls."""
         self._cancel()
         if isinstance(error, asyncio.CancelledError):
-            self._log(grpc.StatusCode.CANCELLED)
+            self._ended(grpc.StatusCode.CANCELLED)
             return
         if isinstance(error, grpc.aio.AbortError):
             return
         code, details, trailing = self._status(error)
-        self._log(code)
-        await self._context.abort(code, details, (("request_id", self._request_id), *trailing))
+        self._ended(code)
+        await self._context.abort(code, details, (("request_id", self.request_id), *trailing))
 
     def _status(self, error: BaseException) -> tuple[grpc.StatusCode, str, tuple[tuple[str, Any], ...]]:
         status = grpc.StatusCode
@@ -306,16 +361,19 @@ class _Exchange:
         if isinstance(error, RequestCancelledError):
             return status.CANCELLED, str(error), ()
         if isinstance(error, AktisActorError) and not isinstance(error, AktisTaskError):
-            return status.UNAVAILABLE, f"the replica that had the request died (request id {self._request_id})", ()
+            return status.UNAVAILABLE, f"the replica that had the request died (request id {self.request_id})", ()
         failure = error if isinstance(error, GrpcFailure) else getattr(error, "cause", None)
         outcome = failure.outcome if isinstance(failure, GrpcFailure) else None
         if outcome is not None and outcome.code:
             return _CODES.get(outcome.code, status.UNKNOWN), outcome.details, outcome.trailing
         if not isinstance(failure, GrpcFailure):
-            logger.error("request %s (%s) failed", self._request_id, self._method, exc_info=error)
-        return status.INTERNAL, f"internal error (request id {self._request_id})", outcome.trailing if outcome else ()
+            logger.error("request %s (%s) failed", self.request_id, self.method, exc_info=error)
+        return status.INTERNAL, f"internal error (request id {self.request_id})", outcome.trailing if outcome else ()
 
-    def _log(self, code: grpc.StatusCode) -> None:
-        if access_log.isEnabledFor(logging.INFO):
-            took = (time.perf_counter() - self._began) * 1000
-            access_log.info("%s gRPC %s %s %s %.1f ms", self._request_id, self._method, self._app, code.name, took)
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return str(self._context.peer())
+
+    def _ended(self, code: grpc.StatusCode) -> None:
+        self._owner.ended(self, code)

@@ -12,7 +12,7 @@ from typing import Any
 API_SERVICE = "ray.serve.RayServeAPIService"
 PREDICT_SERVICE = "ray.serve.PredictAPIsService"
 _FILE = "aktis/serve/{}.proto"
-_SERVICES: dict[str, dict[str, tuple[str, str]]] = {
+SERVICES: dict[str, dict[str, tuple[str, str]]] = {
     "RayServeAPIService": {
         "ListApplications": ("ListApplicationsRequest", "ListApplicationsResponse"),
         "Healthz": ("HealthzRequest", "HealthzResponse"),
@@ -35,7 +35,7 @@ def _describe(service: str) -> Any:
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
     file = FileDescriptorProto(name=_FILE.format(service), package="ray.serve", syntax="proto3")
-    for name in dict.fromkeys(each for pair in _SERVICES[service].values() for each in pair):
+    for name in dict.fromkeys(each for pair in SERVICES[service].values() for each in pair):
         message = file.message_type.add(name=name)
         if name == "ListApplicationsResponse":
             _field(message, "application_names", 1, "STRING", repeated=True)
@@ -50,7 +50,7 @@ def _describe(service: str) -> Any:
             _field(entry, "value", 2, "BYTES")
             _field(message, "input", 2, "MESSAGE", repeated=True, of=".ray.serve.PredictRequest.InputEntry")
     described = file.service.add(name=service)
-    for name, (taken, given) in _SERVICES[service].items():
+    for name, (taken, given) in SERVICES[service].items():
         described.method.add(name=name, input_type=f".ray.serve.{taken}", output_type=f".ray.serve.{given}")
     return file
 
@@ -68,7 +68,7 @@ def messages(service: str) -> dict[str, Any]:
             _describe(service).SerializeToString()
         )
     make = getattr(message_factory, "GetMessageClass", None) or message_factory.MessageFactory(pool).GetPrototype
-    names = {each for pair in _SERVICES[service].values() for each in pair}
+    names = {each for pair in SERVICES[service].values() for each in pair}
     return {name: make(pool.FindMessageTypeByName(f"ray.serve.{name}")) for name in names}
 
 
@@ -78,7 +78,7 @@ def handler(service: str, methods: dict[str, Any]) -> Any:
 
     classes = messages(service)
     handlers = {}
-    for name, (taken, given) in _SERVICES[service].items():
+    for name, (taken, given) in SERVICES[service].items():
         handlers[name] = grpc.unary_unary_rpc_method_handler(
             methods[name],
             request_deserializer=classes[taken].FromString,

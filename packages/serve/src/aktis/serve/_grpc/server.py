@@ -45,12 +45,13 @@ class GrpcServer:
         options: gRPCOptions.
         table: routes that are known already: anything with ``views``, or None.
         port: where to listen; 0: any that is free. None: the options' port.
+        dispatcher: of the proxy: has the counters and the access log, in which calls of gRPC are, too.
     """
 
-    def __init__(self, options: Any, table: Any = None, *, port: int | None = None) -> None:
+    def __init__(self, options: Any, table: Any = None, *, port: int | None = None, dispatcher: Any = None) -> None:
         self._options = options
         self._port = options.port if port is None else port
-        self._exchanges = Exchanges(options.request_timeout_s)
+        self._exchanges = Exchanges(options.request_timeout_s, dispatcher)
         self._server: Any = None
         self._health: Any = None
         self._services: list[str] = []

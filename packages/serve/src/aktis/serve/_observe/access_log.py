@@ -1,7 +1,7 @@
 """One line per request, in a file: as text, or as JSON for machines.
 
-Lines are formatted as requests end (a few microseconds each) and written together: each second, or when there are many. The path has
-no query: queries carry secrets. Files are rotated by size.
+Lines are formatted as requests end (a few microseconds each) and written together: each second, or when there are many.
+The path has no query: queries carry secrets. Files are rotated by size.
 """
 
 from __future__ import annotations

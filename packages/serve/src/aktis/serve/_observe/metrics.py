@@ -34,16 +34,24 @@ class ProxyMetrics:
             "serve_num_http_error_requests", "Of these, those with a status from 400 on.", *_KEYS, "status_code"
         )
         self._deployment_errors = counter(
-            "serve_num_deployment_http_error_requests", "Those whose deployment is to blame (from 500 on).", *_KEYS, "status_code"
+            "serve_num_deployment_http_error_requests",
+            "Those whose deployment is to blame (from 500 on).",
+            *_KEYS,
+            "status_code",
         )
         self._refused = counter("serve_num_http_refused_connections", "What was no HTTP, or too much.", "status_code")
         self._routed = counter("serve_num_router_requests", "Requests that went to a replica.", *_KEYS)
         self._latency: Any = Histogram(
-            "serve_http_request_latency_ms", "Milliseconds from the request to its whole reply.", BOUNDARIES_MS, ("proxy", *_KEYS)
+            "serve_http_request_latency_ms",
+            "Milliseconds from the request to its whole reply.",
+            BOUNDARIES_MS,
+            ("proxy", *_KEYS),
         ).set_default_tags(tags)
         self._ongoing = gauge("serve_num_ongoing_http_requests", "Requests that are worked on.")
         self._websockets = gauge("serve_num_websockets", "WebSockets that are open.")
-        self._queued = gauge("serve_deployment_queued_queries", "Requests that wait for a replica.", "application", "deployment")
+        self._queued = gauge(
+            "serve_deployment_queued_queries", "Requests that wait for a replica.", "application", "deployment"
+        )
         self._seen: dict[RouteCounters, Seen] = {}
         self._seen_refused: dict[int, int] = {}
         self._gauges: dict[Any, float] = {}

@@ -1,9 +1,10 @@
 """Tracing with OpenTelemetry: a span in the proxy, one in each replica, one for each call of a handle.
 
-Off unless ``AKTIS_SERVE_TRACING_EXPORTER_IMPORT_PATH`` (or Ray's name for it) says where to find a function, "module:function", that returns
-OpenTelemetry SpanProcessors (one, or a list). It may take one argument: the name of the component ("proxy_0", "replica_<tag>", "driver").
-Each process calls it once. ``AKTIS_SERVE_TRACING_SAMPLING_RATIO`` (1.0) says which share of requests is traced, of those whose caller has
-not decided already. Spans travel as W3C ``traceparent`` in ``RequestMeta.trace``; a client's ``traceparent`` goes to replicas in any case.
+Off unless ``AKTIS_SERVE_TRACING_EXPORTER_IMPORT_PATH`` (or Ray's name for it) says where to find a function, "module:function",
+that returns OpenTelemetry SpanProcessors (one, or a list). It may take one argument: the name of the component ("proxy_0",
+"replica_<tag>"). Each process calls it once. ``AKTIS_SERVE_TRACING_SAMPLING_RATIO`` (1.0) says which share of requests is
+traced, of those whose caller has not decided already. Spans travel as W3C ``traceparent`` in ``RequestMeta.trace``; a client's
+``traceparent`` goes to replicas in any case.
 
 While tracing is off, nothing of OpenTelemetry is imported, and a request pays for one comparison with None.
 """
@@ -11,8 +12,6 @@ While tracing is off, nothing of OpenTelemetry is imported, and a request pays f
 from __future__ import annotations
 
 import functools
-import importlib
-import inspect
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -65,6 +64,14 @@ def proxy_tracer(index: int = 0) -> ProxyTracer | None:
     """The tracer of a proxy; None when tracing is off."""
     found = tracer(f"proxy_{index}") if exporter_path() else None
     return ProxyTracer(found) if found is not None else None
+
+
+def close(component: str) -> None:
+    """Sends what this process has not sent yet; it is about to end."""
+    if exporter_path():
+        found = tracer(component)
+        if found is not None:
+            found.close()
 
 
 def carrier(inherited: dict[str, str] | None) -> dict[str, str] | None:
@@ -208,12 +215,17 @@ def call_span(component: str, name: str, kind: str, meta: RequestMeta) -> Span |
 
 
 def _processors(path: str, component: str) -> list[Any]:
+    import importlib
+    import inspect
+
     module, separator, name = path.partition(":")
     if not separator:
         module, _, name = path.rpartition(".")
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ImportError(f'{_EXPORTER[0]} must be "module:function", and {path!r} cannot be imported: {error}') from error
+        raise ImportError(
+            f'{_EXPORTER[0]} must be "module:function", and {path!r} cannot be imported: {error}'
+        ) from error
     made = function(component) if inspect.signature(function).parameters else function()
     return list(made) if isinstance(made, (list, tuple)) else [made]

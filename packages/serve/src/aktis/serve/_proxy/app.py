@@ -92,7 +92,10 @@ def wrap(app: ASGIApp, middlewares: Any) -> ASGIApp:
     """
     for middleware in reversed(list(middlewares)):
         if hasattr(middleware, "cls"):
-            arguments = getattr(middleware, "args", ()), dict(getattr(middleware, "kwargs", getattr(middleware, "options", {})))
+            arguments = (
+                getattr(middleware, "args", ()),
+                dict(getattr(middleware, "kwargs", getattr(middleware, "options", {}))),
+            )
             app = middleware.cls(app, *arguments[0], **arguments[1])
         elif isinstance(middleware, (tuple, list)):
             cls, *rest = middleware

@@ -24,7 +24,7 @@ from time import time
 from typing import Any
 
 import aktis
-from aktis.exceptions import ActorDiedError, ActorUnavailableError, AktisActorError, AktisError, AktisTaskError
+from aktis.exceptions import ActorUnavailableError, AktisError, AktisTaskError
 from aktis.serve._observe.counters import Counters, RouteCounters
 from aktis.serve._protocol import DeploymentID, HTTPReply, Rejected, RequestMeta, RouteView
 from aktis.serve._proxy import replies
@@ -32,13 +32,13 @@ from aktis.serve._proxy.exchange import WHOLE_BODY, ClientGoneError, DirectExcha
 from aktis.serve._proxy.replies import Reply
 from aktis.serve._proxy.routes import INTERNAL, RouteTable
 from aktis.serve._routing.brain import Waiter
+from aktis.serve._routing.calls import is_death
 from aktis.serve._routing.router import to_future
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
 
 logger = logging.getLogger("aktis.serve")
 
 MOST_ATTEMPTS = 10  # replicas that die under one request
-STREAM_AHEAD = 16  # chunks of a reply that a replica may be ahead of the client
 
 AcquireFrom = Callable[[DeploymentID], Any]
 
@@ -48,7 +48,9 @@ class Route:
 
     __slots__ = ("counters", "development", "root_path", "router", "timeout_s", "view")
 
-    def __init__(self, view: RouteView, root_path: str, timeout_s: float | None, router: Any, counters: RouteCounters) -> None:
+    def __init__(
+        self, view: RouteView, root_path: str, timeout_s: float | None, router: Any, counters: RouteCounters
+    ) -> None:
         self.view = view
         self.root_path = root_path
         self.timeout_s = timeout_s
@@ -87,7 +89,6 @@ class Dispatcher:
         random = SystemRandom()
         self._calls = f"{random.getrandbits(48):012x}-"
         self._numbers = itertools.count()
-        self._streams: dict[Any, Any] = {}  # methods with options, by actor
 
     # routes ----------------------------------------------------------------------------------------------------------
     def set_routes(self, views: tuple[RouteView, ...]) -> None:
@@ -106,7 +107,6 @@ class Dispatcher:
             routes[view] = known
         self.routes = routes
         self.table = RouteTable(views, root)
-        self._streams.clear()
 
     # the quick way ---------------------------------------------------------------------------------------------------
     def begin(self, ex: DirectExchange) -> None:
@@ -170,8 +170,8 @@ class Dispatcher:
         ex.lease = lease
         try:
             ref = replica.actor.http.remote(ex.meta, ex.request(self.table.root_path))
-        except AktisActorError as error:
-            self._replica_lost(ex, lease, error)
+        except AktisError as error:
+            self._failed(ex, lease, error)
             return
         ref.add_done_callback(partial(self._done, ex, lease, ref))
 
@@ -186,14 +186,8 @@ class Dispatcher:
         try:
             try:
                 reply = aktis.get(ref)
-            except AktisActorError as error:
-                self._replica_lost(ex, lease, error)
-                return
             except BaseException as error:
-                lease.release()
-                ex.lease = None
-                if not ex.finished:
-                    self._broken(ex, error)
+                self._failed(ex, lease, error)
                 return
             if type(reply) is HTTPReply:
                 if ex.finished:
@@ -216,12 +210,15 @@ class Dispatcher:
         except Exception as error:
             self._broken(ex, error)
 
-    def _replica_lost(self, ex: DirectExchange, lease: Any, error: AktisActorError) -> None:
+    def _failed(self, ex: DirectExchange, lease: Any, error: BaseException) -> None:
+        """The call gave no reply: as a rule because the replica died."""
         ex.lease = None
-        lease.died(isinstance(error, ActorDiedError))
+        end_lease(lease, error)
         if ex.finished:
             return
-        if ex.idempotent or not_begun(error):
+        if not is_death(error):
+            self._broken(ex, error)
+        elif may_run_again(ex):
             self._spawn(ex, self._forward(ex, attempt=1))
         else:
             ex.route.counters.lost += 1  # type: ignore[union-attr]
@@ -330,8 +327,7 @@ class Dispatcher:
             await self._answer(ex, self._too_late(ex))
 
     def _too_late(self, ex: Exchange) -> Reply:
-        limit = ex.route.timeout_s if ex.route is not None else None
-        return replies.timed_out(ex.request_id, limit or 0.0)
+        return replies.timed_out(ex.request_id, ex.route.timeout_s if ex.route is not None else None)
 
     def _let_go(self, ex: Exchange) -> None:
         """Tells the replica that has the request, if there is one, that nobody waits any more. Its lease ends with its call."""
@@ -368,28 +364,29 @@ class Dispatcher:
                 await self._answer(ex, replies.unavailable(str(error)))
                 return
             ex.lease = lease
+            ex.call_over = False
             try:
                 reply = await self._call(ex, lease)
-            except AktisActorError as error:
-                ex.lease = None
-                lease.died(isinstance(error, ActorDiedError))
-                attempt += 1
-                may_repeat = (ex.idempotent or not_begun(error)) and not ex.more_body
-                if not may_repeat or attempt >= MOST_ATTEMPTS:
-                    route.counters.lost += 1
-                    await self._answer(ex, replies.died(ex.request_id))
-                    return
-                continue
             except BodyTooLargeError:
                 self._let_go(ex)
                 await self._answer(ex, replies.too_large(self.max_body))
                 return
+            except Exception as error:
+                if not is_death(error):
+                    raise
+                ex.lease = None
+                end_lease(lease, error)
+                attempt += 1
+                if not may_run_again(ex) or attempt >= MOST_ATTEMPTS:
+                    route.counters.lost += 1
+                    await self._answer(ex, replies.died(ex.request_id))
+                    return
+                continue
             if isinstance(reply, Rejected):
                 again = True
                 continue
             ex.replica = lease.replica.id.unique
             if reply.more:
-                ex.call_over = True
                 await self._stream(ex, lease, reply)
                 return
             ex.lease = None
@@ -408,14 +405,7 @@ class Dispatcher:
         if ex.more_body:
             kept = await self._feed(ex, actor, ended)
         await ended
-        try:
-            reply: HTTPReply | Rejected = aktis.get(ref)
-        except AktisActorError:
-            raise
-        except BaseException:
-            ex.lease = None
-            lease.release()
-            raise
+        reply: HTTPReply | Rejected = aktis.get(ref)
         if isinstance(reply, Rejected):
             ex.lease = None
             lease.rejected(reply)
@@ -436,7 +426,9 @@ class Dispatcher:
             ended.set_result(None)
         if ex.lease is not lease:  # nobody waits for it any more
             settle(lease, ref)
-        elif ex.more_body:
+            return
+        ex.call_over = True
+        if ex.more_body:
             ex.wake()
 
     async def _feed(self, ex: Exchange, actor: Any, ended: asyncio.Future[None]) -> list[bytes] | None:
@@ -470,23 +462,17 @@ class Dispatcher:
         """A reply that comes in parts. The lease ends with it."""
         try:
             await ex.send_head(reply.status, reply.headers, reply.body)
-            async for ref in self._stream_of(lease.replica.actor).remote(ex.call_id):
+            async for ref in lease.replica.actor.http_rest.remote(ex.call_id):
                 await ex.send_part(await ref)
             await ex.send_end()
-        except AktisActorError as error:
-            ex.lease = None
-            lease.died(isinstance(error, ActorDiedError))
+        except Exception as error:
+            if is_death(error):
+                ex.lease = None
+                end_lease(lease, error)
             raise
         ex.lease = None
         lease.release()
         self.close(ex, reply.status)
-
-    def _stream_of(self, actor: Any) -> Any:
-        method = self._streams.get(actor)
-        if method is None:
-            method = actor.http_rest.options(_generator_backpressure_num_objects=STREAM_AHEAD)
-            self._streams[actor] = method
-        return method
 
     # ends ------------------------------------------------------------------------------------------------------------
     def _expired(self, ex: Exchange) -> None:
@@ -533,9 +519,20 @@ class BodyTooLargeError(Exception):
     """The body is larger than ``max_body_bytes``."""
 
 
-def not_begun(error: AktisActorError) -> bool:
-    """Whether the replica surely did nothing of the call that failed so."""
-    return bool(getattr(error, "task_never_started", False))
+def may_run_again(ex: Exchange) -> bool:
+    """Whether another replica may be asked after one has died that may have begun the request."""
+    if ex.more_body:  # what the dead one got of the body is gone
+        return False
+    view = ex.route.router.view if ex.route is not None else None
+    return ex.idempotent or (view is not None and view.retry_deaths)
+
+
+def end_lease(lease: Any, error: BaseException) -> None:
+    """Ends the lease of a call that has failed so."""
+    if is_death(error):
+        lease.died(not isinstance(error, ActorUnavailableError))
+    else:
+        lease.release()
 
 
 async def acquire(router: Any, meta: RequestMeta, *, again: bool) -> Any:
@@ -561,10 +558,8 @@ def settle(lease: Any, ref: Any) -> None:
     """Ends the lease of a call whose outcome nobody wants."""
     try:
         outcome = aktis.get(ref)
-    except (ActorDiedError, ActorUnavailableError) as error:
-        lease.died(isinstance(error, ActorDiedError))
-    except BaseException:
-        lease.release()
+    except BaseException as error:
+        end_lease(lease, error)
     else:
         if isinstance(outcome, Rejected):
             lease.rejected(outcome)

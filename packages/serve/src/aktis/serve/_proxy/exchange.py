@@ -1,7 +1,7 @@
 """One request and its reply, as the dispatcher sees them, whoever speaks HTTP underneath.
 
-:class:`Exchange` has what both kinds share. :class:`DirectExchange` writes through the transport of our own protocol (``protocol.py``): the
-quick way. :class:`ASGIExchange` goes through ``receive`` and ``send``: used when the user configured middlewares.
+:class:`Exchange` has what both kinds share. :class:`DirectExchange` writes through the transport of our own protocol: the quick way
+(``protocol.py``). :class:`ASGIExchange` goes through ``receive`` and ``send``: used when the user configured middlewares.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ BODY_HIGH_WATER = 256 * 1024
 
 REQUEST_ID = b"x-request-id"
 # Headers of a reply that are about the connection between us and the client: ours to decide.
-_CONNECTION = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te", b"trailer"))
+_CONNECTION = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te", b"trailer")
+)
 _MARKED = _CONNECTION | {b"content-length", REQUEST_ID, b"date"}
 
 
@@ -183,7 +185,18 @@ class Exchange:
 class DirectExchange(Exchange):
     """An exchange of an :class:`EdgeProtocol`, written through its transport."""
 
-    __slots__ = ("_chunked", "_left", "_parts", "_queued", "_reader", "_stopped", "body_done", "expects_continue", "keep_alive", "protocol")  # fmt: skip
+    __slots__ = (
+        "_chunked",
+        "_left",
+        "_parts",
+        "_queued",
+        "_reader",
+        "_stopped",
+        "body_done",
+        "expects_continue",
+        "keep_alive",
+        "protocol",
+    )
 
     def __init__(self, protocol: EdgeProtocol) -> None:
         Exchange.__init__(self)
@@ -253,6 +266,8 @@ class DirectExchange(Exchange):
     def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
         """Status line and headers; ``length``: of the whole body, where it is known."""
         edge = self.protocol.edge
+        if not 200 <= status < 600:
+            raise InvalidReplyError(f"the status of the reply is {status}")
         lines = [STATUS_LINES[status], edge.date_line]
         count = 2
         declared: bytes | None = None
@@ -294,7 +309,7 @@ class DirectExchange(Exchange):
 
     def _frame(self, lines: list[bytes], status: int, length: int | None, declared: bytes | None) -> int:
         """Decides how the client learns where the body ends; returns how many headers that took."""
-        if status in (204, 304) or status < 200:
+        if status in (204, 304):
             self._left = 0
             if status == 304 and declared is not None:
                 lines += (b"content-length: ", declared, b"\r\n")

@@ -2,10 +2,11 @@
 
 ::
 
-    bytes ─► httptools ─► on_header… ─► on_headers_complete: is it a request we take?  ─► on_message_complete ─► dispatcher.begin(exchange)
-                                          │ no: refuse(), then the connection closes                                │
-                                          ▼                                                                         ▼
-                                        400 408 413 414 431 503 505                              exchange.write_whole ─► replied(): the next one
+    bytes ─► httptools ─► on_header… ─► on_headers_complete ─► on_message_complete ─► dispatcher.begin(exchange)
+                              │ not a request that we take          │
+                              ▼                                     ▼
+                           refuse(), and the connection closes    exchange.write_whole ─► replied(): the next one
+                           400 408 413 414 431 503 505
 
 Guarantees: replies leave in the order of their requests, one request of a connection is worked on at a time; while replies wait
 for a slow reader, no further request of it is begun; a request that is framed ambiguously (both or several lengths, an unknown
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 LINGER = 2.0  # seconds that a connection we close may take to tell us the rest
 LINGER_BYTES = 64 * 1024 * 1024
+LEAST_RATE = 256  # bytes per second of a body, once body_timeout_s are over
 LONGEST_ID = 128
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=@")
-_random = Random()  # request ids need not be secret  # noqa: S311
+_random = Random()  # request ids need not be secret
 _random.seed()
 
 
@@ -124,12 +126,20 @@ class EdgeProtocol(HttpToolsProtocol):
             if now - self.began_at > edge.header_timeout:
                 self.refuse(408, "The headers of the request took too long.")
         elif phase is Phase.BODY:
-            if quiet > edge.body_timeout and not self.flow.read_paused:
+            if not self.flow.read_paused and (quiet > edge.body_timeout or self._drips(now)):
                 self._slow_body()
         elif phase is Phase.LINGER:
             unsent = self.transport.get_write_buffer_size()
             if quiet > (edge.write_timeout if unsent else LINGER):
                 self.transport.abort()
+
+    def _drips(self, now: float) -> bool:
+        """Whether the client sends just enough not to be quiet. (Later parts of large bodies wait for the replica, too.)"""
+        ex = self.incoming
+        if ex is None or ex is self.exchange:
+            return False
+        least: float = LEAST_RATE * (now - self.began_at - self.edge.body_timeout)
+        return ex.body_bytes < least
 
     def _slow_body(self) -> None:
         ex = self.exchange

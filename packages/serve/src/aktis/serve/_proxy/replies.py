@@ -49,8 +49,10 @@ def died(request_id: str) -> Reply:
     )
 
 
-def timed_out(request_id: str, seconds: float) -> Reply:
-    return text(TIMED_OUT, f"Request {request_id} timed out after {seconds:g} s.", CLOSE)
+def timed_out(request_id: str, seconds: float | None) -> Reply:
+    """``seconds``: the request's limit; None: it had none, but its client was too slow."""
+    after = "while its body came" if seconds is None else f"after {seconds:g} s"
+    return text(TIMED_OUT, f"Request {request_id} timed out {after}.", CLOSE)
 
 
 def too_large(limit: int) -> Reply:

@@ -17,7 +17,6 @@ from typing import IO
 
 from aktis.serve.exceptions import ServeError
 
-
 TRIES, WAIT = 40, 0.025  # for another proxy that looks at the same port just now
 
 

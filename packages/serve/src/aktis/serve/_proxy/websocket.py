@@ -13,9 +13,10 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from aktis.exceptions import ActorDiedError, AktisActorError, AktisError
+from aktis.exceptions import AktisError
 from aktis.serve._protocol import Rejected
 from aktis.serve._proxy.exchange import Exchange
+from aktis.serve._routing.calls import is_death
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class WebSockets:
     def __init__(self, dispatcher: Dispatcher, edge: Edge) -> None:
         self._dispatcher = dispatcher
         self._edge = edge
+        self._sessions: set[Session] = set()
+
+    async def leave(self) -> None:
+        """The proxy drains: clients are told to connect anew."""
+        await asyncio.gather(*(session.go_away() for session in list(self._sessions)))
 
     async def serve(
         self,
@@ -56,13 +62,16 @@ class WebSockets:
         route = dispatcher.routes[view]
         dispatcher.counters.websockets += 1
         dispatcher.ongoing += 1
+        session = Session(dispatcher, ex, route, scope, receive, send)
+        self._sessions.add(session)
         try:
-            status = await Session(dispatcher, ex, route, scope, receive, send).run()
+            status = await session.run()
         except BaseException:
             dispatcher.close(ex, 500)
             raise
         finally:
             dispatcher.counters.websockets -= 1
+            self._sessions.discard(session)
         dispatcher.close(ex, status)
 
 
@@ -97,6 +106,7 @@ class Session:
         ex.call_id = dispatcher.new_call_id()
         ex.meta = dispatcher.meta_of(ex, route.view, 0.0)
         self._request = ex.request(dispatcher.table.root_path, "websocket", tuple(scope.get("subprotocols") or ()))
+        self._accepted = False
         self._closed = False  # the application, or we, said the last word
         self._gone = False  # the client did
 
@@ -134,11 +144,11 @@ class Session:
         if error is None:
             return 101
         logger.error("WebSocket %s of %s failed", self._ex.request_id, self._ex.target.path, exc_info=error)
-        return 502 if isinstance(error, AktisActorError) else 500
+        return 502 if is_death(error) else 500
 
     async def _open(self) -> tuple[Any, Any]:
         """A replica that has taken it, and the stream of the application's messages."""
-        from aktis.serve._proxy.dispatch import MOST_ATTEMPTS, acquire
+        from aktis.serve._proxy.dispatch import MOST_ATTEMPTS, acquire, end_lease
 
         ex = self._ex
         assert ex.route is not None and ex.meta is not None
@@ -150,15 +160,14 @@ class Session:
             try:
                 stream = lease.replica.actor.websocket.remote(ex.meta, self._request)
                 first = await (await stream.__anext__())
-            except AktisActorError as error:
-                lease.died(isinstance(error, ActorDiedError))
+            except BaseException as error:
+                end_lease(lease, error)
+                if not is_death(error):
+                    raise
                 attempt += 1
                 if attempt >= MOST_ATTEMPTS:
                     raise DeploymentUnavailableError(lease.replica.id.deployment, "its replicas died") from None
                 continue
-            except BaseException:
-                lease.release()
-                raise
             if isinstance(first, Rejected):
                 lease.rejected(first)
                 continue
@@ -168,12 +177,15 @@ class Session:
         """The application's messages to the client."""
         async for ref in stream:
             message = await ref
-            if message["type"] == "websocket.close":
-                self._closed = True
-            if self._gone:
+            if self._closed or self._gone:
                 return
+            kind = message["type"]
+            if kind == "websocket.accept":
+                self._accepted = True
+            elif kind == "websocket.close":
+                self._closed = True
             await self._send(message)
-            if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            if kind == "websocket.http.response.body" and not message.get("more_body"):
                 self._closed = True
 
     async def _feed(self, actor: Any) -> None:
@@ -185,6 +197,11 @@ class Session:
             taken = await actor.push.remote(self._ex.call_id, [message])
             if self._gone or taken == -1:
                 return
+
+    async def go_away(self) -> None:
+        """Says good-bye to the client; the application learns of it as if the client had left."""
+        if self._accepted and not self._closed:
+            await self._bye(GOING_AWAY)
 
     async def _bye(self, code: int) -> None:
         self._closed = True

@@ -135,6 +135,10 @@ class UserCallable:
         return await value if isinstance(value, Awaitable) else value
 
     # methods ------------------------------------------------------------------------------------
+    def known(self, name: str) -> Method | None:
+        """A method that a request has named before."""
+        return self._methods.get(name)
+
     def method(self, name: str) -> Method:
         """The method that a request names."""
         method = self._methods.get(name)

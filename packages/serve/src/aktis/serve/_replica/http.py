@@ -144,6 +144,16 @@ def error_reply(error: BaseException, request_id: str, development: bool) -> tup
     return _text(500, text), True
 
 
+def says_client_gone(error: BaseException) -> bool:
+    """Whether an application raised because the client had left: that is nobody's fault."""
+    if isinstance(error, ClientGone):
+        return True
+    requests, websockets = sys.modules.get("starlette.requests"), sys.modules.get("starlette.websockets")
+    return (requests is not None and isinstance(error, requests.ClientDisconnect)) or (
+        websockets is not None and isinstance(error, websockets.WebSocketDisconnect)
+    )
+
+
 def _text(status: int, text: str) -> HTTPReply:
     return encode.encode(text)._replace(status=status)
 
@@ -293,4 +303,14 @@ class Lifespan:
             self._answer.set_result((message.get("message") or "no reason given") if failed else "")
 
 
-__all__ = ["Exchange", "Lifespan", "error_reply", "inbox_of", "reply_of", "scope_of", "starlette_request", "whole_body"]
+__all__ = [
+    "Exchange",
+    "Lifespan",
+    "error_reply",
+    "inbox_of",
+    "reply_of",
+    "says_client_gone",
+    "scope_of",
+    "starlette_request",
+    "whole_body",
+]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aktis.serve._protocol import RequestMeta
     from aktis.serve._replica.streams import Inbox, Outbox
+    from aktis.serve._replica.threads import ThreadIterator
 
 
 class Running:
@@ -21,12 +22,15 @@ class Running:
     cancelled = False
     websocket = False
     error: BaseException | None = None
+    entered = False  # the application's task has taken its first step
+    items: ThreadIterator | None = None  # of a generator that runs in a thread
     abandoned: asyncio.Future[Any] | None = None  # of a function in a thread that nobody waits for any more
     task: asyncio.Task[Any] | None = None  # where user code runs
     inbox: Inbox | None = None
     outbox: Outbox | None = None
     stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once
     timer: asyncio.TimerHandle | None = None
+    span: Any = None  # of tracing
     at_end_calls: list[Callable[[], None]] | None = None
 
     def __init__(self, meta: RequestMeta, began: float) -> None:
@@ -41,8 +45,7 @@ class Running:
 
     def cancel(self) -> None:
         """Nobody wants the reply: tell the application, and interrupt it. Those of websockets end by themselves when told."""
-        if self.timer is not None:
-            self.timer.cancel()
+        self.stop_timer()
         if self.inbox is not None:
             self.inbox.leave()
         if self.outbox is not None:
@@ -50,6 +53,12 @@ class Running:
         if self.task is not None and not self.websocket:
             self.task.cancel()
         self.fetched()
+
+    def stop_timer(self) -> None:
+        """Somebody fetches the rest of the reply, or nobody will."""
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
 
     def fetched(self) -> None:
         """The rest of the reply was fetched, or will not be."""

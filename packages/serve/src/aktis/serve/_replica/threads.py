@@ -110,7 +110,7 @@ class Threads:
 
 
 class ThreadIterator(AsyncIterator[Any]):
-    """Items of a generator that runs in a thread. ``aclose()`` closes the generator there, when it next yields."""
+    """Items of a generator that runs in a thread. ``close()`` closes the generator there, when it next yields."""
 
     def __init__(self, threads: Threads, loop: asyncio.AbstractEventLoop, iterator: Iterator[Any]) -> None:
         self._loop = loop
@@ -182,10 +182,14 @@ class ThreadIterator(AsyncIterator[Any]):
             self._room.set()
         return item
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the generator: at once when it waits for room, else at its next item. Does not wait for that."""
         self._closed = True
         self._room.set()
+
+    async def aclose(self) -> None:
+        """The same, as of an asynchronous generator."""
+        self.close()
 
 
 def _name_of(function: Any) -> str:

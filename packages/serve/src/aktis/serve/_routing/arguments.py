@@ -122,16 +122,19 @@ class PortableRequest:
             self.reading.add_done_callback(self._was_read)
             return
         body = request.body()  # in a thread: what is here already can be read without a loop
+        cause: BaseException | None = None
         try:
             body.send(None)
         except StopIteration as end:
             self.body = end.value
-        else:
-            body.close()
-            raise TypeError(
-                "the body of this request has not arrived yet, and a thread cannot wait for it: read it in async code "
-                "(await request.body()) before the request is passed on"
-            )
+            return
+        except RuntimeError as error:  # it wants a loop
+            cause = error
+        body.close()
+        raise TypeError(
+            "the body of this request has not arrived yet, and a thread cannot wait for it: read it in async code "
+            "(await request.body()) before the request is passed on"
+        ) from cause
 
     def _was_read(self, task: asyncio.Task[bytes]) -> None:
         if task.cancelled():

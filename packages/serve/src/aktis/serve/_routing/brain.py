@@ -17,7 +17,7 @@ from aktis.serve._protocol import DeploymentView, Rejected, ReplicaID, ReplicaVi
 
 # A replica that rejected is left alone for this long, unless one of our own requests on it ends before. Doubled by each
 # rejection in a row: other callers keep it busy, and asking costs both sides a message.
-COOL_FIRST, COOL_MOST = 0.002, 0.064
+COOL_FIRST, COOL_MOST = 0.002, 0.016
 # An unreachable actor may come back (its process is stopped, or restarts): asked again after this.
 UNREACHABLE = 0.5
 
@@ -50,12 +50,13 @@ class Slot:
 class Waiter:
     """Somebody who waits for a replica. ``deliver`` belongs to the user of the brain."""
 
-    __slots__ = ("deadline", "deliver", "done", "model_id")
+    __slots__ = ("deadline", "deliver", "done", "model_id", "request_id")
 
-    def __init__(self, deliver: Any, model_id: str = "", deadline: float | None = None) -> None:
+    def __init__(self, deliver: Any, model_id: str = "", deadline: float | None = None, request_id: str = "") -> None:
         self.deliver = deliver
         self.model_id = model_id
         self.deadline = deadline  # of the monotonic clock; None: waits as long as it takes
+        self.request_id = request_id
         self.done = False  # left the queue, whichever way
 
 
@@ -146,18 +147,18 @@ class RoutingBrain:
         slot.cool_until = 0.0
         slot.rejections = 0
 
-    def rejected(self, slot: Slot, answer: Rejected, now: float) -> None:
-        """The replica did not take a request of ours."""
-        slot.ongoing -= 1
+    def rejected(self, slot: Slot, answer: Rejected, now: float, counted: bool = True) -> None:
+        """The replica did not take a request of ours; not ``counted``: the end of that was noticed before its cause."""
+        slot.ongoing -= counted
         if answer.draining:
             self._close(slot)
             return
         slot.cool_until = now + min(COOL_MOST, COOL_FIRST * (1 << min(slot.rejections, 8)))
         slot.rejections += 1
 
-    def died(self, slot: Slot, now: float, for_good: bool = True) -> None:
+    def died(self, slot: Slot, now: float, for_good: bool = True, counted: bool = True) -> None:
         """The replica's actor is dead, or (not ``for_good``) cannot be reached now."""
-        slot.ongoing -= 1
+        slot.ongoing -= counted
         if for_good:
             self._close(slot)
         else:

@@ -10,8 +10,8 @@
 
 Who looks: whoever wants the result (``result``, ``await``) waits for core's own reference, without a hand-off, and then settles
 the call. Otherwise nobody would notice its end (and give the replica back) until it is asked for. So :meth:`Call.notice_end` asks
-core to tell, when it matters: there are several replicas to choose from, somebody waits for one, the response was dropped, or it
-is an argument of another call.
+core to tell, when it matters: somebody waits for a replica, the response was dropped, or it is an argument of another call. And
+:func:`sweep` looks from time to time, where there are several replicas to choose from.
 
 Guarantees: the outcome is set once, and never changes. A lease is ended exactly once per sending. All methods may be called from
 any thread. The lock ``_lock`` guards what moves a call from one state to another; nothing else is called under it.
@@ -20,12 +20,9 @@ any thread. The lock ``_lock`` guards what moves a call from one state to anothe
 from __future__ import annotations
 
 import enum
-import itertools
-import os
-import pickle
+import logging
 import threading
 from collections.abc import Callable
-from random import getrandbits
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +40,10 @@ from aktis.exceptions import (
 from aktis.experimental import get_object_locations
 from aktis.serve._protocol import Rejected, RequestMeta
 from aktis.serve._routing.brain import Waiter
+from aktis.serve._routing.metadata import MOST_TEXT, SCALARS, TEXTS, pack_quickly
+from aktis.serve._routing.metadata import meta_for_call as meta_for_call
+from aktis.serve._routing.metadata import new_call_id as new_call_id
+from aktis.serve._routing.metadata import new_request_id as new_request_id
 from aktis.serve._routing.router import Lease, Router
 from aktis.serve.context import request_context
 from aktis.serve.exceptions import RequestCancelledError, RequestTimeoutError
@@ -50,6 +51,7 @@ from aktis.serve.exceptions import RequestCancelledError, RequestTimeoutError
 if TYPE_CHECKING:
     from aktis.serve._routing.brain import Slot
 
+SWEEP_EVERY = 32  # calls: see sweep()
 MOST_DEATHS = 10  # replicas that may die under one call before its caller gets the error
 
 
@@ -66,6 +68,7 @@ class State(enum.IntEnum):
 WAITING, SENT, DONE, FAILED = State.WAITING, State.SENT, State.DONE, State.FAILED
 UNREAD: Any = type("Unread", (), {"__repr__": lambda self: "UNREAD"})()  # in the store: read when somebody asks
 
+_NO_KWARGS: dict[str, Any] = {}  # of a call that has ended
 _lock = threading.Lock()
 _children: dict[str, set[Call]] = {}  # calls that are not settled, by the call_id of the request that made them
 
@@ -90,86 +93,6 @@ def bound(slot: Slot) -> Bound:
     return methods  # type: ignore[no-any-return]
 
 
-# What core sends as it is, without pickling the call by itself.
-SCALARS = frozenset({type(None), bool, int, float, complex})
-TEXTS = frozenset({str, bytes})
-MOST_TEXT = 4096
-MOST_ITEMS = 100  # in containers that are pickled here
-
-
-def pack_quickly(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
-    """A few arguments of built-in types, as bytes; None for all others, which need what core does for classes and large data."""
-    if _weigh(args, _weigh(kwargs, MOST_ITEMS)) < 0:
-        return None
-    packed = pickle.dumps((args, kwargs), 5)
-    return packed if len(packed) <= MOST_TEXT else None
-
-
-def _weigh(value: Any, room: int) -> int:
-    """How much of ``room`` is left after this value; negative: it is too much, or not only of built-in types."""
-    kind = type(value)
-    if kind in SCALARS:
-        return room - 1
-    if kind in TEXTS:
-        return room - 1 if len(value) <= MOST_TEXT else -1
-    if kind is dict:
-        for key in value:
-            if type(key) is not str:
-                return -1
-        value = value.values()
-    elif kind is not list and kind is not tuple:
-        return -1
-    if len(value) > room:
-        return -1
-    for item in value:
-        room = _weigh(item, room)
-        if room < 0:
-            return -1
-    return room - 1
-
-
-# Metadata of calls ---------------------------------------------------------------------------------------------------
-
-_prefix = os.urandom(4).hex()
-_numbers = itertools.count()
-
-
-def _renew_prefix() -> None:
-    global _prefix
-    _prefix = os.urandom(4).hex()
-
-
-os.register_at_fork(after_in_child=_renew_prefix)
-
-
-def new_request_id() -> str:
-    """32 hexadecimal digits."""
-    return f"{getrandbits(128):032x}"
-
-
-def new_call_id() -> str:
-    """An id that no other call of any process has."""
-    return f"{_prefix}{next(_numbers):x}"
-
-
-def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None) -> RequestMeta:
-    """What travels with a call: what the request has on whose behalf it is made, and what the handle says."""
-    parent = request_context.get()
-    if parent is None:
-        return RequestMeta(new_request_id(), new_call_id(), method, app, "", model_id, bool(idempotent))
-    return RequestMeta(
-        parent.request_id,
-        new_call_id(),
-        method,
-        parent.app or app,
-        parent.route,
-        model_id,
-        parent.idempotent if idempotent is None else idempotent,
-        parent.deadline,
-        parent.trace,
-    )
-
-
 def cancel_children(call_id: str) -> None:
     """Cancel the calls that a request has made and that have not ended: the request itself was cancelled."""
     with _lock:
@@ -190,6 +113,7 @@ class Call:
         "deaths",
         "dropped",
         "finished",
+        "fired",
         "kwargs",
         "lease",
         "meta",
@@ -201,6 +125,7 @@ class Call:
         "state",
         "value",
         "waiter",
+        "watched",
     )
 
     def __init__(self, router: Router, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -214,6 +139,8 @@ class Call:
         self.lease: Lease | None = None
         self.waiter: Waiter | None = None
         self.noticed: Any = None  # the reference whose end core will tell us
+        self.fired: Any = None  # the reference whose end core has told us
+        self.watched: Any = None  # the reference that somebody waits for, who then settles the call
         self.dropped = False  # nobody will ask for the result
         self.cancelled = False
         self.deaths = 0
@@ -228,7 +155,8 @@ class Call:
     # sending ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Send it, or stand in line."""
-        self.register()
+        if request_context.get() is not None:
+            self.register()
         self.go()
 
     def register(self) -> None:
@@ -284,22 +212,23 @@ class Call:
                 raise
             return
         with _lock:
-            if self.state is WAITING:
+            sent = self.state is WAITING
+            if sent:
                 self.lease = lease
                 self.ref = ref
                 self.state = SENT
-                listeners, self.moved = self.moved, None
-            else:  # cancelled just now: the replica has it
-                listeners = None
-        if self.state is not SENT:
+                self.router.sent += 1
+        if not sent:  # cancelled just now, and the replica has it
             self._abort(lease, ref)
             return
         router = self.router
         router.unsettled.add(self)
-        if router.several or self.dropped or self.finished or router.waiting:
+        if self.dropped or self.finished or router.waiting:
             self.notice_end()
-        if listeners:
-            call_all(listeners)
+        elif not router.sent % SWEEP_EVERY:
+            sweep(router)
+        if self.moved:
+            fire(self.moved)
 
     def _submit(self, replica: Bound) -> Any:
         args = self.args
@@ -332,11 +261,12 @@ class Call:
         ref = self.ref
         if self.state is SENT and ref is not None and self.noticed is not ref:
             self.noticed = ref
-            ref.add_done_callback(lambda: self._ended(ref))
+            ref.add_done_callback(lambda: self.told(ref))
 
-    def _ended(self, ref: Any) -> None:
+    def told(self, ref: Any) -> None:
         """The answer is there, on whatever thread: settle, without reading what is large."""
-        if self.ref is not ref or self.state is not SENT:
+        self.fired = ref  # before we look at ``watched``: whoever stops watching looks here afterwards
+        if self.ref is not ref or self.state is not SENT or self.watched is ref:
             return
         if get_object_locations([ref])[ref]["object_size"] is not None:  # in the store: no rejection, and no error
             self.settle(ref, UNREAD)
@@ -345,16 +275,27 @@ class Call:
 
     def read(self, ref: Any, timeout: float | None = None) -> None:
         """Wait for the answer, and settle. GetTimeoutError in time."""
+        self.watched = ref
         try:
             value = aktis.get(ref, timeout=timeout)
-        except GetTimeoutError as error:
-            if not isinstance(error, AktisTaskError):  # else the user's code raised it
-                raise
-            self.settle_error(ref, error.with_traceback(None))
         except Exception as error:
+            if isinstance(error, GetTimeoutError) and not isinstance(
+                error, AktisTaskError
+            ):  # else the user's code raised it
+                self.unwatch()
+                raise
             self.settle_error(ref, error.with_traceback(None))  # its frames refer to us: a cycle
+        except BaseException:  # a signal
+            self.unwatch()
+            raise
         else:
             self.settle(ref, value)
+
+    def unwatch(self) -> None:
+        """Somebody waits no longer. Others may still, but that is not counted."""
+        ref, self.watched = self.watched, None
+        if ref is not None and self.fired is ref:
+            self.told(ref)
 
     def settle(self, ref: Any, value: Any) -> None:
         """The replica has answered."""
@@ -409,16 +350,13 @@ class Call:
                 return
             self.value = value
             self.state = state
-            lease, self.lease = self.lease, None
-            moved, self.moved = self.moved, None
-            finished, self.finished = self.finished, None
         self._clean_up()
+        lease = self.lease
+        self.lease = None
         if lease is not None:
-            lease.release()
-        if moved:
-            call_all(moved)
-        if finished:
-            call_all(finished)
+            self.router.release(lease)
+        fire(self.moved)
+        fire(self.finished)
 
     def finish(self, state: State, value: Any) -> None:
         """Set the outcome of a call that is not with a replica."""
@@ -427,15 +365,13 @@ class Call:
                 return
             self.value = value
             self.state = state
-            moved, self.moved = self.moved, None
-            finished, self.finished = self.finished, None
         self._clean_up()
-        call_all(moved or ())
-        call_all(finished or ())
+        fire(self.moved)
+        fire(self.finished)
 
     def _clean_up(self) -> None:
         self.args = ()
-        self.kwargs = {}
+        self.kwargs = _NO_KWARGS
         self.router.unsettled.discard(self)
         if self.parent:
             with _lock:
@@ -457,15 +393,13 @@ class Call:
             self.state = FAILED
             self.value = RequestCancelledError(self.meta.request_id)
             self.lease = None
-            moved, self.moved = self.moved, None
-            finished, self.finished = self.finished, None
         self._clean_up()
         if was_sent and lease is not None:
             self._abort(lease, ref)
         elif waiter is not None:
             self.router.abandon(waiter)
-        call_all(moved or ())
-        call_all(finished or ())
+        fire(self.moved)
+        fire(self.finished)
         return True
 
     def _abort(self, lease: Lease, ref: Any) -> None:
@@ -490,7 +424,10 @@ class Call:
                     self.moved = []
                 self.moved.append(callback)
                 return
-        callback()
+        try:
+            callback()
+        except Exception:  # it concerns one of them, and not the call
+            logging.getLogger("aktis.serve").exception("a callback of a call failed")
 
     def when_finished(self, callback: Callable[[], None]) -> None:
         """Call back once, when the call has its outcome (now, if it has)."""
@@ -508,6 +445,20 @@ class Call:
             callback()
 
 
+def sweep(router: Router) -> None:
+    """Settle the calls that have ended and that nobody has looked at: counts decide between replicas."""
+    if not router.has_choice or len(router.unsettled) < SWEEP_EVERY:
+        return
+    calls = {call.ref: call for call in tuple(router.unsettled) if type(call) is Call and call.state is SENT}
+    calls.pop(None, None)
+    try:
+        ready, _ = aktis.wait(list(calls), num_returns=len(calls), timeout=0)
+    except (AktisError, ValueError):  # of a session that has ended
+        return
+    for ref in ready:
+        calls[ref].told(ref)
+
+
 def is_death(error: BaseException) -> bool:
     """Whether the replica died (and not an actor that the user's code had called)."""
     return isinstance(error, (AktisActorError, OutOfMemoryError, WorkerCrashedError)) and not isinstance(
@@ -515,7 +466,14 @@ def is_death(error: BaseException) -> bool:
     )
 
 
-def call_all(callbacks: Any) -> None:
-    """Call all of them."""
-    for callback in callbacks:
-        callback()
+def fire(callbacks: list[Callable[[], None]] | None) -> None:
+    """Call each of them once, also when two threads do so at the same time."""
+    while callbacks:
+        try:
+            callback = callbacks.pop(0)
+        except IndexError:
+            return
+        try:
+            callback()
+        except Exception:  # it concerns one of them, and not the call
+            logging.getLogger("aktis.serve").exception("a callback of a call failed")

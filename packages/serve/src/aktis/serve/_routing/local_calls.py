@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, NoReturn
 
 from aktis import ObjectRef
-from aktis.serve._routing.calls import DONE, FAILED, WAITING, Call, call_all, cancel_children
+from aktis.serve._routing.calls import DONE, FAILED, WAITING, Call, cancel_children, fire
 from aktis.serve._routing.responses import running_loop, until_future, wait_until
 from aktis.serve.exceptions import RequestCancelledError
 from aktis.serve.handle import DeploymentResponseGenerator
@@ -67,8 +67,7 @@ class LocalStreamCall(LocalCall):
         self.is_over = False
         self.items = self.router.stream(self.meta, self.args, self.kwargs)  # type: ignore[attr-defined]
         self.state = DONE
-        moved, self.moved = self.moved, None
-        call_all(moved or ())
+        fire(self.moved)
 
     def next(self) -> Future[Any]:
         """A future of the next item."""

@@ -41,7 +41,10 @@ def _take(key: int) -> Any:
 class LocalDeployment:
     """One deployment, of one replica."""
 
-    ended = False  # as routers have it
+    # as routers have them:
+    ended = False
+    traced = False
+    sent = 0
 
     def __init__(
         self,

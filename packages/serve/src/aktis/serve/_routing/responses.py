@@ -71,10 +71,14 @@ class Response:
             while call.state < DONE:
                 ref = call.ref
                 if call.state is SENT and ref is not None:
+                    call.watched = ref
                     try:
                         value = yield from ref.__await__()
                     except Exception as error:
                         call.settle_error(ref, error.with_traceback(None))
+                    except BaseException:  # the task is cancelled, or thrown away
+                        call.unwatch()
+                        raise
                     else:
                         call.settle(ref, value)
                 else:

@@ -9,7 +9,7 @@
 
 Guarantees: every method may be called from any thread, none blocks but ``acquire_blocking``. ``deliver`` of a waiter is called
 exactly once, without a lock held, by the thread that freed the replica. The router's lock is the innermost one: nothing is
-called under it but the brain. Whoever gets a lease ends it: ``release``, ``rejected`` or ``died``; what comes second does nothing.
+called under it but the brain. Whoever gets a lease ends it: ``release``, ``rejected`` or ``died``; only the first counts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from random import random
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from aktis.serve._observe.tracing import exporter_path
 from aktis.serve._protocol import DeploymentID, DeploymentView, Rejected, ReplicaView, RequestMeta
 from aktis.serve._routing.brain import RoutingBrain, Slot, Waiter
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
@@ -50,7 +51,7 @@ class Lease:
 
     def release(self) -> None:
         """The request has ended, however it did."""
-        self.router._released(self)
+        self.router.release(self)
 
     def rejected(self, answer: Rejected) -> None:
         """The replica did not take the request: it is left alone for a moment (for good, when it drains)."""
@@ -77,6 +78,8 @@ class Router:
         self._tick_at: float | None = None  # when the watcher will call tick()
         # Calls that were sent, and whose end nobody has looked at: see aktis.serve._routing.calls.
         self.unsettled: set[Any] = set()
+        self.sent = 0  # calls of handles that went to a replica
+        self.traced = bool(exporter_path())
 
     @staticmethod
     def of(id: DeploymentID) -> Router:
@@ -134,10 +137,15 @@ class Router:
         waiter = self.acquire_then(meta, deliver)
         if isinstance(waiter, Lease):
             return waiter
-        if not came.acquire(timeout=-1 if timeout is None else max(0.0, timeout)) and self.abandon(waiter):
-            raise RequestTimeoutError(meta.request_id, timeout)
-        if not outcome:  # it was served while the time-out fired
-            came.acquire()
+        try:
+            if not came.acquire(timeout=-1 if timeout is None else max(0.0, timeout)) and self.abandon(waiter):
+                raise RequestTimeoutError(meta.request_id, timeout)
+            if not outcome:  # it was served while the time-out fired
+                came.acquire()
+        except BaseException:  # a signal
+            if not self.abandon(waiter) and outcome and isinstance(outcome[0], Lease):
+                outcome[0].release()
+            raise
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         return outcome[0]
@@ -162,7 +170,7 @@ class Router:
             if slot is not None:
                 return Lease(self, slot)
             self._refuse(again)
-            waiter = Waiter(deliver, meta.model_id, deadline)
+            waiter = Waiter(deliver, meta.model_id, deadline, meta.request_id)
             brain.wait(waiter, front=again)
             empty = not brain.slots
             report = brain.view is not None and brain.view.reports and brain.count == 1
@@ -202,7 +210,8 @@ class Router:
             call.notice_end()
 
     # the end of leases ------------------------------------------------------------------------
-    def _released(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
+        """See :meth:`Lease.release`."""
         lock = self._lock
         lock.acquire()
         if not lease.open:
@@ -223,19 +232,15 @@ class Router:
     def _rejected(self, lease: Lease, answer: Rejected) -> None:
         now = monotonic()
         with self._lock:
-            if not lease.open:
-                return
-            lease.open = False
-            self._brain.rejected(lease.slot, answer, now)
+            counted, lease.open = lease.open, False
+            self._brain.rejected(lease.slot, answer, now, counted)
         self._serve()
 
     def _died(self, lease: Lease, for_good: bool) -> None:
         now = monotonic()
         with self._lock:
-            if not lease.open:
-                return
-            lease.open = False
-            self._brain.died(lease.slot, now, for_good)
+            counted, lease.open = lease.open, False
+            self._brain.died(lease.slot, now, for_good, counted)
         self._serve()
 
     # news -------------------------------------------------------------------------------------
@@ -279,7 +284,7 @@ class Router:
             self._tick_at = None
             late = self._brain.expire(now)
         for waiter in late:
-            waiter.deliver(RequestTimeoutError())
+            waiter.deliver(RequestTimeoutError(waiter.request_id))
         self._serve()
 
     def _serve(self) -> None:
@@ -326,8 +331,8 @@ class Router:
         return self._watcher.ended
 
     @property
-    def several(self) -> bool:
-        """Whether there is a choice: then counts must be exact at any time."""
+    def has_choice(self) -> bool:
+        """Whether there are several replicas."""
         return len(self._brain.slots) > 1
 
     def __repr__(self) -> str:

@@ -8,9 +8,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import aktis
 from aktis.exceptions import ActorUnavailableError
 from aktis.serve._protocol import Rejected
-from aktis.serve._routing.calls import DONE, FAILED, SENT, Bound, Call, _lock, is_death
+from aktis.serve._routing.calls import DONE, FAILED, SENT, Bound, Call, _lock, fire, is_death
+from aktis.serve._routing.router import Lease
+
+
+def _release_at_end(lease: Lease, items: Any) -> None:
+    end = items.completed()
+
+    def release() -> None:
+        try:
+            aktis.get(end)
+        except Exception as error:
+            if is_death(error):
+                lease.died(for_good=not isinstance(error, ActorUnavailableError))
+                return
+        lease.release()
+
+    end.add_done_callback(release)
 
 
 class StreamCall(Call):
@@ -33,7 +50,7 @@ class StreamCall(Call):
             self.noticed = items
             lease = self.lease
             if lease is not None:
-                items.completed().add_done_callback(lease.release)
+                _release_at_end(lease, items)
 
     def settle(self, ref: Any, value: Any) -> None:
         """The first item."""
@@ -47,7 +64,7 @@ class StreamCall(Call):
             self.streaming, self.lease = self.lease, None
         lease = self.streaming
         if self.noticed is not ref:
-            ref.completed().add_done_callback(lease.release)
+            _release_at_end(lease, ref)
         self.router.unsettled.discard(self)
 
     def failed(self, ref: Any, error: BaseException) -> bool:
@@ -83,6 +100,7 @@ class StreamCall(Call):
         """Nothing more will come."""
         self.is_over = True
         self._clean_up()
+        fire(self.finished)
 
     def _clean_up(self) -> None:
         # A generator that runs keeps its arguments (it may begin again) and its place among its parent's children.

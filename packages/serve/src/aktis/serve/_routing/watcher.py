@@ -31,6 +31,8 @@ from weakref import WeakValueDictionary
 
 import aktis
 from aktis.serve._protocol import CONTROLLER_NAME, NAMESPACE, REPLICAS, DeploymentID
+from aktis.serve._routing import metadata
+from aktis.serve._routing.observing import HandleMetrics
 from aktis.serve._routing.router import Router
 
 logger = logging.getLogger("aktis.serve")
@@ -73,6 +75,7 @@ class Watcher:
         self._timers: list[tuple[float, int, Router]] = []
         self._report_at = 0.0
         self._reported: set[DeploymentID] = set()
+        self._metrics = HandleMetrics()
         self._thread = threading.Thread(target=self._run, name="aktis-serve-watcher", daemon=True)
         self._thread.start()
 
@@ -196,6 +199,11 @@ class Watcher:
     def _start_poll(self, now: float) -> None:
         topics = self._topics()
         if not topics:
+            # The controller waits until it knows that we have its last answer.
+            if self._known and self._controller is not None:
+                self._known.clear()
+                with contextlib.suppress(aktis.exceptions.AktisError):
+                    self._controller.listen.remote({}, 0.0, self.caller)
             return
         controller = self._find(now)
         if controller is None:
@@ -204,7 +212,7 @@ class Watcher:
         number = self._poll_number = next(_numbers)
         queue = self._queue  # not self: the callback may outlive us
         try:
-            self._poll = controller.listen.remote(dict(self._known), POLL)
+            self._poll = controller.listen.remote(dict(self._known), POLL, self.caller)
             # A future remembers its session: aktis.get(), after the end of this one, would start another.
             self._answer = self._poll.future()
             self._answer.add_done_callback(lambda _: queue.put(("answer", number)))
@@ -261,6 +269,8 @@ class Watcher:
                 router = self._routers.get(id)
                 if value is None:
                     self._kept.pop(id, None)
+                    if router is None:
+                        self._metrics.forget(id)
                 elif router is not None:
                     self._kept[id] = router
             if router is not None:
@@ -278,7 +288,9 @@ class Watcher:
         """Tell the controller how many wait; a last time when nobody does any more."""
         self._report_at = now + REPORT_EVERY
         waiting = {}
-        for router in self._all_routers():
+        routers = self._all_routers()
+        self._metrics.flush(routers)
+        for router in routers:
             view = router.view
             if view is not None and view.reports and (router.waiting or router.id in self._reported):
                 waiting[router.id] = router.waiting
@@ -295,7 +307,8 @@ class Watcher:
     # the end ----------------------------------------------------------------------------------
     def _end(self) -> None:
         self.ended = True
-        self._poll = self._answer = self._controller = None
+        self._drop_poll()
+        self._controller = None
         for router in self._all_routers():
             router.gone(SESSION_ENDED, replicas_too=True)
         with self._lock:
@@ -340,10 +353,17 @@ def watcher() -> Watcher:
         return _current
 
 
+def stop() -> None:
+    """End the watcher of this process, if there is one: it asks nothing any more, and calls of handles fail."""
+    if _current is not None:
+        _current.stop()
+
+
 def _forget() -> None:
     global _current, _guard
     _current = None
     _guard = threading.Lock()
+    metadata.after_fork()
 
 
 @functools.cache

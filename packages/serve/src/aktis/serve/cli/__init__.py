@@ -46,6 +46,9 @@ def _explain(error: Exception) -> int:
         return _say(str(error), error.code)
     if type(error).__name__ == "Abort":
         return _say("interrupted", 130)
+    exceptions = sys.modules.get("aktis.exceptions")
+    if exceptions is not None and isinstance(error, exceptions.AktisError):  # the session has ended, or Serve in it
+        return _say(str(error).strip().splitlines()[-1], 1)
     if isinstance(error, OSError):
         return _say(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
     raise error

@@ -47,7 +47,7 @@ AppDir = Annotated[
 Name = Annotated[str | None, typer.Option("--name", help="Name of the application; not with a config file.")]
 Arguments = Annotated[
     list[str] | None,
-    typer.Argument(help="key=value for the function that builds the application.", metavar="[KEY=VALUE]..."),
+    typer.Argument(help="key=value for the function that builds the application.", metavar="KEY=VALUE"),
 ]
 
 
@@ -81,6 +81,9 @@ def start(
         list[str] | None,
         typer.Option("--grpc-servicer-functions", help="Import path of an add_...Servicer_to_server; may be repeated."),
     ] = None,
+    grpc_reflection: Annotated[
+        bool, typer.Option("--grpc-enable-reflection/--grpc-disable-reflection", help="Whether gRPC describes itself.")
+    ] = True,
     rest_host: Annotated[str, typer.Option("--rest-host", help="Where the REST API listens.")] = "127.0.0.1",
     rest_port: Annotated[
         int | None, typer.Option("--rest-port", min=0, max=65535, help="Default: 52365, or any when it is taken.")
@@ -90,7 +93,11 @@ def start(
     from aktis.serve.cli._start import start_host
 
     http = {"host": http_host, "port": http_port, "location": location.value if location else None}
-    grpc = {"port": grpc_port, "grpc_servicer_functions": grpc_functions or None}
+    grpc = {
+        "port": grpc_port,
+        "grpc_servicer_functions": grpc_functions or None,
+        "reflection": None if grpc_reflection else False,
+    }
     start_host(address, http, grpc, rest_host, rest_port)
 
 

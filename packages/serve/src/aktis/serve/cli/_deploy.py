@@ -10,7 +10,7 @@ from aktis.serve.cli import CommandError
 from aktis.serve.cli._client import RestClient, connect
 from aktis.serve.cli._targets import Target
 
-BUSY = ("DEPLOYING", "NOT_STARTED")
+BUSY = ("DEPLOYING",)
 
 
 def deploy_target(target: Target, wait: bool, address: str | None) -> None:
@@ -29,12 +29,15 @@ def deploy_target(target: Target, wait: bool, address: str | None) -> None:
     print("All run.")
 
 
-def send(client: RestClient, schema: Any, headers: dict[str, str] | None = None) -> list[str]:
+def send(
+    client: RestClient, schema: Any, headers: dict[str, str] | None = None, *, keep_others: bool = False
+) -> list[str]:
     """Deploy it there; names of the applications. Warnings go to standard error."""
     from aktis.serve.schema import ServeApplicationSchema, as_deploy_schema
 
     single = isinstance(schema, ServeApplicationSchema)
     path = "/api/serve/deployments/" if single else "/api/serve/applications/"
+    path += "?keep_others=true" if keep_others else ""
     body = schema.stated()
     if not single:
         body["applications"] = [{**entry.stated(), "name": entry.name} for entry in schema.applications]
@@ -49,7 +52,7 @@ def wait_for(client: RestClient, names: list[str]) -> list[str]:
     pause = 0.03
     while True:
         found = client.request("GET", "/api/serve/applications/")["applications"]
-        states = {name: found.get(name, {"status": "NOT_STARTED", "message": ""}) for name in names}
+        states = {name: found.get(name, {"status": "NOT_STARTED", "message": "it was deleted"}) for name in names}
         if not any(each["status"] in BUSY for each in states.values()):
             return [
                 f"application {name!r}: {each['status']}: {each['message']}"

@@ -41,9 +41,13 @@ class RunOptions:
 
 def run_target(target: Target, options: RunOptions) -> int:
     """Run it; the exit code."""
+    from aktis.serve.cli._start import describe
+
     schema = target.schema()
     if options.reload and not options.blocking:
         raise CommandError("--reload watches files, so it cannot leave: give it without --non-blocking")
+    if options.gradio:
+        _check_gradio(options)
     if not options.app_dir.is_dir():
         raise CommandError(f"--app-dir {str(options.app_dir)!r} is not a directory")
     if not options.blocking:
@@ -51,8 +55,8 @@ def run_target(target: Target, options: RunOptions) -> int:
     with _foreground(target, options, schema) as (host, stopped):
         if stopped():
             return stopped()
-        _say(f"Serve runs at {', '.join(host.state.http) or 'no address: HTTP is off'} (REST API {host.state.rest})")
-        failed = _deploy(host, schema)
+        _say(f"Serve runs: {describe(host.state)}")
+        failed = _deploy(host, schema, target)
         if stopped():
             return stopped()
         if failed and not options.reload:
@@ -112,18 +116,13 @@ def _leave_running(target: Target, options: RunOptions, schema: Any) -> int:
             app_dir=str(options.app_dir.resolve()),
             environment=_absolute(target.environment()),
         )
-    failed = wait_for_names(RestClient(state.rest, state.token), schema, send, wait_for, LOCAL_HEADER)
+    client = RestClient(state.rest, state.token)
+    names = send(client, schema, {LOCAL_HEADER: "1"}, keep_others=not target.is_config)
+    failed = wait_for(client, names)
     if failed:
         raise CommandError("\n".join(failed), 1)
     _say(f"deployed: {describe(state)}. `serve shutdown` ends it")
     return 0
-
-
-def wait_for_names(client: Any, schema: Any, send: Any, wait_for: Any, header: str) -> list[str]:
-    """Deploy there with directories of this machine; what failed."""
-    names = send(client, schema, {header: "1"})
-    result: list[str] = wait_for(client, names)
-    return result
 
 
 def _absolute(environment: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +142,7 @@ def _absolute(environment: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tuple[Any, Callable[[], int]]]:
     """A host in this process, ended with the block; and a function that gives the exit code once a signal came."""
+    from aktis.exceptions import AktisError
     from aktis.serve._host import Host, HostOptions, Latch
 
     ended = Latch()
@@ -158,8 +158,9 @@ def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tu
     try:
         try:
             host = Host(_host_options(HostOptions, target, options, schema), ended)
-        except (OSError, ValueError, RuntimeError, ConnectionError) as error:
-            raise CommandError(str(error)) from error
+        except (OSError, ValueError, RuntimeError, ImportError, TypeError, AktisError) as error:
+            cause = getattr(error, "cause", None) or error
+            raise CommandError(f"Serve could not be started: {cause}") from error
         try:
             yield host, lambda: codes[0] if codes else 0
         finally:
@@ -188,12 +189,12 @@ def _host_options(kind: Any, target: Target, options: RunOptions, schema: Any) -
     )
 
 
-def _deploy(host: Any, schema: Any) -> list[str]:
+def _deploy(host: Any, schema: Any, target: Target) -> list[str]:
     """Deploy, and wait: what failed. Returns early when the host is to end."""
     from aktis.serve.schema import as_deploy_schema
 
-    for warning in host.admin.deploy(schema):
-        if "port" not in warning and "host" not in warning:  # those of the command go before the file's
+    for warning in host.admin.deploy(schema, replace_all=target.is_config):
+        if not warning.startswith(("http_options.host ", "http_options.port ")):  # the command's go before the file's
             _say(f"warning: {warning}")
     names = [entry.name for entry in as_deploy_schema(schema).applications]
     states = host.admin.deployer.wait(names, host.ended.wait)
@@ -246,12 +247,14 @@ def _stay(target: Target, options: RunOptions, host: Any, schema: Any) -> int:
 
 
 def _redeploy(target: Target, host: Any, names: list[str]) -> None:
+    from aktis.exceptions import AktisError
+
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     _say(f"{os.path.relpath(names[0])}{more} changed: deploying again")
     try:
         schema = target.schema()
-        failed = _deploy(host, schema)
-    except CommandError as error:
+        failed = _deploy(host, schema, target)
+    except (CommandError, AktisError) as error:  # of the file, or a bad moment: the next change may do
         failed = [str(error)]
     if not host.ended.is_set():
         _report(host, schema if not failed else None, failed)
@@ -274,11 +277,23 @@ def _roots(target: Target, options: RunOptions, schema: Any) -> list[Path]:
     return list(dict.fromkeys(path.resolve() for path in found if path.exists()))
 
 
+def _check_gradio(options: RunOptions) -> None:
+    import importlib.util
+
+    if not options.blocking:
+        raise CommandError("--gradio shows a page as long as the command runs: give it without --non-blocking")
+    if importlib.util.find_spec("gradio") is None:
+        raise CommandError('--gradio needs Gradio: pip install "aktis-serve[gradio]"')
+
+
 def _show_graph(host: Any, schema: Any) -> None:
     from aktis import serve
     from aktis.serve import gradio_integrations
     from aktis.serve.schema import as_deploy_schema
 
     name = as_deploy_schema(schema).applications[0].name
-    url = gradio_integrations.show_graph(serve.get_app_handle(name))
+    try:
+        url = gradio_integrations.show_graph(serve.get_app_handle(name))
+    except AttributeError:
+        raise CommandError(f"--gradio shows graphs of a DAGDriver, and the ingress of {name!r} is none") from None
     _say(f"the graph is shown at {url}")

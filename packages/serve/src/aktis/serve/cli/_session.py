@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from aktis.serve.cli import CommandError
@@ -39,18 +40,20 @@ class SessionClient:
         if method == "DELETE":
             self._admin.shutdown()
             return {}
-        return {"warnings": self._deploy(body, local=bool(headers))}
+        return {"warnings": self._deploy(body, local=bool(headers), keep_others=path.endswith("keep_others=true"))}
 
-    def _deploy(self, body: Any, *, local: bool) -> list[str]:
+    def _deploy(self, body: Any, *, local: bool, keep_others: bool) -> list[str]:
         """Waits until the controller has it: nobody builds it once we have left."""
-        import time
-
         from aktis.serve.schema import as_deploy_schema, parse_config
 
+        def pause(seconds: float) -> bool:
+            time.sleep(seconds)
+            return False
+
         schema = parse_config(json.loads(json.dumps(body, default=str)), local=local)
-        warnings = self._admin.deploy(schema)
+        warnings = self._admin.deploy(schema, replace_all=not keep_others)
         names = [entry.name for entry in as_deploy_schema(schema).applications]
-        self._admin.deployer.wait(names, lambda seconds: bool(time.sleep(seconds)))
+        self._admin.deployer.wait(names, pause)
         return [each for each in warnings if "_options" not in each]
 
     def _shut_down(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 from aktis.serve import _state
@@ -20,7 +19,9 @@ def start_host(
     """Leave a process behind that serves; say where it is."""
     given = {key: value for key, value in {**http, **grpc}.items() if value is not None}
     running = [state for state in _state.living_hosts() if state.kind == "start"]
-    if running and not given and address is None and rest_port is None:
+    if running and address is None and rest_port is None:
+        if given:
+            raise CommandError(f"Serve runs already ({describe(running[-1])}): end it first with `serve shutdown`")
         print(f"Serve runs already: {describe(running[-1])}")
         return
     state = spawn_host(address, _stated(http), _stated(grpc), rest_host, rest_port, app_dir=os.getcwd())
@@ -52,12 +53,12 @@ def spawn_host(
     try:
         return spawn(options)
     except HostStartError as error:
-        raise CommandError(f"{error}\n(its log: {options.log})") from None
+        raise CommandError(str(error)) from None
 
 
 def describe(state: _state.HostState) -> str:
     """Where a service is, for people."""
-    where = ", ".join(state.http) or "no HTTP"
+    where = ", ".join([*state.http, *(f"gRPC {address}" for address in state.grpc)]) or "no HTTP"
     return f"{where}; REST API {state.rest}; process {state.pid}"
 
 
@@ -93,8 +94,3 @@ def _await_end(client: RestClient) -> None:
                 return
         time.sleep(0.03)
     raise CommandError(f"Serve at {client.address} was told to end, and has not within {END_TIMEOUT:g} s", 1)
-
-
-def state_of(pid: int) -> Path:
-    """The file of a host."""
-    return _state.state_directory() / f"{pid}.json"

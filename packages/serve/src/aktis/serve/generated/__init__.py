@@ -1,0 +1,1 @@
+"""Where programs look for the modules of Ray's own gRPC services."""
