@@ -3,7 +3,8 @@
     python scripts/collect_ray_api.py 1.9.2=ray-1.9.2-....whl ... 2.3.1=/path/to/site-packages
 
 Each argument is a release and where it lies: a wheel, or a folder that has ``ray/``. The files are parsed, never run, so that no
-release needs a Python of its time or a framework that it imports. Only facts are kept: names, no text and no code. They are written to
+release needs a Python of its time or a framework that it imports. Only facts are kept: names, no text and no code.
+They are written to
 ``packages/core/src/aktis/compat/ray_api.json``, one line per module; :mod:`aktis.compat._facts` says how to read them.
 """
 
@@ -23,12 +24,19 @@ OUTPUT = Path(__file__).resolve().parent.parent / "packages/core/src/aktis/compa
 # What nobody imports: generated files, the inside of libraries, tests, and other programs that come in the same wheel.
 INSIDE = frozenset(
     {
-        "_internal", "_private", "_raylet", "autoscaler", "benchmarks", "cloudpickle", "core", "dashboard", "generated", "impl", "includes",
-        "internal", "scripts", "streaming", "tests", "thirdparty_files", "tuned_examples", "workers", "setup-dev",
+        "_internal", "_private", "_raylet", "autoscaler", "benchmarks", "cloudpickle", "core", "dashboard", "generated", "impl",
+        "includes", "internal", "scripts", "streaming", "tests", "thirdparty_files", "tuned_examples", "workers", "setup-dev",
     }
 )  # fmt: skip
 # Whole branches that are there, but not looked into: that they exist is enough.
-SHALLOW = ("ray.workflow", "ray.job_submission", "ray.util.sgd", "ray.util.spark", "ray.util.client", "ray.experimental")
+SHALLOW = (
+    "ray.workflow",
+    "ray.job_submission",
+    "ray.util.sgd",
+    "ray.util.spark",
+    "ray.util.client",
+    "ray.experimental",
+)
 LEVELS = {"PublicAPI": "P", "DeveloperAPI": "D", "Deprecated": "X"}
 
 
@@ -41,7 +49,9 @@ class Module:
     functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = field(default_factory=dict)
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     values: dict[str, ast.expr | None] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (module, name there, "" for the module itself)
+    imports: dict[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # name -> (module, name there, "" for the module itself)
     stars: list[str] = field(default_factory=list)
     exported: set[str] | None = None
 
@@ -75,7 +85,10 @@ def sources(location: Path) -> Iterator[tuple[str, bool, str]]:
 
 def wanted(path: str) -> bool:
     # Private modules are parsed, too: public ones take names from them. Generated and foreign ones are not.
-    return not any(part in path for part in ("/thirdparty_files/", "/core/generated/", "/tests/", "/dashboard/", "/serve/generated/"))
+    return not any(
+        part in path
+        for part in ("/thirdparty_files/", "/core/generated/", "/tests/", "/dashboard/", "/serve/generated/")
+    )
 
 
 def module_name(path: str) -> tuple[str, bool]:
@@ -133,7 +146,9 @@ def _assignment(module: Module, node: ast.Assign | ast.AnnAssign | ast.AugAssign
         if not isinstance(target, ast.Name):
             continue
         if target.id == "__all__":
-            literals = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+            literals = {
+                each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            }
             module.exported = (module.exported or set()) | literals
         elif not isinstance(node, ast.AugAssign):
             module.values[target.id] = node.value
@@ -178,7 +193,9 @@ class Release:
         """The public names of a module."""
         own = {*module.functions, *module.classes}
         own |= {
-            name for name, value in module.values.items() if name.isupper() or (isinstance(value, ast.Name) and name[:1].isupper())
+            name
+            for name, value in module.values.items()
+            if name.isupper() or (isinstance(value, ast.Name) and name[:1].isupper())
         }
         if module.package and module.exported is None:
             own |= set(module.imports)
@@ -264,7 +281,9 @@ class Release:
             return f"{text} < {';'.join(bases)}" if bases else text
         return "v -"
 
-    def _function(self, kind: str, module: str, node: ast.FunctionDef | ast.AsyncFunctionDef, *, skip_first: bool) -> str:
+    def _function(
+        self, kind: str, module: str, node: ast.FunctionDef | ast.AsyncFunctionDef, *, skip_first: bool
+    ) -> str:
         text = f"{kind} {level(node)} {parameters(node, skip_first=skip_first)}".rstrip()
         returned = self.class_at(module, node.returns) if node.returns is not None else None
         return f"{text} > {returned[0]}:{returned[1].name}" if returned is not None and public(returned[0]) else text
@@ -296,7 +315,9 @@ class Release:
 
 def attributes(node: ast.ClassDef) -> set[str]:
     """What instances have beside methods: fields, and what the constructor sets."""
-    found = {each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)}
+    found = {
+        each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             found |= {
@@ -330,7 +351,8 @@ def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef, *, skip_first: bool
     elif arguments.kwonlyargs:
         found.append("*")
     found += [
-        each.arg + ("=" if default is not None else "") for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults)
+        each.arg + ("=" if default is not None else "")
+        for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults)
     ]
     if arguments.kwarg is not None:
         found.append("**" + arguments.kwarg.arg)

@@ -23,21 +23,31 @@ ROOT = Path(__file__).resolve().parent.parent
 SUPPORT = ROOT / "packages/core/src/aktis/compat/support.json"
 PAGE = ROOT / "docs/compat-table.md"
 NEWEST = "2.3.1"
-TITLES = {"core": "Core", "air": "AIR", "data": "Data", "train": "Train", "tune": "Tune", "rllib": "RLlib", "serve": "Serve"}
+TITLES = {
+    "core": "Core",
+    "air": "AIR",
+    "data": "Data",
+    "train": "Train",
+    "tune": "Tune",
+    "rllib": "RLlib",
+    "serve": "Serve",
+}
 HEAD = """# What of Ray's API is there
 
 <!-- written by scripts/write_compat_table.py -->
 
-This page is measured, not written: every public name of Ray {newest} (modules, functions, classes, methods, parameters) is looked up in the
+This page is measured, not written: every public name of Ray {newest} (modules, functions, classes, methods,
+parameters) is looked up in the
 packages, and a test keeps the page up to date. `aktis compat check PATH` answers from the same table which of it
 [a program uses](compat.md#what-a-program-needs).
 
-**Whole**: it is there and takes every parameter. **Partly**: parameters or methods are missing, or have no effect. **Not**: an error that names
-what comes near. That a name is there says that it is meant to do what Ray's does; the pages "Coming from Ray" of each library say where it
-does something else.
+**Whole**: it is there and takes every parameter. **Partly**: parameters or methods are missing, or have no effect.
+**Not**: an error that names
+what comes near. That a name is there says that it is meant to do what Ray's does; the pages "Coming from Ray" of
+each library say where it does something else.
 
-Public names are those that Ray marks as public (or as deprecated), and what its packages export. Those marked for developers are counted
-beside them. Names that are reachable and promised by nobody are not counted.
+Public names are those that Ray marks as public (or as deprecated), and what its packages export. Those marked for
+developers are counted beside them. Names that are reachable and promised by nobody are not counted.
 """
 
 
@@ -83,8 +93,8 @@ def _coverage(rows: list[tuple[str, str, str, str]]) -> str:
         purpose = sum(row[3] == "not" and bool(reason_for(f"{row[0]}.{row[1]}")) for row in public)
         developer = [row for row in mine if row[2] == "developer"]
         lines.append(
-            f"| {TITLES.get(each, 'together')} | {len(public)} | {count['whole']} | {count['partly']} | {count['not']} | {purpose} | "
-            f"{_percent(public)} | {len(developer)} | {_percent(developer)} |"
+            f"| {TITLES.get(each, 'together')} | {len(public)} | {count['whole']} | {count['partly']} | {count['not']} "
+            f"| {purpose} | {_percent(public)} | {len(developer)} | {_percent(developer)} |"
         )
     return "\n".join(lines)
 

@@ -5,7 +5,14 @@ import pickle
 
 import ray
 from ray import exceptions
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from ray.exceptions import (
+    GetTimeoutError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
 
 ray.init(num_cpus=2, log_to_driver=False)
 
@@ -49,4 +56,8 @@ try:
 except RayActorError:
     print("actor died")
 print("in a task", ray.get(catches.remote())[2])
-print("classes", pickle.loads(pickle.dumps(GetTimeoutError)) is GetTimeoutError, TaskCancelledError is exceptions.TaskCancelledError)
+print(
+    "classes",
+    pickle.loads(pickle.dumps(GetTimeoutError)) is GetTimeoutError,
+    TaskCancelledError is exceptions.TaskCancelledError,
+)

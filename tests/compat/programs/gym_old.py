@@ -56,7 +56,12 @@ env = gym.make("Corridor-v0")
 env.reset()
 env.step(1)
 print("limit", env.step(1)[2:], env.spec.id)
-print("wrapped", Doubled(Corridor()).step.__name__, Runner.__name__, ray.get(Runner.remote(lambda: Doubled(Corridor())).run.remote()))
+print(
+    "wrapped",
+    Doubled(Corridor()).step.__name__,
+    Runner.__name__,
+    ray.get(Runner.remote(lambda: Doubled(Corridor())).run.remote()),
+)
 cart = gym.make("CartPole-v1")
 cart.seed(1)
 first = cart.reset()

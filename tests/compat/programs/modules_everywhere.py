@@ -11,14 +11,19 @@ ray.util.scheduling_strategies ray.util.multiprocessing ray.util.joblib ray.util
 ray.experimental.state.api ray.dag ray.dag.input_node ray.job_config
 ray.air ray.air.session ray.air.config ray.air.checkpoint ray.air.result ray.air.integrations.mlflow ray.air.callbacks.mlflow
 ray.tune ray.tune.suggest.optuna ray.tune.suggest.hyperopt ray.tune.suggest.suggestion ray.tune.search.optuna.optuna_search
-ray.tune.search.bayesopt ray.tune.schedulers.pbt ray.tune.schedulers.pb2 ray.tune.stopper ray.tune.logger ray.tune.integration.mlflow
+ray.tune.search.bayesopt ray.tune.schedulers.pbt ray.tune.schedulers.pb2 ray.tune.stopper ray.tune.logger
+ray.tune.integration.mlflow
 ray.tune.trial ray.tune.sample ray.tune.session ray.tune.progress_reporter ray.tune.utils.placement_groups ray.tune.registry
-""".split()
+""".split()  # noqa: SIM905
 
 
 def load(names):
     modules = [importlib.import_module(name) for name in names]
-    return [module is sys.modules["aktis" + name[3:]] for name, module in zip(names, modules) if "aktis" + name[3:] in sys.modules]
+    return [
+        module is sys.modules["aktis" + name[3:]]
+        for name, module in zip(names, modules)
+        if "aktis" + name[3:] in sys.modules
+    ]
 
 
 here = load(NAMES)

@@ -47,11 +47,32 @@ config.update(
 )
 trainer = ppo.PPOTrainer(config=config, env=Steps)
 result = trainer.train()
-print("length", result["episode_len_mean"], result["custom_metrics"]["length_mean"], "timesteps_total" in pretty_print(result))
+print(
+    "length",
+    result["episode_len_mean"],
+    result["custom_metrics"]["length_mean"],
+    "timesteps_total" in pretty_print(result),
+)
 action = trainer.compute_single_action(np.zeros(2, np.float32))
 print("action", action in (0, 1))
 trainer.stop()
 register_env("steps", lambda env_config: Steps(env_config))
-small = {name: config[name] for name in ("framework", "train_batch_size", "rollout_fragment_length", "sgd_minibatch_size", "num_sgd_iter", "model")}
-analysis = tune.run("PPO", config={"env": "steps", "num_workers": 0, **small}, stop={"training_iteration": 1}, local_dir=sys.argv[1], verbose=0)
+small = {
+    name: config[name]
+    for name in (
+        "framework",
+        "train_batch_size",
+        "rollout_fragment_length",
+        "sgd_minibatch_size",
+        "num_sgd_iter",
+        "model",
+    )
+}
+analysis = tune.run(
+    "PPO",
+    config={"env": "steps", "num_workers": 0, **small},
+    stop={"training_iteration": 1},
+    local_dir=sys.argv[1],
+    verbose=0,
+)
 print("tuned", analysis.trials[0].last_result["training_iteration"])

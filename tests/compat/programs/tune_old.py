@@ -8,7 +8,6 @@ from ray.tune import CLIReporter
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.suggest import ConcurrencyLimiter
 from ray.tune.suggest.basic_variant import BasicVariantGenerator
-from ray.tune.utils.log import Verbosity
 
 ray.init(num_cpus=2, log_to_driver=False)
 
@@ -47,6 +46,8 @@ analysis = tune.run(
 )
 print("best", analysis.best_config["a"], analysis.best_result["score"])
 print("frame", len(analysis.results_df) if hasattr(analysis, "results_df") else len(analysis.dataframe()))
-second = tune.run(Trainable, config={"x": tune.choice([5])}, num_samples=1, local_dir=sys.argv[1], verbose=0, checkpoint_at_end=True)
+second = tune.run(
+    Trainable, config={"x": tune.choice([5])}, num_samples=1, local_dir=sys.argv[1], verbose=0, checkpoint_at_end=True
+)
 print("class", second.trials[0].last_result["x"], second.trials[0].status)
-print("names", ConcurrencyLimiter.__name__, ray.tune.suggest.ConcurrencyLimiter is ConcurrencyLimiter, int(Verbosity.V0_MINIMAL))
+print("names", ray.tune.suggest.ConcurrencyLimiter is ConcurrencyLimiter)

@@ -51,7 +51,8 @@ POINTLESS = frozenset(
         "RAY_USAGE_STATS_ENABLED", "RAY_DISABLE_IMPORT_WARNING", "RAY_DISABLE_DASHBOARD_LOG_INFO", "RAY_IGNORE_UNHANDLED_ERRORS",
         "RAY_IGNORE_VENV_MISMATCH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_DISABLE_PYARROW_VERSION_CHECK", "RAY_ML_DEV",
         "RAY_ENABLE_MAC_LARGE_OBJECT_STORE", "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE", "RAY_DISABLE_MEMORY_MONITOR_WARNING",
-        "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC", "RAY_LOG_TO_STDERR", "RAY_COLOR_PREFIX", "RAY_VERBOSE_SPILL_LOGS", "RAY_CHDIR_TO_TRIAL_DIR",
+        "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC", "RAY_LOG_TO_STDERR", "RAY_COLOR_PREFIX", "RAY_VERBOSE_SPILL_LOGS",
+        "RAY_CHDIR_TO_TRIAL_DIR",
     }
 )  # fmt: skip
 
@@ -85,12 +86,15 @@ def translate(environ: MutableMapping[str, str] | None = None) -> list[str]:
         try:
             environ.setdefault(ours, convert(value))
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"environment variable {name}={value!r} cannot be read ({error!r}); set {ours} instead") from None
+            raise ValueError(
+                f"environment variable {name}={value!r} cannot be read ({error!r}); set {ours} instead"
+            ) from None
     new = [name for name in without if name not in _told]
     if new:
         _told.update(new)
         warnings.warn(
-            f"these variables have no effect in Aktis: {', '.join(new)}. Its own are in the documentation's table of environment variables",
+            f"these variables have no effect in Aktis: {', '.join(new)}. Its own are in the documentation's table of "
+            "environment variables",
             UserWarning,
             stacklevel=3,
         )

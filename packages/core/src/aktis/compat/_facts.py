@@ -1,10 +1,12 @@
 """What Ray's public API is called, and which of it is here: two data files, read when they are first needed.
 
 ``ray_api.json`` has facts about releases 1.9 to 2.3, collected by ``scripts/collect_ray_api.py``. An entry reads
-``bits kind level parameters [> class] [< bases]``: the releases that have the name (bit 0 is the oldest), what it is (``f`` function,
-``c`` class, ``m`` method, ``p`` property, ``a`` attribute of instances, ``v`` value, ``=`` another name for ``module:name``), how Ray marks it (``P`` public,
+``bits kind level parameters [> class] [< bases]``: the releases that have the name (bit 0 is the oldest), what it is
+(``f`` function, ``c`` class, ``m`` method, ``p`` property, ``a`` attribute of instances, ``v`` value, ``=`` another name for
+``module:name``), how Ray marks it (``P`` public,
 ``D`` for developers, ``X`` deprecated, ``-`` not at all), the parameters (``=``: has a default; ``~``: only in older releases), and
-the class of Ray that is returned, and the bases that a class has in Ray. Methods are ``Class.method``; the empty name has the bits of the module.
+the class of Ray that is returned, and the bases that a class has in Ray. Methods are ``Class.method``; the empty
+name has the bits of the module.
 
 ``support.json`` is written by ``scripts/write_compat_table.py`` from the packages themselves, and tested against them: what is
 missing, what is there in part, and where names live that Aktis keeps in another module.

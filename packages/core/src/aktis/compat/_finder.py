@@ -8,16 +8,19 @@
              ├─ names of it that are elsewhere in Aktis          a module that has only these (GatheredModule)
              └─ neither                                          RayModuleMissingError: the nearest, and why
 
-An aliased module gets the class :class:`AliasedModule`, whose only difference is what happens to names that it does not have: they are
-looked for where Aktis keeps them, and the error says what is near. Nothing is imported before a program asks for it. Everything runs
-under the import system's locks; there is no state but two dictionaries that only grow.
+An aliased module gets the class :class:`AliasedModule`, whose only difference is what happens to names that it does
+not have: they are
+looked for where Aktis keeps them, and the error says what is near. Nothing is imported before a program asks for it.
+Everything runs under the import system's locks; there is no state but two dictionaries that only grow.
 """
 
 from __future__ import annotations
 
 import dis
 import importlib
+import importlib.abc
 import importlib.machinery
+import importlib.util
 import re
 import sys
 from collections.abc import Sequence
@@ -89,7 +92,7 @@ def _spec(fullname: str, module: ModuleType) -> importlib.machinery.ModuleSpec:
     return spec
 
 
-class _Loader:
+class _Loader(importlib.abc.Loader):
     """Hands out a module that exists already."""
 
     def __init__(self, module: ModuleType) -> None:
@@ -143,7 +146,7 @@ def module_for(name: str) -> ModuleType:
 
 def _is_about(error: ModuleNotFoundError, name: str) -> bool:
     missing = error.name or ""
-    return name == missing or name.startswith(missing + ".") and missing != ""
+    return name == missing or (name.startswith(missing + ".") and missing != "")
 
 
 def _missing_distribution(name: str) -> str:
@@ -227,7 +230,10 @@ def nearest_names(ray_module: str, name: str, limit: int = 3) -> tuple[str, ...]
     found = [
         f"{module}.{name}"
         for module, names in table.modules.items()
-        if module != ray_module and name in names and what.verdict(module, name) != "not" and not _names.reason_for(module)
+        if module != ray_module
+        and name in names
+        and what.verdict(module, name) != "not"
+        and not _names.reason_for(module)
     ][:1]
     module = sys.modules.get(ray_module)
     here = {*(dir(module) if module is not None else ()), *table.names(ray_module)}

@@ -23,13 +23,14 @@ GYM_APIS = ("old", "new", "off")
 def install_as_ray(*, version: str = _toplevel.API_VERSION, gym: str = "old") -> None:
     """From now on ``import ray``, and everything below it, gives Aktis: in this process, and in workers of its sessions.
 
-    ``import gym`` gives Gymnasium behind the interface of Gym, if there is Gymnasium and no Gym. ``RAY_*`` variables that Aktis has an
-    equal of are honoured, and one warning names the others. Where the real Ray is installed it is hidden, not changed; a log line says so.
-    Calling it again does nothing.
+    ``import gym`` gives Gymnasium behind the interface of Gym, if there is Gymnasium and no Gym. ``RAY_*`` variables
+    that Aktis has an equal of are honoured, and one warning names the others. Where the real Ray is installed it is hidden, not
+    changed; a log line says so. Calling it again does nothing.
 
     Args:
         version: What ``ray.__version__`` says, for programs that ask. It changes nothing else: old and new spellings always work.
-        gym: ``"old"``: environments of ``gym.make`` return four values from ``step`` and an observation from ``reset``, as before Gym 0.26.
+        gym: ``"old"``: environments of ``gym.make`` return four values from ``step`` and an observation from
+        ``reset``, as before Gym 0.26.
             ``"new"``: five and two, as since then. ``"off"``: leave ``import gym`` alone.
 
     Raises:
@@ -56,7 +57,11 @@ def install_as_ray(*, version: str = _toplevel.API_VERSION, gym: str = "old") ->
 def _announce(version: str) -> None:
     hidden = importlib.machinery.PathFinder.find_spec("ray")
     if hidden is not None and hidden.origin:
-        logger.warning("`import ray` gives Aktis %s; the Ray that is installed (%s) is hidden in this process", __version__, hidden.origin)
+        logger.warning(
+            "`import ray` gives Aktis %s; the Ray that is installed (%s) is hidden in this process",
+            __version__,
+            hidden.origin,
+        )
     else:
         logger.info("`import ray` gives Aktis %s, with the API of Ray %s", __version__, version)
 
@@ -99,5 +104,3 @@ def uninstall() -> None:
     _settings.WORKER_HOOKS[:] = [hook for hook in _settings.WORKER_HOOKS if hook[0] != "aktis.compat._install"]
     if _environment.translate in _settings.BEFORE_INIT:
         _settings.BEFORE_INIT.remove(_environment.translate)
-
-

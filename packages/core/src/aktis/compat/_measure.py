@@ -1,8 +1,8 @@
 """Hold the table of Ray's names against the packages of Aktis that are installed: what resolves, and which parameters it takes.
 
-A module of ours is imported and looked into (names first, then :func:`inspect.signature`). Where that fails because a framework is not
-installed, its source is parsed instead. What nobody can see from outside, an argument that is taken and has no effect, is written down in
-:mod:`aktis.compat._remarks`.
+A module of ours is imported and looked into (names first, then :func:`inspect.signature`). Where that fails because
+a framework is not installed, its source is parsed instead. What nobody can see from outside, an argument that is taken and has no
+effect, is written down in :mod:`aktis.compat._remarks`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,11 @@ class Measurement:
                 definition = self.facts.definition(module, name)
                 value = self.found.get((module, name))
                 if definition is not None and definition[:2] == (module, name) and inspect.isclass(value):
-                    names |= {f"{name}.{each}" for each in _own_methods(value) if self.facts.method(module, name, each) is None}
+                    names |= {
+                        f"{name}.{each}"
+                        for each in _own_methods(value)
+                        if self.facts.method(module, name, each) is None
+                    }
             if names:
                 result[module] = sorted(names)
         return result
@@ -207,7 +211,9 @@ class Measurement:
 
 def _own_methods(cls: type) -> set[str]:
     ours = [base for base in cls.__mro__ if base.__module__.startswith("aktis")]
-    return {name for base in ours for name, value in vars(base).items() if name[0] != "_" and not isinstance(value, type)}
+    return {
+        name for base in ours for name, value in vars(base).items() if name[0] != "_" and not isinstance(value, type)
+    }
 
 
 def _strings() -> dict[str, list[str]]:
@@ -218,7 +224,8 @@ def _strings() -> dict[str, list[str]]:
         ("search_alg", "aktis.tune.search", "SEARCH_ALGORITHMS"),
         ("scheduler", "aktis.tune.schedulers", "SCHEDULERS"),
     ):
-        names = getattr(_module(module), table, None) or getattr(_module(f"{module}._create"), table, ())
+        place = _module(module)
+        names = getattr(place if hasattr(place, table) else _module(f"{module}._create"), table, {})
         found[key] = sorted(names)
     return found
 
@@ -301,7 +308,9 @@ def _class_sources(module: str) -> dict[str, str]:
 def _parameters(value: Any) -> tuple[list[str], set[str], bool] | None:
     """(names by position, all names, whether any name can be given); None where nobody knows."""
     if isinstance(value, ast.ClassDef):
-        value = next((node for node in value.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
+        value = next(
+            (node for node in value.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None
+        )
     if isinstance(value, (ast.FunctionDef, ast.AsyncFunctionDef)):
         arguments = value.args
         positional = [each.arg for each in arguments.args if each.arg not in ("self", "cls")]
@@ -319,7 +328,9 @@ def _parameters(value: Any) -> tuple[list[str], set[str], bool] | None:
 
 def _differences(name: str, entry: Entry, value: Any) -> list[str]:
     """Remarks about parameters. What Ray's callers give by position may have another name here."""
-    remarks = [f"no effect: {', '.join(sorted(each))} ({why})" for why, each in _by_reason(EFFECTLESS.get(name, {})).items()]
+    remarks = [
+        f"no effect: {', '.join(sorted(each))} ({why})" for why, each in _by_reason(EFFECTLESS.get(name, {})).items()
+    ]
     known = _parameters(value) if name not in NOT_MADE_BY_HAND else None
     if known is None:
         return remarks

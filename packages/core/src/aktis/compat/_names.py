@@ -44,7 +44,7 @@ MOVED = {
 
 # Whole modules, and single names, that Aktis leaves out. A reason says what to do instead.
 LEFT_OUT = {
-    "ray.workflow": "durable workflows are not part of Aktis; graphs of tasks are in aktis.dag, and tasks are retried with max_retries",
+    "ray.workflow": "durable workflows are not part of Aktis; graphs of tasks are in aktis.dag, and max_retries retries tasks",
     "ray.util.sgd": "it was replaced by Ray Train; use aktis.train",
     "ray.util.horovod": "Horovod has had no release since 2023; use aktis.train.torch.TorchTrainer",
     "ray.train.horovod": "Horovod has had no release since 2023; use aktis.train.torch.TorchTrainer",
@@ -68,7 +68,31 @@ LEFT_OUT = {
     "ray.tune.search.sigopt": "the service SigOpt was closed; take optuna or ax",
     "ray.rllib.core": "RLModule and RLTrainer were previews in 2.3; write a TorchModelV2 or a policy",
     "ray.rllib.contrib": "third-party algorithms; take one of aktis.rllib.algorithms",
-    "ray.data.datasource.tfrecords_datasource.TFRecordDatasource": "",
+    "ray.rllib.algorithms.ppo.tf": "RLModule and RLTrainer were previews in 2.3; write a TFModelV2 or a policy",
+    "ray.rllib.algorithms.ppo.torch": "RLModule and RLTrainer were previews in 2.3; write a TorchModelV2 or a policy",
+    "ray.rllib.models.specs": "RLModule and RLTrainer were previews in 2.3; write a TorchModelV2 or a policy",
+    "ray.rllib.models.temp_spec_classes": "RLModule and RLTrainer were previews in 2.3; write a TorchModelV2 or a policy",
+    "ray.rllib.models.base_model": "RLModule and RLTrainer were previews in 2.3; write a TorchModelV2 or a policy",
+    "ray.rllib.models.jax": "policies are for torch and TensorFlow 2",
+    "ray.tune.automl": "take a search algorithm: aktis.tune.search",
+    "ray.tune.automlboard": "there is no web page; `tune report` writes one, and TensorBoard reads the logs",
+    "ray.util.iter": "it was replaced by Ray Data; use aktis.data",
+    "ray.util.iter_metrics": "it was replaced by Ray Data; use aktis.data",
+    "ray.util.data": "it was replaced by Ray Data; use aktis.data",
+    "ray.util.xgboost": "it belongs to the package xgboost_ray; use aktis.train.xgboost.XGBoostTrainer",
+    "ray.util.lightgbm": "it belongs to the package lightgbm_ray; use aktis.train.lightgbm.LightGBMTrainer",
+    "ray.util.ray_lightning": "it belongs to the package ray_lightning; use aktis.train.lightning.LightningTrainer",
+    "ray.tune.sklearn": "it belongs to the package tune_sklearn; use aktis.tune with a function that fits the estimator",
+    "ray.util.connect": "there is no proxy for remote drivers; a driver runs where its session is",
+    "ray.util.disconnect": "there is no proxy for remote drivers; a driver runs where its session is",
+    "ray.util.client_connect": "there is no proxy for remote drivers; a driver runs where its session is",
+    "ray.data.from_mars": "Mars has had no release since 2023; use from_pandas or from_arrow",
+    "ray.data.read_api.from_mars": "Mars has had no release since 2023; use from_pandas or from_arrow",
+    "ray.ray_operator": "a session is one machine",
+    "ray.node": "it is Ray's inside",
+    "ray.ray_constants": "it is Ray's inside",
+    "ray.external_storage": "it is Ray's inside; AKTIS_SPILL_DIR says where objects are spilled to",
+    "ray.serve.pipeline": "it was an experiment of 1.x; use .bind() and serve.run()",
     "ray.java_function": "workers run Python only",
     "ray.java_actor_class": "workers run Python only",
     "ray.cpp_function": "workers run Python only",
@@ -76,17 +100,43 @@ LEFT_OUT = {
     "ray.ClientBuilder": "there is no proxy for remote drivers; a driver runs where its session is",
     "ray.show_in_dashboard": "there is no web page; print, or use aktis.util.metrics",
 }
-LEFT_OUT = {name: reason for name, reason in LEFT_OUT.items() if reason}
+_ALGORITHM = (
+    "this algorithm is not part of Aktis; aktis.rllib.algorithms has A2C, A3C, APPO, BC, DQN, ES, IMPALA, MARWIL, PG, PPO, SAC and "
+    "SimpleQ"
+)
 _ALGORITHMS = {
-    "alpha_star", "alpha_zero", "apex_ddpg", "apex_dqn", "ars", "bandit", "cql", "crr", "ddpg", "ddppo", "dreamer", "dt", "leela_chess_zero",
-    "maddpg", "maml", "mbmpo", "qmix", "r2d2", "random_agent", "slateq", "td3",
+    "alpha_star", "alpha_zero", "apex_ddpg", "apex_dqn", "ars", "bandit", "cql", "crr", "ddpg", "ddppo", "dreamer", "dt",
+    "leela_chess_zero", "maddpg", "maml", "mbmpo", "qmix", "r2d2", "random_agent", "slateq", "td3",
 }  # fmt: skip
 LEFT_OUT |= {
-    f"ray.rllib.{parent}.{name}": "this algorithm is not part of Aktis; aktis.rllib.algorithms has A2C, A3C, APPO, BC, DQN, ES, IMPALA, "
-    "MARWIL, PG, PPO, SAC and SimpleQ"
-    for parent in ("algorithms", "agents")
-    for name in _ALGORITHMS
+    f"ray.rllib.{parent}.{name}": _ALGORITHM for parent in ("algorithms", "agents") for name in _ALGORITHMS
 }
+LEFT_OUT |= {
+    f"ray.rllib.agents.{name}": _ALGORITHM
+    for name in (
+        "dqn.ApexDQNConfig", "dqn.ApexTrainer", "dqn.APEX_DEFAULT_CONFIG", "dqn.R2D2Config", "dqn.R2D2TFPolicy", "dqn.R2D2TorchPolicy",
+        "dqn.R2D2Trainer", "dqn.R2D2_DEFAULT_CONFIG", "dqn.apex", "dqn.r2d2", "dqn.r2d2_tf_policy", "dqn.r2d2_torch_policy",
+        "ppo.DDPPOConfig", "ppo.DDPPOTrainer", "ppo.ddppo", "sac.RNNSACTorchPolicy", "sac.RNNSACTrainer", "sac.RNNSAC_DEFAULT_CONFIG",
+        "sac.rnnsac", "sac.rnnsac_torch_model", "sac.rnnsac_torch_policy",
+    )
+}  # fmt: skip
+LEFT_OUT |= {
+    f"ray.rllib.algorithms.sac.{name}": _ALGORITHM
+    for name in (
+        "RNNSAC", "RNNSACConfig", "RNNSACTorchPolicy", "RNNSAC_DEFAULT_CONFIG", "rnnsac", "rnnsac_torch_model", "rnnsac_torch_policy",
+    )
+}  # fmt: skip
+_TF1 = "it is a graph of TensorFlow 1, which is no more; the eager policy (TF2) and the one for torch are there"
+LEFT_OUT |= {
+    f"ray.rllib.{place}": _TF1
+    for place in (
+        "agents.dqn.DQNTFPolicy", "agents.dqn.SimpleQTF1Policy", "agents.es.ESTFPolicy", "agents.marwil.MARWILTF1Policy",
+        "agents.ppo.APPOTF1Policy", "agents.ppo.PPOTF1Policy", "agents.sac.SACTFPolicy", "algorithms.appo.APPOTF1Policy",
+        "algorithms.dqn.DQNTFPolicy", "algorithms.es.ESTFPolicy", "algorithms.es.es_tf_policy", "algorithms.impala.ImpalaTF1Policy",
+        "algorithms.marwil.MARWILTF1Policy", "algorithms.pg.PGTF1Policy", "algorithms.ppo.PPOTF1Policy",
+        "algorithms.sac.SACTFPolicy", "algorithms.simple_q.SimpleQTF1Policy",
+    )
+}  # fmt: skip
 
 # Names of Ray's that are attributes here by another name: "ray.module.name" -> "module:name".
 NAMES = {

@@ -1,7 +1,7 @@
 """What cannot be seen from outside: arguments that are taken and have no effect, and what else programs should know.
 
-The keys are the places where Ray 2.3 defines a name: ``module:name`` or ``module:Class.method``. Everything here is tested by hand when it
-is written; the rest of the table is measured.
+The keys are the places where Ray 2.3 defines a name: ``module:name`` or ``module:Class.method``. Everything here is
+tested by hand when it is written; the rest of the table is measured.
 """
 
 from __future__ import annotations

@@ -15,7 +15,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-__all__ = ["ActionWrapper", "AsNew", "AsOld", "Env", "GoalEnv", "ObservationWrapper", "RewardWrapper", "Wrapper", "as_new", "old_class"]
+__all__ = [
+    "ActionWrapper",
+    "AsNew",
+    "AsOld",
+    "Env",
+    "GoalEnv",
+    "ObservationWrapper",
+    "RewardWrapper",
+    "Wrapper",
+    "as_new",
+    "old_class",
+]
 
 TRUNCATED = "TimeLimit.truncated"
 
@@ -56,9 +67,8 @@ class Env:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *error: object) -> bool:
+    def __exit__(self, *error: object) -> None:
         self.close()
-        return False
 
     def __str__(self) -> str:
         return f"<{type(self).__name__} instance>" if self.spec is None else f"<{type(self).__name__}<{self.spec.id}>>"
@@ -84,7 +94,7 @@ class Wrapper(Env):
         return getattr(self.env, name)
 
     @property
-    def spec(self) -> Any:  # type: ignore[override]
+    def spec(self) -> Any:
         """The registered description of what is inside."""
         return getattr(self.env, "spec", None)
 
@@ -184,7 +194,7 @@ class ActionWrapper(Wrapper):
 def four(result: Any) -> tuple[Any, Any, bool, dict[str, Any]]:
     """Five values of a step as four; four as they are."""
     if len(result) == 4:
-        return tuple(result)  # type: ignore[return-value]
+        return (*result,)
     observation, reward, terminated, truncated, info = result
     if truncated and not terminated:
         info = {**info, TRUNCATED: True}
@@ -208,7 +218,9 @@ class AsOld(Wrapper):
         self._seed = seed
         return [seed]
 
-    def reset(self, *, seed: int | None = None, return_info: bool = False, options: Any = None) -> Any:
+    def reset(  # type: ignore[override]
+        self, *, seed: int | None = None, return_info: bool = False, options: Any = None
+    ) -> Any:
         seed, self._seed = (self._seed if seed is None else seed), None
         observation, info = self.env.reset(seed=seed, options=options)
         return (observation, info) if return_info else observation
@@ -220,12 +232,14 @@ class AsOld(Wrapper):
         inner = self.env.unwrapped
         if isinstance(inner, AsNew):
             return inner.old.render(mode, **kwargs)
-        if inner.render_mode != mode:  # Gymnasium wants to know it when it makes the environment; they look when they draw
+        if (
+            inner.render_mode != mode
+        ):  # Gymnasium wants to know it when it makes the environment; they look when they draw
             inner.render_mode = mode
         return inner.render()
 
 
-class AsNew(gymnasium.Env[Any, Any]):
+class AsNew(gymnasium.Env):  # type: ignore[misc]
     """An environment with the old interface as one of Gymnasium."""
 
     def __init__(self, old: Any) -> None:
@@ -257,7 +271,7 @@ class AsNew(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         result = self.old.step(action)
         if len(result) == 5:
-            return tuple(result)  # type: ignore[return-value]
+            return (*result,)
         observation, reward, done, info = result
         truncated = bool(done and info.get(TRUNCATED, False))
         return observation, reward, bool(done) and not truncated, truncated, info
@@ -273,7 +287,7 @@ class AsNew(gymnasium.Env[Any, Any]):
 def as_new(env: Any) -> gymnasium.Env[Any, Any]:
     """An environment of either kind, as one of Gymnasium."""
     if isinstance(env, AsOld):
-        return env.env  # type: ignore[no-any-return]
+        return env.env
     return env if isinstance(env, gymnasium.Env) else AsNew(env)
 
 
@@ -299,7 +313,14 @@ def old_class(cls: type, module: str) -> type:
         self.render_mode = mode
         return cls.render(self)  # type: ignore[attr-defined]
 
-    members = {"seed": seed, "reset": reset, "step": step, "render": render, "__module__": module, "__doc__": cls.__doc__}
+    members = {
+        "seed": seed,
+        "reset": reset,
+        "step": step,
+        "render": render,
+        "__module__": module,
+        "__doc__": cls.__doc__,
+    }
     return type(cls.__name__, (cls, Env), members)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import importlib.util
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -40,8 +41,8 @@ class _Module(_ByName):
             value = vars(self)["_make"](name)
         except AttributeError:
             raise AttributeError(
-                f"module {self.__name__!r} has no attribute {name!r}: this is Gymnasium under Gym's name (aktis.compat), and Gymnasium "
-                "has none of that name"
+                f"module {self.__name__!r} has no attribute {name!r}: this is Gymnasium under Gym's name (aktis.compat), and "
+                "Gymnasium has none of that name"
             ) from None
         vars(self)[name] = value
         return value
@@ -89,7 +90,9 @@ def _old_module(name: str, theirs: str) -> ModuleType | None:
     if name == "gym.envs.registration":
         return _Module(name, _from("aktis.compat._gym.registration", theirs), theirs)
     if name == "gym.utils.seeding":
-        return _Module(name, _from("aktis.compat._gym.core", theirs, only=("np_random", "RandomNumberGenerator")), theirs)
+        return _Module(
+            name, _from("aktis.compat._gym.core", theirs, only=("np_random", "RandomNumberGenerator")), theirs
+        )
     if name == "gym.utils":
         return _Module(name, _member(name, theirs), theirs)
     if name == "gym.wrappers" or name.startswith("gym.wrappers."):

@@ -62,7 +62,7 @@ class EnvRegistry(Mapping[str, EnvSpec]):
     """Gymnasium's registry under the names that it had in Gym."""
 
     @property
-    def env_specs(self) -> dict[str, EnvSpec]:
+    def env_specs(self) -> Any:
         return gymnasium.registry
 
     def all(self) -> Any:

@@ -87,7 +87,9 @@ def examine(paths: list[Path], table: Facts | None = None, known: Support | None
             place = source.place(use.line)
             if place not in item.places:
                 item.places.append(place)
-    report.items = sorted(items.values(), key=lambda item: (("not", "partly", "whole").index(item.verdict.support), item.use.full))
+    report.items = sorted(
+        items.values(), key=lambda item: (("not", "partly", "whole").index(item.verdict.support), item.use.full)
+    )
     return report
 
 
@@ -139,5 +141,9 @@ def _print(report: Report, everything: bool) -> None:
 
 def _label(item: Item) -> str:
     use = item.use
-    what = {"string": f"{use.name!r} ({use.module})", "option": f"option {use.name}", "variable": f"variable {use.name}"}
+    what = {
+        "string": f"{use.name!r} ({use.module})",
+        "option": f"option {use.name}",
+        "variable": f"variable {use.name}",
+    }
     return what.get(use.kind, use.full + ("()" if use.keywords else ""))

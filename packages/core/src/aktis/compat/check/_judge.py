@@ -33,13 +33,20 @@ def judge(use: Use, facts: Facts, support: Support) -> Verdict:
     if not use.name:
         absent = support.missing.get(use.module, ())
         if "*" in absent or not facts.is_module(use.module):
-            return Verdict(NOT, _absent(use, "" if facts.is_module(use.module) else "Ray 1.9 to 2.3 has no such module"))
+            return Verdict(
+                NOT, _absent(use, "" if facts.is_module(use.module) else "Ray 1.9 to 2.3 has no such module")
+            )
         return Verdict(WHOLE)
     return _name(use, facts, support)
 
 
 def _is_here(use: Use, facts: Facts, support: Support) -> bool:
-    return facts.is_module(use.module) and bool(use.name) and support.verdict(use.module, use.name) != NOT and _known(use, facts)
+    return (
+        facts.is_module(use.module)
+        and bool(use.name)
+        and support.verdict(use.module, use.name) != NOT
+        and _known(use, facts)
+    )
 
 
 def _known(use: Use, facts: Facts) -> bool:
@@ -71,12 +78,18 @@ def _call(use: Use, entry: Entry, remarks: list[str]) -> Verdict:
     """A call with keywords: those that the table says are missing or without effect."""
     concerned = []
     for remark in remarks:
-        said = remark.partition(" (")[0].partition(": ")[2] if remark.startswith("no effect") else remark.removeprefix("without ")
+        said = (
+            remark.partition(" (")[0].partition(": ")[2]
+            if remark.startswith("no effect")
+            else remark.removeprefix("without ")
+        )
         mentioned = {each.strip() for each in said.split(",")}
         hit = [keyword for keyword in use.keywords if keyword in mentioned]
         if hit:
             why = remark.partition(" (")[2].rstrip(")")
-            concerned.append(f"no effect: {', '.join(hit)}" + (f" ({why})" if why else "") if why else f"without {', '.join(hit)}")
+            concerned.append(
+                f"no effect: {', '.join(hit)}" + (f" ({why})" if why else "") if why else f"without {', '.join(hit)}"
+            )
     accepts_any = any(each.startswith("**") for each in entry.parameters)
     known = {*entry.parameter_names(), *entry.older}
     strange = [] if accepts_any or not entry.parameters else [each for each in use.keywords if each not in known]
@@ -106,7 +119,13 @@ def _unknown(use: Use, facts: Facts, support: Support) -> Verdict:
 
 def _absent(use: Use, why: str) -> str:
     reason = _names.reason_for(use.full)
-    near = nearest_names(use.module, use.name) if use.name and "." not in use.name else () if use.name else nearest_modules(use.module)
+    near = (
+        nearest_names(use.module, use.name)
+        if use.name and "." not in use.name
+        else ()
+        if use.name
+        else nearest_modules(use.module)
+    )
     parts = [reason or why, f"nearest: {', '.join(near)}" if near else ""]
     return "; ".join(filter(None, parts)) or "not there"
 
@@ -122,12 +141,18 @@ def _string(use: Use, support: Support) -> Verdict:
         return Verdict(WHOLE, "a name that the program registers itself, or none")
     names = [each for each in names if each[0] != "_"]
     near = difflib.get_close_matches(use.name, names, n=3, cutoff=0.6)
-    what = {"trainable": "algorithm", "search_alg": "search algorithm", "scheduler": "scheduler"}.get(use.module, "option")
-    known = f"; nearest: {', '.join(near)}" if near else "" if use.kind == "option" else f"; there are {', '.join(names)}"
+    what = {"trainable": "algorithm", "search_alg": "search algorithm", "scheduler": "scheduler"}.get(
+        use.module, "option"
+    )
+    known = (
+        f"; nearest: {', '.join(near)}" if near else "" if use.kind == "option" else f"; there are {', '.join(names)}"
+    )
     return Verdict(NOT, f"no {what} of that name{known}")
 
 
-_KNOWN_ALGORITHMS = frozenset({"AlphaStar", "AlphaZero", "Dreamer", "SlateQ", "BanditLinUCB", "BanditLinTS", "Random", "LeelaChessZero"})
+_KNOWN_ALGORITHMS = frozenset(
+    {"AlphaStar", "AlphaZero", "Dreamer", "SlateQ", "BanditLinUCB", "BanditLinTS", "Random", "LeelaChessZero"}
+)
 
 
 def _variable(use: Use, support: Support) -> Verdict:

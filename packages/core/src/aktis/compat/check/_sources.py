@@ -42,7 +42,9 @@ def find(paths: list[Path]) -> Iterator[Path]:
             yield path
             continue
         for folder, folders, files in os.walk(path):
-            folders[:] = sorted(each for each in folders if each[0] != "." and each not in _SKIPPED and not _is_venv(folder, each))
+            folders[:] = sorted(
+                each for each in folders if each[0] != "." and each not in _SKIPPED and not _is_venv(folder, each)
+            )
             for name in sorted(files):
                 if name.endswith((".py", ".ipynb")):
                     yield Path(folder) / name

@@ -1,6 +1,7 @@
 """What one program uses of Ray: a walk over its syntax tree.
 
-Names are followed through imports and aliases, and, where the code says so itself, through variables: ``config = PPOConfig()`` makes
+Names are followed through imports and aliases, and, where the code says so itself, through variables: ``config =
+PPOConfig()`` makes
 ``config.training(...)`` a method of that class. Nothing is executed, so that what is put together at run time stays unseen.
 """
 
@@ -44,7 +45,11 @@ _Meaning = str | _Instance  # a dotted name below ray, or a value
 
 # Calls whose arguments name things: function -> (position or None, keyword, kind of the name)
 _STRINGS: dict[str, tuple[tuple[int | None, str, str], ...]] = {
-    "tune.run": ((0, "run_or_experiment", "trainable"), (None, "search_alg", "search_alg"), (None, "scheduler", "scheduler")),
+    "tune.run": (
+        (0, "run_or_experiment", "trainable"),
+        (None, "search_alg", "search_alg"),
+        (None, "scheduler", "scheduler"),
+    ),
     "tune.Tuner": ((0, "trainable", "trainable"),),
     "tune.Experiment": ((1, "run", "trainable"),),
     "tune.TuneConfig": ((None, "search_alg", "search_alg"), (None, "scheduler", "scheduler")),
@@ -138,7 +143,9 @@ class _Walk(ast.NodeVisitor):
         self._called.add(id(node.func))
         self._report(node.func, keywords)
         full = self._full(node.func)
-        if full == "ray.remote" or (isinstance(node.func, ast.Attribute) and node.func.attr == "options" and self._is_remote(node)):
+        if full == "ray.remote" or (
+            isinstance(node.func, ast.Attribute) and node.func.attr == "options" and self._is_remote(node)
+        ):
             self.found += [Use(node.lineno, "option", "ray.remote", name) for name in keywords]
         if full:
             self._strings(node, full)
@@ -242,7 +249,9 @@ class _Walk(ast.NodeVisitor):
         parts = dotted.split(".")
         for cut in range(len(parts), 0, -1):
             module = ".".join(parts[:cut])
-            if self.facts.is_module(module) and not (cut > 1 and self.facts.entry(".".join(parts[: cut - 1]), parts[cut - 1])):
+            if self.facts.is_module(module) and not (
+                cut > 1 and self.facts.entry(".".join(parts[: cut - 1]), parts[cut - 1])
+            ):
                 return module, ".".join(parts[cut:])
         return dotted, ""
 
@@ -260,7 +269,9 @@ class _Walk(ast.NodeVisitor):
                 self.found.append(Use(given.lineno, "string", kind, given.value))
 
     def _address(self, node: ast.Call) -> None:
-        given = next((each.value for each in node.keywords if each.arg == "address"), node.args[0] if node.args else None)
+        given = next(
+            (each.value for each in node.keywords if each.arg == "address"), node.args[0] if node.args else None
+        )
         if isinstance(given, ast.Constant) and isinstance(given.value, str) and "://" in given.value:
             self.found.append(Use(given.lineno, "address", "ray", given.value))
 
@@ -276,5 +287,7 @@ def uses(tree: ast.Module, facts: Facts) -> list[Use]:
     walk.visit(tree)
     again = {(use.line, use.full) for use in walk.found[:imports]}
     rest = [use for use in walk.found[imports:] if use.keywords or (use.line, use.full) not in again]
-    found = {use for use in (*walk.found[:imports], *rest) if "__" not in use.full}  # every object has __name__ and the like
+    found = {
+        use for use in (*walk.found[:imports], *rest) if "__" not in use.full
+    }  # every object has __name__ and the like
     return sorted(found, key=lambda use: (use.line, use.full))
