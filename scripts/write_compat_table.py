@@ -83,18 +83,19 @@ def render_page(table: Facts, support: Support) -> str:
 
 def _coverage(rows: list[tuple[str, str, str, str]]) -> str:
     lines = [
-        "| | public names | whole | partly | not | of these on purpose | there | for developers | there |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | public names | whole | partly | not | of these on purpose | there | of what was not left out | for developers | there |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in (*LIBRARIES, "all"):
         mine = [row for row in rows if each in ("all", library(row[0]))]
         public = [row for row in mine if row[2] == "public"]
         count = {verdict: sum(row[3] == verdict for row in public) for verdict in ("whole", "partly", "not")}
         purpose = sum(row[3] == "not" and bool(reason_for(f"{row[0]}.{row[1]}")) for row in public)
+        meant = [row for row in public if row[3] != "not" or not reason_for(f"{row[0]}.{row[1]}")]
         developer = [row for row in mine if row[2] == "developer"]
         lines.append(
             f"| {TITLES.get(each, 'together')} | {len(public)} | {count['whole']} | {count['partly']} | {count['not']} "
-            f"| {purpose} | {_percent(public)} | {len(developer)} | {_percent(developer)} |"
+            f"| {purpose} | {_percent(public)} | {_percent(meant)} | {len(developer)} | {_percent(developer)} |"
         )
     return "\n".join(lines)
 

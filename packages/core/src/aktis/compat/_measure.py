@@ -328,9 +328,9 @@ def _parameters(value: Any) -> tuple[list[str], set[str], bool] | None:
 
 def _differences(name: str, entry: Entry, value: Any) -> list[str]:
     """Remarks about parameters. What Ray's callers give by position may have another name here."""
-    remarks = [
-        f"no effect: {', '.join(sorted(each))} ({why})" for why, each in _by_reason(EFFECTLESS.get(name, {})).items()
-    ]
+    given = entry.parameter_names()
+    effectless = {parameter: why for parameter, why in EFFECTLESS.get(name, {}).items() if parameter in given}
+    remarks = [f"no effect: {', '.join(sorted(each))} ({why})" for why, each in _by_reason(effectless).items()]
     known = _parameters(value) if name not in NOT_MADE_BY_HAND else None
     if known is None:
         return remarks
