@@ -51,13 +51,15 @@ class Source:
         for node in ast.walk(tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 source.others.update(alias.asname or alias.name for alias in node.names)
+            elif isinstance(node, ast.ClassDef):  # also those that a function makes when the framework is there
+                source.classes[node.name] = node
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 source.functions[node.name] = node
-            elif isinstance(node, ast.ClassDef):
-                source.classes[node.name] = node
             elif isinstance(node, ast.Assign):
                 source.others.update(target.id for target in node.targets if isinstance(target, ast.Name))
+                if any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):
+                    source.others.update(each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant))
         return source
 
     def get(self, name: str) -> Any:
@@ -119,7 +121,7 @@ class Measurement:
         if value is None:
             return
         self.found[module, name] = value
-        if full not in _names.NAMES:
+        if full not in _names.NAMES or self.ours[module] is None:
             self.homes.setdefault(module, {})[name] = home
 
     def _support(self) -> Support:

@@ -86,6 +86,7 @@ LEFT_OUT = {
     "ray.util.connect": "there is no proxy for remote drivers; a driver runs where its session is",
     "ray.util.disconnect": "there is no proxy for remote drivers; a driver runs where its session is",
     "ray.util.client_connect": "there is no proxy for remote drivers; a driver runs where its session is",
+    "ray.data.dataset.Dataset.to_mars": "Mars has had no release since 2023; use to_pandas or to_arrow_refs",
     "ray.data.from_mars": "Mars has had no release since 2023; use from_pandas or from_arrow",
     "ray.data.read_api.from_mars": "Mars has had no release since 2023; use from_pandas or from_arrow",
     "ray.ray_operator": "a session is one machine",
@@ -142,6 +143,11 @@ LEFT_OUT |= {
 NAMES = {
     "ray.ObjectID": "aktis:ObjectRef",
     "ray.actor.ActorClassInheritanceException": "builtins:TypeError",
+    "ray.LOCAL_MODE": "aktis.compat._stand_ins:LOCAL_MODE",
+    "ray.SCRIPT_MODE": "aktis.compat._stand_ins:SCRIPT_MODE",
+    "ray.WORKER_MODE": "aktis.compat._stand_ins:WORKER_MODE",
+    "ray.ml.trainer.Trainer": "aktis.train.base_trainer:BaseTrainer",
+    "ray.types.ObjectRef": "aktis:ObjectRef",
     "ray.profile": "aktis.compat._stand_ins:profile",
     "ray.profiling": "aktis.compat._stand_ins:profiling",
 }

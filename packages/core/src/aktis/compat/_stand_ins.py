@@ -6,7 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 
-__all__ = ["profile", "profiling"]
+__all__ = ["LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "profile", "profiling"]
+
+# What a process is, in the numbers that programs compare with.
+SCRIPT_MODE, WORKER_MODE, LOCAL_MODE = 0, 1, 2
 
 
 @contextlib.contextmanager
