@@ -30,3 +30,10 @@ def test_references_by_keyword() -> None:
     free(object_refs=[ref])
     with pytest.raises(aktis.exceptions.ObjectFreedError):
         aktis.get(ref, timeout=5)
+
+
+def test_names_of_core() -> None:
+    from aktis.util.accelerators import NVIDIA_A100, NVIDIA_TESLA_A100
+
+    assert NVIDIA_TESLA_A100 == NVIDIA_A100
+    assert aktis.get_runtime_context().current_placement_group_id is None
