@@ -46,7 +46,10 @@ def places(report: Report) -> dict[str, list[str]]:
             "from ray.rllib.algorithms.ppo import PPOConfig\nPPOConfig().training(lr=1).rollouts(num_rollout_workers=1)",
             "ray.rllib.algorithms.algorithm_config.AlgorithmConfig.rollouts",
         ),
-        ("from ray import serve\n@serve.deployment(num_replicas=2)\nclass A: ...\nA.deploy()", "ray.serve.deployment.Deployment.deploy"),
+        (
+            "from ray import serve\n@serve.deployment(num_replicas=2)\nclass A: ...\nA.deploy()",
+            "ray.serve.deployment.Deployment.deploy",
+        ),
         ("import ray\n@ray.remote(num_cpus=1)\ndef f(): ...", "num_cpus"),
         ("import os\nos.environ['RAY_DEDUP_LOGS'] = '0'", "RAY_DEDUP_LOGS"),
         ("from ray import tune\ntune.run('PPO', search_alg='optuna')", "PPO"),
@@ -63,13 +66,33 @@ def test_what_is_there(tmp_path: Path, code: str, name: str) -> None:
         ("from ray import workflow\nworkflow.step(1)", "ray.workflow.step", "not", "aktis.dag"),
         ("import ray\nray.gett(1)", "ray.gett", "not", "nearest: ray.get"),
         ("from ray.util import ActorPol", "ray.util.ActorPol", "not", "ray.util.ActorPool"),
-        ("import ray\nray.init(include_dashboard=True)", "ray.init", "partly", "no effect: include_dashboard (there is no web page)"),
-        ("from ray import tune\ntune.run(print, queue_trials=True)", "ray.tune.run", "partly", "older releases of Ray: queue_trials"),
-        ("from ray import tune\ntune.run(print, odd=1)", "ray.tune.run", "partly", "not a parameter in Ray 1.9 to 2.3: odd"),
+        (
+            "import ray\nray.init(include_dashboard=True)",
+            "ray.init",
+            "partly",
+            "no effect: include_dashboard (there is no web page)",
+        ),
+        (
+            "from ray import tune\ntune.run(print, queue_trials=True)",
+            "ray.tune.run",
+            "partly",
+            "older releases of Ray: queue_trials",
+        ),
+        (
+            "from ray import tune\ntune.run(print, odd=1)",
+            "ray.tune.run",
+            "partly",
+            "not a parameter in Ray 1.9 to 2.3: odd",
+        ),
         ("from ray import tune\ntune.run('QMIX')", "QMIX", "not", "PPO"),
         ("from ray import tune\ntune.TuneConfig(scheduler='ashaa')", "ashaa", "not", "nearest: asha"),
         ("import ray\n@ray.remote(num_cpu=1)\ndef f(): ...", "num_cpu", "not", "nearest: num_cpus"),
-        ("import ray\nf = ray.remote(print)\nf.options(max_retrys=1).remote()", "max_retrys", "not", "nearest: max_retries"),
+        (
+            "import ray\nf = ray.remote(print)\nf.options(max_retrys=1).remote()",
+            "max_retrys",
+            "not",
+            "nearest: max_retries",
+        ),
         ("import ray\nds = ray.data.range(3)\nds.to_mars()", "ray.data.dataset.Dataset.to_mars", "not", ""),
         ("import os\nos.environ['RAY_raylet_odd'] = '0'", "RAY_raylet_odd", "partly", "no effect"),
         ("import ray\nray.init('ray://host:10001')", "ray://host:10001", "partly", "one machine"),
@@ -125,7 +148,11 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "good.py").write_text("import ray\n")
     report = examine([tmp_path])
     assert report.files == 1
-    assert sorted(Path(place.partition(":")[0]).name for place, _ in report.unreadable) == ["bytes.py", "no.ipynb", "python2.py"]
+    assert sorted(Path(place.partition(":")[0]).name for place, _ in report.unreadable) == [
+        "bytes.py",
+        "no.ipynb",
+        "python2.py",
+    ]
 
 
 def test_our_programs_are_fully_supported() -> None:

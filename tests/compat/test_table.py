@@ -132,7 +132,12 @@ def test_differences_are_found() -> None:
             "init": "1 f P include_dashboard=,**kwargs",
             "remote": "1 f P *args,**kwargs",
         },
-        "ray.util.queue": {"": "1", "Queue": "1 c P maxsize=,actor_options=", "Queue.put": "1 m P item,block=,timeout=,odd=", "Queue.odd": "1 m P"},
+        "ray.util.queue": {
+            "": "1",
+            "Queue": "1 c P maxsize=,actor_options=",
+            "Queue.put": "1 m P item,block=,timeout=,odd=",
+            "Queue.odd": "1 m P",
+        },
         "ray.util.nowhere": {"": "1", "x": "1 f P"},
         "ray.util.queue.inner": {"": "1", "Queue": "1 c P maxsize="},
     }
@@ -156,7 +161,10 @@ def test_homes_exist() -> None:
 
     tried = 0
     for module, names in support().homes.items():
-        if not module.startswith(("ray.util", "ray.tune", "ray.dag", "ray.exceptions", "ray.experimental")) or "tensor" in module:
+        if (
+            not module.startswith(("ray.util", "ray.tune", "ray.dag", "ray.exceptions", "ray.experimental"))
+            or "tensor" in module
+        ):
             continue
         for home in names.values():
             place, _, attribute = home.partition(":")

@@ -59,7 +59,9 @@ class Source:
             elif isinstance(node, ast.Assign):
                 source.others.update(target.id for target in node.targets if isinstance(target, ast.Name))
                 if any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):
-                    source.others.update(each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant))
+                    source.others.update(
+                        str(each.value) for each in ast.walk(node.value) if isinstance(each, ast.Constant)
+                    )
         return source
 
     def get(self, name: str) -> Any:

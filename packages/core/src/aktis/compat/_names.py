@@ -109,9 +109,7 @@ _ALGORITHMS = {
     "alpha_star", "alpha_zero", "apex_ddpg", "apex_dqn", "ars", "bandit", "cql", "crr", "ddpg", "ddppo", "dreamer", "dt",
     "leela_chess_zero", "maddpg", "maml", "mbmpo", "qmix", "r2d2", "random_agent", "slateq", "td3",
 }  # fmt: skip
-LEFT_OUT |= {
-    f"ray.rllib.{parent}.{name}": _ALGORITHM for parent in ("algorithms", "agents") for name in _ALGORITHMS
-}
+LEFT_OUT |= {f"ray.rllib.{parent}.{name}": _ALGORITHM for parent in ("algorithms", "agents") for name in _ALGORITHMS}
 LEFT_OUT |= {
     f"ray.rllib.agents.{name}": _ALGORITHM
     for name in (
