@@ -54,11 +54,11 @@ def run_program(program: str, mode: str, tmp_path: Path) -> list[str]:
 
 
 def cases() -> list[Any]:
-    """Pages by mode, with the marks of the frameworks that they import. Workers that talk to each other need
+    """Pages by mode, with the marks of the frameworks that they import. Workers that talk to each other and services need
     processes, and algorithms without workers do the same in both modes."""
     found = []
     for page in WITH_CODE:
-        modes = ["native"] if {"rllib", "train"} & {*page.relative_to(ROOT).parts} else ["inline", "native"]
+        modes = ["native"] if {"rllib", "serve", "train"} & {*page.relative_to(ROOT).parts} else ["inline", "native"]
         marks = marks_of(program_of(page, "native"))
         name = page.relative_to(ROOT)
         found += [pytest.param(page, mode, marks=marks, id=f"{name}-{mode}") for mode in modes]

@@ -14,8 +14,8 @@ from tests.helpers.frameworks import LIMIT_S, marks_of, warnings_for
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ARGUMENTS = {"quickstart.py": ["--limit", "120"]}
-# Inline nothing waits for a CPU, and workers cannot talk to each other; examples of RLlib are the same without workers.
-NATIVE_ONLY = ("debugging.py", "rllib_", "train_")
+# Inline nothing waits for a CPU, workers cannot talk to each other, nothing listens; examples of RLlib are the same without workers.
+NATIVE_ONLY = ("debugging.py", "rllib_", "serve_", "train_")
 CASES = [
     pytest.param(path.name, mode, marks=marks_of(path.read_text()), id=f"{path.name}-{mode}")
     for path in EXAMPLES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -274,3 +275,35 @@ def test_large_arguments_survive_the_crash_of_their_reader(session, tmp_path):
 
     array = numpy.arange(1_000_000)
     assert aktis.get(total.remote(array), timeout=20) == array.sum()
+
+
+def test_a_stream_that_waits_for_something_else_ends_with_its_consumer(session):
+    session()
+
+    @aktis.remote
+    class Source:
+        def __init__(self):
+            self.ended = asyncio.Event()
+
+        async def items(self):
+            try:
+                yield 1
+                await asyncio.Event().wait()
+            finally:
+                self.ended.set()
+
+        async def wait_for_end(self):
+            await self.ended.wait()
+            return True
+
+    @aktis.remote
+    class Consumer:
+        def begin(self, source):
+            self.stream = source.items.options(_generator_backpressure_num_objects=5).remote()
+            return aktis.get(next(self.stream)), os.getpid()
+
+    source, consumer = Source.remote(), Consumer.remote()
+    item, pid = aktis.get(consumer.begin.remote(source), timeout=20)
+    assert item == 1
+    os.kill(pid, signal.SIGKILL)
+    assert aktis.get(source.wait_for_end.remote(), timeout=20)

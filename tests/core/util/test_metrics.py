@@ -36,6 +36,18 @@ def test_three_kinds() -> None:
     assert histogram.info["boundaries"] == [0.1, 1.0]
 
 
+def test_many_at_once_are_as_one_by_one() -> None:
+    values = [0.05, 0.1, 0.5, 1.0, 7.0, 7]
+    one, many = (Histogram(name, boundaries=[0.1, 1.0], tag_keys=("k",)) for name in ("one", "many"))
+    for value in values:
+        one.observe(value, {"k": "v"})
+    many.observe_many(values, {"k": "v"})
+    many.observe_many([])
+    told = [line.split()[-1] for line in lines("aktis_one_")]
+    assert told == [line.split()[-1] for line in lines("aktis_many_")]
+    assert "2.0" in told and "4.0" in told and "6.0" in told
+
+
 def test_tags_are_strict() -> None:
     counter = Counter("calls", tag_keys=("route", "code"))
     with pytest.raises(ValueError, match="needs a value for tag\\(s\\) route, code"):

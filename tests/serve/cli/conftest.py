@@ -44,9 +44,10 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the application is: ``greeting_cli:app``, ``:build``; ``broken_cli`` cannot be imported."""
+    """Where the application is: ``greeting_cli:app``, ``:build``; the others cannot be imported so."""
     path = tmp_path_factory.mktemp("application")
     (path / "greeting_cli.py").write_text(APP)
+    (path / "deploying_cli.py").write_text(APP + "\nserve.run(app)\n")
     (path / "broken_cli.py").write_text("import math\n\napp = math.nothing\n")
     return path
 

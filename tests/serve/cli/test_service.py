@@ -111,11 +111,14 @@ def test_a_redeploy_sees_new_code_and_restarts_what_changed(host: HostState, fol
 def test_what_cannot_be_imported_fails_alone(host: HostState, folder: Path, command: Command) -> None:
     broken = {"name": "two", "route_prefix": "/two", "import_path": "broken_cli:app"}
     wrong = _one(name="three", route_prefix="/three", deployments=[{"name": "Greter", "num_replicas": 2}])
-    code, _, err = command("deploy", "--wait", _file(folder, "all.yaml", {"applications": [_one(), broken, wrong]}))
+    deploys = {"name": "four", "route_prefix": "/four", "import_path": "deploying_cli:app"}
+    path = _file(folder, "all.yaml", {"applications": [_one(), broken, wrong, deploys]})
+    code, _, err = command("deploy", "--wait", path)
     assert code == 1
     assert "AttributeError: module 'math' has no attribute 'nothing'" in err
     assert "application 'three': DEPLOY_FAILED" in err
     assert "'Greter'" in err
+    assert "deploying_cli:app: the module deploys when it is imported" in err
     code, out, _ = command("status")
     assert code == 1
     assert 'broken_cli.py", line 3' in out
@@ -125,6 +128,7 @@ def test_what_cannot_be_imported_fails_alone(host: HostState, folder: Path, comm
         "one": "RUNNING",
         "two": "DEPLOY_FAILED",
         "three": "DEPLOY_FAILED",
+        "four": "DEPLOY_FAILED",
     }
 
 

@@ -62,6 +62,21 @@ def test_a_client_that_leaves_cancels_its_request(proxy: Proxy) -> None:
     assert proxy.until(lambda stats: stats["ongoing"] == 0)["routes"][0]["statuses"][499]
 
 
+def test_clients_that_leave_quick_functions_cost_no_room(world: Stage, proxy: Proxy) -> None:
+    def quick(request: Any) -> str:
+        return "quick"
+
+    view = world.replica("quick", quick, is_asgi=False)
+    world.announce("quick")
+    world.route(RouteView("/fast", "app", "quick"))
+    until(lambda: "/fast" in requests.get(f"{proxy.url}/-/routes", timeout=10).json())
+    for _ in range(300):
+        with proxy.connect() as connection:
+            connection.send(b"GET /fast HTTP/1.1\r\nHost: h\r\n\r\n")
+    proxy.until(lambda stats: stats["ongoing"] == 0)
+    until(lambda: aktis.get(view.actor.stats.remote()).ongoing == 0)
+
+
 def test_a_client_that_leaves_during_a_stream(proxy: Proxy) -> None:
     with proxy.connect() as connection:
         connection.send(b"GET /app/stream?100000x100000 HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aktis.serve._replica.eager import start_task
-from aktis.serve._replica.stats import WINDOW, Stats, bulk_histogram
+from aktis.serve._replica.stats import WINDOW, Stats
 from aktis.serve._replica.threads import Threads
 from aktis.util.metrics import exposition
 
@@ -177,7 +177,7 @@ def test_many_observations_at_once_are_the_same_as_one_by_one(values):
     from aktis.util.metrics import Histogram
 
     boundaries = [0.5, 1.0, 10.0, 500.0]
-    together = bulk_histogram("replica_test_together", "", boundaries, ("tag",))
+    together = Histogram("replica_test_together", "", boundaries, ("tag",))
     single = Histogram("replica_test_single", "", boundaries, ("tag",))
 
     def numbers(name: str) -> dict[str, float]:

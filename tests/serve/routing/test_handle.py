@@ -470,3 +470,10 @@ def test_a_trace_goes_on(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [span.name.split(".")[1] for span in spans] == ["meta", "fail", "numbers"]
     assert f"{spans[0].context.trace_id:032x}" in meta.trace["traceparent"]
     assert [span.status.is_ok for span in spans] == [True, False, True]
+
+
+def test_options_may_come_before_the_method() -> None:
+    handle: Any = DeploymentHandle("model", methods=["generate"])
+    assert handle.options(stream=True).generate.is_streaming
+    with pytest.raises(AttributeError, match="no method 'generat'.*generate"):
+        handle.options(method_name="generat", stream=True)

@@ -247,5 +247,39 @@ def test_small_plain_arguments_are_packed_here() -> None:
         assert pickle.loads(pack_quickly(args, kwargs) or b"") == (args, kwargs)
     endless: list[Any] = []
     endless.append(endless)
-    for value in (object(), {1: 2}, "x" * 5000, list(range(1000)), [[0] * 60] * 2, {1}, ID, endless, ["x" * 4000, "y" * 4000]):
+    for value in (
+        object(),
+        {1: 2},
+        "x" * 5000,
+        list(range(1000)),
+        [[0] * 60] * 2,
+        {1},
+        ID,
+        endless,
+        ["x" * 4000, "y" * 4000],
+    ):
         assert pack_quickly((value,), {}) is None
+
+
+def test_order_of_the_line() -> None:
+    brain = brain_of(replica(0, 1))
+    slot = brain.take("", 0)
+    assert slot is not None
+    first, second, front = Waiter(None), Waiter(None), Waiter(None)
+    brain.wait(first)
+    brain.wait(second)
+    brain.rejected(slot, Rejected(1), 0)
+    brain.wait(front, front=True)
+    assert brain.take("", 10) is None  # there is room by now, and nobody overtakes those who wait
+    order = []
+    for _ in range(3):
+        ((waiter, slot),) = brain.serve(10)
+        order.append(waiter)
+        brain.released(slot)
+    assert order == [front, first, second]
+
+
+def test_a_replica_that_left_the_view_takes_nothing() -> None:
+    brain = brain_of(replica(0, 10), replica(1, 10))
+    brain.update(view(replica(1, 10)))
+    assert {brain.take("", 0).view.id.unique for _ in range(5)} == {"00000001"}  # type: ignore[union-attr]

@@ -245,9 +245,17 @@ class Executor:
         for key in [key for key in self.transit if key[0] is connection]:
             del self.transit[key]
         for call in list(self.calls.values()):
-            if call.connection is connection and call.item_waiter is not None:
-                call.cancelled = True
-                call.wake_producer()
+            if call.connection is connection and self._streams_to_caller(call):
+                call.cancelled = True  # nobody will ever take what it makes
+                if not call.cancel_on_loop():
+                    call.wake_producer()
+
+    @staticmethod
+    def _streams_to_caller(call: Running) -> bool:
+        """Whether it waits for its consumer, now or sooner or later: then it cannot end without one."""
+        return call.item_waiter is not None or (
+            isinstance(call.options, dict) and bool(call.options.get("backpressure"))
+        )
 
     # cancelling -----------------------------------------------------------------------------
     def _on_cancel(self, connection: Connection, message: Message) -> None:

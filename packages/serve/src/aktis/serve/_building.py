@@ -44,9 +44,14 @@ def build_in_session(config: dict[str, Any], runtime_env: dict[str, Any]) -> Any
 
 @aktis.remote(max_calls=1, num_cpus=0, max_retries=0)
 def _build(config: dict[str, Any]) -> ApplicationSpec | BuildFailure:
+    from aktis.serve import _client
     from aktis.serve._importing import ImportPathError, user_traceback
     from aktis.serve.exceptions import InvalidDeploymentError
 
+    _client.refused = (
+        f"{config['import_path']}: the module deploys when it is imported, by serve.run() or deploy(). Put that under "
+        'if __name__ == "__main__":'
+    )
     try:
         environment = aktis.get_runtime_context().runtime_env  # local directories are packages of the session in it
         return build_application(config, environment)

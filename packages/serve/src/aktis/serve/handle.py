@@ -169,7 +169,8 @@ class DeploymentHandle(Generic[T]):
         return self._with(changed, kind)
 
     def _with(self, options: HandleOptions, kind: type[DeploymentHandle[Any]] | None = None) -> Any:
-        if self._methods is not None and options.method_name not in self._methods:
+        changed = options.method_name != self._options.method_name  # .options(stream=True) may come before .method
+        if changed and self._methods is not None and options.method_name not in self._methods:
             raise AttributeError(_no_method(self._id, options.method_name, self._methods))
         handle = (kind or type(self))(self._id, methods=self._methods, _options=options)
         handle._router = self._router

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,30 +67,6 @@ class Stats:
         return found
 
 
-def bulk_histogram(name: str, description: str, boundaries: list[float], tag_keys: tuple[str, ...]) -> Any:
-    """A histogram of the session that takes many observations at once: one by one they cost more than a request does."""
-    from aktis.util.metrics import Histogram
-
-    class BulkHistogram(Histogram):
-        def observe_many(self, values: list[float], tags: Mapping[str, str]) -> None:
-            child = self._child(tags)
-            ranges: Any = getattr(child, "_buckets", ())
-            total: Any = getattr(child, "_sum", None)
-            if len(ranges) == len(self.boundaries) + 1 and hasattr(total, "inc"):
-                counts = [0] * len(ranges)
-                for value in values[1:]:
-                    counts[bisect_left(self.boundaries, value)] += 1
-                for each, count in zip(ranges, counts):
-                    if count:
-                        each.inc(count)
-                total.inc(sum(values[1:]))
-                values = values[:1]  # this one also says that there is something new to be written
-            for value in values:
-                self.observe(value, tags)
-
-    return BulkHistogram(name, description, boundaries, tag_keys)
-
-
 class Metrics:
     """The same numbers as metrics of the session. What it imports takes its time."""
 
@@ -106,12 +81,13 @@ class Metrics:
 
         self._requests = make(metrics.Counter, "serve_deployment_request_counter", "Requests answered.", "route")
         self._errors = make(metrics.Counter, "serve_deployment_error_counter", "Requests that raised.", "route")
-        self._latency = bulk_histogram(
+        self._latency = make(
+            metrics.Histogram,
             "serve_deployment_processing_latency_ms",
             "Milliseconds that requests took in the replica.",
-            [float(bound) for bound in BUCKETS_MS],
-            (*keys, "route"),
-        ).set_default_tags(tags)
+            "route",
+            boundaries=BUCKETS_MS,
+        )
         self._ongoing = make(metrics.Gauge, "serve_replica_processing_queries", "Requests that run now.")
         self._starts = make(metrics.Counter, "serve_deployment_replica_starts", "Starts of this replica.")
         self._last_ongoing = -1

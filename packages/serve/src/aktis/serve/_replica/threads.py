@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import copy_context
@@ -40,6 +41,8 @@ class Threads:
         self._busy = 0
         self._threads = 0
         self._abandoned: dict[asyncio.Future[Any], Callable[[], None]] = {}
+        # Cancelled, and returned before anybody asked to be told.
+        self._returned: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
 
     def run(self, function: Callable[..., Any], args: Any = (), kwargs: Any = None) -> asyncio.Future[Any]:
         """A future of what ``function(*args, **kwargs)`` returns or raises; it runs in a copy of the present context."""
@@ -54,9 +57,9 @@ class Threads:
 
     def when_ended(self, future: asyncio.Future[Any], callback: Callable[[], None]) -> None:
         """Call ``callback()`` on the loop as soon as the function behind a cancelled ``future`` has returned."""
-        if future.cancelled():
+        if future.cancelled() and future not in self._returned:
             self._abandoned[future] = callback
-        else:  # it had returned before it was cancelled
+        else:  # it had returned before it was cancelled, or before whoever waited has learnt of that
             callback()
 
     def close(self) -> None:
@@ -99,6 +102,8 @@ class Threads:
                 callback = self._abandoned.pop(future, None)
                 if callback is not None:
                     callback()
+                else:
+                    self._returned.add(future)
             elif error is None:
                 future.set_result(value)
             else:
