@@ -107,7 +107,7 @@ def test_gym() -> None:
     assert program("gym_old") == [
         "own (0.7, 4.0)",
         "limit (True, {'TimeLimit.truncated': True}) Corridor-v0",
-        "wrapped step Runner (0.7, 8.0)",
+        "wrapped step (0.7, 8.0)",
         "cart (4,) 4 True",
         "spaces True True 0.21.0",
     ]

@@ -50,18 +50,15 @@ class Runner:
 
 
 ray.init(num_cpus=2, log_to_driver=False)
-print("own", ray.get(Runner.remote(Corridor).run.remote()))
+runner = Runner.remote(Corridor)
+print("own", ray.get(runner.run.remote()))
 gym.register(id="Corridor-v0", entry_point=Corridor, max_episode_steps=2)
 env = gym.make("Corridor-v0")
 env.reset()
 env.step(1)
 print("limit", env.step(1)[2:], env.spec.id)
-print(
-    "wrapped",
-    Doubled(Corridor()).step.__name__,
-    Runner.__name__,
-    ray.get(Runner.remote(lambda: Doubled(Corridor())).run.remote()),
-)
+runner = Runner.remote(lambda: Doubled(Corridor()))
+print("wrapped", Doubled(Corridor()).step.__name__, ray.get(runner.run.remote()))
 cart = gym.make("CartPole-v1")
 cart.seed(1)
 first = cart.reset()
