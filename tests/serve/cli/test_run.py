@@ -155,7 +155,7 @@ def test_code_in_a_working_directory_stays_when_it_is_left_running(folder: Path,
 
 
 @pytest.fixture(autouse=True)
-def _no_session() -> None:
+def _no_session(own_session: None) -> None:
     """Commands that run here start and end a session of their own."""
     import aktis
 

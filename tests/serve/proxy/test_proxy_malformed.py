@@ -82,6 +82,21 @@ def test_an_upgrade_that_we_do_not_know_is_ignored(proxy: Proxy) -> None:
         assert connection.rest() == b""
 
 
+@pytest.mark.parametrize("trailer", ["Authorization: mine", "Content-Length: 5", "Host: other", "X-Request-ID: other"])
+def test_trailers_do_not_become_headers(proxy: Proxy, trailer: str) -> None:
+    with proxy.connect() as connection:
+        body = f"3\r\nabc\r\n0\r\n{trailer}\r\n\r\n".encode()
+        connection.send(post("Transfer-Encoding: chunked", "X-Request-ID: ours", body=body) + GOOD)
+        reply = connection.reply()
+        if reply.status == 400:  # the parser has seen to it
+            return
+        seen = reply.json()
+        assert seen["size"] == 3
+        assert [name for name, _ in seen["headers"]] == ["host", "transfer-encoding", "x-request-id"]
+        assert reply.headers["x-request-id"] == "ours"
+        assert connection.reply().status == 200
+
+
 def test_the_absolute_form_of_our_own_host(proxy: Proxy) -> None:
     with proxy.connect() as connection:
         connection.send(b"GET http://H/app/x?y HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -31,7 +31,7 @@ from aktis._native import values
 from aktis._native.calls import ONE
 from aktis._native.executor import SHORT, Running, current
 from aktis._native.loop_lead import LoopLead
-from aktis._native.pump import SPIN
+from aktis._native.pump import LOOP_NAP, SPIN
 
 if TYPE_CHECKING:
     from aktis._native.actor_host import ActorHost
@@ -79,6 +79,8 @@ class LoopCall(Running):
 
 class LoopCalls(LoopLead):
     """The event loop of an async actor, and what runs on it."""
+
+    nap = LOOP_NAP
 
     def __init__(self, host: ActorHost, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(host.core.pump, inbox_of(loop), loop)

@@ -23,6 +23,8 @@ IDLE = 0.1  # seconds without anybody waiting after which a loop gives up the le
 class LoopLead:
     """One loop, while it leads. Everything but :meth:`wake` runs on the loop."""
 
+    nap = 0.01  # seconds after which the deputy sees that the loop is blocked, and does its work
+
     def __init__(self, pump: Pump, inbox: Inbox, loop: asyncio.AbstractEventLoop) -> None:
         self.pump = pump
         self.inbox = inbox

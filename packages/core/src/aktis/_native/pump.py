@@ -146,9 +146,6 @@ class Pump:
             return
         if self.loop_lead is not None:
             self.loop_lead.wake()
-            if self._nap > NAP:
-                self._nap = NAP
-                self._ring()
         elif self._polling:
             self.wake()
         elif self._deputy_asleep:
@@ -439,11 +436,13 @@ class Pump:
 
     def _assist(self, lead: LoopLead, sequence: int) -> None:
         """An event loop leads: see whether it does."""
-        if sequence != self._sequence:
+        longest = lead.nap
+        if sequence != self._sequence:  # it does: waking up for nothing costs it the interpreter each time
+            self._nap = longest
             return
         busy = bool(self._dirty)
-        self._nap = NAP if self.poll_from_loop() or busy else min(2 * self._nap, LOOP_NAP)
-        if self._nap == LOOP_NAP and lead.closed():
+        self._nap = NAP if self.poll_from_loop() or busy else min(2 * self._nap, longest)
+        if self._nap == longest and lead.closed():
             self.loop_lead = None
 
     def _deputy_lead(self) -> None:

@@ -204,6 +204,10 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         self.header_bytes += len(name) + len(value) + 4
+        if self.phase is Phase.BODY:  # a trailer: what comes after the body must not change what was decided before it
+            if self.header_bytes > self.edge.max_header_bytes:
+                self._out(431, "The trailers of the request are too large.")
+            return
         if name in _MARKED:
             if name == b"host":
                 self._hosts += 1
