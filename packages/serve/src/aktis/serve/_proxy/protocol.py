@@ -239,6 +239,8 @@ class EdgeProtocol(HttpToolsProtocol):
         upgrade = parser.should_upgrade()
         if upgrade and self._should_upgrade():
             return
+        if upgrade and parser.get_method() == b"CONNECT":
+            self._out(405, "CONNECT is not taken here: this is no forward proxy.")
         if upgrade and self._framing:  # the parser would not read the body
             self._out(400, "Unsupported upgrade request.")
         if not self._direct:
