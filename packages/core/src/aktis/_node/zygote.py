@@ -186,6 +186,7 @@ def main() -> None:
     """Entry point, see ``files.zygote_code``; settings are JSON in the first argument."""
     settings = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then closes the session
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # it was blocked until here
     if "node_fd" in settings:
         sock = socket.socket(fileno=settings["node_fd"])
         sock.set_inheritable(False)
