@@ -124,7 +124,6 @@ def test_uninstall_takes_everything_away() -> None:
     before = list(sys.meta_path)
     aktis.compat.install_as_ray()
     aktis.compat.install_as_ray()  # nothing happens
-    import ray.util
 
     assert aktis.compat.is_installed()
     aktis.compat.uninstall()
