@@ -18,6 +18,7 @@ from tests.serve.proxy.helpers import Proxy, Stage, make_application
 import aktis
 from aktis.serve._protocol import DeploymentID, RouteView
 from aktis.serve._proxy.sockets import Listener, PortInUseError
+from aktis.serve._state import state_directory
 
 GOOD = b"GET /app/seen HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -217,6 +218,7 @@ def test_a_port_is_shared_with_our_own_proxies_only(world: Stage) -> None:
         first.close()
         second.close()
     Listener("127.0.0.1", port, "theirs").close()
+    assert not list(state_directory().glob(f"port-{port}.lock"))  # who leaves last takes the claim away
     for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
         with socket.socket() as foreign:
             foreign.setsockopt(socket.SOL_SOCKET, option, 1)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from aktis import exceptions
 from aktis._native import protocol as op
 from aktis._native import values
-from aktis._native.calls import Call, encode_arguments, fill_slots, when_arguments_ready
+from aktis._native.calls import ONE, Call, encode_arguments, fill_slots, when_arguments_ready
 from aktis._native.interrupts import guard
 from aktis._native.refs import NativeRef
 from aktis._native.tasks import carries_references, crash_error, lost_argument, make_results, names_of, result_flags
@@ -97,18 +97,7 @@ class MethodBinding:
                 counter = next(core.counters)
                 message = (op.METHOD, counter, self.wire, args, None, 1, self.group)
                 ref = NativeRef(core, counter, 0, self, message)
-                connection = client.connection
-                if connection is None or client.queue:
-                    client.enqueue(ref)
-                    return ref
-                pending = client.pending
-                pending[counter] = ref
-                if len(pending) == 1:
-                    connection.send_now(message)
-                else:
-                    connection.post(message)
-                if connection.closed:
-                    client.rescue(ref, connection)
+                client.send(ref)
                 return ref
         return client.submit_call(self, args, kwargs)
 
@@ -152,7 +141,14 @@ class ActorClient:
         atoms, extra, references, pins = encode_arguments(core, args, kwargs, binding.parameters)
         counter = next(core.counters)
         options = self.actors.wire_options(binding)
-        call = Call(core, counter, binding, (op.METHOD, counter, binding.wire, atoms, extra, binding.flags, options))
+        message = (op.METHOD, counter, binding.wire, atoms, extra, binding.flags, options)
+        if (
+            binding.flags == ONE and not references and not pins
+        ):  # nothing to wait for or to keep: the result is the record
+            ref = NativeRef(core, counter, 0, binding, message)
+            self.send(ref)
+            return ref
+        call = Call(core, counter, binding, message)
         call.arguments = references
         call.pins = pins
         result = make_results(core, call, binding.flags, binding.options)
@@ -167,6 +163,21 @@ class ActorClient:
             self._fill(call)
             self.enqueue(call)
         return result
+
+    def send(self, ref: NativeRef) -> None:
+        """Send a call whose result is its record: at once if nothing is in the way."""
+        connection = self.connection
+        if connection is None or self.queue:
+            self.enqueue(ref)
+            return
+        pending = self.pending
+        pending[ref.counter] = ref
+        if len(pending) == 1:
+            connection.send_now(ref.hold)
+        else:
+            connection.post(ref.hold)
+        if connection.closed:
+            self.rescue(ref, connection)
 
     def _fill(self, call: Call) -> None:
         failed = fill_slots(call) if call.arguments else None
@@ -206,10 +217,11 @@ class ActorClient:
                     self.pending[record.counter] = record
                     connection.post(record.message)
         if records:
-            payload = self.death_payload()
+            payload = self.death_payload(call_sent=False)
             for record in records:
                 if not is_done(record):
-                    record.fail(payload)
+                    again = record.counter in self.actors.retries  # it was sent to an earlier incarnation
+                    record.fail(self.death_payload() if again else payload)
             self.core.wake_watchers()
 
     # state ----------------------------------------------------------------------------------
@@ -326,7 +338,7 @@ class ActorClient:
         if orphans:
             self.core.wake_watchers()
 
-    def death_payload(self) -> Any:
+    def death_payload(self, call_sent: bool = True) -> Any:
         cause = self.cause or op.DeathCause("crashed", "no reason is known")
         if cause.kind == "init_failed" and cause.error:
             return (op.ERROR, cause.error)
@@ -340,7 +352,10 @@ class ActorClient:
             return values.pack_error(crash_error(self.class_name, cause, 0))
         tail = f"\nLast lines of its log:\n{cause.log_tail.rstrip()}" if cause.log_tail else ""
         text = f"Actor {self.class_name} ({self.actor_id.hex()}) is dead: {cause.text.rstrip('.')}.{tail}"
-        return values.pack_error(exceptions.ActorDiedError(text, actor_id=self.actor_id.hex()))
+        died = exceptions.ActorDiedError(text, actor_id=self.actor_id.hex())
+        if not call_sent:
+            died.call_sent = False
+        return values.pack_error(died)
 
     # results --------------------------------------------------------------------------------
     def results(self, connection: Connection, message: Message) -> None:

@@ -173,7 +173,8 @@ def _spawn(code: str, settings: str, log_path: str) -> int:
     ]
     command = [sys.executable, "-c", code, settings]
     try:
-        return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
+        # Ctrl-C of the terminal is for the driver alone: until the zygote ignores it, it waits (and is then dropped).
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsigmask=[signal.SIGINT])
     except OSError as error:
         raise NodeStartError(f"{sys.executable} cannot be started: {error}") from error
 

@@ -186,6 +186,7 @@ def main() -> None:
     """Entry point, see ``files.zygote_code``; settings are JSON in the first argument."""
     settings = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then closes the session
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # it was blocked until here
     if "node_fd" in settings:
         sock = socket.socket(fileno=settings["node_fd"])
         sock.set_inheritable(False)
@@ -311,6 +312,8 @@ def _become_worker(config: WorkerConfig, runtime: str) -> None:
 
         apply.apply(config.prepared)
         apply.run_setup_hook(config.prepared.setup_hook)
+    for name, argument in config.hooks:
+        __import__(name, fromlist=["start_worker"]).start_worker(argument)
     __import__(runtime, fromlist=["run"]).run(config)
 
 

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aktis.serve.__about__ import __version__
+from aktis.serve.deployment import deployment  # now: an import of the module later would take its name
+
+if TYPE_CHECKING:
+    from aktis.serve.air_integrations import PredictorDeployment
+    from aktis.serve.api import (
+        build,
+        delete,
+        get_app_handle,
+        get_deployment,
+        get_deployment_handle,
+        ingress,
+        list_deployments,
+        run,
+        shutdown,
+        start,
+        status,
+    )
+    from aktis.serve.batching import batch
+    from aktis.serve.config import AutoscalingConfig, HTTPOptions, LoggingConfig, gRPCOptions
+    from aktis.serve.context import get_replica_context
+    from aktis.serve.deployment import Application, Deployment
+    from aktis.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
+    from aktis.serve.multiplex import get_multiplexed_model_id, multiplexed
 
 # Where each name is defined: imported when it is first used, so that `import aktis.serve` costs next to nothing.
 _NAMES = {
@@ -20,7 +43,6 @@ _NAMES = {
     "batch": "aktis.serve.batching",
     "build": "aktis.serve.api",
     "delete": "aktis.serve.api",
-    "deployment": "aktis.serve.deployment",
     "get_app_handle": "aktis.serve.api",
     "get_deployment": "aktis.serve.api",
     "get_deployment_handle": "aktis.serve.api",
@@ -51,12 +73,12 @@ __all__ = [
     "build",
     "delete",
     "deployment",
+    "gRPCOptions",
     "get_app_handle",
     "get_deployment",
     "get_deployment_handle",
     "get_multiplexed_model_id",
     "get_replica_context",
-    "gRPCOptions",
     "ingress",
     "list_deployments",
     "multiplexed",

@@ -108,10 +108,12 @@ class Host:
         # What the REST API needs takes a while to import, and so do the controller and the proxy to start.
         imports = threading.Thread(target=importlib.import_module, args=("aktis.serve._rest",), daemon=True)
         imports.start()
-        extra = {"logging_config": options.logging_config} if options.logging_config else {}
         self._guest = _is_running()
         client = serve.start(
-            detached=True, http_options=options.http or None, grpc_options=options.grpc or None, **extra
+            detached=True,
+            http_options=options.http or None,
+            grpc_options=options.grpc or None,
+            logging_config=options.logging_config or None,
         )
         self._started = True
         self._downloads = _state.state_directory() / f"code-{os.getpid()}"

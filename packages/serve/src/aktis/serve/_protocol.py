@@ -1,6 +1,7 @@
 """What controller, proxies, routers and replicas say to each other: names of actors, identities, and the messages.
 
-See docs/internals-serve.md for who sends what to whom. Messages of the request path are slotted and small: each is pickled once per request.
+See docs/internals-serve.md for who sends what to whom. Messages of the request path are small: each is pickled once per
+request.
 """
 
 from __future__ import annotations

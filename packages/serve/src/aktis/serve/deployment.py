@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypedDict, overload
@@ -262,6 +259,12 @@ class Deployment:
             f"serve.run({self._name}.bind(...)) and use the handle; its code is in .func_or_class."
         )
 
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
+        raise TypeError(
+            f"Deployment {self._name!r} is no class: inherit from {self._name}.func_or_class, which is, and decorate the "
+            "new class with @serve.deployment."
+        )
+
     def _key(self) -> tuple[Any, ...]:
         return (
             self._name,
@@ -341,20 +344,6 @@ def _checked_kwargs(kwargs: Any) -> dict[str, Any]:
         raise TypeError(f"init_kwargs must be a dictionary, and it is {kwargs!r}.")
     return dict(kwargs or {})
 
-
-class _Module(types.ModuleType):
-    """This module has the name of its function: importing it sets ``aktis.serve.deployment``, which must stay a decorator."""
-
-    __signature__ = inspect.signature(deployment)
-
-    def __call__(self, _func_or_class: Any = None, **options: Any) -> Any:
-        return deployment(_func_or_class, **options)
-
-    def __reduce__(self) -> Any:  # cloudpickle knows only plain modules
-        return importlib.import_module, (self.__name__,)
-
-
-sys.modules[__name__].__class__ = _Module
 
 # Each option is either of the code or of the configuration.
 assert set(_NAMES) - set(_OF_CODE) <= {field.name for field in fields(DeploymentConfig)} | set(

@@ -320,7 +320,9 @@ class ServeController:
         elif self._said.get(app.name) is not state:
             self._said[app.name] = state
             bad = state in (ApplicationState.DEPLOY_FAILED, ApplicationState.UNHEALTHY)
-            logger.log(logging.WARNING if bad else logging.INFO, "Application %s is %s. %s", name, state.value, message)
+            logger.info("Application %s is %s. %s", name, state.value, message)
+            if bad:  # for the driver's console: who waits for the application gets the traceback, and the status has it
+                logger.warning("Application %s is %s. %s", name, state.value, _brief(message))
 
     def _publish_routes(self, app: ApplicationBrain) -> None:
         if app.is_gone and self._apps.get(app.name) is app:
@@ -465,7 +467,14 @@ class ServeController:
         self._proxies.recover(recovery.living)
         recovery.end_others()
         self._watch_nodes()
-        logger.info("The controller goes on where the one before it was: %d applications", len(self._apps))
+        if self._apps:
+            logger.info("The controller goes on where the one before it was: %d applications", len(self._apps))
+
+
+def _brief(message: str) -> str:
+    """What failed, and the last line of its traceback."""
+    lines = message.strip().splitlines()
+    return message if len(lines) < 3 else f"{lines[0]} ... {lines[-1]}"
 
 
 def _fresh() -> str:

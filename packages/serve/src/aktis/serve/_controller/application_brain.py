@@ -97,6 +97,10 @@ class ApplicationBrain:
         """What an update left out, and is still there."""
         return [self.deployments[name].spec for name in self._retired if name in self.deployments]
 
+    def in_order(self) -> list[DeploymentBrain]:
+        """All deployments; those that an update left out are the last."""
+        return sorted(self.deployments.values(), key=lambda brain: brain.id.name in self._retired)
+
     def delete(self, now: float) -> list[Command]:
         """It goes."""
         if self.stage is not Stage.DELETING:

@@ -69,7 +69,7 @@ def application_status(name: str, app: ApplicationBrain | None) -> ApplicationSt
         last_deployed_time_s=app.deployed_at,
         route_prefix=app.spec.route_prefix,
         ingress=app.spec.ingress,
-        deployments={each: deployment_status(brain) for each, brain in app.deployments.items()},
+        deployments={brain.id.name: deployment_status(brain) for brain in app.in_order()},
     )
 
 

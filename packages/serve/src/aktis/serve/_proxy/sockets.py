@@ -7,14 +7,15 @@ works elsewhere), and where nobody of ours has it, it is bound without ``SO_REUS
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
-import tempfile
 import time
 from typing import IO
 
+from aktis.serve._state import state_directory
 from aktis.serve.exceptions import ServeError
 
 TRIES, WAIT = 40, 0.025  # for another proxy that looks at the same port just now
@@ -46,14 +47,19 @@ class Listener:
 
     def _claim(self, port: int, group: str, probe: socket.AddressFamily | None, host: str) -> None:
         """Shares the port's lock with proxies of our group. Whoever is the first makes sure that nobody else is there."""
-        path = os.path.join(tempfile.gettempdir(), f"aktis-serve-{os.getuid()}-port-{port}.lock")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        self.claim = os.fdopen(descriptor, "r+")
-        try:
-            self._share(self.claim, port, group, probe, host)
-        except BaseException:
-            self.claim.close()
-            raise
+        path = os.path.join(state_directory(), f"port-{port}.lock")
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            claim = os.fdopen(descriptor, "r+")
+            try:
+                self._share(claim, port, group, probe, host)
+            except BaseException:
+                claim.close()
+                raise
+            if _is_at(claim, path):
+                self.claim, self._path = claim, path
+                return
+            claim.close()  # whoever had it removed the file between our opening and locking it
 
     def _share(self, claim: IO[str], port: int, group: str, probe: socket.AddressFamily | None, host: str) -> None:
         for _ in range(TRIES):
@@ -86,8 +92,18 @@ class Listener:
         """Stop listening. Safe to call again."""
         self.socket.close()
         if self.claim is not None:
-            self.claim.close()
-            self.claim = None
+            claim, self.claim = self.claim, None
+            with claim, contextlib.suppress(OSError):
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)  # we are the last one
+                if _is_at(claim, self._path):
+                    os.unlink(self._path)
+
+
+def _is_at(file: IO[str], path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _bind(family: socket.AddressFamily, host: str, port: int, *, share: bool) -> socket.socket:
@@ -118,6 +134,6 @@ def _bind(family: socket.AddressFamily, host: str, port: int, *, share: bool) ->
 
 def _taken(host: str, port: int, who: str) -> str:
     return (
-        f"Port {port} of {host} is taken by {who}. Stop it, or choose another port: serve.start(http_options={{'port': ...}}); "
-        "0 takes any that is free."
+        f"Port {port} of {host} is taken by {who}. Stop it, or choose another port: serve.start(http_options={{'port': ...}}), "
+        "or --port of the command; 0 takes any that is free."
     )

@@ -124,8 +124,8 @@ def _by_fastapi(value: Any) -> Any:
         raise TypeError(_refusal(value)) from None
     try:
         encoded = jsonable_encoder(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(_refusal(value)) from error
+    except (TypeError, ValueError):
+        raise TypeError(_refusal(value)) from None  # what FastAPI tried in vain says nothing more
     if type(encoded) is type(value):  # json would ask again for ever
         raise TypeError(_refusal(value))
     return encoded
@@ -133,7 +133,7 @@ def _by_fastapi(value: Any) -> Any:
 
 def _refusal(value: Any) -> str:
     return (
-        f"a {type(value).__name__} cannot be sent as JSON: return a str, bytes, a Starlette response, "
+        f"an object of class {type(value).__name__} cannot be sent as JSON: return a str, bytes, a Starlette response, "
         f"or something made of dicts, lists, strings and numbers; got {value!r:.200}"
     )
 

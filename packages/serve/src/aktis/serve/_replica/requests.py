@@ -214,7 +214,12 @@ class Requests:
 
     def _log_error(self, running: Running, error: BaseException) -> None:
         meta = running.meta
-        logs.LOGGER.error("request %s: %s raised", meta.request_id, meta.method, exc_info=error)
+        if request_context.get() is meta:  # each line has its id
+            logs.LOGGER.error("%s() raised %s", meta.method, type(error).__name__, exc_info=error)
+        else:
+            logs.LOGGER.error(
+                "request %s: %s() raised %s", meta.request_id, meta.method, type(error).__name__, exc_info=error
+            )
 
     def _iterate(self, running: Running, value: Any) -> Any:
         """An asynchronous iterator of what user code returned; None if that is no iterator."""

@@ -70,7 +70,10 @@ def run_target(target: Target, options: RunOptions) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"serve: {text}", file=sys.stderr, flush=True)
+    try:
+        print(f"serve: {text}", file=sys.stderr, flush=True)
+    except OSError:  # the terminal was closed
+        pass
 
 
 def http_options(schema: Any, options: RunOptions) -> dict[str, Any]:
@@ -151,14 +154,19 @@ def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tu
     def on_signal(number: int, _frame: Any) -> None:
         if codes:  # asked twice: at once
             raise KeyboardInterrupt
-        codes.append(130 if number == signal.SIGINT else 143)
+        codes.append(128 + number)
         ended.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # that is nohup: it wants to outlive the terminal
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         try:
             host = Host(_host_options(HostOptions, target, options, schema), ended)
         except (OSError, ValueError, RuntimeError, ImportError, TypeError, AktisError) as error:
+            if codes:  # it was on purpose
+                raise SystemExit(codes[0]) from None
             cause = getattr(error, "cause", None) or error
             raise CommandError(f"Serve could not be started: {cause}") from error
         try:
