@@ -6,8 +6,8 @@
     hatch run bench-serve --quick                             does it work at all
     hatch run bench-serve --write                             put the table into benchmarks/README.md
 
-Every server is a process of its own. What is compared runs in turns; the median of the repetitions counts. The exit status is 1 when
-a bar is missed. The soak is a test: ``AKTIS_SOAK_SECONDS=600 pytest -m slow tests/serve/soak``.
+Every server is a process of its own. What is compared runs in turns; the median of the repetitions counts.
+The exit status is 1 when a bar is missed. The soak is a test: ``AKTIS_SOAK_SECONDS=600 pytest -m slow tests/serve/soak``.
 """
 
 from __future__ import annotations
@@ -71,9 +71,10 @@ def http(setting: Setting) -> list[Row]:
             for replicas, least in ((1, 0.8), (2, 1.0)):
                 name = f"{app} {replicas}"
                 ratio = of_fastapi(found, name)
+                what = "FastAPI ingress" if app == "fastapi" else "plain"
                 rows.append(
                     Row(
-                        f"echo, {'FastAPI ingress' if app == 'fastapi' else 'plain'}, {word}, {replicas} replica{'s' * (replicas > 1)}",
+                        f"echo, {what}, {word}, {replicas} replica{'s' * (replicas > 1)}",
                         f"{number(statistics.median(found[name]))}/s, {ratio:.2f} of FastAPI",
                         f"at least {least}" if least < 1 else "more than 1",
                         ratio >= least if least < 1 else ratio > 1,

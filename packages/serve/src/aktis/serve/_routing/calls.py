@@ -311,7 +311,7 @@ class Call:
         """The call has failed: the user's code raised, or the replica died."""
         if not is_death(error):
             if isinstance(error, AktisTaskError):
-                error.function_name = f"{self.router.id.deployment}.{self.meta.method}"  # not ours, which ran it
+                error.function_name = f"{self.router.id.name}.{self.meta.method}"  # not ours, which ran it
             self._finish_sent(ref, FAILED, error)
             return
         lease = self._take_back(ref)
