@@ -120,17 +120,7 @@ def run_litserve(port: int) -> None:
 
     import litserve
 
-    class Echo(litserve.LitAPI):  # type: ignore[misc]
-        def setup(self, device: str) -> None: ...
-
-        def decode_request(self, request: Any) -> Any:
-            return request["q"]
-
-        def predict(self, x: Any) -> Any:
-            return x
-
-        def encode_response(self, output: Any) -> Any:
-            return output
+    from _serve_litserve import Echo
 
     def stop() -> None:
         os.read(0, 1)

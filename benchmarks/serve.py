@@ -6,8 +6,8 @@
     hatch run bench-serve --quick                             does it work at all
     hatch run bench-serve --write                             put the table into benchmarks/README.md
 
-Every server is a process of its own. What is compared runs in turns; the median of the repetitions counts.
-The exit status is 1 when a bar is missed. The soak is a test: ``AKTIS_SOAK_SECONDS=600 pytest -m slow tests/serve/soak``.
+Every server is a process of its own. What is compared runs in turns; the median of the repetitions counts. The exit status is 1
+when a bar is missed. The soak is a test: ``AKTIS_SOAK_SECONDS=600 pytest -m slow tests/serve/soak``.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def http(setting: Setting) -> list[Row]:
             for replicas, least in ((1, 0.8), (2, 1.0)):
                 name = f"{app} {replicas}"
                 ratio = of_fastapi(found, name)
-                what = "FastAPI ingress" if app == "fastapi" else "plain"
+                what = f"{'FastAPI ingress' if app == 'fastapi' else 'plain'}, {word}"
                 rows.append(
                     Row(
-                        f"echo, {what}, {word}, {replicas} replica{'s' * (replicas > 1)}",
+                        f"echo, {what}, {replicas} replica{'s' * (replicas > 1)}",
                         f"{number(statistics.median(found[name]))}/s, {ratio:.2f} of FastAPI",
                         f"at least {least}" if least < 1 else "more than 1",
                         ratio >= least if least < 1 else ratio > 1,
@@ -97,10 +97,14 @@ def others(setting: Setting) -> list[Row]:
     }
     rows = []
     for name, kind in kinds.items():
-        with served(kind, setting.ray_python) as server:
-            server.wrk(1)
-            found = [server.wrk(setting.seconds) for _ in range(setting.repeat)]
-            rss, pss = server.memory()
+        try:
+            with served(kind, setting.ray_python) as server:
+                server.wrk(1)
+                found = [server.wrk(setting.seconds) for _ in range(setting.repeat)]
+                rss, pss = server.memory()
+        except RuntimeError as error:  # theirs, and no reason to go without the rest
+            rows.append(Row(f"echo of {name}", "-", beside=f"failed: {error}"))
+            continue
         beside = f"{number(statistics.median(found))}/s; start {number(server.start_s)} s; RSS {rss:.0f} MB, PSS {pss:.0f} MB"
         rows.append(Row(f"echo of {name}", "-", beside=beside, samples={"theirs": found}))
     return rows

@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 
-import aktis
 from aktis import serve
 
 PROTO = """
@@ -70,17 +69,15 @@ def main() -> None:
         Path(folder, "fruit.proto").write_text(PROTO)
         command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", "--python_out=.", "--grpc_python_out=."]
         subprocess.run([*command, "fruit.proto"], cwd=folder, check=True)
-        sys.path.insert(0, folder)
-        # All processes of the session find the generated modules.
-        with aktis.init(runtime_env={"env_vars": {"PYTHONPATH": folder}}):
-            add = "fruit_pb2_grpc.add_StandServicer_to_server"
-            client = serve.start(http_options={"port": 0}, grpc_options={"port": 0, "grpc_servicer_functions": [add]})
-            try:
-                serve.run(Stand.bind())
-                host, port = client.grpc[0]
-                ask(f"{host}:{port}")
-            finally:
-                serve.shutdown()
+        sys.path.insert(0, folder)  # before the session starts: its processes look for modules where this one does
+        add = "fruit_pb2_grpc.add_StandServicer_to_server"
+        client = serve.start(http_options={"port": 0}, grpc_options={"port": 0, "grpc_servicer_functions": [add]})
+        try:
+            serve.run(Stand.bind())
+            host, port = client.grpc[0]
+            ask(f"{host}:{port}")
+        finally:
+            serve.shutdown()
 
 
 if __name__ == "__main__":

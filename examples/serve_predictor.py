@@ -5,6 +5,7 @@ pip install aktis-serve requests "aktis-train[sklearn]"
 
 from __future__ import annotations
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,13 +27,13 @@ def main() -> None:
 
     client = serve.start(http_options={"port": 0})
     try:
-        service = PredictorDeployment.options(name="iris")
-        serve.run(service.bind(SklearnPredictor, first, batching_params=batches))
+        iris = PredictorDeployment.options(name="iris")
+        serve.run(iris.bind(SklearnPredictor, first, batching_params=batches))
 
         def ask(flower: Any) -> int:
-            reply = requests.post(client.root_url, json={"array": flower.tolist()}, timeout=30)
+            reply = requests.post(client.root_url, json={"array": flower.tolist()}, timeout=60)
             reply.raise_for_status()
-            return int(reply.json()["predictions"] if isinstance(reply.json(), dict) else reply.json())
+            return int(reply.json())
 
         def right() -> float:
             with ThreadPoolExecutor(8) as pool:
@@ -40,7 +41,9 @@ def main() -> None:
             return float((answers == species[::5]).mean())
 
         print(f"the first checkpoint:  {right():.0%} right")
-        serve.run(service.bind(SklearnPredictor, better, batching_params=batches))
+        with tempfile.TemporaryDirectory() as folder:
+            again = iris.options(user_config={"checkpoint": f"file://{better.to_directory(folder)}"})
+            serve.run(again.bind(SklearnPredictor, first, batching_params=batches))
         print(f"the better checkpoint: {right():.0%} right")
         assert right() > 0.9
     finally:

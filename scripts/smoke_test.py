@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def library(wheel: str) -> str:
@@ -177,6 +178,31 @@ def check_rllib() -> None:
     assert json.loads(json.dumps(PPOConfig().to_dict()["lr"])) == 5e-5
 
 
+def check_serve() -> None:
+    """A function answers over HTTP, with the declared dependencies alone, and the command is there."""
+    import urllib.request
+
+    from aktis import serve
+
+    @serve.deployment
+    def shout(request: Any) -> str:
+        return str(request.query_params["word"]).upper()
+
+    client = serve.start(http_options={"port": 0})
+    serve.run(shout.bind())
+    with urllib.request.urlopen(f"{client.root_url}/?word=hello", timeout=60) as answer:
+        assert answer.read() == b"HELLO"
+    serve.shutdown()
+    import aktis
+
+    aktis.shutdown()
+    command = [str(Path(sys.executable).with_name("serve")), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("start", "run", "deploy", "status", "build", "shutdown"):
+        assert word in done.stdout, f"`serve --help` does not mention {word}:\n{done.stdout}"
+
+
 def check_command_line() -> None:
     command = Path(sys.executable).with_name("aktis")
     done = subprocess.run([str(command), "--help"], capture_output=True, text=True, timeout=60, check=False)
@@ -206,6 +232,9 @@ def main() -> None:
     if module == "aktis.rllib":
         check_rllib()
         print("examples are listed, and what is missing is named")
+    if module == "aktis.serve":
+        check_serve()
+        print("a function answered over HTTP, and the command is there")
 
 
 if __name__ == "__main__":

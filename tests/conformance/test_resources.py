@@ -136,7 +136,7 @@ def test_node_affinity() -> None:
 
 def test_node_affinity_to_a_node_that_is_not_there() -> None:
     strategies = aktis.util.scheduling_strategies
-    nowhere = strategies.NodeAffinitySchedulingStrategy("f" * 56, soft=False)
+    nowhere = strategies.NodeAffinitySchedulingStrategy("a" * 56, soft=False)
     with pytest.raises(aktis.exceptions.TaskUnschedulableError):
         aktis.get(assigned.options(scheduling_strategy=nowhere).remote())
     soft = strategies.NodeAffinitySchedulingStrategy("f" * 56, soft=True)
@@ -145,7 +145,7 @@ def test_node_affinity_to_a_node_that_is_not_there() -> None:
 
 def test_actor_affinity_to_a_node_that_is_not_there() -> None:
     strategies = aktis.util.scheduling_strategies
-    nowhere = strategies.NodeAffinitySchedulingStrategy("f" * 56, soft=False)
+    nowhere = strategies.NodeAffinitySchedulingStrategy("a" * 56, soft=False)
     actor = Holder.options(scheduling_strategy=nowhere).remote()
     with pytest.raises((aktis.exceptions.ActorUnschedulableError, aktis.exceptions.ActorDiedError)):
         aktis.get(actor.assigned.remote())

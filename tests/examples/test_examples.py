@@ -14,7 +14,7 @@ from tests.helpers.frameworks import LIMIT_S, marks_of, warnings_for
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ARGUMENTS = {"quickstart.py": ["--limit", "120"]}
-# Inline nothing waits for a CPU, workers cannot talk to each other, nothing listens; RLlib's examples are the same without workers.
+# Inline nothing waits for a CPU, workers cannot talk to each other, nobody listens; those of RLlib are the same without workers.
 NATIVE_ONLY = ("debugging.py", "rllib_", "serve_", "train_")
 CASES = [
     pytest.param(path.name, mode, marks=marks_of(path.read_text()), id=f"{path.name}-{mode}")

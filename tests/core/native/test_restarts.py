@@ -70,3 +70,29 @@ class Sleeper:
 
     def sleep(self) -> None:
         time.sleep(1000)
+
+
+def test_the_error_of_a_dead_actor_says_whether_a_call_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = aktis.remote(Sleeper).remote()
+    pid = aktis.get(actor.pid.remote(), timeout=20)
+    client = actor._hold.client
+    core = client.core
+    hear = core.handlers[protocol.ACTOR_STATE]
+    news: list[Any] = []
+    monkeypatch.setitem(core.handlers, protocol.ACTOR_STATE, lambda *message: news.append(message))
+    sent = actor.sleep.remote()
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while client.connection is not None or not news:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    kept = actor.pid.remote()  # there is nobody to send it to, and it is not known yet that there never will be
+    for message in news:
+        hear(*message)
+    with pytest.raises(exceptions.ActorDiedError) as died:
+        aktis.get(sent, timeout=20)
+    assert died.value.call_sent
+    for ref in (kept, actor.pid.remote()):
+        with pytest.raises(exceptions.ActorDiedError) as died:
+            aktis.get(ref, timeout=20)
+        assert not died.value.call_sent

@@ -118,3 +118,14 @@ def test_local_testing_mode() -> None:
 
     handle = serve.run(Front.bind(Echo.bind(7)), _local_testing_mode=True)
     assert handle.remote(1).result() == [1, 7]
+
+
+def test_a_deployment_is_no_class_to_inherit_from() -> None:
+    @serve.deployment
+    class Base:
+        pass
+
+    with pytest.raises(TypeError, match="inherit from Base.func_or_class"):
+
+        class Derived(Base):  # type: ignore[misc]
+            pass

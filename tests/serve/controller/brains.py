@@ -73,7 +73,7 @@ class World:
         self.open.remove(command)
         return command
 
-    def answer(self, command: Command, error: str = "") -> None:
+    def answer(self, command: Command, error: str = "", *, hangs: bool = False) -> None:
         """Answer an open command: well, or with an error."""
         if command in self.open:
             self.open.remove(command)
@@ -85,7 +85,7 @@ class World:
         elif isinstance(command, Reconfigure):
             self.do(self.brain.reconfigured, command.id, error)
         elif isinstance(command, Check):
-            self.do(self.brain.checked, command.id, error)
+            self.do(self.brain.checked, command.id, error, hangs=hangs)
         elif isinstance(command, Drain):
             self.do(self.brain.drained, command.id)
         elif isinstance(command, Kill):

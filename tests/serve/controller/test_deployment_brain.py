@@ -321,6 +321,28 @@ def test_three_failed_checks_in_a_row_replace_a_replica(world: World) -> None:
     assert world.brain.status() == (DeploymentState.HEALTHY, "")
 
 
+def test_a_replica_that_hangs_is_ended_at_once(world: World) -> None:
+    running(world, 2)
+    sick = world.serving[0]
+    for _ in range(FAILED_CHECKS):
+        world.advance(10.0)
+        for check in [each for each in world.open if isinstance(each, Check)]:
+            world.answer(check, "no answer" if check.id == sick else "", hangs=check.id == sick)
+    assert sick not in world.serving
+    assert {type(each) for each in world.open} == {Kill, Start}
+    world.answer_all()
+    assert len(world.serving) == 2 and world.brain.status() == (DeploymentState.HEALTHY, "")
+
+
+def test_what_has_run_and_dies_again_and_again_is_started_every_few_seconds(world: World) -> None:
+    running(world, 1)
+    for _ in range(20):
+        world.end(world.serving[0], "segmentation fault")
+        world.advance(5.0)
+        world.answer(world.take(Start))
+        assert len(world.serving) == 1
+
+
 def test_a_check_that_passes_clears_those_that_failed(world: World) -> None:
     running(world, 1)
     only = world.serving

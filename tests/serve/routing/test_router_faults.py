@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 import aktis
+from aktis._native import protocol
 from aktis.exceptions import AktisActorError
 from aktis.serve._protocol import DeploymentID, DeploymentView, RequestMeta
+from aktis.serve._routing.calls import MOST_DEATHS
 from aktis.serve._routing.router import Router
 from aktis.serve.context import request_context
 from aktis.serve.exceptions import DeploymentUnavailableError, RequestCancelledError, RequestTimeoutError
@@ -229,6 +231,34 @@ def test_a_replica_that_dies(serve: Any, tmp_path: Any) -> None:
     items = handle.options(stream=True, retry=True).items_then_die.remote(0, str(tmp_path / "d"))
     assert list(items) == []
     assert serve.router(handle).ongoing == 0
+
+
+def test_a_call_that_kills_replicas_does_not_get_all_of_them(serve: Any) -> None:
+    handle = serve.deploy(Worker, replicas=MOST_DEATHS + 1)
+    with pytest.raises(AktisActorError):
+        handle.options(idempotent=True).die.remote().result(timeout_s=20)
+    assert handle.remote().result(timeout_s=10)
+
+
+def test_what_was_not_sent_to_the_dead_goes_to_another_one(
+    serve: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = serve.deploy(Worker, replicas=2)
+    assert handle.remote().result(timeout_s=10)
+    view = serve.views[handle.deployment_id].replicas[0]
+    pid = aktis.get(view.actor.call.remote(META, (), {}))
+    client = view.actor._hold.client
+    core = client.core
+    hear = core.handlers[protocol.ACTOR_STATE]
+    news: list[Any] = []
+    monkeypatch.setitem(core.handlers, protocol.ACTOR_STATE, lambda *message: news.append(message))
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: client.connection is None and news)
+    responses = [handle.remote(0.01) for _ in range(20)]  # half of them wait for somebody who will never come back
+    assert client.queue
+    for message in news:
+        hear(*message)
+    assert pid not in {response.result(timeout_s=20) for response in responses}
 
 
 async def _await(response: Any) -> Any:

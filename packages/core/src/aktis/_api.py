@@ -40,16 +40,16 @@ def put(value: T) -> ObjectRef[T]:
 
 
 @overload
-def get(refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
 @overload
-def get(refs: list[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(object_refs: list[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
 @overload
-def get(refs: ObjectRefGenerator[T], *, timeout: float | None = None) -> ObjectRefGenerator[T]: ...
+def get(object_refs: ObjectRefGenerator[T], *, timeout: float | None = None) -> ObjectRefGenerator[T]: ...
 @overload
-def get(refs: list[Any], *, timeout: float | None = None) -> list[Any]: ...
+def get(object_refs: list[Any], *, timeout: float | None = None) -> list[Any]: ...
 @overload
-def get(refs: HasResult[T], *, timeout: float | None = None) -> T: ...
-def get(refs: Any, *, timeout: float | None = None) -> Any:
+def get(object_refs: HasResult[T], *, timeout: float | None = None) -> T: ...
+def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     """Wait for one reference, or for a list of them, and return the value(s).
 
     Raises what the call raised; with a list, the first error as soon as it is known. ``timeout`` in seconds: GetTimeoutError
@@ -60,22 +60,22 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     engine = _session.current or _session.require_engine()
     if timeout is not None:
         _check_timeout(timeout)
-    if isinstance(refs, ObjectRef):
-        return engine.get((refs,), timeout)[0]
-    if isinstance(refs, list):
-        for item in refs:
+    if isinstance(object_refs, ObjectRef):
+        return engine.get((object_refs,), timeout)[0]
+    if isinstance(object_refs, list):
+        for item in object_refs:
             if not isinstance(item, ObjectRef):
-                return _get_mixed(refs, timeout)
-        return engine.get(refs, timeout)
-    if isinstance(refs, ObjectRefGenerator):
-        return refs
-    result = getattr(type(refs), RESULT, None)
+                return _get_mixed(object_refs, timeout)
+        return engine.get(object_refs, timeout)
+    if isinstance(object_refs, ObjectRefGenerator):
+        return object_refs
+    result = getattr(type(object_refs), RESULT, None)
     if result is not None:
-        return result(refs, timeout)
-    execute = getattr(refs, "_get_result", None)  # results of lazy graphs
+        return result(object_refs, timeout)
+    execute = getattr(object_refs, "_get_result", None)  # results of lazy graphs
     if execute is not None:
         return execute(timeout)
-    raise ValueError(f"get() takes an ObjectRef or a list of them, got {refs!r} ({type(refs).__name__})")
+    raise ValueError(f"get() takes an ObjectRef or a list of them, got {object_refs!r} ({type(object_refs).__name__})")
 
 
 def _get_mixed(items: list[Any], timeout: float | None) -> list[Any]:
@@ -106,37 +106,37 @@ def _check_timeout(timeout: Any) -> None:
 
 
 def wait(
-    refs: list[ObjectRef[T]], *, num_returns: int = 1, timeout: float | None = None, fetch_local: bool = True
+    object_refs: list[ObjectRef[T]], *, num_returns: int = 1, timeout: float | None = None, fetch_local: bool = True
 ) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
     """Wait until ``num_returns`` of the references are ready: ``(ready, rest)``, both in the order given.
 
     At most ``num_returns`` are called ready, even if more are. A failed call is ready. Generators may be in the list,
     and objects that stand for a reference, by a method ``__aktis_ref__()``.
     """
-    if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
+    if isinstance(object_refs, (ObjectRef, ObjectRefGenerator)):
         raise TypeError("wait() takes a list of ObjectRefs, got a single one: use wait([ref])")
-    if not isinstance(refs, list):
-        raise TypeError(f"wait() takes a list of ObjectRefs, got {type(refs).__name__}")
+    if not isinstance(object_refs, list):
+        raise TypeError(f"wait() takes a list of ObjectRefs, got {type(object_refs).__name__}")
     if timeout is not None:
         _check_timeout(timeout)
-    for kind in set(map(type, refs)):  # many references, few types: waiting for one of thousands stays cheap
+    for kind in set(map(type, object_refs)):  # many references, few types: waiting for one of thousands stays cheap
         if not issubclass(kind, (ObjectRef, ObjectRefGenerator)):
             if hasattr(kind, STANDS_FOR):
-                return _wait_for_stand_ins(refs, num_returns, timeout, fetch_local)
-            item = next(item for item in refs if type(item) is kind)
+                return _wait_for_stand_ins(object_refs, num_returns, timeout, fetch_local)
+            item = next(item for item in object_refs if type(item) is kind)
             raise TypeError(f"wait() takes a list of ObjectRefs; the list holds {item!r} ({kind.__name__})")
     engine = _session.current or _session.require_engine()
-    if not refs:
+    if not object_refs:
         return [], []
-    if len(set(refs)) != len(refs):
+    if len(set(object_refs)) != len(object_refs):
         raise ValueError("wait() needs a list without duplicates")
     if isinstance(num_returns, bool) or not isinstance(num_returns, int):
         raise TypeError(f"num_returns must be an int, got {num_returns!r}")
     if num_returns < 1:
         raise ValueError(f"num_returns must be at least 1, got {num_returns}")
-    if num_returns > len(refs):
-        raise ValueError(f"num_returns={num_returns} is more than the {len(refs)} references given")
-    return engine.wait(refs, num_returns, timeout, fetch_local)
+    if num_returns > len(object_refs):
+        raise ValueError(f"num_returns={num_returns} is more than the {len(object_refs)} references given")
+    return engine.wait(object_refs, num_returns, timeout, fetch_local)
 
 
 def _wait_for_stand_ins(
@@ -165,17 +165,21 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     engine.kill_actor(actor, no_restart)
 
 
-def cancel(ref: ObjectRef[Any] | ObjectRefGenerator[Any], *, force: bool = False, recursive: bool = True) -> None:
+def cancel(
+    object_ref: ObjectRef[Any] | ObjectRefGenerator[Any], *, force: bool = False, recursive: bool = True
+) -> None:
     """Cancel a call: one that waits never runs, one that runs is interrupted (``force``: its worker is killed).
 
     ``recursive``: calls that it submitted are cancelled too. A call that has finished is left alone.
     """
     engine = _session.require_engine()
-    if isinstance(ref, ObjectRefGenerator):
-        ref = ref.completed()
-    if not isinstance(ref, ObjectRef):
-        raise TypeError(f"cancel() takes an ObjectRef or an ObjectRefGenerator, got {ref!r} ({type(ref).__name__})")
-    engine.cancel(ref, force, recursive)
+    if isinstance(object_ref, ObjectRefGenerator):
+        object_ref = object_ref.completed()
+    if not isinstance(object_ref, ObjectRef):
+        raise TypeError(
+            f"cancel() takes an ObjectRef or an ObjectRefGenerator, got {object_ref!r} ({type(object_ref).__name__})"
+        )
+    engine.cancel(object_ref, force, recursive)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
@@ -228,16 +232,18 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     return None
 
 
-def free(refs: ObjectRef[Any] | Sequence[ObjectRef[Any]]) -> None:
+def free(object_refs: ObjectRef[Any] | Sequence[ObjectRef[Any]]) -> None:
     """Drop values before their references go; a later ``get`` raises ObjectFreedError."""
-    if isinstance(refs, ObjectRef):
-        refs = [refs]
-    for item in refs:
+    if isinstance(object_refs, ObjectRef):
+        object_refs = [object_refs]
+    for item in object_refs:
         if not isinstance(item, ObjectRef):
             raise TypeError(f"free() takes ObjectRefs, got {item!r} ({type(item).__name__})")
-    _session.require_engine().free(list(refs))
+    _session.require_engine().free(list(object_refs))
 
 
-def get_object_locations(refs: Sequence[ObjectRef[Any]], timeout_ms: int = -1) -> dict[ObjectRef[Any], dict[str, Any]]:
+def get_object_locations(
+    obj_refs: Sequence[ObjectRef[Any]], timeout_ms: int = -1
+) -> dict[ObjectRef[Any], dict[str, Any]]:
     """Where values are: for each reference ``node_ids``, ``object_size`` (bytes) and ``did_spill``."""
-    return _session.require_engine().object_locations(list(refs))
+    return _session.require_engine().object_locations(list(obj_refs))

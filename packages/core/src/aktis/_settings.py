@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aktis import _config, _options
 from aktis._lazy import DISTRIBUTIONS
 from aktis.job_config import JobConfig
+
+BEFORE_INIT: list[Callable[[], object]] = []
+"""Called when a session is about to be started, before anything is read from the environment."""
+WORKER_HOOKS: list[tuple[str, str]] = []
+"""``(module, argument)``: every worker of a session started or joined from now on calls ``module.start_worker(argument)`` first."""
 
 MODES = ("native", "inline")
 MINIMUM_STORE = 75 << 20
@@ -50,6 +55,7 @@ class InitSettings:
     store_dir: str | None = None
     spill_dir: str | None = None
     memory_limit: int | None = None  # bytes that the session's processes may use together
+    worker_hooks: tuple[tuple[str, str], ...] = ()  # see WORKER_HOOKS
 
 
 def _amount(name: str, value: Any) -> int | None:
@@ -116,6 +122,8 @@ def _job_config(value: Any) -> JobConfig:
 
 def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSettings]:
     """(mode, settings) from the keywords of ``init``; ``hidden`` are those that its signature does not show."""
+    for prepare in tuple(BEFORE_INIT):
+        prepare()
     for name in hidden:
         if name not in _WITHOUT_EFFECT and name not in _MEANINGFUL:
             raise RuntimeError(f"unknown keyword argument(s) for init(): {name!r}")
@@ -146,7 +154,10 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
         labels=_labels(given["labels"]),
         object_store_memory=_store_memory(given["object_store_memory"]),
         runtime_env=environment,
-        preload=_preload(given["preload"]) + _preload(environment.get("preload")) + _library_modules(),
+        preload=_preload(given["preload"])
+        + _preload(environment.get("preload"))
+        + _library_modules()
+        + tuple(module for module, _ in WORKER_HOOKS),
         log_to_driver=_config.read("LOG_TO_DRIVER") if given["log_to_driver"] is None else bool(given["log_to_driver"]),
         logging_level=_level(given["logging_level"]),
         logging_config=given["logging_config"],
@@ -155,6 +166,7 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
         store_dir=hidden.get("_plasma_directory") or _config.read("STORE_DIR"),
         spill_dir=hidden.get("object_spilling_directory") or _config.read("SPILL_DIR"),
         memory_limit=_config.read("MEMORY_LIMIT"),
+        worker_hooks=tuple(WORKER_HOOKS),
     )
 
 

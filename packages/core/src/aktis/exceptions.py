@@ -211,10 +211,12 @@ class AktisActorError(AktisError):
 class ActorDiedError(AktisActorError):
     """The actor is dead for good: killed, crashed without restarts left, or its ``__init__`` raised.
 
-    In the last case ``actor_init_failed`` is true, and ``cause`` is the AktisTaskError of ``__init__``.
+    In the last case ``actor_init_failed`` is true, and ``cause`` is the AktisTaskError of ``__init__``. ``call_sent`` is false
+    where the call had not left the caller's process, so that nothing of it can have run; true says nothing.
     """
 
     _default = "the actor is dead and will not be restarted"
+    call_sent = True
 
     def __init__(
         self,

@@ -154,6 +154,10 @@ class RuntimeContext:
         return self.get_actor_id()
 
     @property
+    def current_placement_group_id(self) -> str | None:
+        return self.get_placement_group_id()
+
+    @property
     def worker_id(self) -> str:
         return self.get_worker_id()
 

@@ -217,10 +217,11 @@ class ActorClient:
                     self.pending[record.counter] = record
                     connection.post(record.message)
         if records:
-            payload = self.death_payload()
+            payload = self.death_payload(call_sent=False)
             for record in records:
                 if not is_done(record):
-                    record.fail(payload)
+                    again = record.counter in self.actors.retries  # it was sent to an earlier incarnation
+                    record.fail(self.death_payload() if again else payload)
             self.core.wake_watchers()
 
     # state ----------------------------------------------------------------------------------
@@ -337,7 +338,7 @@ class ActorClient:
         if orphans:
             self.core.wake_watchers()
 
-    def death_payload(self) -> Any:
+    def death_payload(self, call_sent: bool = True) -> Any:
         cause = self.cause or op.DeathCause("crashed", "no reason is known")
         if cause.kind == "init_failed" and cause.error:
             return (op.ERROR, cause.error)
@@ -351,7 +352,10 @@ class ActorClient:
             return values.pack_error(crash_error(self.class_name, cause, 0))
         tail = f"\nLast lines of its log:\n{cause.log_tail.rstrip()}" if cause.log_tail else ""
         text = f"Actor {self.class_name} ({self.actor_id.hex()}) is dead: {cause.text.rstrip('.')}.{tail}"
-        return values.pack_error(exceptions.ActorDiedError(text, actor_id=self.actor_id.hex()))
+        died = exceptions.ActorDiedError(text, actor_id=self.actor_id.hex())
+        if not call_sent:
+            died.call_sent = False
+        return values.pack_error(died)
 
     # results --------------------------------------------------------------------------------
     def results(self, connection: Connection, message: Message) -> None:

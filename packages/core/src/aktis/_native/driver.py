@@ -134,6 +134,7 @@ def hello(settings: InitSettings, job_env: str) -> dict[str, Any]:
         "log_colour": sys.stdout is not None and sys.stdout.isatty(),
         "entrypoint": " ".join(sys.argv),
         "pid": os.getpid(),
+        "hooks": [list(hook) for hook in settings.worker_hooks],
     }
 
 

@@ -194,6 +194,7 @@ class WorkerPool:
                 runtime_env=env,
                 sys_path=tuple(job.info.get("sys_path") or ()),
                 cwd=job.info.get("cwd") or "",
+                hooks=tuple(tuple(hook) for hook in job.info.get("hooks") or ()),
                 env_vars={**job.env_vars, **(prepared.env_vars if general else {})},
                 prepared=None if general else prepared,
                 stdout_path=worker.stdout_path,

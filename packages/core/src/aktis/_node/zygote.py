@@ -312,6 +312,8 @@ def _become_worker(config: WorkerConfig, runtime: str) -> None:
 
         apply.apply(config.prepared)
         apply.run_setup_hook(config.prepared.setup_hook)
+    for name, argument in config.hooks:
+        __import__(name, fromlist=["start_worker"]).start_worker(argument)
     __import__(runtime, fromlist=["run"]).run(config)
 
 

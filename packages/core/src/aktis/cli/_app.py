@@ -249,3 +249,19 @@ def version() -> None:
     from aktis.__about__ import __version__
 
     print(__version__)
+
+
+def _add_compat() -> None:
+    from aktis.compat.check._command import check
+
+    compat = typer.Typer(help="Programs written for Ray.", no_args_is_help=True, rich_markup_mode=None)
+
+    @compat.callback()
+    def _group() -> None:
+        """Programs written for Ray: what they use of its API. `python -m aktis.compat SCRIPT` runs them."""
+
+    compat.command()(check)
+    app.add_typer(compat, name="compat")
+
+
+_add_compat()

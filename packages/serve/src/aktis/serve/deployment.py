@@ -259,6 +259,12 @@ class Deployment:
             f"serve.run({self._name}.bind(...)) and use the handle; its code is in .func_or_class."
         )
 
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
+        raise TypeError(
+            f"Deployment {self._name!r} is no class: inherit from {self._name}.func_or_class, which is, and decorate the "
+            "new class with @serve.deployment."
+        )
+
     def _key(self) -> tuple[Any, ...]:
         return (
             self._name,

@@ -238,6 +238,7 @@ class Tuner:
         resume_unfinished: bool = True,
         resume_errored: bool = False,
         restart_errored: bool = False,
+        overwrite_trainable: Any = None,
     ) -> Tuner:
         """Take up an experiment that was interrupted, or failed in part. :meth:`fit` then goes on with it.
 
@@ -249,6 +250,7 @@ class Tuner:
             resume_unfinished: Whether trials that had not ended go on.
             resume_errored: Whether failed trials go on from their last checkpoint.
             restart_errored: Whether failed trials begin anew.
+            overwrite_trainable: The name that ``trainable`` had in Ray 2.2.
 
         Raises:
             ExperimentDirectoryError: there is no such experiment, or only half of one, or a newer version wrote it.
@@ -266,6 +268,9 @@ class Tuner:
                 f"{local} has a {TUNER_FILE} and no journal: the run ended before its first trial, or the directory was "
                 "half deleted. Start it anew"
             )
+        if trainable is not None and overwrite_trainable is not None:
+            raise ValueError("trainable and overwrite_trainable are one thing with two names: give one of them")
+        trainable = overwrite_trainable if trainable is None else trainable
         if trainable is None:
             trainable = _read_pickle(local, TRAINABLE_FILE)
         plan = ResumePlan(unfinished=resume_unfinished, errored=resume_errored, restart_errored=restart_errored)

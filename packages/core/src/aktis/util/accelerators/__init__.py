@@ -13,6 +13,7 @@ NVIDIA_TESLA_A10G: Final = "A10G"
 NVIDIA_L4: Final = "L4"
 NVIDIA_L40S: Final = "L40S"
 NVIDIA_A100: Final = "A100"
+NVIDIA_TESLA_A100: Final = NVIDIA_A100  # its name in Ray 2.3
 NVIDIA_A100_40G: Final = "A100-40G"
 NVIDIA_A100_80G: Final = "A100-80G"
 NVIDIA_H100: Final = "H100"
@@ -68,6 +69,7 @@ __all__ = [
     "NVIDIA_H200",
     "NVIDIA_L4",
     "NVIDIA_L40S",
+    "NVIDIA_TESLA_A100",
     "NVIDIA_TESLA_A10G",
     "NVIDIA_TESLA_K80",
     "NVIDIA_TESLA_P100",

@@ -41,16 +41,23 @@ _NAMES = {
 __all__ = sorted([*_NAMES, "add_mixins", "deep_update", "force_list", "force_tuple", "merge_dicts"])
 
 
-def force_list(elements: Any = None) -> list[Any]:
-    """A list: of nothing for None, of the entries of a list, set or tuple, and of the one thing otherwise."""
+def force_list(elements: Any = None, to_tuple: bool = False) -> Any:
+    """A list: of nothing for None, of the entries of a list, set or tuple, and of the one thing otherwise.
+
+    Args:
+        elements: The one thing, or the things.
+        to_tuple: A tuple instead of a list.
+    """
+    kind = tuple if to_tuple else list
     if elements is None:
-        return []
-    return list(elements) if isinstance(elements, list | set | tuple) else [elements]
+        return kind()
+    return kind(elements) if isinstance(elements, list | set | tuple) else kind([elements])
 
 
 def force_tuple(elements: Any = None) -> tuple[Any, ...]:
     """As `force_list`, a tuple."""
-    return tuple(force_list(elements))
+    result: tuple[Any, ...] = force_list(elements, to_tuple=True)
+    return result
 
 
 def merge_dicts(d1: Mapping[str, Any], d2: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,13 @@ def try_import_torch(error: bool = False) -> tuple[Any, Any]:
     return torch, nn
 
 
+def get_activation_fn(name: Any = None, framework: str = "torch") -> Any:
+    """The activation with a name, see :func:`aktis.rllib.models.utils.get_activation_fn`, which is its newer home."""
+    from aktis.rllib.models.utils import get_activation_fn as found
+
+    return found(name, framework)
+
+
 def try_import_tf(error: bool = False) -> tuple[Any, Any, int | None]:
     """`(tf.compat.v1, tf, 2)`, or `(None, None, None)` where TensorFlow is not installed.
 

@@ -16,6 +16,7 @@ from aktis.rllib._backend import torch_ops
 __all__ = [
     "FLOAT_MAX",
     "FLOAT_MIN",
+    "Swish",
     "apply_grad_clipping",
     "concat_multi_gpu_td_errors",
     "convert_to_torch_tensor",
@@ -41,6 +42,18 @@ FLOAT_MIN = -3.4e38
 FLOAT_MAX = 3.4e38
 
 Tensor = Any
+
+
+class Swish(torch.nn.Module):  # type: ignore[misc]
+    """``x * sigmoid(beta * x)`` with a beta that is learnt. Ramachandran et al. (2017), https://arxiv.org/abs/1710.05941."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._beta = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, input_tensor: Tensor) -> Tensor:
+        """Its value, element by element."""
+        return input_tensor * torch.sigmoid(self._beta * input_tensor)
 
 
 def apply_grad_clipping(policy: Any, optimizer: Any, loss: Tensor) -> dict[str, Any]:

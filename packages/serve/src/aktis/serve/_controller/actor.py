@@ -467,7 +467,8 @@ class ServeController:
         self._proxies.recover(recovery.living)
         recovery.end_others()
         self._watch_nodes()
-        logger.info("The controller goes on where the one before it was: %d applications", len(self._apps))
+        if self._apps:
+            logger.info("The controller goes on where the one before it was: %d applications", len(self._apps))
 
 
 def _brief(message: str) -> str:

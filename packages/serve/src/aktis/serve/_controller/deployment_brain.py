@@ -40,6 +40,7 @@ FAILED_STARTS_PER_REPLICA = 3
 FAILED_CHECKS = 3  # in a row, until a replica is replaced
 FIRST_PAUSE_S = 0.2  # after a failed start; doubled each time
 LONGEST_PAUSE_S = 30.0
+LONGEST_DEATH_PAUSE_S = 5.0  # what has run is worth a try more often than what never could be started
 CHECK_GRID_S = 0.25  # when health checks begin
 STABLE_S = 10.0  # a replica that lived that long did not die of how it was started
 SLOW_START_S = 30.0
@@ -202,8 +203,8 @@ class DeploymentBrain:
             self._enter(replica, Phase.RUNNING, now)
         return self._settle(now)
 
-    def checked(self, id: ReplicaID, error: str, now: float) -> list[Command]:
-        """check_health() passed, or did not (``error``)."""
+    def checked(self, id: ReplicaID, error: str, now: float, *, hangs: bool = False) -> list[Command]:
+        """check_health() passed, or did not (``error``); ``hangs``: there was no answer in time."""
         replica = self.replicas.get(id)
         if replica is not None:
             replica.checking = False
@@ -219,6 +220,9 @@ class DeploymentBrain:
             if replica.failed_checks >= FAILED_CHECKS and replica.phase in LIVE:
                 self._sick = f"Replica {id} failed its health check {FAILED_CHECKS} times and is replaced: {error}"
                 self.trigger = "HEALTH_CHECK_FAILED"
+                if hangs:  # nothing would come of draining, and what it has may be run by another one
+                    self._enter(replica, Phase.KILLING, now)
+                    return [Kill(id), *self._settle(now)]
                 return self._leave([replica], now) + self._settle(now)
         return self._settle(now)
 
@@ -507,7 +511,7 @@ class DeploymentBrain:
     def _count_death(self, replica: Replica, now: float) -> None:
         self._deaths = self._deaths + 1 if now - replica.since < STABLE_S else 0
         if self._deaths > 1:  # the first one is replaced at once
-            self._not_before = now + _pause(self._deaths - 1)
+            self._not_before = now + min(_pause(self._deaths - 1), LONGEST_DEATH_PAUSE_S)
 
     def _enter(self, replica: Replica, phase: Phase, now: float) -> None:
         self.revision += 1

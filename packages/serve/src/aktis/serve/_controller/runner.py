@@ -148,16 +148,16 @@ class Runner:
         self._report(command.id, "reconfigured", error)
 
     async def _check(self, command: Check) -> None:
-        error = ""
+        error, hangs = "", False
         try:
             await within(self.handles[command.id].check_health.remote(), command.timeout_s)
         except KeyError:
             return
         except asyncio.TimeoutError:
-            error = f"no answer within {command.timeout_s:g} s"
+            error, hangs = f"no answer within {command.timeout_s:g} s", True
         except Exception as caught:
             error = text_of(caught)
-        self._report(command.id, "checked", error)
+        self._report(command.id, "checked", error, hangs=hangs)
 
     async def _drain(self, command: Drain) -> None:
         limit = command.timeout_s + CALL_GRACE_S

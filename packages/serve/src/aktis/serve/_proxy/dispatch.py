@@ -32,13 +32,13 @@ from aktis.serve._proxy.exchange import WHOLE_BODY, ClientGoneError, DirectExcha
 from aktis.serve._proxy.replies import Reply
 from aktis.serve._proxy.routes import INTERNAL, RouteTable
 from aktis.serve._routing.brain import Waiter
-from aktis.serve._routing.calls import is_death
+from aktis.serve._routing.calls import is_death, may_have_begun
 from aktis.serve._routing.router import to_future
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
 
 logger = logging.getLogger("aktis.serve")
 
-MOST_ATTEMPTS = 10  # replicas that die under one request
+MOST_ATTEMPTS = 4  # replicas that die under one request: it may be the request that kills them
 
 AcquireFrom = Callable[[DeploymentID], Any]
 
@@ -218,8 +218,8 @@ class Dispatcher:
             return
         if not is_death(error):
             self._broken(ex, error)
-        elif may_run_again(ex):
-            self._spawn(ex, self._forward(ex, attempt=1))
+        elif may_run_again(ex, error):
+            self._spawn(ex, self._forward(ex, again=True, attempt=int(may_have_begun(error))))
         else:
             ex.route.counters.lost += 1  # type: ignore[union-attr]
             self._write(ex, replies.died(ex.request_id))
@@ -376,8 +376,9 @@ class Dispatcher:
                     raise
                 ex.lease = None
                 end_lease(lease, error)
-                attempt += 1
-                if not may_run_again(ex) or attempt >= MOST_ATTEMPTS:
+                attempt += may_have_begun(error)
+                again = True
+                if not may_run_again(ex, error) or attempt >= MOST_ATTEMPTS:
                     route.counters.lost += 1
                     await self._answer(ex, replies.died(ex.request_id))
                     return
@@ -519,10 +520,12 @@ class BodyTooLargeError(Exception):
     """The body is larger than ``max_body_bytes``."""
 
 
-def may_run_again(ex: Exchange) -> bool:
-    """Whether another replica may be asked after one has died that may have begun the request."""
+def may_run_again(ex: Exchange, error: BaseException) -> bool:
+    """Whether another replica may be asked after one has died (``error``) that may have begun the request."""
     if ex.more_body:  # what the dead one got of the body is gone
         return False
+    if not may_have_begun(error):
+        return True
     view = ex.route.router.view if ex.route is not None else None
     return ex.idempotent or (view is not None and view.retry_deaths)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.exceptions import AktisError
 from aktis.serve._protocol import Rejected
 from aktis.serve._proxy.exchange import Exchange
-from aktis.serve._routing.calls import is_death
+from aktis.serve._routing.calls import is_death, may_have_begun
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Session:
                 end_lease(lease, error)
                 if not is_death(error):
                     raise
-                attempt += 1
+                attempt += may_have_begun(error)
                 if attempt >= MOST_ATTEMPTS:
                     raise DeploymentUnavailableError(lease.replica.id.deployment, "its replicas died") from None
                 continue

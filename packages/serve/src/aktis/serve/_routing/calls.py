@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from aktis.serve._routing.brain import Slot
 
 SWEEP_EVERY = 32  # calls: see sweep()
-MOST_DEATHS = 10  # replicas that may die under one call before its caller gets the error
+MOST_DEATHS = 4  # of replicas under one call, until its caller gets the error: it may be the call that kills them
 
 
 class State(enum.IntEnum):
@@ -318,8 +318,9 @@ class Call:
         if lease is None:
             return
         lease.died(for_good=not isinstance(error, ActorUnavailableError))
-        self.deaths += 1
-        if self.deaths < MOST_DEATHS and self.may_run_again():
+        began = may_have_begun(error)
+        self.deaths += began
+        if not began or (self.deaths < MOST_DEATHS and self.may_run_again()):
             self._retry()
         else:
             self.finish(FAILED, error)
@@ -466,6 +467,11 @@ def is_death(error: BaseException) -> bool:
     return isinstance(error, (AktisActorError, OutOfMemoryError, WorkerCrashedError)) and not isinstance(
         error, AktisTaskError
     )
+
+
+def may_have_begun(error: BaseException) -> bool:
+    """Whether a replica that died may have run something of the call. False: the call had not been sent."""
+    return bool(getattr(error, "call_sent", True))
 
 
 def fire(callbacks: list[Callable[[], None]] | None) -> None:

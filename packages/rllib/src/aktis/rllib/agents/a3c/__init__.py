@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy(
         "A2C_DEFAULT_CONFIG": "aktis.rllib.algorithms.a2c:A2CConfig",
         "A3C": "aktis.rllib.algorithms.a3c:A3C",
         "A3CConfig": "aktis.rllib.algorithms.a3c:A3CConfig",
+        "A3CTorchPolicy": "aktis.rllib.algorithms.a3c.a3c_torch_policy:A3CTorchPolicy",
         "A3CTrainer": "aktis.rllib.algorithms.a3c:A3C",
         "DEFAULT_CONFIG": "aktis.rllib.algorithms.a3c:A3CConfig",
     },

@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy(
         "SIMPLE_Q_DEFAULT_CONFIG": "aktis.rllib.algorithms.simple_q:SimpleQConfig",
         "SimpleQ": "aktis.rllib.algorithms.simple_q:SimpleQ",
         "SimpleQConfig": "aktis.rllib.algorithms.simple_q:SimpleQConfig",
+        "SimpleQTF2Policy": "aktis.rllib.algorithms.simple_q.simple_q_tf_policy:SimpleQTF2Policy",
+        "SimpleQTorchPolicy": "aktis.rllib.algorithms.simple_q.simple_q_torch_policy:SimpleQTorchPolicy",
         "SimpleQTrainer": "aktis.rllib.algorithms.simple_q:SimpleQ",
     },
 )

@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = lazy(
         "IMPALATrainer": "aktis.rllib.algorithms.impala:Impala",
         "Impala": "aktis.rllib.algorithms.impala:Impala",
         "ImpalaConfig": "aktis.rllib.algorithms.impala:ImpalaConfig",
+        "ImpalaTF2Policy": "aktis.rllib.algorithms.impala.impala_tf_policy:ImpalaTF2Policy",
+        "ImpalaTorchPolicy": "aktis.rllib.algorithms.impala.impala_torch_policy:ImpalaTorchPolicy",
         "ImpalaTrainer": "aktis.rllib.algorithms.impala:Impala",
     },
 )

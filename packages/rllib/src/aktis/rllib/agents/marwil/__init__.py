@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = lazy(
         "DEFAULT_CONFIG": "aktis.rllib.algorithms.marwil:MARWILConfig",
         "MARWIL": "aktis.rllib.algorithms.marwil:MARWIL",
         "MARWILConfig": "aktis.rllib.algorithms.marwil:MARWILConfig",
+        "MARWILTF2Policy": "aktis.rllib.algorithms.marwil.marwil_tf_policy:MARWILTF2Policy",
+        "MARWILTorchPolicy": "aktis.rllib.algorithms.marwil.marwil_torch_policy:MARWILTorchPolicy",
         "MARWILTrainer": "aktis.rllib.algorithms.marwil:MARWIL",
     },
 )

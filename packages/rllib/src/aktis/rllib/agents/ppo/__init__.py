@@ -7,6 +7,8 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "APPO": "aktis.rllib.algorithms.appo:APPO",
         "APPOConfig": "aktis.rllib.algorithms.appo:APPOConfig",
+        "APPOTF2Policy": "aktis.rllib.algorithms.appo.appo_tf_policy:APPOTF2Policy",
+        "APPOTorchPolicy": "aktis.rllib.algorithms.appo.appo_torch_policy:APPOTorchPolicy",
         "APPOTrainer": "aktis.rllib.algorithms.appo:APPO",
         "DEFAULT_CONFIG": "aktis.rllib.algorithms.ppo:PPOConfig",
         "PPO": "aktis.rllib.algorithms.ppo:PPO",

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy(
         "DEFAULT_CONFIG": "aktis.rllib.algorithms.sac:SACConfig",
         "SAC": "aktis.rllib.algorithms.sac:SAC",
         "SACConfig": "aktis.rllib.algorithms.sac:SACConfig",
+        "SACTorchPolicy": "aktis.rllib.algorithms.sac.sac_torch_policy:SACTorchPolicy",
         "SACTrainer": "aktis.rllib.algorithms.sac:SAC",
     },
 )
