@@ -1,9 +1,13 @@
-"""Write docs/environment-variables.md from the table in aktis._config; a test checks that the page is up to date."""
+"""Write docs/environment-variables.md from the tables in aktis._config and aktis.serve._settings.
+
+A test checks that the page is up to date.
+"""
 
 from __future__ import annotations
 
 from _workspace import ROOT
 from aktis import _config
+from aktis.serve import _settings
 
 PAGE = ROOT / "docs" / "environment-variables.md"
 HEAD = """# Environment variables
@@ -16,6 +20,12 @@ before `aktis.init()`. Sizes take the suffixes K, M, G and T.
 | variable | meaning | default |
 |---|---|---|
 """
+SERVE = """
+## Serve
+
+| variable | meaning |
+|---|---|
+"""
 
 
 def page() -> str:
@@ -23,7 +33,12 @@ def page() -> str:
     for variable in _config.VARIABLES.values():
         default = "" if variable.default is None else f"`{variable.default}`"
         rows.append(f"| `AKTIS_{variable.name}` | {variable.meaning} | {default} |\n")
-    return HEAD + "".join(rows)
+    return HEAD + "".join(rows) + SERVE + "".join(_row_of_serve(variable) for variable in _settings.VARIABLES)
+
+
+def _row_of_serve(variable: _settings.Variable) -> str:
+    others = f" (or {', '.join(f'`{name}`' for name in variable.others)})" if variable.others else ""
+    return f"| `{variable.name}` | {variable.meaning}{others} |\n"
 
 
 if __name__ == "__main__":

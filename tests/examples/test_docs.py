@@ -89,10 +89,12 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_environment_variables_page_is_up_to_date() -> None:
     from aktis import _config
+    from aktis.serve import _settings
 
     page = (DOCS / "environment-variables.md").read_text()
-    described = re.findall(r"^\| `AKTIS_(\w+)` \| (.*?) \|", page, re.MULTILINE)
+    described = re.findall(r"^\| `AKTIS_(\w+)` \| (.*?)(?: \(or `.*`\))? \|", page, re.MULTILINE)
     table = [(variable.name, variable.meaning) for variable in _config.VARIABLES.values()]
+    table += [(variable.name.removeprefix("AKTIS_"), variable.meaning) for variable in _settings.VARIABLES]
     assert described == table, "run: python scripts/write_environment_variables.py"
 
 

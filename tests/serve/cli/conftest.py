@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aktis.serve import _state
+from aktis.serve import _settings
 from aktis.serve.cli import main
 
 APP = """
@@ -57,7 +57,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Services of the tests are found by the tests alone."""
     with pytest.MonkeyPatch.context() as patch:
         path = tmp_path_factory.mktemp("state")
-        patch.setenv(_state.DIRECTORY_VARIABLE, str(path))
+        patch.setenv(_settings.STATE_DIR.name, str(path))
         for name in ("AKTIS_SERVE_ADDRESS", "RAY_AGENT_ADDRESS", "RAY_DASHBOARD_ADDRESS", "AKTIS_SERVE_TOKEN"):
             patch.delenv(name, raising=False)
         yield path

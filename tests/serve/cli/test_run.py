@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -24,7 +25,7 @@ Command = Any
 class Run:
     """A running command. The lines that it prints come to a queue."""
 
-    def __init__(self, folder: Path, *args: str) -> None:
+    def __init__(self, folder: Path, *args: str, environment: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "aktis.serve.cli", "run", "-p", "0", *args],
             cwd=folder,
@@ -32,6 +33,7 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            env=os.environ | (environment or {}),
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self.seen: list[str] = []
@@ -53,6 +55,12 @@ class Run:
                 return line
             assert line, f"it ended without {text!r}:\n{''.join(self.seen)}"
 
+    def rest(self) -> str:
+        """What it said after that, once it has ended."""
+        while not self._lines.empty():
+            self.seen.append(self._lines.get())
+        return "".join(self.seen)
+
     def end(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
         code = self.process.wait(30)
@@ -67,9 +75,7 @@ class Run:
         if self.process.poll() is None:
             self.end(signal.SIGTERM)
         if kind is not None:  # what it said is what one wants to know
-            while not self._lines.empty():
-                self.seen.append(self._lines.get())
-            print("".join(self.seen))
+            print(self.rest())
 
 
 def _get(url: str) -> str:
@@ -160,3 +166,21 @@ def _no_session(own_session: None) -> None:
     import aktis
 
     assert not aktis.is_initialized()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_start_that_is_interrupted_is_no_failure(folder: Path, state: Path, number: int) -> None:
+    """The signal goes to all of the terminal's processes while the session's first one imports."""
+    with (
+        tempfile.TemporaryDirectory(prefix="s") as base,
+        Run(folder, "greeting_cli:app", environment={"AKTIS_TEMP_DIR": base}) as run,
+    ):
+        while not list(Path(base).glob("session_*/logs/node.log")):
+            assert run.process.poll() is None
+            time.sleep(0.001)
+        os.killpg(run.process.pid, number)
+        assert run.end(0) == 128 + number
+        said = run.rest()
+    assert "could not" not in said
+    assert "Traceback" not in said
+    assert not list(state.iterdir())

@@ -213,3 +213,11 @@ def test_two_applications_on_one_route(routes: dict[str, str | None], clash: boo
     check([first, second], [])
     check([second], [first])
     check_routes([first], [first])  # itself, again
+
+
+def test_what_an_update_left_out_is_named_last() -> None:
+    stage = Stage()
+    stage.deploy(deployment("Old"))
+    stage.rest(error="its constructor raised")
+    stage.deploy(deployment("New"))
+    assert [brain.id.name for brain in stage.app.in_order()] == ["New", "Old"]  # so that errors name the new one first

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aktis.serve._graph.legacy import ENVIRONMENT, source_looks_legacy, uses_legacy_handles
+from aktis.serve import _settings
+from aktis.serve._graph.legacy import source_looks_legacy, uses_legacy_handles
 
 LEGACY = [
     "return await (await self.h.remote(x))",
@@ -68,7 +69,7 @@ def new(handle: Any) -> Any:
 def test_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert uses_legacy_handles(Old) and uses_legacy_handles(Inherits) and uses_legacy_handles(Annotated)
     assert not uses_legacy_handles(new) and not uses_legacy_handles(int)
-    monkeypatch.setenv(ENVIRONMENT, "1")
+    monkeypatch.setenv(_settings.LEGACY_HANDLES.name, "1")
     assert uses_legacy_handles(new)
-    monkeypatch.setenv(ENVIRONMENT, "0")
+    monkeypatch.setenv(_settings.LEGACY_HANDLES.name, "0")
     assert not uses_legacy_handles(Old)

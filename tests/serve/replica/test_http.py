@@ -383,7 +383,7 @@ def test_errors_are_500_without_traceback_unless_in_development(bench, run, capl
 
     run(main)
     assert "secret" in caplog.text
-    assert "request-1" in caplog.text
+    assert "__call__() raised ValueError" in caplog.text
 
 
 def test_errors_that_have_a_status(bench, run):

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from aktis.serve import _state
+from aktis.serve import _settings, _state
 from aktis.serve._uris import CodeNotFoundError, localized
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     chosen = tmp_path / "state"
-    monkeypatch.setenv(_state.DIRECTORY_VARIABLE, str(chosen))
+    monkeypatch.setenv(_settings.STATE_DIR.name, str(chosen))
     return chosen
 
 

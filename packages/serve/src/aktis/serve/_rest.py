@@ -38,6 +38,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from aktis.serve import _settings
 from aktis.serve._admin import Administration
 from aktis.serve.exceptions import ServeError, ServeNotRunningError
 from aktis.serve.schema import ServeApplicationSchema, ServeDeploySchema, explain_validation, validation_text
@@ -47,7 +48,6 @@ logger = logging.getLogger("aktis.serve")
 DEFAULT_REST_PORT = 52365  # of Ray's agent, which its users know
 MAX_BODY = 16 << 20  # bytes of a config
 MOST_DROPPED = 128 << 20  # bytes that are read nevertheless: who sends, reads the answer only afterwards
-TOKEN_VARIABLE = "AKTIS_SERVE_TOKEN"
 LOCAL_HEADER = "x-aktis-local-code"  # from `serve run`: local directories are meant, on this machine
 
 
@@ -122,7 +122,8 @@ class _Guard:
             given = request.headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 raise _Refused(
-                    401, f"the token is missing or wrong: send it as 'Authorization: Bearer ...' ({TOKEN_VARIABLE})"
+                    401,
+                    f"the token is missing or wrong: send it as 'Authorization: Bearer ...' ({_settings.TOKEN.name})",
                 )
         elif request.client is not None and request.scope.get("server"):
             owner = peer_uid(request.client, request.scope["server"])
@@ -262,7 +263,7 @@ class RestServer:
     ) -> None:
         if not is_loopback(host) and not token:
             raise PermissionError(
-                f"the REST API lets its clients run code, so it is not opened on {host} without a token: set {TOKEN_VARIABLE}"
+                f"the REST API lets its clients run code, so it is not opened on {host} without a token: set {_settings.TOKEN.name}"
             )
         self._socket = _bound(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-DIRECTORY_VARIABLE = "AKTIS_SERVE_STATE_DIR"
+from aktis.serve import _settings
 
 
 class UnsafeDirectoryError(PermissionError):
@@ -40,7 +40,7 @@ class HostState:
 
 def state_directory() -> Path:
     """The directory, made if need be."""
-    chosen = os.environ.get(DIRECTORY_VARIABLE)
+    chosen = _settings.STATE_DIR.read()
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if chosen:
         folder = Path(chosen)
@@ -53,7 +53,7 @@ def state_directory() -> Path:
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
         raise UnsafeDirectoryError(
             f"{folder} is not a directory that only this user can write to: remove it, or choose another one with "
-            f"{DIRECTORY_VARIABLE}"
+            f"{_settings.STATE_DIR.name}"
         )
     return folder
 

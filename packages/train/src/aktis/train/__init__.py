@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aktis.train.error import SessionMisuseError, TrainError, TrainingFailedError
     from aktis.train.trainer import Trainer, TrainingIterator
 
-__worker_modules__ = ("aktis.train._execution.preload",)
+__worker_modules__ = ("aktis.train._preload",)
 """What aktis.init() has workers import before they are forked, if this package is imported by then."""
 
 # Where each name is defined: imported when it is first used, so that `import aktis.train` costs next to nothing.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from aktis.serve._loops import new_event_loop
+
 
 class ProxyHost:
     """Holds a ProxyActor; see docs/internals-serve.md for what its methods mean to their callers."""
@@ -16,11 +18,7 @@ class ProxyHost:
 
     @staticmethod
     def __aktis_event_loop__() -> asyncio.AbstractEventLoop:
-        try:
-            import uvloop
-        except ImportError:
-            return asyncio.new_event_loop()
-        return uvloop.new_event_loop()  # type: ignore[no-any-return]
+        return new_event_loop()
 
     async def start(self) -> dict[str, Any]:
         """Listen. Returns the addresses; may be called again."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import os
 import textwrap
 import types
 from typing import Any
 
-ENVIRONMENT = "AKTIS_SERVE_LEGACY_HANDLES"
+from aktis.serve import _settings
+
 _HANDLES = ("RayServeHandle", "RayServeDeploymentHandle", "RayServeDAGHandle")
 _TAKERS = {"get", "wait", "gather", "as_completed", "wait_for", "ensure_future", "shield"}
 
 
 def uses_legacy_handles(code: Any) -> bool:
     """Whether the class or function is written for handles of Ray 2.3. The environment decides where it says 0 or 1."""
-    said = os.environ.get(ENVIRONMENT, "")
+    said = _settings.LEGACY_HANDLES.read()
     if said:
         return said not in ("0", "false", "False")
     classes = (

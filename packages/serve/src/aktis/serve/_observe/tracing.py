@@ -12,25 +12,19 @@ While tracing is off, nothing of OpenTelemetry is imported, and a request pays f
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from typing import TYPE_CHECKING, Any
+
+from aktis.serve import _settings
 
 if TYPE_CHECKING:
     from aktis.serve._protocol import RequestMeta
     from aktis.serve._proxy.exchange import Exchange
 
-_EXPORTER = ("AKTIS_SERVE_TRACING_EXPORTER_IMPORT_PATH", "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH")
-_RATIO = ("AKTIS_SERVE_TRACING_SAMPLING_RATIO", "RAY_SERVE_TRACING_SAMPLING_RATIO")
-
-
-def _setting(names: tuple[str, ...]) -> str:
-    return next((os.environ[name] for name in names if os.environ.get(name)), "")
-
 
 def exporter_path() -> str:
     """Where the function that gives span processors is; "" when tracing is off."""
-    return _setting(_EXPORTER)
+    return _settings.TRACING_EXPORTER.read()
 
 
 def sampling_ratio() -> float:
@@ -39,13 +33,13 @@ def sampling_ratio() -> float:
     Raises:
         ValueError: the variable is no number between 0 and 1.
     """
-    given = _setting(_RATIO)
+    given = _settings.TRACING_RATIO.read()
     try:
         ratio = float(given) if given else 1.0
     except ValueError:
         ratio = -1.0
     if not 0.0 <= ratio <= 1.0:
-        raise ValueError(f"{_RATIO[0]} must be a number between 0 and 1, and it is {given!r}.")
+        raise ValueError(f"{_settings.TRACING_RATIO.name} must be a number between 0 and 1, and it is {given!r}.")
     return ratio
 
 
@@ -99,8 +93,9 @@ class Tracer:
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
+            names = (_settings.TRACING_EXPORTER.name, *_settings.TRACING_EXPORTER.others)
             raise ImportError(
-                'Tracing needs OpenTelemetry: pip install "aktis-serve[tracing]", or unset ' + " and ".join(_EXPORTER)
+                'Tracing needs OpenTelemetry: pip install "aktis-serve[tracing]", or unset ' + " and ".join(names)
             ) from error
         self._trace = trace
         self._propagator = TraceContextTextMapPropagator()
@@ -225,7 +220,7 @@ def _processors(path: str, component: str) -> list[Any]:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ImportError(
-            f'{_EXPORTER[0]} must be "module:function", and {path!r} cannot be imported: {error}'
+            f'{_settings.TRACING_EXPORTER.name} must be "module:function", and {path!r} cannot be imported: {error}'
         ) from error
     made = function(component) if inspect.signature(function).parameters else function()
     return list(made) if isinstance(made, (list, tuple)) else [made]

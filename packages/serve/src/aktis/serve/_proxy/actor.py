@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from aktis.serve._loops import new_event_loop
+
 
 class ProxyActor:
     """Takes HTTP connections and passes requests to replicas.
@@ -25,12 +27,7 @@ class ProxyActor:
 
     @staticmethod
     def __aktis_event_loop__() -> asyncio.AbstractEventLoop:
-        try:
-            import uvloop
-        except ImportError:
-            return asyncio.new_event_loop()
-        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        return loop
+        return new_event_loop()
 
     async def start(self) -> dict[str, Any]:
         """Listens. Returns the addresses: ``{"http": (host, port), "grpc": (host, port), "pid": pid}``. May be called again.

@@ -144,7 +144,7 @@ class Exchange:
     @property
     def body_over(self) -> bool:
         """The client has sent all of the body, and all of it was taken."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange says when its body is over")
 
     def wake(self) -> None:
         """Make :meth:`next_part` return, where it can."""
@@ -155,31 +155,31 @@ class Exchange:
         Raises:
             ClientGoneError: the client left.
         """
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange reads bodies in its own way")
 
     def stop_reading(self) -> None:
         """Nobody wants the rest of the body."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange does this in its own way")
 
     async def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         """The whole reply."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange does this in its own way")
 
     async def send_head(self, status: int, headers: Headers, body: bytes) -> None:
         """The beginning of a reply that goes on."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange does this in its own way")
 
     async def send_part(self, body: bytes) -> None:
         """More of the reply. Waits while the client does not take what it got."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange does this in its own way")
 
     async def send_end(self) -> None:
         """The end of a reply that was begun with :meth:`send_head`."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange does this in its own way")
 
     def abort(self) -> None:
         """The reply cannot be finished: the client sees the connection break."""
-        raise NotImplementedError
+        raise NotImplementedError("each kind of exchange does this in its own way")
 
 
 class DirectExchange(Exchange):

@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 import aktis
+from aktis.serve._loops import new_event_loop
 from aktis.serve._observe import tracing
 from aktis.serve._protocol import (
     DeploymentSpec,
@@ -56,12 +57,7 @@ class ReplicaActor(Web):
 
     @staticmethod
     def __aktis_event_loop__() -> asyncio.AbstractEventLoop:
-        try:
-            import uvloop
-        except ImportError:
-            return asyncio.new_event_loop()
-        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        return loop
+        return new_event_loop()
 
     # life ---------------------------------------------------------------------------------------
     async def start(self, user_config: Any = None) -> ReplicaInfo:

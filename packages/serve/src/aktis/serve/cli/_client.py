@@ -11,12 +11,11 @@ import sys
 import urllib.parse
 from typing import Any
 
+from aktis.serve import _settings
 from aktis.serve._state import living_hosts
 from aktis.serve.cli import CommandError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:52365"
-ADDRESS_VARIABLES = ("AKTIS_SERVE_ADDRESS", "RAY_AGENT_ADDRESS", "RAY_DASHBOARD_ADDRESS")
-TOKEN_VARIABLE = "AKTIS_SERVE_TOKEN"
 TIMEOUT = 60.0  # seconds for an answer
 
 
@@ -78,8 +77,8 @@ def connect(address: str | None, *, look: bool = False) -> Any:
     Without one: what variables name, or the service that was started last; to ``look`` also a program's session in which
     Serve runs.
     """
-    given = address or next((os.environ[name] for name in ADDRESS_VARIABLES if os.environ.get(name)), None)
-    token = os.environ.get(TOKEN_VARIABLE, "")
+    given = address or _settings.ADDRESS.read() or None
+    token = _settings.TOKEN.read()
     hosts = living_hosts()
     if given is not None:
         if given == "auto" or os.path.sep in given.partition("://")[0]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aktis.serve import _settings
 from aktis.serve.cli import CommandError
 from aktis.serve.cli._targets import Target
 
@@ -181,7 +182,6 @@ def _foreground(target: Target, options: RunOptions, schema: Any) -> Iterator[tu
 
 
 def _host_options(kind: Any, target: Target, options: RunOptions, schema: Any) -> Any:
-    from aktis.serve.cli._client import TOKEN_VARIABLE
     from aktis.serve.schema import as_deploy_schema
 
     logging = as_deploy_schema(schema).logging_config
@@ -191,7 +191,7 @@ def _host_options(kind: Any, target: Target, options: RunOptions, schema: Any) -
         http=http_options(schema, options),
         grpc=grpc_options(schema),
         logging_config=logging.stated() if logging is not None else None,
-        token=os.environ.get(TOKEN_VARIABLE, ""),
+        token=_settings.TOKEN.read(),
         app_dir=str(options.app_dir.resolve()),
         environment=_absolute(target.environment()),
     )

@@ -6,9 +6,9 @@ import os
 import time
 from typing import Any
 
-from aktis.serve import _state
+from aktis.serve import _settings, _state
 from aktis.serve.cli import CommandError
-from aktis.serve.cli._client import TOKEN_VARIABLE, RestClient, connect
+from aktis.serve.cli._client import RestClient, connect
 
 END_TIMEOUT = 90.0  # seconds for requests to finish, and processes to end
 
@@ -47,7 +47,7 @@ def spawn_host(
         grpc=grpc,
         rest_host=rest_host,
         rest_port=rest_port,
-        token=os.environ.get(TOKEN_VARIABLE, ""),
+        token=_settings.TOKEN.read(),
         **others,
     )
     try:
