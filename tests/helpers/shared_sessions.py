@@ -36,12 +36,18 @@ def start(name: str, **options: Any) -> None:
 
 def end_unless_used(nextitem: pytest.Item | None) -> None:
     """End the shared session that is there, when the next test needs another one, or none will follow."""
-    global _running
     if _running is None:
         return
     fixtures = set() if nextitem is None else set(getattr(nextitem, "fixturenames", ()))
     shared = {name for name in fixtures if name.startswith(PREFIX)}
     if nextitem is not None and (shared == {_running} or not (shared or fixtures & OWN)):
         return
-    _running = None
-    aktis.shutdown()
+    end()
+
+
+def end() -> None:
+    """End the shared session, if there is one: fixtures that start another one begin with it."""
+    global _running
+    if _running is not None:
+        _running = None
+        aktis.shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.helpers import shared_sessions
 from tests.serve.controller.live import Live
 
 import aktis
@@ -13,6 +14,7 @@ from aktis.serve._controller import get_or_create_controller
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[None]:
+    shared_sessions.end()
     aktis.init(num_cpus=2, resources={"slot": 1})
     yield
     aktis.shutdown()

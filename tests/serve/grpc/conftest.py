@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers import shared_sessions
 
 import aktis
 from aktis import serve
@@ -118,6 +119,7 @@ def cluster(generated: Any) -> Iterator[str]:
     """Serve with gRPC and two applications; the address of gRPC."""
     import greeting_app
 
+    shared_sessions.end()
     aktis.init(num_cpus=2, namespace="serve")
     try:
         client = serve.start(

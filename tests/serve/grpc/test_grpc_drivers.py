@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.helpers import shared_sessions
 
 import aktis
 from aktis import serve
@@ -25,6 +26,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="module")
 def cluster(generated: Any) -> Iterator[None]:
+    shared_sessions.end()
     aktis.init(num_cpus=2, namespace="serve", log_to_driver=False)
     try:
         serve.start(http_options={"location": "NoServer"})

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from tests.helpers import shared_sessions
 
 import aktis
 from aktis import serve
@@ -24,6 +25,7 @@ from aktis import serve
 @contextlib.contextmanager
 def served(**http_options: Any) -> Iterator[str]:
     """Two applications; the second one calls the first one's deployment by a handle."""
+    shared_sessions.end()
     aktis.init(num_cpus=2)
     try:
         serve.start(http_options={"port": 0, **http_options})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import cloudpickle
+from tests.helpers import shared_sessions
 
 import aktis
 from aktis import serve
@@ -364,6 +365,7 @@ class Reply:
 @contextlib.contextmanager
 def stage() -> Iterator[Stage]:
     """A session with one application, at "/app", a second deployment at "/app/inner", and nothing else."""
+    shared_sessions.end()
     aktis.init(num_cpus=2)
     try:
         found = Stage()

@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
+from tests.helpers import shared_sessions
 
 import aktis
 from aktis import serve
@@ -70,6 +71,7 @@ def make_example() -> Any:
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[str]:
+    shared_sessions.end()
     aktis.init(num_cpus=2)
     try:
         serve.start(http_options={"port": 0, "request_timeout_s": 20})

@@ -11,6 +11,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from tests.helpers import shared_sessions
 
 import aktis
 from aktis.serve._protocol import (
@@ -151,7 +152,7 @@ class Serve:
 
 @pytest.fixture(scope="module")
 def serve_session() -> Iterator[Serve]:
-    aktis.shutdown()
+    shared_sessions.end()
     # Imported once, and not by each replica that a test starts.
     aktis.init(num_cpus=2, namespace="tests", preload=["aktis.serve._replica.actor", "aktis.serve.handle"])
     yield Serve()
