@@ -1,4 +1,4 @@
-"""From no replica to several and back: the number follows the load, and no request is lost on the way.
+"""From no replica to several and back: the number of replicas follows the load.
 
 pip install aktis-serve
 """
@@ -49,10 +49,11 @@ def main() -> None:
         assert replicas() == 0
 
         print("the first request, which waits for the first replica:", handle.remote(0.01).result())
-        responses = [handle.remote(1.0) for _ in range(12)]
+        responses = [handle.remote(60.0) for _ in range(12)]
         print("twelve at the same time:", wait_for(3), "replicas")
         assert replicas() == 3
-        assert [response.result() for response in responses] == [1.0] * 12
+        for response in responses:
+            response.cancel()  # their code gets a CancelledError
 
         print("nobody asks any more:", wait_for(0), "replicas")
         assert replicas() == 0

@@ -12,7 +12,7 @@ import numpy as np
 from aktis import serve
 
 
-@serve.deployment(max_ongoing_requests=64, user_config={"max_batch_size": 16, "wait_s": 0.02})
+@serve.deployment(max_ongoing_requests=64, user_config={"max_batch_size": 16, "wait_s": 0.5})
 class Model:
     def __init__(self) -> None:
         self.weights = np.arange(4.0)

@@ -63,7 +63,7 @@ def public(name: str) -> bool:
         return False
     if any(name.startswith(branch + ".") for branch in SHALLOW):
         return False
-    if parts[-1].startswith("test_") or "examples" in parts:
+    if (parts[-1].startswith("test_") and parts[-1] != "test_utils") or "examples" in parts:
         return parts[:3] == ["ray", "rllib", "examples"] and parts[3:4] in (["env"], ["models"], ["policy"])
     return True
 
@@ -180,7 +180,7 @@ class Release:
             return self.find(there, what, seen)
         if name in found.values:
             value = found.values[name]
-            if isinstance(value, ast.Name) and value.id != name:
+            if isinstance(value, ast.Name) and value.id != name and not value.id.startswith("_"):
                 return self.find(module, value.id, seen) or (module, name)
             return module, name
         for star in found.stars:
@@ -192,11 +192,7 @@ class Release:
     def names(self, module: Module) -> set[str]:
         """The public names of a module."""
         own = {*module.functions, *module.classes}
-        own |= {
-            name
-            for name, value in module.values.items()
-            if name.isupper() or (isinstance(value, ast.Name) and name[:1].isupper())
-        }
+        own |= {name for name in module.values if name[:1].isupper()}  # constants, and classes that a function makes
         if module.package and module.exported is None:
             own |= set(module.imports)
             for star in module.stars:

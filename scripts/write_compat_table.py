@@ -83,7 +83,7 @@ def render_page(table: Facts, support: Support) -> str:
 
 def _coverage(rows: list[tuple[str, str, str, str]]) -> str:
     lines = [
-        "| | public names | whole | partly | not | of these on purpose | there | of what was not left out | for developers | there |",
+        "| | public names | whole | partly | not | of these on purpose | there | of the others | for developers | there |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in (*LIBRARIES, "all"):

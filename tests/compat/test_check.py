@@ -116,6 +116,11 @@ def test_other_libraries_are_left_alone(tmp_path: Path) -> None:
     assert look(tmp_path, code) == {}
 
 
+def test_parameters_hide_modules(tmp_path: Path) -> None:
+    code = "from ray.rllib import env\ndef f(env):\n    env.step(1)\ng = lambda env: env.close()\nenv.BaseEnv\n"
+    assert set(look(tmp_path, code)) == {"ray.rllib.env", "ray.rllib.env.BaseEnv"}
+
+
 def test_a_variable_that_becomes_something_else(tmp_path: Path) -> None:
     found = look(tmp_path, "import ray\nds = ray.data.range(3)\nds = open('x')\nds.to_mars()")
     assert "ray.data.dataset.Dataset.to_mars" not in found
@@ -161,30 +166,41 @@ def test_our_programs_are_fully_supported() -> None:
     assert report.count("not") == 0
 
 
-def command(*arguments: str, module: str = "aktis.cli", rc: int = 0) -> str:
-    words = ["compat", "check"] if module == "aktis.cli" else ["check"]
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words, *arguments], capture_output=True, text=True, timeout=50, check=False
-    )
-    assert done.returncode == rc, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def command(capsys: pytest.CaptureFixture[str], *arguments: str, rc: int = 0) -> str:
+    """``python -m aktis.compat check``, in this process."""
+    from aktis.compat.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["check", *arguments])
+    assert ended.value.code == rc
+    said = capsys.readouterr()
+    return said.out + said.err
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("import ray\nimport ray.workflow\nray.init(storage='x')\n")
-    text = command(str(bad), rc=1)
+    text = command(capsys, str(bad), rc=1)
     assert "NOT there:" in text
     assert f"{bad}:2" in text
     assert text.splitlines()[-1] == "1 file, 3 uses of Ray: 1 whole, 1 partly, 1 not"
-    data = json.loads(command(str(bad), "--format", "json", module="aktis.compat", rc=1))
+    assert "there as a WHOLE" in command(capsys, "--all", str(bad), rc=1)
+    data = json.loads(command(capsys, str(bad), "--format", "json", rc=1))
     assert data["summary"] == {"whole": 1, "partly": 1, "not": 1}
     assert {"name": "ray.init", "support": "partly"}.items() <= data["uses"][1].items()
     good = tmp_path / "good.py"
     good.write_text("import ray\nray.init(storage='x')\n")
-    command(str(good))
-    command(str(good), "--strict", rc=1)
-    assert "absent.py does not exist" in command("absent.py", rc=2)
+    command(capsys, str(good))
+    command(capsys, str(good), "--strict", rc=1)
+    assert "absent.py does not exist" in command(capsys, "absent.py", rc=2)
+
+
+def test_it_is_a_command_of_aktis(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text("import ray.workflow\n")
+    words = [sys.executable, "-m", "aktis.cli", "compat", "check", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.endswith("1 file, 1 use of Ray: 0 whole, 0 partly, 1 not\n")
 
 
 def test_the_table_is_sound() -> None:

@@ -139,7 +139,7 @@ def test_submodules_are_those_of_gymnasium(gym: Any) -> None:
     assert gym.spaces is gymnasium.spaces
     assert gym.error.Error is gymnasium.error.Error
     with pytest.raises(ModuleNotFoundError, match=r"gym\.nowhere"):
-        import gym.nowhere  # noqa: F401
+        import gym.nowhere
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -124,7 +125,7 @@ def test_uninstall_takes_everything_away() -> None:
     before = list(sys.meta_path)
     aktis.compat.install_as_ray()
     aktis.compat.install_as_ray()  # nothing happens
-    import ray.util
+    importlib.import_module("ray.util")
 
     assert aktis.compat.is_installed()
     aktis.compat.uninstall()

@@ -1,4 +1,4 @@
-"""The table of what is there says the truth: it is measured again, and the tool that collects Ray's names is tried on a small Ray."""
+"""The table of what is there says the truth: it is measured again; and the tool that collects names is tried on a small Ray."""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ def test_session_as_context_manager(no_session: str) -> None:
     assert not aktis.is_initialized()
 
 
+@pytest.mark.filterwarnings("ignore:Accessing values through ctx:DeprecationWarning")  # newer Ray gives it up; programs use it
 def test_context_is_a_mapping(no_session: str) -> None:
     context = start(no_session, num_cpus=1)
     assert context["node_id"] == context.address_info["node_id"]
@@ -117,7 +118,7 @@ def test_reference_of_an_old_session(no_session: str) -> None:
 
 @pytest.mark.parametrize("name", ["nodes", "cluster_resources", "available_resources", "timeline"])
 def test_calls_that_do_not_start_a_session(no_session: str, name: str) -> None:
-    with pytest.raises(Exception, match=r"init\(\)"):
+    with pytest.raises(Exception, match="init"):  # Ray does not name the function in all of them
         getattr(aktis, name)()
     assert not aktis.is_initialized()
 
@@ -195,12 +196,19 @@ def test_namespace_given(no_session: str) -> None:
 
 
 def test_cluster_resources(no_session: str) -> None:
-    start(no_session, num_cpus=3, num_gpus=2, resources={"widget": 1.5})
+    start(no_session, num_cpus=3, num_gpus=2, resources={"widget": 2})
     total = aktis.cluster_resources()
-    assert (total["CPU"], total["GPU"], total["widget"]) == (3, 2, 1.5)
+    assert (total["CPU"], total["GPU"], total["widget"]) == (3, 2, 2)
     assert total["memory"] > 0
     assert total["object_store_memory"] > 0
     assert any(name.startswith("node:") for name in total)
+    assert aktis.available_resources()["widget"] == 2
+
+
+@pytest.mark.differs("Ray wants whole numbers of what a node has; half a widget is as good as half of what a task takes")
+def test_a_node_may_have_a_fraction_of_a_resource(no_session: str) -> None:
+    start(no_session, num_cpus=1, resources={"widget": 1.5})
+    assert aktis.cluster_resources()["widget"] == 1.5
     assert aktis.available_resources()["widget"] == 1.5
 
 

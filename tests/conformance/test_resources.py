@@ -139,7 +139,7 @@ def test_node_affinity_to_a_node_that_is_not_there() -> None:
     nowhere = strategies.NodeAffinitySchedulingStrategy("a" * 56, soft=False)
     with pytest.raises(aktis.exceptions.TaskUnschedulableError):
         aktis.get(assigned.options(scheduling_strategy=nowhere).remote())
-    soft = strategies.NodeAffinitySchedulingStrategy("f" * 56, soft=True)
+    soft = strategies.NodeAffinitySchedulingStrategy("a" * 56, soft=True)
     assert aktis.get(assigned.options(scheduling_strategy=soft).remote()) == {"CPU": 1}
 
 

@@ -12,7 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aktis import serve
+from aktis.serve._graph.build import build_application
 from aktis.serve._graph.version import digest, version_of
+from aktis.serve.dag import InputNode
+from aktis.serve.drivers import DAGDriver
 
 PROGRAM = """
 from aktis import serve
@@ -186,3 +190,27 @@ def test_what_cannot_be_pickled_is_never_the_same() -> None:
 @pytest.mark.parametrize("value", [float("nan"), {"a": {1, 2}}, [print, np], Weird, property(lambda self: 1)])
 def test_other_values(value: Any) -> None:
     assert digest(value) == digest(value)
+
+
+def _driver_version(graph: str) -> str:
+    def combine(left: Any, right: Any) -> Any: ...
+
+    class Model:
+        def predict(self, value: Any) -> Any: ...
+
+    call, model = serve.deployment(combine), serve.deployment(Model).bind()
+    with InputNode() as inp:
+        result = {
+            "items": lambda: call.bind(model.predict.bind(inp[0]), inp[1]),
+            "attributes": lambda: call.bind(model.predict.bind(inp.a), inp.b),
+            "other order": lambda: call.bind(inp[1], model.predict.bind(inp[0])),
+            "constant": lambda: call.bind(model.predict.bind(inp[0]), 3),
+        }[graph]()
+        spec = build_application(DAGDriver.bind(result))
+    return next(each.version for each in spec.deployments if each.name == "DAGDriver")
+
+
+def test_what_a_function_of_a_graph_is_called_with_counts() -> None:
+    versions = {graph: _driver_version(graph) for graph in ("items", "attributes", "other order", "constant")}
+    assert len(set(versions.values())) == len(versions), versions
+    assert _driver_version("items") == versions["items"]

@@ -63,6 +63,14 @@ def test_a_client_that_leaves_cancels_its_request(proxy: Proxy) -> None:
     assert proxy.until(lambda stats: stats["ongoing"] == 0)["routes"][0]["statuses"][499]
 
 
+def test_a_client_that_leaves_with_requests_behind_the_one_that_runs(proxy: Proxy) -> None:
+    with proxy.connect() as connection:
+        connection.send(b"".join(b"GET /app/slow?ahead%d HTTP/1.1\r\nHost: h\r\n\r\n" % number for number in range(4)))
+        until(lambda: "began ahead0" in seen(proxy))
+    until(lambda: "cancelled ahead0" in seen(proxy))
+    assert "began ahead1" not in seen(proxy)
+
+
 def test_clients_that_leave_quick_functions_cost_no_room(world: Stage, proxy: Proxy) -> None:
     def quick(request: Any) -> str:
         return "quick"

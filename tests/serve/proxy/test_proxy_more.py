@@ -93,7 +93,7 @@ def test_a_websocket_whose_replica_dies(world: Stage, proxy: Proxy) -> None:
         requests.post(f"{proxy.url}/brittle/die", timeout=10)
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(timeout=10)
-        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1011
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
     world.announce("brittle", broken="it died")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import sys
 import threading
 import weakref
 from typing import Any
@@ -85,6 +86,38 @@ def test_stop_iteration_of_a_thread_is_an_error_and_does_not_hang(bench, run):
             await replica.call(bench.meta(), (), {})
 
     run(main)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "stream", "http"])
+def test_a_request_that_asks_the_process_to_exit_fails_alone(bench, run, kind, caplog):
+    class Model:
+        def sync(self):
+            sys.exit(3)
+
+        async def quick(self):
+            sys.exit(3)
+
+        async def stream(self):
+            yield 1
+            raise SystemExit(3)
+
+        async def __call__(self, request):
+            sys.exit(3)
+
+    async def main():
+        replica = await bench.start(Model)
+        if kind == "http":
+            assert (await replica.http(bench.meta(), bench.request())).status == 500
+        elif kind == "stream":
+            with pytest.raises(RuntimeError, match=r"SystemExit\(3\)"):
+                [item async for item in replica.stream(bench.meta("stream"), (), {})]
+        else:
+            with pytest.raises(RuntimeError, match=r"SystemExit\(3\)"):
+                await replica.call(bench.meta("sync" if kind == "sync" else "quick"), (), {})
+        assert (await replica.stats()).ongoing == 0
+
+    run(main)
+    assert "SystemExit" in caplog.text
 
 
 def test_a_method_that_is_not_there_names_those_that_are(bench, run):

@@ -26,7 +26,9 @@ class WorkerConfig:
     runtime_env: str = ""  # canonical JSON; what get_runtime_context() reports
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
-    hooks: tuple[tuple[str, ...], ...] = ()  # (module, argument): module.start_worker(argument) is called before anything is unpickled
+    hooks: tuple[
+        tuple[str, ...], ...
+    ] = ()  # (module, argument): module.start_worker(argument) is called before all else
     env_vars: dict[str, str] = field(default_factory=dict)  # of the job, under those of the runtime environment
     prepared: Any = None  # aktis._runtime_env.PreparedEnv, when the runtime environment needs more than env_vars
     stdout_path: str = ""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
@@ -73,10 +73,11 @@ class Facts:
     def definition(self, module: str, name: str) -> tuple[str, str, Entry] | None:
         """``(module, name, entry)`` of where a name is defined; a method's class is followed, too."""
         head, dot, method = name.partition(".")
+        entry: Entry | None = None
         for _ in range(8):
-            entry = self.entry(module, head)
-            if entry is None:
-                return None
+            alias, entry = entry, self.entry(module, head)
+            if entry is None:  # an alias of what is no name of the table
+                return (module, head, replace(alias, kind="v", target="")) if alias is not None and not dot else None
             if entry.kind != "=":
                 break
             module, _, head = entry.target.partition(":")

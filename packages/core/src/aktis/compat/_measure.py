@@ -15,6 +15,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aktis import _options
@@ -39,15 +40,11 @@ class Source:
 
     @classmethod
     def read(cls, name: str) -> Source | None:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            return None
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        path = _file_of(name)
+        if path is None:
             return None
         source = cls(name)
-        with open(spec.origin, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 source.others.update(alias.asname or alias.name for alias in node.names)
@@ -156,7 +153,7 @@ class Measurement:
             if ours is None or isinstance(ours, Source):
                 continue
             known = set(self.facts.names(module))
-            names = {name for name in getattr(ours, "__all__", ()) if not name.startswith("_")} - known
+            names = {name for name in _exported(ours) if not name.startswith("_")} - known
             for name in self._top_level(module):
                 definition = self.facts.definition(module, name)
                 value = self.found.get((module, name))
@@ -213,6 +210,16 @@ class Measurement:
                 yield method, remarks
 
 
+def _exported(module: Any) -> set[str]:
+    if hasattr(module, "__all__"):
+        return set(module.__all__)
+    return {
+        name
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__ and callable(value)
+    }
+
+
 def _own_methods(cls: type) -> set[str]:
     ours = [base for base in cls.__mro__ if base.__module__.startswith("aktis")]
     return {
@@ -237,6 +244,25 @@ def _strings() -> dict[str, list[str]]:
 def measure(facts: Facts) -> Support:
     """The support table of what is installed here."""
     return Measurement(facts).run()
+
+
+def _file_of(name: str) -> Path | None:
+    """The source of a module. Packages between are not imported: they may need what is not installed."""
+    top = ".".join(name.split(".")[:2])
+    try:
+        spec = importlib.util.find_spec(top)
+    except ImportError:
+        return None
+    if spec is None or not spec.origin:
+        return None
+    base = Path(spec.origin)
+    if top == name:
+        return base
+    stem = base.parent.joinpath(*name.split(".")[2:])
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
 
 
 def _module(name: str) -> Any:

@@ -113,16 +113,19 @@ LEFT_OUT |= {f"ray.rllib.{parent}.{name}": _ALGORITHM for parent in ("algorithms
 LEFT_OUT |= {
     f"ray.rllib.agents.{name}": _ALGORITHM
     for name in (
-        "dqn.ApexDQNConfig", "dqn.ApexTrainer", "dqn.APEX_DEFAULT_CONFIG", "dqn.R2D2Config", "dqn.R2D2TFPolicy", "dqn.R2D2TorchPolicy",
+        "dqn.ApexDQNConfig", "dqn.ApexTrainer", "dqn.APEX_DEFAULT_CONFIG", "dqn.R2D2Config", "dqn.R2D2TFPolicy",
+        "dqn.R2D2TorchPolicy",
         "dqn.R2D2Trainer", "dqn.R2D2_DEFAULT_CONFIG", "dqn.apex", "dqn.r2d2", "dqn.r2d2_tf_policy", "dqn.r2d2_torch_policy",
-        "ppo.DDPPOConfig", "ppo.DDPPOTrainer", "ppo.ddppo", "sac.RNNSACTorchPolicy", "sac.RNNSACTrainer", "sac.RNNSAC_DEFAULT_CONFIG",
+        "ppo.DDPPOConfig", "ppo.DDPPOTrainer", "ppo.ddppo", "sac.RNNSACTorchPolicy", "sac.RNNSACTrainer",
+        "sac.RNNSAC_DEFAULT_CONFIG",
         "sac.rnnsac", "sac.rnnsac_torch_model", "sac.rnnsac_torch_policy",
     )
 }  # fmt: skip
 LEFT_OUT |= {
     f"ray.rllib.algorithms.sac.{name}": _ALGORITHM
     for name in (
-        "RNNSAC", "RNNSACConfig", "RNNSACTorchPolicy", "RNNSAC_DEFAULT_CONFIG", "rnnsac", "rnnsac_torch_model", "rnnsac_torch_policy",
+        "RNNSAC", "RNNSACConfig", "RNNSACTorchPolicy", "RNNSAC_DEFAULT_CONFIG", "rnnsac", "rnnsac_torch_model",
+        "rnnsac_torch_policy",
     )
 }  # fmt: skip
 _TF1 = "it is a graph of TensorFlow 1, which is no more; the eager policy (TF2) and the one for torch are there"

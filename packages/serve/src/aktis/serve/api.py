@@ -328,7 +328,9 @@ def get_deployment(name: str) -> Deployment:
 
 def list_deployments() -> dict[str, Deployment]:
     """All deployments that run, by name. Deprecated: use :func:`status`."""
-    return {name: get_deployment(name) for name in _deployments()}
+    client = _client.connect()
+    specs = {name: client._ask("get_deployment", id.app, id.name) for name, id in _deployments().items()}
+    return {name: _from_spec(spec) for name, spec in specs.items() if spec is not None}  # None: deleted meanwhile
 
 
 def _from_spec(spec: DeploymentSpec) -> Deployment:

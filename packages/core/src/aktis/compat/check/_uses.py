@@ -118,12 +118,26 @@ class _Walk(ast.NodeVisitor):
         self._decorated(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self.generic_visit(node)
+        self._function(node)
         self._decorated(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self.generic_visit(node)
+        self._function(node)
         self._decorated(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._function(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        """Inside, parameters hide what has their names outside."""
+        outside = dict(self.meanings)
+        given = node.args
+        for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
+            if argument is not None:
+                self.meanings.pop(argument.arg, None)
+        self.generic_visit(node)
+        for name, meaning in outside.items():
+            self.meanings.setdefault(name, meaning)
 
     def _decorated(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for decorator in node.decorator_list:

@@ -23,6 +23,7 @@ from typing import Any
 import aktis
 from aktis.dag import DAGNode
 from aktis.serve._graph.asgi_app import is_app, parts_of_app
+from aktis.serve._graph.nodes import DeploymentNode
 
 # Parts of a class that say nothing about what it does.
 _SKIPPED = {
@@ -167,6 +168,8 @@ class _Digest:
         named = self._name_of(value)
         if named:
             self.text("named", named)
+            if isinstance(value, DeploymentNode) and value._is_call:  # the name is that of the function alone
+                self.add([value.get_args(), value.get_kwargs()])
         elif isinstance(value, aktis.ObjectRef):
             self.text("reference")
             self.add(aktis.get(value))

@@ -380,7 +380,7 @@ class Dispatcher:
                 again = True
                 if not may_run_again(ex, error) or attempt >= MOST_ATTEMPTS:
                     route.counters.lost += 1
-                    await self._answer(ex, replies.died(ex.request_id))
+                    await self._answer(ex, replies.died(ex.request_id, attempt))
                     return
                 continue
             if isinstance(reply, Rejected):

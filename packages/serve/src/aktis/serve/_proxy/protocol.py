@@ -37,6 +37,7 @@ LINGER = 2.0  # seconds that a connection we close may take to tell us the rest
 LINGER_BYTES = 64 * 1024 * 1024
 LEAST_RATE = 256  # bytes per second of a body, once body_timeout_s are over
 LONGEST_ID = 128
+MOST_AHEAD = 8  # requests that a client may send before the reply to the first, until we stop reading
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=@")
 _random = Random()  # request ids need not be secret
 _random.seed()
@@ -238,6 +239,8 @@ class EdgeProtocol(HttpToolsProtocol):
         upgrade = parser.should_upgrade()
         if upgrade and self._should_upgrade():
             return
+        if upgrade and parser.get_method() == b"CONNECT":
+            self._out(405, "CONNECT is not taken here: this is no forward proxy.")
         if upgrade and self._framing:  # the parser would not read the body
             self._out(400, "Unsupported upgrade request.")
         if not self._direct:
@@ -352,7 +355,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._begin(ex)
             return
         self.waiting.append(ex)
-        self.flow.pause_reading()
+        if len(self.waiting) >= MOST_AHEAD or ex.is_full:  # who is not read cannot tell us that it has left
+            self.flow.pause_reading()
 
     def _begin(self, ex: DirectExchange) -> None:
         ex.seal_first()

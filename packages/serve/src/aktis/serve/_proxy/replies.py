@@ -40,8 +40,10 @@ def unavailable(why: str) -> Reply:
     return text(503, why, RETRY_AFTER)
 
 
-def died(request_id: str) -> Reply:
-    """The replica died, and the request may have had effects."""
+def died(request_id: str, attempts: int = 1) -> Reply:
+    """The replica died, and the request may have had effects; ``attempts``: it was run again, and they all died."""
+    if attempts > 1:
+        return text(502, f"The {attempts} replicas that worked on request {request_id}, one after the other, died.")
     return text(
         502,
         f"The replica that worked on request {request_id} died. It was not run again, because it may have had effects. "

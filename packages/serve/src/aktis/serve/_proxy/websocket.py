@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aktis.serve")
 
-GOING_AWAY, INTERNAL_ERROR, TRY_LATER = 1001, 1011, 1013
+GOING_AWAY, INTERNAL_ERROR, SERVICE_RESTART, TRY_LATER = 1001, 1011, 1012, 1013
 
 
 class WebSockets:
@@ -132,7 +132,7 @@ class Session:
                 task.cancel()
             await asyncio.gather(pump, feed, return_exceptions=True)
             if not self._closed and not self._gone:
-                await self._bye(INTERNAL_ERROR)
+                await self._bye(SERVICE_RESTART if self._lost else INTERNAL_ERROR)
             try:
                 actor.cancel.remote(ex.call_id)
             except AktisError:
@@ -143,8 +143,12 @@ class Session:
         error = pump.exception() if pump.done() and not pump.cancelled() else None
         if error is None:
             return 101
+        if is_death(error):  # killed, or it had to leave before the client did: clients connect anew
+            self._lost = True
+            logger.warning("WebSocket %s of %s ends with its replica", self._ex.request_id, self._ex.target.path)
+            return 502
         logger.error("WebSocket %s of %s failed", self._ex.request_id, self._ex.target.path, exc_info=error)
-        return 502 if is_death(error) else 500
+        return 500
 
     async def _open(self) -> tuple[Any, Any]:
         """A replica that has taken it, and the stream of the application's messages."""

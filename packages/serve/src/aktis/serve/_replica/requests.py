@@ -198,9 +198,19 @@ class Requests:
         if isinstance(error, asyncio.CancelledError) and running.cancelled:
             return True
         running.error = error
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            raise self._no_exit(running, error) from error
         if isinstance(error, Exception):
             self._log_error(running, error)
         return False
+
+    def _no_exit(self, running: Running, error: BaseException) -> RuntimeError:
+        """What a request gets that raised SystemExit: it would end the replica, and then, run again, the next one."""
+        method = running.meta.method
+        wanted = RuntimeError(f"{method} raised {error!r}. A request cannot end its replica: raise another error.")
+        wanted.__cause__ = error
+        self._log_error(running, wanted)
+        return wanted
 
     def _log_error(self, running: Running, error: BaseException) -> None:
         meta = running.meta

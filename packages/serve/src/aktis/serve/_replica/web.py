@@ -52,7 +52,7 @@ class Web(Requests):
             if self._failed(running, error):
                 raise RequestCancelledError(running.meta.request_id) from None
             raise
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a request does not end its replica
             if running.cancelled:
                 raise
             return self._http_error(running, error, request)
