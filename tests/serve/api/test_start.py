@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import subprocess
 import sys
 import textwrap
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,3 +195,20 @@ def test_shut_down_by_another_program(own: None) -> None:
     assert done.returncode == 0, done.stderr
     assert not serve.status().applications
     assert serve.run(ping.bind(), port=0).remote(None).result() == "pong"
+
+
+def test_grpc_that_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "grpc.py").write_text("raise ModuleNotFoundError('No module named grpc')")
+    options = "http_options={'port': 0}, grpc_options={'port': 0, 'grpc_servicer_functions': ['a.b']}"
+    program = f"from aktis import serve; serve.start({options})"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == 'ImportError: gRPC needs grpcio and others: pip install "aktis-serve[grpc]"'

@@ -121,7 +121,7 @@ def _unwrapped(ref: Any) -> Any:
     try:
         return aktis.get(ref)
     except AktisTaskError as error:
-        if isinstance(error.cause, (ServeError, OSError, ValueError, TypeError)):
+        if isinstance(error.cause, (ServeError, OSError, ValueError, TypeError, ImportError)):
             raise error.cause from None
         raise
 

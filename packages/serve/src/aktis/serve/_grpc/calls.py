@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import grpc
-
 from aktis.exceptions import AktisActorError, AktisError, AktisTaskError
 from aktis.serve._grpc.replica import PREFIX, Ending, GrpcFailure, Reply
 from aktis.serve._protocol import DeploymentID, RequestMeta, RouteView
@@ -24,6 +22,11 @@ from aktis.serve.exceptions import (
     RequestCancelledError,
     RequestTimeoutError,
 )
+
+try:
+    import grpc
+except ImportError as error:  # pragma: no cover - an environment without it
+    raise ImportError('gRPC needs grpcio and others: pip install "aktis-serve[grpc]"') from error
 from aktis.serve.grpc_util import CallFacts, Outcome
 
 logger = logging.getLogger("aktis.serve")

@@ -19,14 +19,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aktis.serve._grpc import messages
-from aktis.serve._grpc.calls import Exchanges
+from aktis.serve._grpc.calls import Exchanges  # it says what to install where grpc is not
 from aktis.serve._protocol import RouteView
 
-try:
-    import grpc
-    import grpc.aio
-except ImportError as error:  # pragma: no cover - an environment without it
-    raise ImportError('gRPC needs grpcio and others: pip install "aktis-serve[grpc]"') from error
+import grpc  # isort: skip
+import grpc.aio  # isort: skip
 
 logger = logging.getLogger("aktis.serve")
 
