@@ -85,7 +85,7 @@ def test_errors_come_out_as_they_are_and_are_logged_with_the_request_id(bench, r
         run(main)
     finally:
         LOGGER.removeHandler(handler)
-    (line,) = [line for line in lines.getvalue().splitlines() if " ERROR " in line]
+    (line,) = [line for line in lines.getvalue().splitlines() if line.startswith("ERROR")]
     assert "request-1" in line
     assert "__call__() raised KeyError" in line
     assert "no such thing" in lines.getvalue()
