@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from aktis.serve.http_adapters import load_http_adapter, make_adapter_app
+from aktis.serve.http_adapters import json_request, load_http_adapter, make_adapter_app
 
 
 class Point(BaseModel):
@@ -96,3 +96,14 @@ def test_what_cannot_be_an_adapter() -> None:
         load_http_adapter(3)
     with pytest.raises(ValueError, match="'data' of http_adapter"):
         load_http_adapter(lambda data: data)
+
+
+@pytest.mark.parametrize("path", ["/graph", "/graph/", "/graph/more"])
+def test_the_prefix_by_itself_is_answered_without_a_redirection(path: str) -> None:
+    async def double(value: Any) -> Any:
+        return value * 2
+
+    app = make_adapter_app({"/{path:path}": double}, json_request)
+    with TestClient(app, root_path="/graph", follow_redirects=False) as client:
+        answer = client.post(path, json=4)
+    assert (answer.status_code, answer.json()) == (200, 8)

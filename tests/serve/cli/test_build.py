@@ -37,7 +37,7 @@ class Model:
         pass
 
 
-@serve.deployment(autoscaling_config={"min_replicas": 0, "max_replicas": 3, "policy": policy})
+@serve.deployment(autoscaling_config={"min_replicas": 0, "max_replicas": 3, "target_ongoing_requests": 4, "policy": policy})
 class Other:
     pass
 
@@ -58,6 +58,9 @@ def test_a_file_deploys_what_is_in_code(tmp_path: Path, command: Command) -> Non
     content = yaml.safe_load(out.read_text())
     assert content["import_path"] == "building_cli:app"
     assert {each["name"] for each in content["deployments"]} == {"Other", "Other_1", "Model"}
+    model, other = content["deployments"][2], content["deployments"][0]
+    assert model["max_concurrent_queries"] == 7  # names that Ray 2.3 knows, whose files have this form
+    assert other["autoscaling_config"]["target_num_ongoing_requests_per_replica"] == 4
     sys.path.insert(0, str(tmp_path))
     try:
         found = _specs(out)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import io
+import logging
 import sys
 import threading
 import weakref
@@ -13,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from aktis.serve._protocol import Rejected
+from aktis.serve._protocol import Rejected, ReplicaID
 from aktis.serve._replica.callables import UserCallable
+from aktis.serve._replica.logs import LOGGER, _Text
 from aktis.serve._replica.threads import Threads
 from aktis.serve.context import _serve_request_context, get_replica_context, request_context
 from aktis.serve.exceptions import RequestCancelledError, ServeError
@@ -62,7 +65,11 @@ def test_a_sync_method_that_returns_an_awaitable_is_awaited(bench, run):
     run(main)
 
 
-def test_errors_come_out_as_they_are_and_are_logged_with_the_request_id(bench, run, caplog):
+def test_errors_come_out_as_they_are_and_are_logged_with_the_request_id(bench, run):
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(_Text(ReplicaID("shop", "model", "abcd1234")))  # puts the id in front
+
     def fail():
         raise KeyError("no such thing")
 
@@ -73,10 +80,15 @@ def test_errors_come_out_as_they_are_and_are_logged_with_the_request_id(bench, r
         stats = await replica.stats()
         assert (stats.processed, stats.errors, stats.ongoing) == (1, 1, 0)
 
-    run(main)
-    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert "request-1" in record.getMessage()
-    assert "no such thing" in caplog.text
+    LOGGER.addHandler(handler)
+    try:
+        run(main)
+    finally:
+        LOGGER.removeHandler(handler)
+    (line,) = [line for line in lines.getvalue().splitlines() if line.startswith("ERROR")]
+    assert "request-1" in line
+    assert "__call__() raised KeyError" in line
+    assert "no such thing" in lines.getvalue()
 
 
 def test_stop_iteration_of_a_thread_is_an_error_and_does_not_hang(bench, run):

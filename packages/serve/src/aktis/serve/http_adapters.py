@@ -183,7 +183,20 @@ def make_adapter_app(routes: dict[str, Callable[[Any], Any]], adapter: Any) -> A
 
     for route, call in routes.items():
         add(route, call)
+    app.add_middleware(_AtPrefix)
     return app
+
+
+class _AtPrefix:
+    """ASGI: the route prefix by itself is the root of the app, without a redirection (which many clients do not follow)."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == scope.get("root_path"):
+            scope = {**scope, "path": scope["path"] + "/"}
+        await self._app(scope, receive, send)
 
 
 __all__ = [

@@ -9,6 +9,10 @@ from typing import Any
 
 from aktis.serve.cli import CommandError
 
+_OLDER = {
+    "max_ongoing_requests": "max_concurrent_queries",
+    "target_ongoing_requests": "target_num_ongoing_requests_per_replica",
+}
 _NAMES = {"max_ongoing_requests": "max_ongoing_requests", "is_driver": "is_driver_deployment"}
 
 
@@ -43,7 +47,7 @@ def build_config(
         ServeDeploySchema.model_validate(config)
     else:
         config = {**entries[0], "host": "127.0.0.1", "port": 8000}
-        config["deployments"] = config.pop("deployments")  # last, since it is long
+        config["deployments"] = [_older_names(each) for each in config.pop("deployments")]  # last, since it is long
         schema = ServeApplicationSchema.model_validate(config)
         if kubernetes:
             config = schema.kubernetes_dict(exclude_unset=True)
@@ -102,6 +106,14 @@ def deployment_entry(spec: Any) -> dict[str, Any]:
     if spec.route_prefix is not None and not spec.is_ingress:
         entry["route_prefix"] = spec.route_prefix
     return entry
+
+
+def _older_names(entry: dict[str, Any]) -> dict[str, Any]:
+    """Files of one application are those of Ray 2.3, which reads them, if the names are those that it knows."""
+    older = {_OLDER.get(key, key): value for key, value in entry.items()}
+    if isinstance(older.get("autoscaling_config"), dict):
+        older["autoscaling_config"] = {_OLDER.get(key, key): each for key, each in older["autoscaling_config"].items()}
+    return older
 
 
 def _plain(value: Any) -> Any:
