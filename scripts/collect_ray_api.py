@@ -5,7 +5,7 @@
 Each argument is a release and where it lies: a wheel, or a folder that has ``ray/``. The files are parsed, never run, so that no
 release needs a Python of its time or a framework that it imports. Only facts are kept: names, no text and no code.
 They are written to
-``packages/core/src/aktis/compat/ray_api.json``, one line per module; :mod:`aktis.compat._facts` says how to read them.
+``packages/core/src/aktis/compat/ray_api/``, one line per module; :mod:`aktis.compat._facts` says how to read them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-OUTPUT = Path(__file__).resolve().parent.parent / "packages/core/src/aktis/compat/ray_api.json"
+OUTPUT = Path(__file__).resolve().parent.parent / "packages/core/src/aktis/compat/ray_api"
+LIBRARIES = ("air", "data", "rllib", "serve", "train", "tune")  # each has a file, the rest is in core.json
 
 # What nobody imports: generated files, the inside of libraries, tests, and other programs that come in the same wheel.
 INSIDE = frozenset(
@@ -36,6 +37,8 @@ SHALLOW = (
     "ray.util.spark",
     "ray.util.client",
     "ray.experimental",
+    "ray.rllib.core",
+    "ray.rllib.contrib",
 )
 LEVELS = {"PublicAPI": "P", "DeveloperAPI": "D", "Deprecated": "X"}
 
@@ -395,8 +398,14 @@ def _with_older(entries: list[str]) -> str:
 
 
 def write(table: dict[str, dict[str, str]], versions: list[str], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{json.dumps(module)}:{json.dumps(names, separators=(',', ':'))}" for module, names in table.items()]
     path.write_text(f'{{"versions":{json.dumps(versions)},"modules":{{\n' + ",\n".join(lines) + "\n}}\n")
+
+
+def file_of(module: str) -> str:
+    part = module.split(".")[1:2]
+    return part[0] if part and part[0] in LIBRARIES else "core"
 
 
 def main() -> None:
@@ -411,8 +420,11 @@ def main() -> None:
         tables.append({name: release.entries(module) for name, module in release.modules.items() if public(name)})
         versions.append(version)
         print(f"{version}: {len(tables[-1])} modules, {sum(map(len, tables[-1].values()))} names")
-    write(merge(tables), versions, options.output)
-    print(f"{options.output}: {options.output.stat().st_size:,} bytes")
+    table = merge(tables)
+    for library in ("core", *LIBRARIES):
+        path = options.output / f"{library}.json"
+        write({module: names for module, names in table.items() if file_of(module) == library}, versions, path)
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

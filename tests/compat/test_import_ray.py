@@ -41,6 +41,7 @@ def outside(code: str, *options: str) -> str:
 def test_modules_are_one_object(ray: Any) -> None:
     import ray.exceptions
     import ray.util.placement_group
+    import ray.util.queue
     from ray.util import queue
 
     import aktis.exceptions

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from aktis import serve
 from aktis.dag.input_node import InputNode
 from aktis.serve.drivers import DAGDriver
+from aktis.serve.exceptions import RayServeException
 from aktis.serve.http_adapters import json_request
 
 
@@ -72,7 +73,7 @@ def test_graphs_by_route(instance: Any) -> None:
     assert instance.post("/three", 5).json() == 15
     assert instance.post("/four", 5).status == 404
     assert handle.predict_with_route.remote("/three", 7).result() == 21
-    with pytest.raises(KeyError, match="/four"):
+    with pytest.raises(RayServeException, match="/four"):
         handle.predict_with_route.remote("/four", 7).result()
 
 

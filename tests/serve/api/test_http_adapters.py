@@ -36,7 +36,9 @@ def ask(adapter: Any, show: Any = repr, **request: Any) -> Any:
 
 
 def test_arrays() -> None:
-    assert ask("json_to_ndarray", json={"array": [[1, 2], [3, 4]]}).tolist() == [[1, 2], [3, 4]]
+    whole = ask("json_to_ndarray", json={"array": [[1, 2], [3, 4]]})
+    assert (whole.tolist(), whole.dtype) == ([[1, 2], [3, 4]], "float64")  # as in Ray
+    assert ask("json_to_ndarray", json={"array": [1, 2], "dtype": "int64"}).dtype == "int64"
     flat = ask("json_to_ndarray", json={"array": [1, 2, 3, 4], "shape": [2, 2], "dtype": "float32"})
     assert flat.shape == (2, 2) and flat.dtype == np.float32
     several = ask("json_to_multi_ndarray", json={"a": {"array": [1]}, "b": {"array": [[2]]}})

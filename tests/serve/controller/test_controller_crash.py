@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from tests.serve.controller.test_controller_live import await_file, gate, model,
 import aktis
 from aktis.serve._protocol import NAMESPACE
 from aktis.serve.config import HTTPOptions, ProxyStatus
+from aktis.serve.exceptions import ServeError
 from aktis.util import placement_group_table
 
 
@@ -160,3 +165,34 @@ def healthy_proxy(live: Live, unlike: int | None = None) -> ProxyStatus:
         (proxy,) = live.status().proxies.values()
         if proxy.status == "HEALTHY" and proxy.pid != unlike:
             return proxy
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are set")
+def test_a_full_disk_stops_no_replica(live: Live) -> None:
+    import resource
+
+    view = live.run(spec(model(), 1, num_replicas=2))
+    controller = live.status().controller_pid or 0
+    _, most = resource.prlimit(controller, resource.RLIMIT_FSIZE)
+    resource.prlimit(controller, resource.RLIMIT_FSIZE, (0, most))
+    try:
+        os.kill(pids(view)[0], signal.SIGKILL)
+        view = live.view(until=lambda now: len(now.replicas) == 2 and set(now.replicas) != set(view.replicas))
+        with pytest.raises(ServeError, match="Make room on that disk"):
+            live.deploy(spec(model(), 2), name="other", route="/other")
+        assert list(live.status().applications) == ["app"]
+    finally:
+        resource.prlimit(controller, resource.RLIMIT_FSIZE, (most, most))
+    before = pids(view)
+    folder = Path(aktis.get_runtime_context().get_session_dir(), "serve", "journal")
+    deadline = time.monotonic() + 20
+    while not all(view.replicas[i].id.unique in _text_of(folder) for i in (0, 1)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    live.kill_controller()
+    assert live.wait().status == "RUNNING"
+    assert pids(live.view()) == before
+
+
+def _text_of(folder: Path) -> str:
+    return "".join(path.read_bytes().decode("latin-1") for path in folder.glob("replicas-*"))

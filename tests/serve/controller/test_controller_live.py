@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +322,15 @@ def test_a_policy_that_cannot_be_imported_is_refused_at_once(live: Live) -> None
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         live.deploy(spec(model(), autoscaling_config={"policy": "no_such_module:policy"}))
     assert live.status().applications == {}
+
+
+def test_an_application_that_comes_back_at_once_is_not_taken_for_the_one_that_ended(live: Live) -> None:
+    live.run(spec(model(), 1))
+    number, _ = live.get("listen", {("routes",): 0}, 1.0, "somebody")[("routes",)]
+    # Who has been answered, and does not ask again, is waited for: a second.
+    live.controller.listen.remote({("routes",): number}, 30.0, "somebody")
+    live.get("shutdown")
+    view = live.run(spec(model(), 2))
+    time.sleep(1.2)
+    assert live.view().replicas == view.replicas
+    assert call(view.replicas[0]) == 2

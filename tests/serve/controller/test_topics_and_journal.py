@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from aktis.serve._controller.broadcast import Audience, Broadcast
-from aktis.serve._controller.journal import Journal
+from aktis.serve._controller.journal import Journal, encode
 
 A, B = ("replicas", "app", "a"), ("routes",)
 
@@ -123,5 +123,21 @@ def test_a_controller_killed_while_it_wrote_leaves_the_value_before(tmp_path: Pa
 def test_what_cannot_be_read_any_more_does_not_keep_the_rest_from_coming_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.write("app", "good", 1)
-    journal.write_encoded("app", "bad", b"cno_such_module\nname\n.")
+    journal.write_encoded("app", {"bad": b"cno_such_module\nname\n."})
     assert [journal.read("app", name) for name in journal.names("app")] == [None, 1]
+
+
+def test_what_cannot_be_written_is_refused_or_written_later(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    journal.write("app", "x", 1)
+    (folder / "app-y.new").mkdir()  # writing y fails
+    with pytest.raises(OSError):
+        journal.write_encoded("app", {"x": encode(2), "y": encode(2)})
+    assert journal.read("app", "x") == 1 and journal.read("app", "y") is None
+    journal.keep("app", "y", 3)
+    assert not journal.catch_up() and journal.read("app", "y") is None
+    (folder / "app-y.new").rmdir()
+    assert journal.catch_up() and journal.read("app", "y") == 3
+    journal.keep("app", "y", 4)
+    assert journal.read("app", "y") == 4

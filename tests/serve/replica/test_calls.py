@@ -16,7 +16,7 @@ import pytest
 from aktis.serve._protocol import Rejected
 from aktis.serve._replica.callables import UserCallable
 from aktis.serve._replica.threads import Threads
-from aktis.serve.context import get_replica_context, request_context
+from aktis.serve.context import _serve_request_context, get_replica_context, request_context
 from aktis.serve.exceptions import RequestCancelledError, ServeError
 
 
@@ -218,10 +218,16 @@ def test_context_of_the_request_goes_into_threads_and_is_gone_afterwards(bench, 
             await asyncio.sleep(0)
             return request_context.get().request_id, get_replica_context().servable_object is self
 
+        def by_the_names_of_ray(self):
+            of_request = _serve_request_context.get()
+            return of_request.request_id, of_request.app_name, of_request.multiplexed_model_id
+
     async def main():
         replica = await bench.start(Model)
         assert await replica.call(bench.meta("sync"), (), {}) == ("request-1", "shop#model#abcd1234")
         assert await replica.call(bench.meta("awaited"), (), {}) == ("request-1", True)
+        named = await replica.call(bench.meta("by_the_names_of_ray")._replace(app="shop", model_id="m"), (), {})
+        assert named == ("request-1", "shop", "m")
         assert request_context.get() is None
         variable.set("of the caller")
         replica._user.object.read = variable.get

@@ -230,6 +230,8 @@ def test_handles_of_ray_2_3(echo: DeploymentHandle[Any]) -> None:
 def test_streams(echo: DeploymentHandle[Any], eventually: Any) -> None:
     stream = echo.options(stream=True)
     assert list(stream.numbers.remote(100)) == list(range(100))
+    with pytest.raises(TypeError, match="for item in response"):
+        stream.numbers.remote(1).result()
 
     async def main() -> list[int]:
         return [item async for item in stream.numbers.remote(100)]

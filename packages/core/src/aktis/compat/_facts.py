@@ -1,6 +1,6 @@
 """What Ray's public API is called, and which of it is here: two data files, read when they are first needed.
 
-``ray_api.json`` has facts about releases 1.9 to 2.3, collected by ``scripts/collect_ray_api.py``. An entry reads
+``ray_api/*.json`` have facts about releases 1.9 to 2.3, collected by ``scripts/collect_ray_api.py``. An entry reads
 ``bits kind level parameters [> class] [< bases]``: the releases that have the name (bit 0 is the oldest), what it is
 (``f`` function, ``c`` class, ``m`` method, ``p`` property, ``a`` attribute of instances, ``v`` value, ``=`` another name for
 ``module:name``), how Ray marks it (``P`` public,
@@ -135,14 +135,16 @@ class Support:
         return "partly" if f"{module}:{name}" in self.partly else "whole"
 
 
-def _read(name: str) -> Any:
-    return json.loads(resources.files("aktis.compat").joinpath(name).read_text(encoding="utf-8"))
+def _read(*names: str) -> Any:
+    return json.loads(resources.files("aktis.compat").joinpath(*names).read_text(encoding="utf-8"))
 
 
 @functools.cache
 def facts() -> Facts:
     """The table of Ray's names."""
-    return Facts(_read("ray_api.json"))
+    parts = [_read("ray_api", f"{name}.json") for name in LIBRARIES]
+    modules = {module: names for part in parts for module, names in part["modules"].items()}
+    return Facts({"versions": parts[0]["versions"], "modules": dict(sorted(modules.items()))})
 
 
 @functools.cache

@@ -58,6 +58,16 @@ class RequestMeta(NamedTuple):
     deadline: float = 0.0  # time.time() when nobody waits any more; 0: never
     trace: dict[str, str] | None = None  # carrier of the tracing context (W3C traceparent)
 
+    @property
+    def app_name(self) -> str:
+        """The application; its name in Ray."""
+        return self.app
+
+    @property
+    def multiplexed_model_id(self) -> str:
+        """The model that was asked for; its name in Ray."""
+        return self.model_id
+
 
 class HTTPRequest(NamedTuple):
     """What a proxy sends of an HTTP request; the replica makes an ASGI scope of it. All strings as ASGI has them."""

@@ -273,9 +273,11 @@ def deploy(deployment: Deployment, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def undeploy(name: str) -> None:
-    """What ``Deployment.delete()`` does: for one that is alone."""
-    id = _single(name)
+    """What ``Deployment.delete()`` does: for one that is alone. Where there is none, nothing happens, as in Ray."""
     client = _client.connect()
+    id = _deployments().get(name)
+    if id is None:
+        return
     others = [each for each in client.application(id.app).deployments if each != id.name]
     if others:
         raise InvalidDeploymentError(

@@ -22,6 +22,7 @@ request_context: contextvars.ContextVar[RequestMeta | None] = contextvars.Contex
 _replica_context: contextvars.ContextVar[ReplicaContext | None] = contextvars.ContextVar(
     "aktis_serve_replica", default=None
 )
+_serve_request_context = request_context  # its name in Ray, which programs use for the request id
 _of_process: ReplicaContext | None = None  # where a process is one replica: threads that the user starts see it, too
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aktis.serve.dag import describe, result_of
 from aktis.serve.deployment import Deployment
+from aktis.serve.exceptions import DeploymentNotFoundError
 
 if TYPE_CHECKING:
     from aktis.serve._grpc.drivers import DefaultgRPCDriver, gRPCIngress
@@ -62,10 +63,10 @@ class DAGDriverCode:
         """The result of the graph at ``route_path``.
 
         Raises:
-            KeyError: there is no such route.
+            DeploymentNotFoundError: there is no such route.
         """
         if route_path not in self.dags:
-            raise KeyError(f"DAGDriver has no route {route_path!r}. It has: {', '.join(map(repr, self.dags))}.")
+            raise DeploymentNotFoundError.of("route of DAGDriver", route_path, self.dags)
         return await result_of(self.dags[route_path].remote(*args, **kwargs))
 
     async def get_intermediate_object_refs(self) -> dict[str, Any]:

@@ -17,10 +17,10 @@ class NdArray(BaseModel):
 
     array: list[Any] = Field(description="The numbers, as lists of any depth; or flat, with shape.")
     shape: list[int] | None = Field(default=None, description="What the array is reshaped to.")
-    dtype: str | None = Field(default=None, description="NumPy's name of the type, such as float32.")
+    dtype: str | None = Field(default=None, description="NumPy's name of the type, such as int64; by itself float64.")
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
-        """The array. Raises HTTPException (422) when shape or dtype do not fit the numbers."""
+        """The array, of floats without a dtype. Raises HTTPException (422) when shape or dtype do not fit the numbers."""
         from fastapi import HTTPException
 
         try:
@@ -29,7 +29,10 @@ class NdArray(BaseModel):
                 raise ValueError("the lists must hold numbers, and be of one length in each dimension")
             if self.shape is not None:
                 made = made.reshape(self.shape)
-            result: np.ndarray[Any, Any] = made if self.dtype is None else made.astype(self.dtype)
+            dtype = self.dtype  # without one, what a model gets is not to depend on whether a client wrote 1 or 1.0
+            if dtype is None and made.dtype.kind in "biu":
+                dtype = "float64"
+            result: np.ndarray[Any, Any] = made if dtype is None else made.astype(dtype)
             return result
         except (ValueError, TypeError) as error:
             raise HTTPException(422, f"The array cannot be made: {error}") from error

@@ -51,6 +51,7 @@ from aktis.serve._protocol import (
     ReplicaView,
 )
 from aktis.serve.config import ApplicationStatus, HTTPOptions, ServeStatus, gRPCOptions
+from aktis.serve.exceptions import ServeError
 
 logger = logging.getLogger("aktis.serve")
 
@@ -59,6 +60,7 @@ REPLACED_PATIENCE_S = (
     2.0  # for those that an application replaces to be gone when it runs: so they are, but for long drains
 )
 SHUTDOWN_GRACE_S = 5.0
+CATCH_UP_S = 1.0  # between attempts to write what could not be written
 SAME_TIME_S = 0.005  # deadlines that close are met together
 
 
@@ -84,6 +86,7 @@ class ServeController:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = FOREVER
         self._changed: asyncio.Future[None] = self._loop.create_future()
+        self._catch_up_timer: asyncio.TimerHandle | None = None
         self._nodes_task: asyncio.Task[None] | None = None
         self._replaced: dict[str, set[str]] = {}  # by application: those that were deleted for it
         self._said: dict[str, ApplicationState] = {}
@@ -96,6 +99,7 @@ class ServeController:
 
         Raises:
             InvalidDeploymentError: two applications have one route.
+            ServeError: the journal cannot be written.
             Exception: what importing an autoscaling policy raised.
         """
         names = {spec.name for spec in specs}
@@ -106,9 +110,16 @@ class ServeController:
         stay = [] if replace_all else [app.spec for app in self._apps.values() if app.stage is not Stage.DELETING]
         check_routes(specs, stay)  # no await from here to the end: another call cannot come between
         wall = time.time()
-        entries = [(spec, encode((spec, self._retired(spec), wall, False))) for spec in specs]  # all of them, or none
-        for spec, entry in entries:
-            self._journal.write_encoded("app", spec.name, entry)
+        entries = {
+            spec.name: encode((spec, self._retired(spec), wall, False)) for spec in specs
+        }  # all of them, or none
+        try:
+            self._journal.write_encoded("app", entries)
+        except OSError as error:
+            raise ServeError(
+                f"Nothing was deployed: the controller cannot write its journal in {self._journal.folder} ({error}). "
+                "Make room on that disk, and deploy again."
+            ) from None
         if replace_all:
             others = {name for name in self._apps if name not in names}
             self._replaced.update(dict.fromkeys(names, others))
@@ -138,7 +149,7 @@ class ServeController:
             app = self._apps.get(name)
             if app is None or app.stage is Stage.DELETING:
                 continue
-            self._journal.write("app", name, (app.spec, app.retired, app.deployed_at, True))
+            self._journal.keep("app", name, (app.spec, app.retired, app.deployed_at, True))
             self._step(app, app.delete(self._loop.time()))
             self._runner.spawn(self._close(app))
 
@@ -285,12 +296,15 @@ class ServeController:
 
     def _step(self, app: ApplicationBrain, commands: list[Command]) -> None:
         """Everything that follows from what has been decided; see the module's docstring for the order."""
+        if self._apps.get(app.name) is not app:
+            return  # it is gone, and what has its name now is another one
         commands = commands + app.settle(self._loop.time())
         changed = [brain for brain in app.deployments.values() if brain.revision != self._revisions.get(brain.id)]
         for brain in changed:
             self._revisions[brain.id] = brain.revision
             self._journal_replicas(brain)
         self._journal_counts(app)
+        self._catch_up()
         for id in [id for id in self._deadlines if id.app == app.name and id.name not in app.deployments]:
             self._forget(id)
         for brain in changed:
@@ -344,13 +358,23 @@ class ServeController:
     def _journal_replicas(self, brain: DeploymentBrain) -> None:
         records = brain.records()
         if records != self._records.get(brain.id, ()):
-            self._journal.write("replicas", "\n".join(brain.id), records)
+            self._journal.keep("replicas", "\n".join(brain.id), records)
             self._records[brain.id] = records
+
+    def _catch_up(self) -> None:
+        """What the journal lacks is written when there is room for it again."""
+        if not self._journal.catch_up() and self._catch_up_timer is None:
+
+            def again() -> None:
+                self._catch_up_timer = None
+                self._catch_up()
+
+            self._catch_up_timer = self._loop.call_later(CATCH_UP_S, again)
 
     def _journal_counts(self, app: ApplicationBrain) -> None:
         counts = {name: app.deployments[name].count for name in app.scalers if name in app.deployments}
         if counts != self._counts.get(app.name, {}):
-            self._journal.write("counts", app.name, counts)
+            self._journal.keep("counts", app.name, counts)
             self._counts[app.name] = counts
 
     def _view(self, app: ApplicationBrain, brain: DeploymentBrain) -> DeploymentView | None:

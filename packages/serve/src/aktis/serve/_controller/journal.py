@@ -14,6 +14,7 @@ that), so nothing waits for a disk.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -47,23 +48,66 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._late: dict[Path, bytes] = {}  # what could not be written yet
         for left in folder.glob("*.new"):  # by a controller that was killed while it wrote
             left.unlink(missing_ok=True)
 
     def write(self, kind: str, name: str, value: Any) -> None:
-        """Keep ``value``; when this returns, a later controller will find it."""
-        self.write_encoded(kind, name, encode(value))
+        """Keep ``value``; when this returns, a later controller will find it.
 
-    def write_encoded(self, kind: str, name: str, data: bytes) -> None:
-        """The same for what :func:`encode` gave."""
-        path = self._path(kind, name)
-        beside = path.with_name(path.name + ".new")
-        beside.write_bytes(data)
-        os.replace(beside, path)
+        Raises:
+            OSError: it cannot be written (the disk is full, mostly); then all is as it was.
+        """
+        self.write_encoded(kind, {name: encode(value)})
+
+    def write_encoded(self, kind: str, values: dict[str, bytes]) -> None:
+        """The same for several that :func:`encode` gave: all of them, or none."""
+        paths = {self._path(kind, name): data for name, data in values.items()}
+        try:
+            for path, data in paths.items():
+                _beside(path).write_bytes(data)
+        except OSError:
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    _beside(path).unlink(missing_ok=True)
+            raise
+        for path in paths:
+            os.replace(_beside(path), path)
+            self._late.pop(path, None)
+
+    def keep(self, kind: str, name: str, value: Any) -> None:
+        """Keep ``value`` now, or as soon as that can be done (:meth:`catch_up`): what has happened cannot be refused."""
+        data = encode(value)
+        try:
+            self.write_encoded(kind, {name: data})
+        except OSError as error:
+            if not self._late:
+                logger.error(
+                    "The journal in %s cannot be written (%s): a controller that had to go on now would not know all. "
+                    "Is the disk full?",
+                    self.folder,
+                    error,
+                )
+            self._late[self._path(kind, name)] = data
+
+    def catch_up(self) -> bool:
+        """Write what could not be written before. Whether nothing is left of that."""
+        for path, data in list(self._late.items()):
+            try:
+                _beside(path).write_bytes(data)
+                os.replace(_beside(path), path)
+            except OSError:
+                return False
+            del self._late[path]
+            if not self._late:
+                logger.info("The journal is written again")
+        return True
 
     def erase(self, kind: str, name: str) -> None:
         """Forget a value; harmless when there is none."""
-        self._path(kind, name).unlink(missing_ok=True)
+        path = self._path(kind, name)
+        self._late.pop(path, None)
+        path.unlink(missing_ok=True)
 
     def read(self, kind: str, name: str) -> Any | None:
         """The value, or None when there is none, or it cannot be read any more (that is logged)."""
@@ -87,9 +131,14 @@ class Journal:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._late.clear()
         for path in self.folder.iterdir():
             path.unlink(missing_ok=True)
 
     def _path(self, kind: str, name: str) -> Path:
         # quote() leaves dots alone: a dot at the end must not look like a file that is being written.
         return self.folder / f"{kind}-{quote(name, safe='').replace('.', '%2E')}"
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".new")

@@ -291,7 +291,7 @@ class Proxies:
 
     def _write(self) -> None:
         places = [(each.index, each.place, each.http, each.grpc, each.pid) for each in self.all.values()]
-        self._journal.write("settings", "proxies", (self.http, self.grpc, places))
+        self._journal.keep("settings", "proxies", (self.http, self.grpc, places))
 
     @staticmethod
     def _wanted(http: HTTPOptions, grpc: gRPCOptions | None) -> bool:

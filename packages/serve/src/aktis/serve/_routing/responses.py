@@ -180,6 +180,12 @@ class StreamResponse:
         self._call = call
         self._ended = False
 
+    def result(self, *, timeout_s: float | None = None) -> Any:
+        """There is no single result: raises TypeError."""
+        raise TypeError(
+            f"{type(self).__name__} has no single result: use `for item in response`, or `async for` in async code"
+        )
+
     # threads ----------------------------------------------------------------------------------
     def __iter__(self) -> Iterator[Any]:
         return self

@@ -190,11 +190,7 @@ class Watcher:
     def _start_poll(self, now: float) -> None:
         topics = self._topics()
         if not topics:
-            # The controller waits until it knows that we have its last answer.
-            if self._known and self._controller is not None:
-                self._known.clear()
-                with contextlib.suppress(aktis.exceptions.AktisError):
-                    self._controller.listen.remote({}, 0.0, self.caller)
+            self._say_heard()
             return
         controller = self._find(now)
         if controller is None:
@@ -209,6 +205,13 @@ class Watcher:
             self._answer.add_done_callback(lambda _: queue.put(("answer", number)))
         except aktis.exceptions.AktisError as error:
             self._lost(error)
+
+    def _say_heard(self) -> None:
+        """The controller waits until it knows that we have its last answer; we will ask no more."""
+        if self._known and self._controller is not None:
+            self._known.clear()
+            with contextlib.suppress(aktis.exceptions.AktisError):
+                self._controller.listen.remote({}, 0.0, self.caller)
 
     def _drop_poll(self) -> None:
         """What is asked has changed: ask again, and let the old question be forgotten."""
@@ -299,6 +302,8 @@ class Watcher:
     def _end(self) -> None:
         self.ended = True
         self._drop_poll()
+        if session_id() == self.session:
+            self._say_heard()
         self._controller = None
         for router in self._all_routers():
             router.gone(SESSION_ENDED, replicas_too=True)
