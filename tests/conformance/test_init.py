@@ -42,7 +42,9 @@ def test_session_as_context_manager(no_session: str) -> None:
     assert not aktis.is_initialized()
 
 
-@pytest.mark.filterwarnings("ignore:Accessing values through ctx:DeprecationWarning")  # newer Ray gives it up; programs use it
+@pytest.mark.filterwarnings(
+    "ignore:Accessing values through ctx:DeprecationWarning"
+)  # newer Ray gives it up; programs use it
 def test_context_is_a_mapping(no_session: str) -> None:
     context = start(no_session, num_cpus=1)
     assert context["node_id"] == context.address_info["node_id"]
@@ -205,7 +207,9 @@ def test_cluster_resources(no_session: str) -> None:
     assert aktis.available_resources()["widget"] == 2
 
 
-@pytest.mark.differs("Ray wants whole numbers of what a node has; half a widget is as good as half of what a task takes")
+@pytest.mark.differs(
+    "Ray wants whole numbers of what a node has; half a widget is as good as half of what a task takes"
+)
 def test_a_node_may_have_a_fraction_of_a_resource(no_session: str) -> None:
     start(no_session, num_cpus=1, resources={"widget": 1.5})
     assert aktis.cluster_resources()["widget"] == 1.5

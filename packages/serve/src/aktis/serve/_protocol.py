@@ -10,7 +10,6 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-PROTOCOL_VERSION = 1
 NAMESPACE = "serve"
 CONTROLLER_NAME = "SERVE_CONTROLLER"
 PROXY_NAME = "SERVE_PROXY"  # followed by "#0", "#1", ...

@@ -64,9 +64,4 @@ def set_replica_context(context: ReplicaContext | None, *, of_process: bool = Fa
         _of_process = context
 
 
-def _get_request_context() -> RequestMeta | None:
-    """The request that this code runs on behalf of; None outside of requests."""
-    return request_context.get()
-
-
 __all__ = ["ReplicaContext", "get_replica_context", "request_context", "set_replica_context"]

@@ -10,7 +10,6 @@ import functools
 from typing import Any
 
 API_SERVICE = "ray.serve.RayServeAPIService"
-PREDICT_SERVICE = "ray.serve.PredictAPIsService"
 _FILE = "aktis/serve/{}.proto"
 SERVICES: dict[str, dict[str, tuple[str, str]]] = {
     "RayServeAPIService": {

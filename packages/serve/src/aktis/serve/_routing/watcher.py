@@ -96,15 +96,6 @@ class Watcher:
             self._subscribers.setdefault(topic, []).append(callback)
         self._queue.put(("ask", topic))
 
-    def unsubscribe(self, topic: Topic, callback: Subscriber) -> None:
-        """Takes a subscription back."""
-        with self._lock:
-            callbacks = self._subscribers.get(topic, [])
-            if callback in callbacks:
-                callbacks.remove(callback)
-            if not callbacks:
-                self._subscribers.pop(topic, None)
-
     def ask(self, router: Router) -> None:
         """Is it still true that the deployment does not exist?"""
         self._queue.put(("ask", (REPLICAS, *router.id)))
