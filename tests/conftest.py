@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             if reporter is not None:
                 reporter.write_line(f"LEAK: {kind} left after the session: {sorted(map(str, what))}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_session_by_chance() -> Iterator[None]:
+    """What takes too long for the driver on a busy machine (data sets) starts a session: the next module must not find it."""
+    yield
+    session, shared = sys.modules.get("aktis._session"), sys.modules.get("tests.helpers.shared_sessions")
+    if session is not None and session.current is not None and (shared is None or shared.running() is None):
+        session.shutdown()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -26,6 +26,11 @@ OWN = {
 _running: str | None = None
 
 
+def running() -> str | None:
+    """The fixture whose session is there."""
+    return _running
+
+
 def start(name: str, **options: Any) -> None:
     """Start the session of the fixture ``name``, unless it is there."""
     global _running
