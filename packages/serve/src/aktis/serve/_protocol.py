@@ -171,10 +171,8 @@ class DeploymentSpec:
     version: str  # of the code: a change rolls the replicas; what else changes is applied in place
     is_ingress: bool = False
     is_asgi: bool = False  # the class was decorated with @serve.ingress
-    legacy_handles: bool = False  # handles in ``init`` behave as in Ray 2.3: await gives a reference
     docs_path: str | None = None
     route_prefix: str | None = None  # of this deployment, where it was given with the decorator
-    is_driver: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +185,6 @@ class ApplicationSpec:
     deployments: tuple[DeploymentSpec, ...]
     config: dict[str, Any] | None = None  # of the file it came from; serve.status and `serve config` show it
     runtime_env: dict[str, Any] | None = None
-    legacy: bool = False  # one deployment of Deployment.deploy()
 
 
 @dataclass(slots=True, kw_only=True)

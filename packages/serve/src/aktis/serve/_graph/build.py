@@ -139,9 +139,7 @@ def build_single(deployment: Deployment, args: tuple[Any, ...], kwargs: dict[str
             "deploy() is for one deployment alone, and its arguments have bound deployments in them. Use serve.run()."
         )
     spec = builder.spec(name, is_ingress=True, route_prefix=deployment.route_prefix)
-    return ApplicationSpec(
-        name=name, route_prefix=deployment.route_prefix, ingress=name, deployments=(spec,), legacy=True
-    )
+    return ApplicationSpec(name=name, route_prefix=deployment.route_prefix, ingress=name, deployments=(spec,))
 
 
 def _check_routes(builder: _Builder, ingress: str) -> None:
@@ -229,9 +227,7 @@ def _spec(deployment: Deployment, arguments: Any, init: bytes, legacy: bool, nam
         init=init,
         version=version,
         is_asgi=source is not None or hasattr(code, BUILD),
-        legacy_handles=legacy,
         docs_path=source.docs_path if source is not None else None,
-        is_driver=config.is_driver,
     )
 
 
