@@ -31,6 +31,7 @@ def _await(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
+    _await(lambda: _state(pid) == "S")  # it waits for events: one that it has just handled would else come out first
     os.kill(pid, signal.SIGSTOP)
     _await(lambda: _state(pid) == "T")
     try:
