@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Container
 from pathlib import Path
 
 from _workspace import ROOT
@@ -31,7 +32,9 @@ def _tree(module: str) -> ast.Module:
 def _literal(module: str, variable: str) -> object:
     """The value of a module's variable, if it is written down as a literal."""
     for node in _tree(module).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(target, ast.Name) and target.id == variable for target in targets):
             value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
             try:
@@ -70,7 +73,9 @@ def public_names(module: str) -> list[str]:
         return [str(name) for name in listed if name != "__version__"]
     if lazy_names(module):
         return sorted(lazy_names(module))
-    defined = (node for node in _tree(module).body if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)))
+    defined = (
+        node for node in _tree(module).body if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+    )
     return [node.name for node in defined if not node.name.startswith("_") and ast.get_docstring(node)]
 
 
@@ -82,14 +87,14 @@ def origin(module: str, name: str) -> str:
         there = _imports(module).get(name)
         if there is None and name in lazy_names(module):
             there = (lazy_names(module)[name], name)
-        if there is None or f"{module}.{name}" in sources() and there[0] == module:
+        if there is None or (f"{module}.{name}" in sources() and there[0] == module):
             break
         module, name = there
     return f"{module}.{name}"
 
 
-def is_put_together(module: str, name: str) -> bool:
-    """Whether a class has bases from private modules: its own methods are theirs, as far as users are concerned."""
+def is_put_together(module: str, name: str, described: Container[str]) -> bool:
+    """Whether a class has bases in private modules that nobody describes: users take their methods for its own."""
     home, _, own = origin(module, name).rpartition(".")
     if home not in sources():
         return False
@@ -97,5 +102,5 @@ def is_put_together(module: str, name: str) -> bool:
         if isinstance(node, ast.ClassDef) and node.name == own:
             bases = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
             origins = [origin(home, base.id) for base in bases if isinstance(base, ast.Name)]
-            return any("._" in base for base in origins)
+            return any("._" in base and base not in described for base in origins)
     return False

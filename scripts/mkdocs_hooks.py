@@ -64,7 +64,7 @@ def _expand(match: re.Match[str]) -> str:
         if _homes[defined] != full:
             elsewhere.append(f"[`{name}`][{_homes[defined]}]")
             continue
-        inherited = "      inherited_members: true\n" if is_put_together(module, name) else ""
+        inherited = "      inherited_members: true\n" if is_put_together(module, name, _homes) else ""
         blocks.append(f"::: {full}\n    options:\n      heading_level: 3\n{inherited}")
     if elsewhere:
         blocks.append(f"Also here, described elsewhere: {', '.join(elsewhere)}.\n")
