@@ -6,7 +6,7 @@ scikit-learn's diabetes study, 50 on a page.
 
 Run: python examples/data_custom_datasource.py
 Needs: pip install aktis-data scikit-learn
-Prints: the plan of the data set, how many rows are in the database, and that its mean is that of the study.
+Prints: how many rows are in the database, and that their mean is that of the study.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -85,17 +86,14 @@ class SqliteDatasink(Datasink):
         self.path, self.columns = path, columns
 
     def on_write_start(self) -> None:
-        with sqlite3.connect(self.path) as database:
+        with closing(sqlite3.connect(self.path)) as database:
             database.execute(f"CREATE TABLE patients ({', '.join(f'{name} REAL' for name in self.columns)})")
-        database.close()
 
     def write(self, blocks: Iterable[Any], ctx: WriteContext) -> int:
-        database = sqlite3.connect(self.path, timeout=30)
         marks = ", ".join("?" * len(self.columns))
         rows = [tuple(row[name] for name in self.columns) for block in blocks for row in block.to_pylist()]
-        with database:  # all rows of the task, or none
+        with closing(sqlite3.connect(self.path, timeout=30)) as database, database:  # all rows of the task, or none
             database.executemany(f"INSERT INTO patients VALUES ({marks})", rows)
-        database.close()
         return len(rows)
 
 
@@ -108,9 +106,8 @@ def main() -> None:
         patients.map(lambda row: {"age": row["age"], "progress": row["target"]}).write_datasink(
             SqliteDatasink(f"{folder}/study.db", ["age", "progress"])
         )
-        database = sqlite3.connect(f"{folder}/study.db")
-        count, mean = database.execute("SELECT count(*), avg(progress) FROM patients").fetchone()
-        database.close()
+        with closing(sqlite3.connect(f"{folder}/study.db")) as database:
+            count, mean = database.execute("SELECT count(*), avg(progress) FROM patients").fetchone()
     server.shutdown()
     server.server_close()
     print(f"{count} patients in the database, mean progress {mean:.2f}; in the study {STUDY['target'].mean():.2f}")

@@ -1,7 +1,8 @@
 """A forecast for each of many shops: one small model per group, fitted where the group's rows are.
 
 ``groupby("shop").map_groups(forecast)`` calls the function once for each shop with all its days. The model is least squares
-on a trend and the days of the week (of logarithms, since these multiply), and is compared with what is hard to beat without one: the same day of last week.
+on a trend and the days of the week (of logarithms, since these multiply), and is compared with what is hard to beat without
+one: the same day of last week.
 
 Run: python examples/data_time_series.py
 Needs: pip install aktis-data

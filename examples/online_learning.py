@@ -68,7 +68,12 @@ def main() -> None:
                 if number < STOP or name == "goes on learning"
             ]
             aktis.get(lessons)
-    stretches = {"the first ten": (0, 10), "before the change": (STOP, CHANGE), "just after": (CHANGE, CHANGE + 3), "at the end": (-10, None)}  # fmt: skip
+    stretches = {
+        "the first ten": (0, 10),
+        "before the change": (STOP, CHANGE),
+        "just after": (CHANGE, CHANGE + 3),
+        "at the end": (-10, None),
+    }
     for title, (begin, end) in stretches.items():
         means = {name: float(np.mean(values[begin:end])) for name, values in right.items()}
         print(f"{title:18} " + ", ".join(f"{name} {mean:4.0%}" for name, mean in means.items()))
