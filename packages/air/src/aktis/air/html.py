@@ -127,8 +127,13 @@ class Part:
         self._parts.append(section)
         return section
 
-    def add(self, title: str, thing: Reportable) -> Part:
+    def add(self, title: str, thing: Reportable, subtitle: str = "") -> Part:
         """A part about ``thing`` at the end, which is returned: results of Tune and Train and ``serve.traffic()`` can be one.
+
+        Args:
+            title: Its heading.
+            thing: What has a method ``add_to_page``.
+            subtitle: A line below the heading; by itself where the files of ``thing`` are, if it has any.
 
         Raises:
             TypeError: It has no method ``add_to_page``.
@@ -138,7 +143,7 @@ class Part:
                 f"{thing!r} cannot be a part of a page: it has no method add_to_page(part). Results of Tune and Train "
                 "and serve.traffic() have one; for what you draw yourself there is section()."
             )
-        part = Part(title)
+        part = Part(title, subtitle)
         part._anchor = f"{self._anchor}-{len(self._parts)}"
         thing.add_to_page(part)
         self._parts.append(part)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         shutdown,
         start,
         status,
+        traffic,
     )
     from aktis.serve.batching import batch
     from aktis.serve.config import AutoscalingConfig, HTTPOptions, LoggingConfig, gRPCOptions
@@ -56,6 +57,7 @@ _NAMES = {
     "shutdown": "aktis.serve.api",
     "start": "aktis.serve.api",
     "status": "aktis.serve.api",
+    "traffic": "aktis.serve.api",
 }
 
 __all__ = [
@@ -86,6 +88,7 @@ __all__ = [
     "shutdown",
     "start",
     "status",
+    "traffic",
 ]
 
 
