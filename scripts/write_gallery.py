@@ -34,9 +34,9 @@ LIBRARIES = {  # in the order of the page: the beginning of a file's name, and t
 ROW = re.compile(r"^\| .* \| `examples/(?P<file>\w+\.py)` \| .* \| (?P<seconds>\d+)? \|$", re.MULTILINE)
 HEAD = """# Gallery
 
-Short programs, each for a problem that people have: {count} of them, and a test runs every one. Take the file that is nearest to what you want, and begin with
-changing it. Each says at its beginning what it needs and what it prints, checks its own result where there is something to compare it
-with, and leaves nothing behind.
+Short programs, each for a problem that people have: {count} of them, and a test runs every one. Take the file
+that is nearest to what you want, and begin with changing it. Each says at its beginning what it needs and what it
+prints, checks its own result, and leaves nothing behind.
 
 ```console
 $ python examples/maze_q_learning.py
@@ -101,7 +101,9 @@ def page(seconds: dict[str, str]) -> str:
         for one in found:
             if one.library == prefix:
                 took = seconds.get(one.file, "")
-                parts.append(f"| {one.title} | `examples/{one.file}` | `{one.needs}` | {took} |\n".replace("|  |", "| |"))
+                parts.append(
+                    f"| {one.title} | `examples/{one.file}` | `{one.needs}` | {took} |\n".replace("|  |", "| |")
+                )
     return "".join(parts)
 
 
