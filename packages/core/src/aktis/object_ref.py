@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 T = TypeVar("T", covariant=True)
 
 NIL_ID = b"\xff" * 20
-JOB_ID_SIZE = 4
 STANDS_FOR = "__aktis_ref__"
 """Objects of other libraries that stand for a reference have a method of this name, which returns it."""
 

@@ -82,10 +82,6 @@ class Items:
             self._state.held -= sum(handle.size_bytes for handle in handles)
         return None, handles
 
-    def released(self) -> int:
-        """Bytes that are held here for the next item."""
-        return self.next_size() if self.counted and not self._is_read else 0
-
     def empty(self) -> bool:
         return not self._reads and not self._blocks and not self._bundle
 
