@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         shutdown,
         start,
         status,
+        traffic,
     )
     from aktis.serve.batching import batch
     from aktis.serve.config import AutoscalingConfig, HTTPOptions, LoggingConfig, gRPCOptions
@@ -57,6 +58,7 @@ _NAMES = {
     "shutdown": "aktis.serve.api",
     "start": "aktis.serve.api",
     "status": "aktis.serve.api",
+    "traffic": "aktis.serve.api",
 }
 
 __all__ = [
@@ -87,6 +89,7 @@ __all__ = [
     "shutdown",
     "start",
     "status",
+    "traffic",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -51,8 +51,10 @@ class Trainable(Progress):
         config: The configuration. It is given to ``setup`` as a copy.
         logger_creator: ``logger_creator(config)`` makes what results are logged with (``on_result``, ``flush``, ``close``); its
             ``logdir`` is then the trainable's. Without one nothing is logged here: a run logs through callbacks.
-        remote_checkpoint_dir, custom_syncer, sync_timeout: Taken for the sake of programs written for Ray. What uploads
+        remote_checkpoint_dir: Taken for the sake of programs written for Ray, and so are the next two. What uploads
             checkpoints is the trial runner (``RunConfig(sync_config=...)``).
+        custom_syncer: As above.
+        sync_timeout: As above.
     """
 
     def __init__(
