@@ -33,6 +33,7 @@ class ObjectRef(Generic[T]):
         return self.binary().hex()
 
     def is_nil(self) -> bool:
+        """Whether it stands for nothing."""
         return self.binary() == NIL_ID
 
     def task_id(self) -> str:
@@ -40,6 +41,7 @@ class ObjectRef(Generic[T]):
         return self.binary()[:16].hex()
 
     def job_id(self) -> str:
+        """Id of the job that this process belongs to."""
         from aktis import _session
 
         return str(_session.require_engine().context()["job_id"])

@@ -28,7 +28,6 @@ class Items:
     ) -> None:
         self._state = state
         self._reads = deque(reads or ())
-        self._is_read = reads is not None
         self._min_rows = min_rows
         self._whole_blocks = whole_blocks
         self._blocks: deque[list[BlockHandle]] = deque()
