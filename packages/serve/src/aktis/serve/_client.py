@@ -238,6 +238,8 @@ def start(
         return running
     from aktis.serve._controller import get_or_create_controller
 
+    if grpc_options is not None and (warning := grpc_options.in_vain()):
+        logger.warning(warning)
     client = ServeClient(
         get_or_create_controller(), _session(), http_options=http_options, logging_config=logging_config
     )

@@ -117,7 +117,8 @@ def run(
     Args:
         target: what ``Deployment.bind()`` or ``serve.build()`` gave.
         _blocking: False: does not wait until it runs.
-        host, port: where to listen, if Serve does not run yet (see :func:`start`).
+        host: where to listen, if Serve does not run yet (see :func:`start`).
+        port: likewise.
         name: of the application; others stay as they are. Without a name it is "default", and all others are deleted.
         route_prefix: where it is under HTTP; None: nowhere.
         blocking: True: stays until Ctrl-C, then ends Serve.
