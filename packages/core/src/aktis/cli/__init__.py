@@ -1,12 +1,9 @@
-"""The command ``aktis``: look at a running session, and end it."""
+"""The command ``aktis``, and what it shares with the commands of the libraries."""
 
 from __future__ import annotations
 
-__all__ = ["main"]
+from aktis.cli._command import Command, CommandError, Format, command_group
 
+__all__ = ["Command", "CommandError", "Format", "command_group", "main"]
 
-def main() -> None:
-    """Entry point of the command. typer and rich are imported here and nowhere else in core."""
-    from aktis.cli._app import app
-
-    app()
+main = Command("aktis", "Look at a running session, end it, and use the libraries' commands.", "aktis.cli._app")

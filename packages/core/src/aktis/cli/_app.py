@@ -11,30 +11,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from aktis.cli import _tables
+from aktis.cli import CommandError, Format, _tables, main
 from aktis.cli._client import NodeClient, NoSessionError, SessionRequestError, all_sessions, find_session, is_alive
+from aktis.cli._libraries import LibraryGroup
 from aktis.cli._reports import memory_report, stacks_report, status_report, summary_report
 from aktis.cli._stop import stop_session
 
-app = typer.Typer(
-    name="aktis",
-    help="Look at a running Aktis session, and end it.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = main.group(cls=LibraryGroup)
 
 Address = Annotated[
     str | None, typer.Option("--address", help="A session directory or socket; default: the session started last.")
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the session's answer.")]
-
-
-class Format(str, Enum):
-    table = "table"
-    json = "json"
-    yaml = "yaml"
 
 
 class Kind(str, Enum):
@@ -58,8 +46,7 @@ OutputFormat = Annotated[Format, typer.Option("--format", "-f", help="How to pri
 
 
 def _fail(text: str) -> NoReturn:
-    print(f"aktis: {text}", file=sys.stderr)
-    raise typer.Exit(1)
+    raise CommandError(text, 1)
 
 
 def _talk(address: str | None, timeout: float, conversation: Callable[[NodeClient], Any]) -> Any:
@@ -249,19 +236,3 @@ def version() -> None:
     from aktis.__about__ import __version__
 
     print(__version__)
-
-
-def _add_compat() -> None:
-    from aktis.compat.check._command import check
-
-    compat = typer.Typer(help="Programs written for Ray.", no_args_is_help=True, rich_markup_mode=None)
-
-    @compat.callback()
-    def _group() -> None:
-        """Programs written for Ray: what they use of its API. `python -m aktis.compat SCRIPT` runs them."""
-
-    compat.command()(check)
-    app.add_typer(compat, name="compat")
-
-
-_add_compat()

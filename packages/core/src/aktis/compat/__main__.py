@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     if rest[0] == "check" and not os.path.isfile("check"):
         from aktis.compat.check import main as check
 
-        check(rest[1:])
+        check(rest, prog="python -m aktis.compat")
         return
     from aktis.compat import install_as_ray
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from aktis.cli import Command
+
 __all__ = ["main"]
 
-
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m aktis.compat check``. typer is imported here."""
-    import typer
-
-    from aktis.compat.check._command import check
-
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command()(check)
-    app(args=arguments, prog_name="python -m aktis.compat check")
+main = Command(
+    "compat",
+    "Programs written for Ray: what they use of its API. `python -m aktis.compat SCRIPT` runs them.",
+    "aktis.compat.check._app",
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aktis.cli import CommandError
 from aktis.compat._facts import Facts, Support, facts, support
 from aktis.compat.check._judge import Verdict, judge
 from aktis.compat.check._sources import find, read
@@ -106,8 +106,7 @@ def check(
     try:
         report = examine(paths)
     except FileNotFoundError as error:
-        print(f"aktis compat check: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        raise CommandError(str(error)) from None
     if form is Form.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

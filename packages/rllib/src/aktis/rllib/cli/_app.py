@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from aktis.rllib.cli import CommandError
+from aktis.cli import command_group
+from aktis.rllib.cli import CommandError, main
 from aktis.rllib.cli import _options as opt
 
-_SETTINGS = {
-    "no_args_is_help": True, "add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False,
-}  # fmt: skip
-app = typer.Typer(name="rllib", help="Reinforcement learning: train, evaluate, try the examples.", **_SETTINGS)  # type: ignore[arg-type]
-train_app = typer.Typer(**{**_SETTINGS, "no_args_is_help": False})  # type: ignore[arg-type]
-example_app = typer.Typer(help="Examples that come along, with the returns that they reach.", **_SETTINGS)  # type: ignore[arg-type]
+app = main.group()
+train_app = command_group("train", no_args_is_help=False)
+example_app = command_group("example", "Examples that come along, with the returns that they reach.")
 app.add_typer(train_app, name="train")
 app.add_typer(example_app, name="example")
 

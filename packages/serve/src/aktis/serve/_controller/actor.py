@@ -201,11 +201,20 @@ class ServeController:
 
     # -- callers ------------------------------------------------------------------------------
 
-    async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0, listener: str = "") -> News:
+    async def attend(self, listener: str) -> None:
+        """Stays as long as the listener does: see listeners.py."""
+        await self._listeners.attend(listener)
+
+    async def listen(
+        self, known: dict[Topic, int], timeout_s: float = 30.0, listener: str = "", presence: Iterable[Any] = ()
+    ) -> News:
         """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``.
 
         A ``listener`` that gives its name, unique and always the same, is waited for until it has heard that a replica leaves.
+        With its first question it gives the reference of its :meth:`attend` (in a list, so that it comes as a reference).
         """
+        for each in presence:
+            self._listeners.watch(listener, each)
         return await self._listeners.listen(known, timeout_s, listener)
 
     async def report_waiting(self, caller: str, waiting: dict[DeploymentID, int]) -> None:

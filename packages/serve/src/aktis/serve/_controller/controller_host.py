@@ -29,6 +29,7 @@ class ControllerHost:
     status = _forwarded("status")
     get_deployment = _forwarded("get_deployment")
     list_deployments = _forwarded("list_deployments")
+    attend = _forwarded("attend")
     listen = _forwarded("listen")
     report_waiting = _forwarded("report_waiting")
     report_models = _forwarded("report_models")

@@ -1,12 +1,33 @@
-"""Latencies in log-spaced buckets: a count costs a tenth of a microsecond, percentiles are good to 10 %. Pure."""
+"""Latencies in log-spaced buckets: a count costs a tenth of a microsecond, percentiles are good to 10 %. Pure.
+
+Of proxies and replicas alike.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
 
-# From 0.1 ms to about 1000 s, each bound 1.2 times the one before: 89 buckets.
-BOUNDS = tuple(0.0001 * 1.2**exponent for exponent in range(89))
+# From 0.01 ms to about 1000 s, each bound 1.2 times the one before.
+BOUNDS = tuple(0.00001 * 1.2**exponent for exponent in range(102))
+BOUNDARIES_MS = [
+    1,
+    2,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1000,
+    2000,
+    5000,
+    10000,
+    60000,
+    300000,
+    600000,
+]  # of metrics, as Ray's
 
 
 class Latencies:
@@ -15,7 +36,7 @@ class Latencies:
     __slots__ = ("buckets", "total")
 
     def __init__(self) -> None:
-        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.buckets = nothing()
         self.total = 0.0  # seconds
 
     def add(self, seconds: float) -> None:
@@ -25,6 +46,11 @@ class Latencies:
     @property
     def count(self) -> int:
         return sum(self.buckets)
+
+
+def nothing() -> list[int]:
+    """Buckets with nothing counted."""
+    return [0] * (len(BOUNDS) + 1)
 
 
 def percentile(buckets: Sequence[int], share: float) -> float:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from aktis.serve._observe.counters import Counters, RouteCounters
-from aktis.serve._observe.latency import BOUNDS
+from aktis.serve._observe.latency import BOUNDARIES_MS, BOUNDS, nothing
 from aktis.util.metrics import Counter, Gauge, Histogram
 
-BOUNDARIES_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 60000, 300000, 600000]
 _KEYS = ("route", "application", "deployment")
 # What a request in each range of latencies is taken for, in milliseconds.
 _MIDDLES = [BOUNDS[0] * 500] + [(low + high) * 500 for low, high in zip(BOUNDS, BOUNDS[1:])] + [BOUNDS[-1] * 1000]
@@ -121,4 +120,4 @@ class Seen:
     def __init__(self) -> None:
         self.requests = 0
         self.statuses: dict[int, int] = {}
-        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.buckets = nothing()

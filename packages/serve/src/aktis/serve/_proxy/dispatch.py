@@ -222,7 +222,7 @@ class Dispatcher:
             ex.lease = ex.line = None
             lease.rejected(reply)
             if not ex.finished:
-                self._spawn(ex, self._forward(ex, again=True))
+                self._spawn(ex, self._forward(ex, again=True, admitted=reply.draining))
         except Exception as error:
             self._broken(ex, error)
 
@@ -373,13 +373,16 @@ class Dispatcher:
     async def _answer_later(self, ex: Exchange, work: Coroutine[Any, Any, Reply]) -> None:
         await self._answer(ex, await work)
 
-    async def _forward(self, ex: Exchange, *, again: bool = False, attempt: int = 0) -> None:
-        """Asks replicas until one takes the request, and passes on what it answers."""
+    async def _forward(
+        self, ex: Exchange, *, again: bool = False, attempt: int = 0, admitted: bool | None = None
+    ) -> None:
+        """Asks replicas until one takes the request, and passes on what it answers. See ``acquire`` for ``admitted``."""
+        admitted = again if admitted is None else admitted
         route = ex.route
         assert route is not None and ex.meta is not None
         while True:
             try:
-                lease = await acquire(route.router, ex.meta, again=again or attempt > 0)
+                lease = await acquire(route.router, ex.meta, again=again, admitted=admitted)
             except BackPressureError as error:
                 route.counters.dropped += 1
                 await self._answer(ex, replies.unavailable(str(error)))
@@ -401,7 +404,7 @@ class Dispatcher:
                 ex.lease = None
                 end_lease(lease, error)
                 attempt += may_have_begun(error)
-                again = True
+                again = admitted = True
                 if not may_run_again(ex, error) or attempt >= MOST_ATTEMPTS:
                     route.counters.lost += 1
                     await self._answer(ex, replies.died(ex.request_id, attempt))
@@ -409,6 +412,7 @@ class Dispatcher:
                 continue
             if isinstance(reply, Rejected):
                 again = True
+                admitted = admitted or lease.waited or reply.draining
                 continue
             ex.replica = lease.replica.id.unique
             if reply.more:
@@ -562,15 +566,15 @@ def end_lease(lease: Any, error: BaseException) -> None:
         lease.release()
 
 
-async def acquire(router: Any, meta: RequestMeta, *, again: bool) -> Any:
-    """A lease; with ``again`` in front of the others, whatever the queue's length."""
+async def acquire(router: Any, meta: RequestMeta, *, again: bool, admitted: bool = True) -> Any:
+    """A lease; with ``again`` in front of the others, and if it was ``admitted``, whatever the queue's length."""
     lease = router.try_acquire(meta)
     if lease is not None:
         return lease
     if not again:
         return await router.acquire(meta)
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    waiter = router.acquire_then(meta, to_future(future), again=True)
+    waiter = router.acquire_then(meta, to_future(future), again=True, admitted=admitted)
     if not isinstance(waiter, Waiter):
         return waiter
     try:

@@ -1,22 +1,16 @@
-"""Numbers of one replica: counted as plain numbers on the request path, given to the metrics each second.
-
-Latencies are kept as counts in ranges of 10%, by the second in which they were flushed, for a minute.
-"""
+"""Numbers of one replica: counted as plain numbers on the request path, given to the metrics each second."""
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
+
+from aktis.serve._observe.latency import BOUNDARIES_MS, Latencies, percentile
 
 if TYPE_CHECKING:
     from aktis.serve._protocol import ReplicaID
 
 WINDOW = 60.0  # seconds that the percentiles look back
-_GROWTH = 1.1
-_BOUNDS = [1e-5 * _GROWTH**exponent for exponent in range(200)]  # 10 microseconds to half an hour
-BUCKETS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 60000, 300000, 600000]
 
 
 class Stats:
@@ -30,41 +24,28 @@ class Stats:
             list
         )  # seconds of requests since the last flush, by route
         self.failed: defaultdict[str, int] = defaultdict(int)  # errors since the last flush, by route
-        self._minute: deque[tuple[float, dict[int, int]]] = deque()
+        self._minute: deque[tuple[float, Latencies]] = deque()  # what each flush of the last minute had
 
     def roll(self, now: float) -> tuple[dict[str, list[float]], dict[str, int]]:
         """What came since the last call; it goes into the minute's percentiles. ``now``: seconds of any steady clock."""
         fresh, self.fresh = self.fresh, defaultdict(list)
         failed, self.failed = self.failed, defaultdict(int)
-        counts: dict[int, int] = {}
-        for latencies in fresh.values():
-            for latency in latencies:
-                place = bisect_left(_BOUNDS, latency)
-                counts[place] = counts.get(place, 0) + 1
-        if counts:
-            self._minute.append((now, counts))
+        if fresh:
+            counted = Latencies()
+            for latencies in fresh.values():
+                for latency in latencies:
+                    counted.add(latency)
+            self._minute.append((now, counted))
         while self._minute and self._minute[0][0] < now - WINDOW:
             self._minute.popleft()
         return fresh, failed
 
     def percentiles(self, *fractions: float) -> list[float]:
         """Latencies in seconds below which these fractions of the last minute's requests were; empty without requests."""
-        total: dict[int, int] = {}
-        for _, counts in self._minute:
-            for place, count in counts.items():
-                total[place] = total.get(place, 0) + count
-        number = sum(total.values())
-        if not number:
+        if not self._minute:
             return []
-        found = []
-        for fraction in fractions:
-            wanted, seen = max(1, math.ceil(number * fraction)), 0
-            for place in sorted(total):
-                seen += total[place]
-                if seen >= wanted:
-                    found.append(_BOUNDS[min(place, len(_BOUNDS) - 1)] / math.sqrt(_GROWTH))
-                    break
-        return found
+        total = [sum(counts) for counts in zip(*(counted.buckets for _, counted in self._minute))]
+        return [percentile(total, fraction) for fraction in fractions]
 
 
 class Metrics:
@@ -86,7 +67,7 @@ class Metrics:
             "serve_deployment_processing_latency_ms",
             "Milliseconds that requests took in the replica.",
             "route",
-            boundaries=BUCKETS_MS,
+            boundaries=BOUNDARIES_MS,
         )
         self._ongoing = make(metrics.Gauge, "serve_replica_processing_queries", "Requests that run now.")
         self._starts = make(metrics.Counter, "serve_deployment_replica_starts", "Starts of this replica.")

@@ -8,15 +8,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="serve",
-    help="Deploy and watch applications of Serve.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help"]},
-)
+from aktis.cli import Format
+from aktis.serve.cli import main
+
+app = main.group()
 
 RestAddress = Annotated[
     str | None,
@@ -51,17 +46,22 @@ Arguments = Annotated[
 ]
 
 
+TargetPath = Annotated[
+    str, typer.Argument(help="A config file, or the import path of an application.", metavar="CONFIG_OR_IMPORT_PATH")
+]
+RoutePrefix = Annotated[str | None, typer.Option("--route-prefix", help="Default: /. Not with a config file.")]
+OnlyName = Annotated[str | None, typer.Option("--name", "-n", help="Only this application.")]
+GrpcFunctions = Annotated[
+    list[str] | None,
+    typer.Option("--grpc-servicer-functions", help="Import path of an add_...Servicer_to_server; may be repeated."),
+]
+
+
 class Location(str, Enum):
     NoServer = "NoServer"
     Disabled = "Disabled"
     HeadOnly = "HeadOnly"
     EveryNode = "EveryNode"
-
-
-class Form(str, Enum):
-    table = "table"
-    yaml = "yaml"
-    json = "json"
 
 
 @app.command()
@@ -77,10 +77,7 @@ def start(
         Location | None, typer.Option("--http-location", "--proxy-location", help="On which nodes proxies run.")
     ] = None,
     grpc_port: Annotated[int | None, typer.Option("--grpc-port", min=0, max=65535, help="Default: 9000.")] = None,
-    grpc_functions: Annotated[
-        list[str] | None,
-        typer.Option("--grpc-servicer-functions", help="Import path of an add_...Servicer_to_server; may be repeated."),
-    ] = None,
+    grpc_functions: GrpcFunctions = None,
     grpc_reflection: Annotated[
         bool, typer.Option("--grpc-enable-reflection/--grpc-disable-reflection", help="Whether gRPC describes itself.")
     ] = True,
@@ -103,16 +100,13 @@ def start(
 
 @app.command()
 def deploy(
-    target: Annotated[
-        str,
-        typer.Argument(help="A config file, or the import path of an application.", metavar="CONFIG_OR_IMPORT_PATH"),
-    ],
+    target: TargetPath,
     arguments: Arguments = None,
     runtime_env: RuntimeEnvFile = None,
     runtime_env_json: RuntimeEnvJson = None,
     working_dir: WorkingDir = None,
     name: Name = None,
-    route_prefix: Annotated[str | None, typer.Option("--route-prefix", help="Not with a config file.")] = None,
+    route_prefix: RoutePrefix = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until the applications run; exit code 1 when one fails.")
     ] = False,
@@ -129,10 +123,7 @@ def deploy(
 
 @app.command()
 def run(
-    target: Annotated[
-        str,
-        typer.Argument(help="A config file, or the import path of an application.", metavar="CONFIG_OR_IMPORT_PATH"),
-    ],
+    target: TargetPath,
     arguments: Arguments = None,
     runtime_env: RuntimeEnvFile = None,
     runtime_env_json: RuntimeEnvJson = None,
@@ -150,9 +141,7 @@ def run(
         bool, typer.Option("--gradio", help="Show the graph of a DAGDriver as a page of Gradio.")
     ] = False,
     name: Name = None,
-    route_prefix: Annotated[
-        str | None, typer.Option("--route-prefix", help="Default: /. Not with a config file.")
-    ] = None,
+    route_prefix: RoutePrefix = None,
     reload: Annotated[
         bool, typer.Option("--reload", "-r", help="Deploy again what changed whenever a file of the code changes.")
     ] = False,
@@ -174,7 +163,7 @@ def run(
 
 @app.command()
 def config(
-    name: Annotated[str | None, typer.Option("--name", "-n", help="Only this application.")] = None,
+    name: OnlyName = None,
     address: RestAddress = None,
 ) -> None:
     """Print what was deployed by config files, as YAML."""
@@ -185,8 +174,8 @@ def config(
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Option("--name", "-n", help="Only this application.")] = None,
-    form: Annotated[Form, typer.Option("--format", "-f", help="How to print it.")] = Form.table,
+    name: OnlyName = None,
+    form: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.table,
     address: RestAddress = None,
 ) -> None:
     """Show applications, deployments and replicas.
@@ -214,9 +203,7 @@ def build(
     multi: Annotated[
         bool, typer.Option("--multi-app", "-m", help="A file of several applications, also for one.")
     ] = False,
-    grpc_functions: Annotated[
-        list[str] | None, typer.Option("--grpc-servicer-functions", help="For grpc_options of the file.")
-    ] = None,
+    grpc_functions: GrpcFunctions = None,
 ) -> None:
     """Write a config file for applications, with the options that their code has."""
     from aktis.serve.cli._build import build_config

@@ -7,16 +7,9 @@ from typing import Annotated
 
 import typer
 
-from aktis.tune.cli import CommandError
+from aktis.tune.cli import CommandError, main
 
-app = typer.Typer(
-    name="tune",
-    help="Look at experiments, report on them, and go on with them. Reads directories of Aktis and of Ray Tune.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = main.group()
 
 Directory = Annotated[Path, typer.Argument(help="An experiment's directory, or one that holds several.")]
 Sort = Annotated[
