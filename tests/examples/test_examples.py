@@ -12,8 +12,9 @@ import pytest
 from tests.helpers.frameworks import LIMIT_S, marks_of, warnings_for
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-ARGUMENTS = {"quickstart.py": ["--limit", "120"]}
+TOURS = ("quickstart.py", "rl_quickstart.py")  # see test_quickstarts.py
+EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name not in TOURS)
+ARGUMENTS = {"inverted_index.py": ["--limit", "120"]}
 # Inline nothing waits for a CPU, workers cannot talk to each other, nobody listens; those of RLlib are the same without workers.
 NATIVE_ONLY = ("debugging.py", "rllib_", "serve_", "train_")
 CASES = [
@@ -45,8 +46,8 @@ def test_example_runs(name: str, mode: str, tmp_path: Path) -> None:
     assert run_example(name, mode, tmp_path)
 
 
-def test_quickstart_prints_both_timings(tmp_path: Path) -> None:
-    output = run_example("quickstart.py", "native", tmp_path)
+def test_inverted_index_prints_both_timings(tmp_path: Path) -> None:
+    output = run_example("inverted_index.py", "native", tmp_path)
     assert re.search(r"^sequential +\d+\.\d\d s$", output, re.MULTILINE)
     assert re.search(r"^aktis +\d+\.\d\d s .*same result$", output, re.MULTILINE)
 

@@ -28,6 +28,7 @@ __all__ = [
 VALID_PLACEMENT_GROUP_STRATEGIES = frozenset({"PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"})
 _UNIT = 10_000  # resources are counted in steps of 0.0001
 _ID_SIZE = 16
+_ID_SIZES = (_ID_SIZE, 18)  # the latter: those of Ray clusters
 
 
 class PlacementGroupID:
@@ -36,7 +37,7 @@ class PlacementGroupID:
     __slots__ = ("_binary",)
 
     def __init__(self, binary: bytes) -> None:
-        if not isinstance(binary, bytes) or len(binary) != _ID_SIZE:
+        if not isinstance(binary, bytes) or len(binary) not in _ID_SIZES:
             raise ValueError(f"the id of a placement group is {_ID_SIZE} bytes, not {binary!r}")
         self._binary = binary
 
@@ -164,7 +165,7 @@ def placement_group(
         raise TypeError(f"the name of a placement group must be a str, not {name!r}")
     engine = _engine()
     group_id = PlacementGroupID.from_random()
-    engine.request(
+    made = engine.request(
         "pg_create",
         pg_id=group_id.binary(),
         bundles=[{resource: float(amount) for resource, amount in bundle.items() if amount} for bundle in bundles],
@@ -173,7 +174,8 @@ def placement_group(
         namespace=engine.namespace,
         detached=lifetime == "detached",
     )
-    return PlacementGroup(group_id, [dict(bundle) for bundle in bundles])
+    # A cluster that names its groups itself answers with the id.
+    return PlacementGroup(PlacementGroupID(made) if made else group_id, [dict(bundle) for bundle in bundles])
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:

@@ -173,6 +173,7 @@ class ReplicaActor(Web):
     async def _finish(self) -> None:
         """The end of the user's object. What it raises is logged: nobody could do anything about it."""
         self._flush()
+        self._lines.close()
         if self._lifespan is not None:
             try:
                 await self._lifespan.end()
