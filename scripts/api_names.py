@@ -47,8 +47,10 @@ def _literal(module: str, variable: str) -> object:
 @functools.cache
 def lazy_names(module: str) -> dict[str, str]:
     """Names that are imported when they are first used, and the modules that they come from."""
-    table = _literal(module, "_NAMES")
-    return {str(name): str(origin) for name, origin in table.items()} if isinstance(table, dict) else {}
+    table = _literal(module, "_NAMES") or _literal(module, "_HOMES")
+    if not isinstance(table, dict):
+        return {}
+    return {str(name): f"{module}{home}" if str(home).startswith(".") else str(home) for name, home in table.items()}
 
 
 @functools.cache

@@ -127,3 +127,10 @@ def test_locations() -> None:
 def test_configurations_are_the_same_after_a_pickle_and_an_empty_change(config: DeploymentConfig) -> None:
     assert pickle.loads(pickle.dumps(config)) == config == config.changed()
     assert isinstance(config.num_replicas, int)
+
+
+def test_options_of_grpc_that_start_nothing_say_so() -> None:
+    assert "port, reflection of grpc_options are given" in gRPCOptions(port=1, reflection=False).in_vain()
+    assert "grpc_servicer_functions" in gRPCOptions(host="0.0.0.0").in_vain()
+    for served in (gRPCOptions(), gRPCOptions(port=1, enabled=True), gRPCOptions(grpc_servicer_functions=["a:b"])):
+        assert served.in_vain() == ""

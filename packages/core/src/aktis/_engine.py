@@ -1,6 +1,7 @@
 """What the public API asks of an engine, and nothing else.
 
-Two implementations today: ``aktis._inline`` (everything in the driver) and ``aktis._native`` (processes).
+Three implementations: ``aktis._inline`` (everything in the driver), ``aktis._native`` (processes) and ``aktis._ray`` (an
+existing Ray cluster).
 The API checks and normalises what the user gave before an engine sees it: options are frozen dataclasses
 of :mod:`aktis._options`, signatures have been checked, exceptions for bad input have been raised.
 
@@ -63,7 +64,7 @@ class Engine(Protocol):
     """Everything the API needs. Methods may block; all are safe to call from any thread."""
 
     namespace: str
-    mode: str  # "native" | "inline" | ...
+    mode: str  # "native" | "inline" | "ray"
 
     # calls -----------------------------------------------------------------------------------
     def bind_task(self, function: FunctionDescriptor, options: TaskOptions) -> Submit: ...
@@ -132,7 +133,8 @@ class Engine(Protocol):
         ``nodes()``, ``cluster_resources()``, ``available_resources()`` (floats by name),
         ``kv_put(namespace, key, value, overwrite) -> bool``, ``kv_get(namespace, key) -> bytes | None``,
         ``kv_del(namespace, key) -> bool``, ``kv_keys(namespace, prefix) -> list[bytes]``,
-        ``pg_create(pg_id, bundles, strategy, name, namespace, detached)``, ``pg_remove(pg_id)``,
+        ``pg_create(pg_id, bundles, strategy, name, namespace, detached) -> bytes | None`` (an id that replaces
+        ``pg_id``), ``pg_remove(pg_id)``,
         ``pg_wait(pg_id, timeout) -> bool``, ``pg_table(pg_id | None) -> dict``, ``pg_by_name(name, namespace) -> dict``,
         ``state(kind, filters, limit) -> list[dict]`` with kind tasks, actors, objects, workers, nodes, jobs, placement_groups,
         ``timeline() -> list[dict]`` (Chrome trace events), ``stacks() -> list[dict]``, ``memory() -> dict``,

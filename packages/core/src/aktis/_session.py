@@ -150,6 +150,10 @@ def _start(mode: str, settings: Any) -> Engine:
         from aktis._inline import start
 
         return start(settings)
+    if mode == "ray":
+        from aktis._ray import load
+
+        return load().start(settings)
     from aktis._native.driver import connect
 
     return connect(settings)

@@ -17,7 +17,7 @@ BEFORE_INIT: list[Callable[[], object]] = []
 WORKER_HOOKS: list[tuple[str, str]] = []
 """``(module, argument)``: every worker of a session started or joined from now on calls ``module.start_worker(argument)`` first."""
 
-MODES = ("native", "inline")
+MODES = ("native", "inline", "ray")
 MINIMUM_STORE = 75 << 20
 
 # Accepted because programs written for Ray give them; nothing in a session depends on them.
@@ -102,6 +102,21 @@ def _address(value: Any) -> str | None:
     return None if value in (None, "", "local") else value
 
 
+def _on_ray(mode: str, stated: Any, address: str | None) -> tuple[str, str | None]:
+    """(mode, address): addresses of Ray clusters say by themselves which engine it is."""
+    if address is not None and (address == "ray" or address.startswith(("ray://", "ray+"))):
+        if stated not in (None, "ray"):
+            raise ValueError(f"mode={stated!r} cannot connect to the Ray cluster at address={address!r}")
+        return "ray", address
+    if mode == "ray":
+        if address is not None:
+            raise ValueError(
+                f"mode='ray' needs the address of a Ray cluster: 'ray', 'ray://host:10001' or 'ray+host:6379', got {address!r}"
+            )
+        return mode, "ray"
+    return mode, address
+
+
 def _labels(value: Any) -> dict[str, str]:
     if value is None:
         return {}
@@ -131,6 +146,7 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
     if mode not in MODES:
         raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
     address = _address(given["address"])
+    mode, address = _on_ray(mode, given["mode"], address)
     if mode == "inline" and address is not None:
         raise ValueError(f"mode='inline' runs everything in this process and cannot connect to address={address!r}")
     if address is not None:

@@ -26,7 +26,8 @@ MAX_PICKLE = 10_000_000  # bytes of an exception; above, what is large in it is 
 MAX_REPR = 10_000
 MAX_CHAIN = 20  # of causes that travel as objects; the text has all
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+PACKAGES = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep]
+"""Where core's own files lie; in code that came by value from another machine, their names are those of there."""
 
 
 def pack_exception(
@@ -122,10 +123,11 @@ def _trim(summary: traceback.TracebackException, error: BaseException | None, de
 
 def _internal(filename: str) -> bool:
     """Whether it is a file of core's own machinery: libraries such as ``aktis.data`` live in the same folder."""
-    if not filename.startswith(_PACKAGE):
-        return False
-    first, _, rest = filename[len(_PACKAGE) :].partition(os.sep)
-    return not rest or first.startswith("_")
+    for package in PACKAGES:
+        if filename.startswith(package):
+            first, _, rest = filename[len(package) :].partition(os.sep)
+            return not rest or first.startswith("_")
+    return False
 
 
 # The object ----------------------------------------------------------------------------------------------------------

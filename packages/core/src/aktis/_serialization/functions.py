@@ -94,13 +94,19 @@ def _import_wrapped(module: str, qualname: str) -> Any:
     return _lookup(module, qualname).__wrapped__
 
 
-def _by_reference(function: Any) -> bytes:
-    """The name of a decorated function of an importable module, for when its globals cannot be pickled; else b""."""
+def by_name(function: Any) -> Any:
+    """Stands for a decorated function of an importable module, and pickles as its name; None when it has none."""
     module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", "<")
     if not isinstance(function, (types.FunctionType, type)) or module in (None, "__main__") or "<" in qualname:
-        return b""
+        return None
     try:
         found = _import_wrapped(module, qualname)
     except Exception:
-        return b""
-    return dump_by_value(_Wrapped(module, qualname), None) if found is function else b""
+        return None
+    return _Wrapped(module, qualname) if found is function else None
+
+
+def _by_reference(function: Any) -> bytes:
+    """The name of a decorated function of an importable module, for when its globals cannot be pickled; else b""."""
+    wrapped = by_name(function)
+    return b"" if wrapped is None else dump_by_value(wrapped, None)

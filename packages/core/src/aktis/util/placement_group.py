@@ -28,6 +28,7 @@ __all__ = [
 VALID_PLACEMENT_GROUP_STRATEGIES = frozenset({"PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"})
 _UNIT = 10_000  # resources are counted in steps of 0.0001
 _ID_SIZE = 16
+_ID_SIZES = (_ID_SIZE, 18)  # the latter: those of Ray clusters
 
 
 class PlacementGroupID:
@@ -36,29 +37,35 @@ class PlacementGroupID:
     __slots__ = ("_binary",)
 
     def __init__(self, binary: bytes) -> None:
-        if not isinstance(binary, bytes) or len(binary) != _ID_SIZE:
+        if not isinstance(binary, bytes) or len(binary) not in _ID_SIZES:
             raise ValueError(f"the id of a placement group is {_ID_SIZE} bytes, not {binary!r}")
         self._binary = binary
 
     @classmethod
     def from_random(cls) -> PlacementGroupID:
+        """A new id."""
         return cls(secrets.token_bytes(_ID_SIZE))
 
     @classmethod
     def from_hex(cls, text: str) -> PlacementGroupID:
+        """The id of its hexadecimal digits."""
         return cls(bytes.fromhex(text))
 
     @classmethod
     def nil(cls) -> PlacementGroupID:
+        """The id of no group."""
         return cls(b"\xff" * _ID_SIZE)
 
     def binary(self) -> bytes:
+        """Its bytes."""
         return self._binary
 
     def hex(self) -> str:
+        """Its hexadecimal digits."""
         return self._binary.hex()
 
     def is_nil(self) -> bool:
+        """Whether it is the id of no group."""
         return self._binary == b"\xff" * _ID_SIZE
 
     def __eq__(self, other: object) -> bool:
@@ -90,6 +97,7 @@ class PlacementGroup:
 
     @property
     def is_empty(self) -> bool:
+        """Whether it stands for no group."""
         return self.id.is_nil()
 
     def ready(self) -> ObjectRef[PlacementGroup]:
@@ -126,6 +134,7 @@ class PlacementGroup:
 
     @property
     def bundle_count(self) -> int:
+        """How many bundles it has."""
         return len(self.bundle_specs)
 
     def __eq__(self, other: object) -> bool:
@@ -164,7 +173,7 @@ def placement_group(
         raise TypeError(f"the name of a placement group must be a str, not {name!r}")
     engine = _engine()
     group_id = PlacementGroupID.from_random()
-    engine.request(
+    made = engine.request(
         "pg_create",
         pg_id=group_id.binary(),
         bundles=[{resource: float(amount) for resource, amount in bundle.items() if amount} for bundle in bundles],
@@ -173,7 +182,8 @@ def placement_group(
         namespace=engine.namespace,
         detached=lifetime == "detached",
     )
-    return PlacementGroup(group_id, [dict(bundle) for bundle in bundles])
+    # A cluster that names its groups itself answers with the id.
+    return PlacementGroup(PlacementGroupID(made) if made else group_id, [dict(bundle) for bundle in bundles])
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:

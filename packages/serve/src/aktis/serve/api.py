@@ -28,6 +28,7 @@ from aktis.serve.exceptions import DeploymentNotFoundError, InvalidDeploymentErr
 if TYPE_CHECKING:
     from aktis.serve._graph.build import BuiltApplication
     from aktis.serve.handle import DeploymentHandle
+    from aktis.serve.route_traffic import Traffic
 
 C = TypeVar("C")
 DEFAULT_APPLICATION = "default"
@@ -210,6 +211,15 @@ def status() -> ServeStatus:
     """What runs: applications with their deployments, and proxies. Empty when Serve does not run."""
     client = _client.connected()
     return ServeStatus() if client is None else client.status()
+
+
+def traffic() -> Traffic:
+    """What went through: requests, errors and latencies of each route since its proxies started.
+
+    Raises:
+        ServeNotRunningError: Serve does not run.
+    """
+    return _client.connect().traffic()
 
 
 # Handles -----------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from aktis.serve import _validate as check
@@ -528,6 +528,16 @@ class gRPCOptions:
             _set(self, request_timeout_s=check.number("request_timeout_s", self.request_timeout_s, above=True))
         check.integer("max_message_bytes", self.max_message_bytes, 1)
         check_tls(self)
+
+    def in_vain(self) -> str:
+        """What is to be said of options that start nothing; "" where nobody chose any, or gRPC is served."""
+        chosen = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        if self.enabled or not chosen:
+            return ""
+        return (
+            f"gRPC is not served although {', '.join(chosen)} of grpc_options {'are' if chosen[1:] else 'is'} given: name the "
+            "add_...Servicer_to_server functions in grpc_servicer_functions (or say enabled=True, for health and reflection)."
+        )
 
 
 __all__ = [

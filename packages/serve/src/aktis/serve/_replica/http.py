@@ -170,11 +170,13 @@ class Exchange:
 
     __slots__ = ("_headers", "_loop", "_on_open", "_status", "complete", "inbox", "outbox", "reply")
 
-    def __init__(self, inbox: Inbox, on_open: Callable[[Outbox], None] | None) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, inbox: Inbox, on_open: Callable[[Outbox], None] | None, reply: Any
+    ) -> None:
+        self._loop = loop
         self.inbox = inbox
         self.outbox: Outbox | None = None
-        self.reply: asyncio.Future[HTTPReply] = self._loop.create_future()
+        self.reply = reply  # a future, or an Answer of a line
         self.complete = False
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aktis.tune import _settings
 from aktis.tune.trainable import _checkpoint_files as files
 from aktis.tune.trainable._facts import today
 from aktis.tune.trainable._progress import Progress
@@ -381,7 +380,9 @@ class Trainable(Progress):
         if self._logdir is None:
             import tempfile
 
-            base = os.path.expanduser(_settings.result_dir() or os.path.join("~", "aktis_results"))
+            from aktis.air.storage import default_results_dir
+
+            base = default_results_dir()
             os.makedirs(base, exist_ok=True)
             self._logdir = tempfile.mkdtemp(prefix=f"{type(self).__name__}_{today(time.time())}_", dir=base)
         return self._logdir

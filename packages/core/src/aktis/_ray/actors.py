@@ -1,0 +1,125 @@
+"""Actors: creation, handles and their methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from aktis import _session
+from aktis._engine import ClassDescriptor, MethodDescriptor, Submit
+from aktis._options import ActorOptions, MethodOptions
+from aktis._ray import errors, hosts, refs, tasks, travel
+from aktis._ray import options as ray_options
+from aktis._serialization import functions
+from aktis.actor import TERMINATE, ActorHandle
+from aktis.exceptions import ActorAlreadyExistsError, AktisSystemError
+
+if TYPE_CHECKING:
+    from aktis._ray.engine import RayEngine
+
+
+class Exported:
+    """A user's class as Ray has it, one per session."""
+
+    def __init__(self, engine: RayEngine, descriptor: ClassDescriptor) -> None:
+        self.epoch = refs.epoch
+        self._engine = engine
+        self._descriptor = descriptor
+        self.remote = self._make(descriptor.cls)
+
+    def _make(self, cls: Any) -> Any:
+        shipped = travel.Shipped(self._engine.job, self._descriptor.name, cls)
+        return ray.remote(hosts.host_of(self._descriptor, shipped))
+
+    def by_reference(self) -> Any:
+        wrapped = functions.by_name(self._descriptor.cls)
+        if wrapped is None:
+            return None
+        self.remote = self._make(wrapped)
+        return self.remote
+
+
+def create(
+    engine: RayEngine, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ActorHandle[Any]:
+    exported = cls.engine_state
+    if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
+        exported = cls.engine_state = Exported(engine, cls)
+    given = ray_options.of_actor(options, cls.is_async)
+    args, kwargs = refs.bare_arguments(args, kwargs)
+    try:
+        actor = exported.remote.options(**given).remote(*args, **kwargs)
+    except errors.RAY_ERRORS as error:
+        raise errors.translate(error) from None
+    except tasks.FAILURES as error:
+        if options.name and "already" in str(error):
+            raise _taken(engine, options) from None
+        tasks.explain_arguments(cls.name, cls.signature, args, kwargs, error)
+        remote = exported.by_reference()
+        if remote is None:
+            raise functions.explain_failure(cls.cls, cls.name, error) from error
+        actor = remote.options(**given).remote(*args, **kwargs)
+    return ActorHandle(engine, _id_of(actor), cls.name, cls.methods, actor)
+
+
+def _taken(engine: RayEngine, options: ActorOptions) -> ActorAlreadyExistsError:
+    return ActorAlreadyExistsError(
+        f"an actor named {options.name!r} exists already in namespace {options.namespace or engine.namespace!r}: "
+        "choose another name, or pass get_if_exists=True"
+    )
+
+
+def _id_of(actor: Any) -> bytes:
+    return bytes(actor._actor_id.binary())
+
+
+def bind(handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOptions) -> Submit:
+    actor = handle._hold
+    if method.name == TERMINATE:
+        bound = actor.__ray_terminate__
+    else:
+        bound = getattr(actor, hosts.name_for_ray(method))
+    given = ray_options.of_method(options, method.is_generator)
+    call = tasks.caller(bound, given)
+    wrap = refs.wrapper(options.num_returns)
+    bare = refs.bare_arguments
+    name = f"{handle._class_name}.{method.name}"
+
+    def submit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = bare(args, kwargs)
+        try:
+            return wrap(call(*args, **kwargs))
+        except errors.RAY_ERRORS as error:
+            raise errors.translate(error) from None
+        except tasks.FAILURES as error:
+            tasks.explain_arguments(name, method.signature, args, kwargs, error)
+            raise
+
+    return submit
+
+
+def by_name(engine: RayEngine, name: str, namespace: str | None) -> ActorHandle[Any]:
+    try:
+        actor = ray.get_actor(name, namespace=namespace)
+    except ValueError:
+        raise ValueError(
+            f"there is no living actor named {name!r} in namespace {namespace or engine.namespace!r}"
+        ) from None
+    return wrap(engine, actor, weak=True)
+
+
+def wrap(engine: RayEngine, actor: Any, weak: bool) -> ActorHandle[Any]:
+    name, methods = hosts.facts_of(actor)
+    return ActorHandle(engine, _id_of(actor), name, methods, actor, weak)
+
+
+def restore(actor: Any, weak: bool) -> ActorHandle[Any]:
+    """What a handle unpickles with."""
+    engine: Any = _session.current
+    if engine is None or engine.mode != "ray":
+        if not ray.is_initialized():
+            raise AktisSystemError("an actor handle was unpickled where no session runs: call aktis.init() first")
+        travel.enter(travel.Job())
+        engine = _session.current
+    return wrap(engine, actor, weak)

@@ -1,0 +1,70 @@
+"""Connecting to a Ray cluster, and leaving it as it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from aktis._ray import shipping, travel
+from aktis._ray.engine import RayEngine
+from aktis._serialization.errors import PACKAGES
+
+if TYPE_CHECKING:
+    from aktis._settings import InitSettings
+
+_logger = logging.getLogger("aktis.ray")
+
+CLIENT, DIRECT = "ray://", "ray+"
+
+
+def ray_address(address: str) -> str:
+    """What Ray calls our address: ``ray`` is the cluster that this process can find, ``ray+host:6379`` one by its GCS."""
+    if address == "ray":
+        return os.environ.get("RAY_ADDRESS") or "auto"
+    return address.removeprefix(DIRECT) if address.startswith(DIRECT) else address
+
+
+def start(settings: InitSettings) -> RayEngine:
+    """Connect, unless the program is connected already: then its connection is used, and left alone afterwards."""
+    address = settings.address or "ray"
+    job = travel.Job(settings.worker_hooks, PACKAGES[0])
+    if ray.is_initialized():
+        return RayEngine(ray.get_runtime_context().namespace, job, None)
+    with shipping.packaged(settings.runtime_env) as environment:
+        _connect(address, settings, environment)
+    return RayEngine(settings.namespace, job, _leave)
+
+
+def _connect(address: str, settings: InitSettings, environment: dict[str, Any]) -> None:
+    theirs = ray_address(address)
+    given: dict[str, Any] = {}
+    if not theirs.startswith(CLIENT):
+        given["configure_logging"] = False
+    try:
+        ray.init(
+            address=theirs,
+            namespace=settings.namespace,
+            runtime_env=environment,
+            log_to_driver=settings.log_to_driver,
+            **given,
+        )
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+        if isinstance(error, ValueError) and not isinstance(error, OSError) and "address" not in str(error).lower():
+            raise
+        raise ConnectionError(f"no Ray cluster answers at address={address!r}: {error}{_hint(theirs)}") from error
+
+
+def _hint(theirs: str) -> str:
+    if theirs == "auto":
+        return (
+            " (aktis.init('ray') takes the cluster of this machine, or that of the variable RAY_ADDRESS; "
+            "start one with `ray start --head`, or name another: aktis.init('ray://host:10001'))"
+        )
+    return ""
+
+
+def _leave() -> None:
+    ray.shutdown()

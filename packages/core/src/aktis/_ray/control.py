@@ -1,0 +1,189 @@
+"""What the API asks of a control plane, answered through Ray's public API."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.util import placement_group as groups
+
+from aktis._ray import errors, options, refs
+
+if TYPE_CHECKING:
+    from aktis._ray.engine import RayEngine
+
+STORE_NAMESPACE = "aktis"
+_HIDDEN_RESOURCES = ("object_store_memory",)
+
+
+class KeyValues:
+    """The key-value store of a job: an actor that its driver ends."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, bytes], bytes] = {}
+
+    def put(self, namespace: str, key: bytes, value: bytes, overwrite: bool) -> bool:
+        fresh = (namespace, key) not in self._values
+        if fresh or overwrite:
+            self._values[namespace, key] = value
+        return fresh
+
+    def get(self, namespace: str, key: bytes) -> bytes | None:
+        return self._values.get((namespace, key))
+
+    def delete(self, namespace: str, key: bytes) -> bool:
+        return self._values.pop((namespace, key), None) is not None
+
+    def keys(self, namespace: str, prefix: bytes) -> list[bytes]:
+        return [key for space, key in self._values if space == namespace and key.startswith(prefix)]
+
+
+class Control:
+    """Answers ``Engine.request`` and ``Engine.explain``."""
+
+    def __init__(self, engine: RayEngine) -> None:
+        self._engine = engine
+        self._store: Any = None
+
+    def request(self, method: str, arguments: dict[str, Any]) -> Any:
+        handler: Callable[..., Any] | None = getattr(self, f"_do_{method}", None)
+        if handler is None:
+            raise ValueError(f"the Ray engine does not know the request {method!r}")
+        try:
+            return handler(**arguments)
+        except errors.RAY_ERRORS as error:
+            raise errors.translate(error) from None
+
+    def close(self) -> None:
+        """The driver ends: so does its key-value store."""
+        if self._engine.is_driver and ray.is_initialized():
+            try:
+                ray.kill(ray.get_actor(self._store_name(), namespace=STORE_NAMESPACE))
+            except ValueError:  # nobody needed one
+                pass
+
+    # nodes and resources -------------------------------------------------------------------------
+
+    def _do_nodes(self) -> list[dict[str, Any]]:
+        return [dict(node) for node in ray.nodes()]
+
+    def _do_cluster_resources(self) -> dict[str, float]:
+        return dict(ray.cluster_resources())
+
+    def _do_available_resources(self) -> dict[str, float]:
+        return dict(ray.available_resources())
+
+    # key-value store -----------------------------------------------------------------------------
+
+    def _store_name(self) -> str:
+        return f"aktis_key_values_{ray.get_runtime_context().get_job_id()}"
+
+    def _values(self) -> Any:
+        if self._store is None:
+            # Detached, because the process that needs it first may be a worker that ends before the others.
+            self._store = (
+                ray.remote(KeyValues)
+                .options(
+                    name=self._store_name(),
+                    namespace=STORE_NAMESPACE,
+                    lifetime="detached",
+                    get_if_exists=True,
+                    num_cpus=0,
+                    scheduling_strategy="DEFAULT",
+                )
+                .remote()
+            )
+        return self._store
+
+    def _do_kv_put(self, namespace: str, key: bytes, value: bytes, overwrite: bool = True) -> bool:
+        return bool(ray.get(self._values().put.remote(namespace, key, value, overwrite)))
+
+    def _do_kv_get(self, namespace: str, key: bytes) -> bytes | None:
+        value: bytes | None = ray.get(self._values().get.remote(namespace, key))
+        return value
+
+    def _do_kv_del(self, namespace: str, key: bytes) -> bool:
+        return bool(ray.get(self._values().delete.remote(namespace, key)))
+
+    def _do_kv_keys(self, namespace: str, prefix: bytes) -> list[bytes]:
+        return list(ray.get(self._values().keys.remote(namespace, prefix)))
+
+    # placement groups ----------------------------------------------------------------------------
+
+    def _do_pg_create(
+        self, pg_id: bytes, bundles: list[dict[str, float]], strategy: str, name: str, namespace: str, detached: bool
+    ) -> bytes:
+        """Ray gives groups ids of its own: that is the answer."""
+        group = groups.placement_group(bundles, strategy, name, "detached" if detached else None)
+        return bytes(group.id.binary())
+
+    def _do_pg_remove(self, pg_id: bytes) -> None:
+        groups.remove_placement_group(options.group(pg_id))
+
+    def _do_pg_wait(self, pg_id: bytes, timeout: float | None) -> bool:
+        group = options.group(pg_id)
+        if timeout is not None:
+            return bool(group.wait(timeout))
+        while not group.wait(60):
+            if self._do_pg_table(pg_id).get("state") == "REMOVED":
+                return False
+        return True
+
+    def _do_pg_table(self, pg_id: bytes | None) -> dict[str, Any]:
+        if pg_id is None:
+            return {key: _group_facts(facts) for key, facts in groups.placement_group_table().items()}
+        return _group_facts(groups.placement_group_table(options.group(pg_id)))
+
+    def _do_pg_by_name(self, name: str, namespace: str) -> dict[str, Any]:
+        try:
+            group = groups.get_placement_group(name)
+        except ValueError:
+            return {}
+        return _group_facts(groups.placement_group_table(group))
+
+    # state -----------------------------------------------------------------------------------------
+
+    def _do_state(self, kind: str, filters: Any = None, limit: int = 100) -> list[dict[str, Any]]:
+        from aktis._ray import state
+
+        return state.rows(self._engine, kind, filters, limit)
+
+    def _do_timeline(self) -> list[dict[str, Any]]:
+        return list(ray.timeline() or [])
+
+    def _do_stacks(self) -> list[dict[str, Any]]:
+        """Of this process; for those of workers there is ``ray stack`` on their machines."""
+        stacks = {str(ident): "".join(traceback.format_stack(frame)) for ident, frame in sys._current_frames().items()}
+        return [{"pid": os.getpid(), "type": "DRIVER", "threads": stacks}]
+
+    def _do_memory(self) -> dict[str, Any]:
+        return {"objects": self._do_state("objects", None, 10_000)}
+
+    def _do_metrics_address(self) -> str | None:
+        for node in ray.nodes():
+            if node.get("Alive") and node.get("MetricsExportPort"):
+                return f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
+        return None
+
+    def explain(self, ref: refs.RayRef) -> dict[str, Any]:
+        from aktis._ray import state
+
+        return state.explain(self._engine, ref)
+
+
+def _group_facts(facts: Any) -> dict[str, Any]:
+    if not facts:
+        return {}
+    return {
+        "placement_group_id": facts["placement_group_id"],
+        "name": facts.get("name", ""),
+        "namespace": facts.get("ray_namespace", ""),
+        "bundles": facts["bundles"],
+        "bundles_to_node_id": facts.get("bundles_to_node_id", {}),
+        "strategy": facts["strategy"],
+        "state": facts["state"],
+    }

@@ -1,0 +1,63 @@
+"""Facts about what runs, in the words of :mod:`aktis.runtime_context`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import ray
+
+
+def is_driver(context: Any) -> bool:
+    """Whether this process is a driver (or a client of one)."""
+    return context.worker.mode == ray.SCRIPT_MODE if hasattr(context, "worker") else True
+
+
+def context() -> dict[str, Any]:
+    there = ray.get_runtime_context()
+    driver = is_driver(there)
+    facts: dict[str, Any] = {
+        "job_id": there.get_job_id(),
+        "node_id": there.get_node_id(),
+        "worker_id": there.get_worker_id(),
+        "session_name": there.get_session_name(),
+        "session_dir": f"{there.get_temp_dir()}/{there.get_session_name()}",
+        "address": there.gcs_address,
+        "node_ip_address": ray.util.get_node_ip_address(),
+        "runtime_env": json.loads(there.get_runtime_env_string() or "{}"),
+        "mode": "driver" if driver else "worker",
+        "task_id": None,
+        "task_name": None,
+        "task_function_name": None,
+        "actor_id": None,
+        "actor_name": None,
+        "placement_group_id": None,
+        "capture_child_tasks": False,
+        "resources": {},
+        "accelerator_ids": {"GPU": []},
+        "was_restarted": False,
+        "is_canceled": False,
+        "is_async": False,
+    }
+    return facts if driver else {**facts, **_of_call(there)}
+
+
+def _of_call(there: Any) -> dict[str, Any]:
+    actor_id = there.get_actor_id()
+    facts = {
+        "task_id": there.get_task_id(),
+        "task_name": there.get_task_name(),
+        "task_function_name": there.get_task_function_name(),
+        "actor_id": actor_id,
+        "actor_name": (there.get_actor_name() or "") if actor_id else None,
+        "placement_group_id": there.get_placement_group_id(),
+        "capture_child_tasks": there.should_capture_child_tasks_in_placement_group,
+        "resources": there.get_assigned_resources(),
+        "accelerator_ids": there.get_accelerator_ids(),
+        "was_restarted": bool(actor_id) and there.was_current_actor_reconstructed,
+    }
+    try:
+        facts["is_canceled"] = there.is_canceled()
+    except RuntimeError:  # Ray refuses the question in async actors
+        facts["is_async"] = True
+    return facts

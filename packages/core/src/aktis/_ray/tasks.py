@@ -1,0 +1,110 @@
+"""Remote functions: what ``bind_task`` returns."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from aktis._engine import FunctionDescriptor, Submit
+from aktis._options import TaskOptions
+from aktis._ray import errors, refs, travel
+from aktis._ray import options as ray_options
+from aktis._serialization import functions
+from aktis.exceptions import SerializationError
+
+if TYPE_CHECKING:
+    from aktis._ray.engine import RayEngine
+
+FAILURES = (TypeError, ValueError, AttributeError, RecursionError, pickle.PicklingError)
+"""What Ray raises when something cannot be pickled."""
+
+
+class Exported:
+    """A user's function as Ray has it, one per session."""
+
+    def __init__(self, engine: RayEngine, descriptor: FunctionDescriptor) -> None:
+        self.epoch = refs.epoch
+        self._engine = engine
+        self._descriptor = descriptor
+        self._made: dict[int, Any] = {}  # by max_calls, which Ray takes at the definition only
+
+    def remote(self, max_calls: int) -> Any:
+        made = self._made.get(max_calls)
+        if made is None:
+            made = self._made[max_calls] = self._make(self._descriptor.function, max_calls)
+        return made
+
+    def _make(self, function: Any, max_calls: int) -> Any:
+        descriptor = self._descriptor
+        shipped = travel.Shipped(self._engine.job, descriptor.name, function)
+        task = travel.task_of(shipped, descriptor.is_generator, descriptor.is_coroutine)
+        return ray.remote(max_calls=max_calls)(task) if max_calls else ray.remote(task)
+
+    def by_reference(self, max_calls: int) -> Any:
+        """The same with the function by its name, for when what it uses cannot be pickled; None if it has no such name."""
+        wrapped = functions.by_name(self._descriptor.function)
+        if wrapped is None:
+            return None
+        made = self._made[max_calls] = self._make(wrapped, max_calls)
+        return made
+
+
+def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions) -> Submit:
+    """Called once per function and set of options."""
+    exported = descriptor.engine_state
+    if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
+        exported = descriptor.engine_state = Exported(engine, descriptor)
+    given = ray_options.of_task(options, descriptor.is_generator)
+    wrap = refs.wrapper(options.num_returns)
+    bare = refs.bare_arguments
+    call = caller(exported.remote(options.max_calls), given)
+
+    def submit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = bare(args, kwargs)
+        try:
+            return wrap(call(*args, **kwargs))
+        except errors.RAY_ERRORS as error:
+            raise errors.translate(error) from None
+        except FAILURES as error:
+            return again(args, kwargs, error)
+
+    def again(args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
+        nonlocal call
+        explain_arguments(descriptor.name, descriptor.signature, args, kwargs, error)
+        remote = exported.by_reference(options.max_calls)
+        if remote is None:
+            raise functions.explain_failure(descriptor.function, descriptor.name, error) from error
+        call = caller(remote, given)
+        return wrap(call(*args, **kwargs))
+
+    return submit
+
+
+def caller(remote: Any, given: dict[str, Any]) -> Any:
+    if not given:
+        return remote.remote
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # num_returns="dynamic" is old, and means the same with us
+        return remote.options(**given).remote
+
+
+def explain_arguments(
+    name: str,
+    signature: inspect.Signature | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    error: BaseException,
+) -> None:
+    """Raise the error that says which argument cannot be pickled; return when all can."""
+    from aktis._serialization.diagnose import explain_arguments as explain
+
+    try:
+        ray.cloudpickle.dumps((args, kwargs))
+    except Exception:
+        names = tuple(signature.parameters) if signature is not None else ()
+        found: SerializationError = explain(args, kwargs, names, error)
+        raise found from error
