@@ -1,7 +1,8 @@
 """Build the source distribution and the wheel of every package into dist/ (or the folder given), and check them.
 
 What is checked: the metadata, as an index would (twine); that the source distribution makes the very wheel that the
-source tree makes; that the wheel holds our licence. The build backend runs in this process: no network, and the same backend for all.
+source tree makes; that the wheel holds our licence. The build backend runs in this process: no network, and the same
+backend for all.
 """
 
 from __future__ import annotations
