@@ -22,6 +22,9 @@ MERGED = ROOT / "build" / "api"
 
 DIRECTIVE = re.compile(r"^::: (aktis[\w.]*)$", re.MULTILINE)
 
+ALSO = {"benchmarks.md": "benchmarks/README.md", "changelog.md": "CHANGELOG.md"}
+"""Pages that are files of the repository."""
+
 _homes: dict[str, str] = {}  # where something is defined -> the public name under which the reference describes it
 
 
@@ -51,6 +54,14 @@ def on_config(config: Any) -> None:
             for module in DIRECTIVE.findall(Path(config["docs_dir"], page).read_text()):
                 for name in public_names(module):
                     _homes.setdefault(origin(module, name), f"{module}.{name}")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    from mkdocs.structure.files import File
+
+    for page, source in ALSO.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    return files
 
 
 def _expand(match: re.Match[str]) -> str:
