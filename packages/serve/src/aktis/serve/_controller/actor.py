@@ -50,6 +50,7 @@ from aktis.serve._protocol import (
     ReplicaID,
     ReplicaView,
 )
+from aktis.serve._status import overlay
 from aktis.serve.config import ApplicationStatus, HTTPOptions, ServeStatus, gRPCOptions
 from aktis.serve.exceptions import ServeError
 
@@ -89,6 +90,7 @@ class ServeController:
         self._catch_up_timer: asyncio.TimerHandle | None = None
         self._nodes_task: asyncio.Task[None] | None = None
         self._replaced: dict[str, set[str]] = {}  # by application: those that were deleted for it
+        self._prepared: dict[str, dict[str, ApplicationStatus]] = {}  # by who deploys files
         self._said: dict[str, ApplicationState] = {}
         self._recover()
 
@@ -183,7 +185,10 @@ class ServeController:
 
     async def status(self) -> ServeStatus:
         """States of all applications and proxies."""
-        return reports.serve_status(self._apps, self._proxies, self._started_at)
+        found = reports.serve_status(self._apps, self._proxies, self._started_at)
+        for prepared in self._prepared.values():
+            overlay(found, prepared)
+        return found
 
     async def get_deployment(self, app: str, name: str) -> DeploymentSpec | None:
         """What was deployed; None when it was not, or is being deleted."""
@@ -203,7 +208,21 @@ class ServeController:
 
     async def attend(self, listener: str) -> None:
         """Stays as long as the listener does: see listeners.py."""
-        await self._listeners.attend(listener)
+        try:
+            await self._listeners.attend(listener)
+        finally:
+            self._prepared.pop(listener, None)
+
+    async def report_prepared(
+        self, caller: str, applications: dict[str, ApplicationStatus], presence: Iterable[Any] = ()
+    ) -> None:
+        """Applications of files that are imported by ``caller``, or could not be: part of the status until it says otherwise.
+
+        It is heard as long as its :meth:`attend` stays: ``presence`` as in :meth:`listen`.
+        """
+        for each in presence:
+            self._listeners.watch(caller, each)
+        self._prepared[caller] = applications
 
     async def listen(
         self, known: dict[Topic, int], timeout_s: float = 30.0, listener: str = "", presence: Iterable[Any] = ()

@@ -32,6 +32,7 @@ class ControllerHost:
     attend = _forwarded("attend")
     listen = _forwarded("listen")
     report_waiting = _forwarded("report_waiting")
+    report_prepared = _forwarded("report_prepared")
     report_models = _forwarded("report_models")
     start_proxies = _forwarded("start_proxies")
     http_options = _forwarded("http_options")
