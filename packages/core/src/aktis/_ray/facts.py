@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from typing import Any
 
 import ray
 
 
-def is_driver(context: Any) -> bool:
+def is_client(there: Any) -> bool:
+    """Whether this process speaks Ray Client, which knows less about itself than a driver."""
+    return not hasattr(there.worker, "current_session_name")
+
+
+def is_driver(there: Any) -> bool:
     """Whether this process is a driver (or a client of one)."""
-    return context.worker.mode == ray.SCRIPT_MODE if hasattr(context, "worker") else True
+    return bool(there.worker.mode == ray.SCRIPT_MODE)
 
 
 def context() -> dict[str, Any]:
     there = ray.get_runtime_context()
     driver = is_driver(there)
+    if is_client(there):
+        session, folder, worker_id = f"client_{there.get_job_id()}", tempfile.gettempdir(), there.worker.worker_id.hex()
+    else:
+        session, folder, worker_id = there.get_session_name(), there.get_temp_dir(), there.get_worker_id()
     facts: dict[str, Any] = {
         "job_id": there.get_job_id(),
         "node_id": there.get_node_id(),
-        "worker_id": there.get_worker_id(),
-        "session_name": there.get_session_name(),
-        "session_dir": f"{there.get_temp_dir()}/{there.get_session_name()}",
-        "address": there.gcs_address,
+        "worker_id": worker_id,
+        "session_name": session,
+        "session_dir": f"{folder}/{session}",
+        "address": _address(there),
         "node_ip_address": ray.util.get_node_ip_address(),
         "runtime_env": json.loads(there.get_runtime_env_string() or "{}"),
         "mode": "driver" if driver else "worker",
@@ -40,6 +50,13 @@ def context() -> dict[str, Any]:
         "is_async": False,
     }
     return facts if driver else {**facts, **_of_call(there)}
+
+
+def _address(there: Any) -> str:
+    try:
+        return str(there.gcs_address)
+    except (AttributeError, NotImplementedError):  # of clients
+        return "ray"
 
 
 def _of_call(there: Any) -> dict[str, Any]:

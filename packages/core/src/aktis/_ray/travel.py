@@ -95,29 +95,47 @@ def failure(error: BaseException, name: str, **where: Any) -> Failed:
 
 
 class Shipped:
-    """A user's function on its way to workers. Ray pickles it once."""
+    """A user's function (or class) on its way to workers. Ray pickles it once.
 
-    __slots__ = ("function", "job", "name")
+    ``count`` is how many results the caller expects: Ray would not say whose fault another number is.
+    """
 
-    def __init__(self, job: Job, name: str, function: Callable[..., Any]) -> None:
+    __slots__ = ("count", "function", "job", "name")
+
+    def __init__(self, job: Job, name: str, function: Callable[..., Any], count: int = 1) -> None:
         self.job = job
         self.name = name
         self.function = function
+        self.count = count
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrive, (_Arrival(self.job), self.name, self.function)
+        return Shipped, (_Arrival(self.job), self.name, self.function, self.count)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            return self.function(*args, **kwargs)
+            value = self.function(*args, **kwargs)
+            return value if self.count == 1 else self._split(value)
         except Exception as error:
             raise failure(error, self.name) from None
 
     def run_coroutine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            return asyncio.run(self.function(*args, **kwargs))
+            value = asyncio.run(self.function(*args, **kwargs))
+            return value if self.count == 1 else self._split(value)
         except Exception as error:
             raise failure(error, self.name) from None
+
+    def _split(self, value: Any) -> Any:
+        if self.count == 0:
+            return None
+        if not hasattr(value, "__len__") and not hasattr(value, "__iter__"):
+            raise ValueError(
+                f"{self.name} has num_returns={self.count}, but returned one {type(value).__name__}: {value!r}"
+            )
+        values = list(value)
+        if len(values) != self.count:
+            raise ValueError(f"{self.name} has num_returns={self.count}, but returned {len(values)} values")
+        return values
 
     def run_generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         try:
@@ -127,7 +145,7 @@ class Shipped:
 
     def run_async_generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         try:
-            with asyncio.Runner() if sys.version_info >= (3, 11) else _Runner() as runner:
+            with _Runner() as runner:
                 items = self.function(*args, **kwargs)
                 while True:
                     try:
@@ -140,7 +158,7 @@ class Shipped:
 
 
 class _Runner:
-    """The little of ``asyncio.Runner`` that is needed here, for Python 3.10."""
+    """The little of ``asyncio.Runner`` that is needed here; Python 3.10 has none."""
 
     def __enter__(self) -> _Runner:
         self._loop = asyncio.new_event_loop()
@@ -167,10 +185,6 @@ class _Arrival:
 def _arrived(job: Job) -> Job:
     enter(job)
     return job
-
-
-def _arrive(job: Job, name: str, function: Callable[..., Any]) -> Shipped:
-    return Shipped(job, name, function)
 
 
 def task_of(shipped: Shipped, is_generator: bool, is_coroutine: bool) -> Callable[..., Any]:
