@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from typing import Any
 
 import ray
@@ -52,6 +53,12 @@ def context() -> dict[str, Any]:
     return facts if driver else {**facts, **_of_call(there)}
 
 
+def _was_restarted(there: Any) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Ray uses an older call of its own
+        return bool(there.was_current_actor_reconstructed)
+
+
 def _address(there: Any) -> str:
     try:
         return str(there.gcs_address)
@@ -71,7 +78,7 @@ def _of_call(there: Any) -> dict[str, Any]:
         "capture_child_tasks": there.should_capture_child_tasks_in_placement_group,
         "resources": there.get_assigned_resources(),
         "accelerator_ids": there.get_accelerator_ids(),
-        "was_restarted": bool(actor_id) and there.was_current_actor_reconstructed,
+        "was_restarted": bool(actor_id) and _was_restarted(there),
     }
     try:
         facts["is_canceled"] = there.is_canceled()

@@ -139,7 +139,10 @@ class Shipped:
 
     def run_generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         try:
-            yield from self.function(*args, **kwargs)
+            for item in self.function(
+                *args, **kwargs
+            ):  # noqa: UP028 - Ray sends something, which is not for the user
+                yield item
         except Exception as error:
             raise failure(error, self.name) from None
 
@@ -193,7 +196,8 @@ def task_of(shipped: Shipped, is_generator: bool, is_coroutine: bool) -> Callabl
         items = shipped.run_async_generator if is_coroutine else shipped.run_generator
 
         def task(*args: Any, **kwargs: Any) -> Any:
-            yield from items(args, kwargs)
+            for item in items(args, kwargs):  # noqa: UP028 - as there
+                yield item
 
     else:
         run = shipped.run_coroutine if is_coroutine else shipped.run
