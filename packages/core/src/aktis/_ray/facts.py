@@ -12,7 +12,7 @@ import ray
 
 def is_client(there: Any) -> bool:
     """Whether this process speaks Ray Client, which knows less about itself than a driver."""
-    return not hasattr(there.worker, "current_session_name")
+    return not hasattr(there.worker, "current_temp_dir")
 
 
 def is_driver(there: Any) -> bool:

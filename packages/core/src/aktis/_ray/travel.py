@@ -139,9 +139,8 @@ class Shipped:
 
     def run_generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         try:
-            for item in self.function(
-                *args, **kwargs
-            ):  # noqa: UP028 - Ray sends something, which is not for the user
+            items = self.function(*args, **kwargs)
+            for item in items:  # noqa: UP028 - Ray sends something, which is not for the user
                 yield item
         except Exception as error:
             raise failure(error, self.name) from None
