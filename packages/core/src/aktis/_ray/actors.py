@@ -47,7 +47,7 @@ def create(
     exported = cls.engine_state
     if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
         exported = cls.engine_state = Exported(engine, cls)
-    given = ray_options.of_actor(options, cls.is_async)
+    given = ray_options.of_actor(engine, options, cls.is_async)
     args, kwargs = refs.bare_arguments(args, kwargs)
     try:
         actor = exported.remote.options(**given).remote(*args, **kwargs)

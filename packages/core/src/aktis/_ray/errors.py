@@ -82,8 +82,8 @@ def _actor_error(error: Any) -> Exception:
     failed = bool(getattr(error, "_actor_init_failed", False))
     found = _MARKED.search(text)
     cause = unpack_exception(zlib.decompress(base64.b64decode(found.group(1)))) if found else None
-    if found:
-        text = text[: found.start()].rstrip().removesuffix("[").rstrip()
+    if found:  # the cause says the rest
+        text = "the actor is dead: its constructor raised"
         failed = True
     return ours.ActorDiedError(text, actor_id=actor_id, actor_init_failed=failed, cause=cause,
                                preempted=bool(getattr(error, "preempted", False)))  # fmt: skip

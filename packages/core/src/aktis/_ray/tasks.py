@@ -68,7 +68,7 @@ def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions
     exported = descriptor.engine_state
     if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
         exported = descriptor.engine_state = Exported(engine, descriptor)
-    given = ray_options.of_task(options, descriptor.is_generator)
+    given = ray_options.of_task(engine, options, descriptor.is_generator)
     if engine.streams is not None and options.num_returns == "streaming":
         return relayed(engine.streams, "task", (exported.remote(options),), given)
     wrap = refs.wrapper(options.num_returns)

@@ -48,12 +48,15 @@ def enter(job: Job) -> None:
     """Make this process a worker of the session. Does nothing the second time, and in drivers."""
     if _session.current is not None:
         return
+    from aktis._ray import packages
     from aktis._ray.engine import RayEngine
     from aktis._serialization.errors import PACKAGES
 
     if job.home and job.home not in PACKAGES:
         PACKAGES.append(job.home)
-    _session.attach(RayEngine.of_worker(job))
+    engine = RayEngine.of_worker(job)
+    _session.attach(engine)
+    packages.arrive(engine)
     for module, argument in job.hooks:
         importlib.import_module(module).start_worker(argument)
 
