@@ -1,7 +1,7 @@
 """Which learning rate, and with how many epochs? A grid over both for PPO, with Tune, and the best policy from its checkpoint.
 
 Run: python examples/rllib_tune.py
-Needs: pip install "aktis-rllib[torch]" aktis-tune
+Needs: pip install "aktis-rllib[torch]"
 Prints: a table of the trials, and the return of the best policy, restored.
 """
 

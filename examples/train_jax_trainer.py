@@ -23,7 +23,7 @@ from aktis.train import Backend, BackendConfig, DataParallelTrainer
 
 @dataclass
 class JaxConfig(BackendConfig):
-    platforms: str | None = None  # None: the devices that JAX finds
+    platforms: str = ""  # whatever JAX finds
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -46,8 +46,7 @@ def free_address() -> str:
 
 
 def join(rank: int, address: str, size: int, config: JaxConfig) -> None:
-    if config.platforms is not None:
-        os.environ["JAX_PLATFORMS"] = config.platforms
+    os.environ["JAX_PLATFORMS"] = config.platforms
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")

@@ -31,7 +31,9 @@ def _tree(module: str) -> ast.Module:
 def _literal(module: str, variable: str) -> object:
     """The value of a module's variable, if it is written down as a literal."""
     for node in _tree(module).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(target, ast.Name) and target.id == variable for target in targets):
             value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
             try:
@@ -44,8 +46,10 @@ def _literal(module: str, variable: str) -> object:
 @functools.cache
 def lazy_names(module: str) -> dict[str, str]:
     """Names that are imported when they are first used, and the modules that they come from."""
-    table = _literal(module, "_NAMES")
-    return {str(name): str(origin) for name, origin in table.items()} if isinstance(table, dict) else {}
+    table = _literal(module, "_NAMES") or _literal(module, "_HOMES")
+    if not isinstance(table, dict):
+        return {}
+    return {str(name): f"{module}{home}" if str(home).startswith(".") else str(home) for name, home in table.items()}
 
 
 @functools.cache
@@ -70,7 +74,9 @@ def public_names(module: str) -> list[str]:
         return [str(name) for name in listed if name != "__version__"]
     if lazy_names(module):
         return sorted(lazy_names(module))
-    defined = (node for node in _tree(module).body if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)))
+    defined = (
+        node for node in _tree(module).body if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+    )
     return [node.name for node in defined if not node.name.startswith("_") and ast.get_docstring(node)]
 
 
@@ -82,7 +88,7 @@ def origin(module: str, name: str) -> str:
         there = _imports(module).get(name)
         if there is None and name in lazy_names(module):
             there = (lazy_names(module)[name], name)
-        if there is None or f"{module}.{name}" in sources() and there[0] == module:
+        if there is None or (f"{module}.{name}" in sources() and there[0] == module):
             break
         module, name = there
     return f"{module}.{name}"

@@ -62,7 +62,7 @@ def default_results_dir() -> str:
 
     Ray's names for it, ``TUNE_RESULT_DIR`` and ``TEST_TMPDIR``, count as well.
     """
-    return os.path.expanduser(RESULTS_DIR.read())
+    return os.path.expanduser(str(RESULTS_DIR.read()))
 
 
 # -- at once -------------------------------------------------------------------------------------------------------------

@@ -112,6 +112,8 @@ class DeploymentState(str, enum.Enum):
 
 
 class ApplicationState(str, enum.Enum):
+    """What an application is doing."""
+
     NOT_STARTED = "NOT_STARTED"  # no such application (yet)
     DEPLOYING = "DEPLOYING"  # at least one deployment is not healthy yet
     RUNNING = "RUNNING"  # all are healthy

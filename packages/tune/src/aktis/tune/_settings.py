@@ -110,7 +110,7 @@ def force_cleanup_after() -> float:
 
 
 def function_thread_timeout() -> float:
-    return max(0.0, _THREAD.read())
+    return max(0.0, float(_THREAD.read()))
 
 
 def restore_retries() -> int:

@@ -21,6 +21,7 @@ import pickle
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aktis
@@ -107,8 +108,13 @@ class ReplicaActor(Web):
         """What requests over HTTP need: imported now, and not with the first of them."""
         if self._spec.is_asgi:
             from aktis.serve._graph.asgi_app import make_fastapi_app_bound_to
+            from aktis.serve._replica.endpoints import anyio_thread, in_threads
 
-            self._asgi = make_fastapi_app_bound_to(servable)
+            around = anyio_thread(self._loop)
+            if around is not None:
+                self._threads.around = around
+            adapt = None if around is None else partial(in_threads, threads=self._threads, end=self._end)
+            self._asgi = make_fastapi_app_bound_to(servable, adapt)
             self._lifespan = _http.Lifespan(self._asgi)
             self._let_applications_have_threads()
             await self._lifespan.start()

@@ -16,10 +16,10 @@ import contextvars
 import os
 import secrets
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import aktis
 from aktis.serve._lines import Message, Reader, frame
 from aktis.serve._protocol import HTTPReply, HTTPRequest, Rejected, RequestMeta
 from aktis.serve._replica.eager import start_task
@@ -89,7 +89,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._context.run(self._take, self._reader.feed(data))
 
-    def _take(self, messages: list[Message]) -> None:
+    def _take(self, messages: Sequence[Message]) -> None:
         for message in messages:
             number = message[0]
             if number is None:
@@ -124,13 +124,9 @@ class Lines:
         self._path = ""
         self._server: asyncio.AbstractServer | None = None
 
-    async def open(self, web: Web) -> str:
-        """Listens, once; the path to connect to, "" outside of a session. Raises OSError."""
+    async def open(self, web: Web, folder: str) -> str:
+        """Listens, once; the path to connect to. Raises OSError."""
         if self._server is None:
-            folder = aktis.get_runtime_context().get_session_dir() if aktis.is_initialized() else ""
-            if not folder:
-                return ""
-            # Beside the sockets of core's processes: the session's folder is its user's alone.
             self._path = os.path.join(folder, f"s-{secrets.token_hex(8)}.sock")
             loop, context = asyncio.get_running_loop(), contextvars.copy_context()
             self._server = await loop.create_unix_server(lambda: Line(web, loop, context), self._path)

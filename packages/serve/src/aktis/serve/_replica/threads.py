@@ -20,6 +20,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any
@@ -41,6 +42,7 @@ class Threads:
         self._busy = 0
         self._threads = 0
         self._abandoned: dict[asyncio.Future[Any], Callable[[], None]] = {}
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # what each thread enters when it begins
         # Cancelled, and returned before anybody asked to be told.
         self._returned: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
 
@@ -69,6 +71,10 @@ class Threads:
         self._threads = 0
 
     def _work(self) -> None:
+        with self.around():
+            self._serve()
+
+    def _serve(self) -> None:
         get, done = self._jobs.get, self._done
         while True:
             job = get()

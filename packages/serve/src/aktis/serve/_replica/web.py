@@ -76,7 +76,9 @@ class Web(Requests):
 
     async def open_line(self) -> str:
         """Where a proxy of this machine connects, to send requests with less effort than calls take. "": nowhere."""
-        return await self._lines.open(self)
+        folder = aktis.get_runtime_context().get_session_dir() if aktis.is_initialized() else ""
+        # Beside the sockets of core's processes: the session's folder is its user's alone.
+        return await self._lines.open(self, folder) if folder else ""
 
     async def _answer(self, running: Running, request: HTTPRequest) -> Any:
         """What the user's function or ``__call__`` returns for a request."""

@@ -43,6 +43,7 @@ __all__ = ["add_experiment", "write_report"]
 _MOST_PARAMETERS = 12  # axes side by side that can still be read
 _MOST_CURVES = 4  # charts of learning curves
 _MOST_ERRORS = 25
+_LEAST_SHARE = 0.005  # of the most important parameter; what is less is drawn as nothing
 _MOST_PAGES = 20
 _LONGEST_ERROR = 6000
 
@@ -283,7 +284,7 @@ def _add_parameters(page: Part, found: Gathered) -> None:
             keys=keys,
             shades=shades,
             tops=_tops(found),
-            x_label=key,
+            x_label=labels[key],
             y_label=metric,
         )
         for key in chosen[:8]
@@ -301,8 +302,14 @@ def _add_importance(page: Part, found: Gathered, importance: Importance | None) 
             "parameters that differ."
         )
         return
+    if max(share for _, share in importance.shares) < _LEAST_SHARE:
+        section.text(
+            f"From these {importance.trials} trials it cannot be told which parameter matters: none stands out."
+        )
+        return
     section.text(f"How much {found.main.metric} depends on each parameter; shares of one.")
-    section.add(bar_chart(importance.shares[:20]))
+    labels = short_labels([key for key, _ in importance.shares], 40)
+    section.add(bar_chart([(labels[key], share) for key, share in importance.shares[:20]]))
     section.text(f"Method: {importance.method}, over {importance.trials} trials.", note=True)
     if importance.fit is not None:
         section.text(
@@ -319,7 +326,8 @@ def _add_trials(page: Part, found: Gathered) -> None:
     order = _by_score(found)
     metrics = found.metrics[:6]
     params = list(found.parameters)[:20]
-    header = ["trial", "status", *metrics, "iterations", "time (s)", *params]
+    labels = short_labels([*metrics, *params], 40)
+    header = ["trial", "status", *metrics, "iterations", "time (s)", *[labels[key] for key in params]]
     rows = []
     for index in order:
         trial = found.trials[index]
