@@ -1,7 +1,7 @@
 """Write docs/gallery.md and examples/README.md from the docstrings of the examples.
 
     python scripts/write_gallery.py                      the seconds stay as they are
-    python scripts/write_gallery.py --measure [FILE...]  run these examples (or all), and note how long they took
+    python scripts/write_gallery.py --measure [FILE...]  run these examples (or all), and note what they took
 
 A test checks that both are up to date.
 """
@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +30,7 @@ LIBRARIES = {  # in the order of the page: the beginning of a file's name, and t
     "serve_": "Serve",
     "together": "Several libraries together",
 }
-ROW = re.compile(r"^\| .* \| `examples/(?P<file>\w+\.py)` \| .* \| (?P<seconds>\d+)? \|$", re.MULTILINE)
+ROW = re.compile(r"^\| .* \| `examples/(?P<file>\w+\.py)` \| .* \| (?P<seconds>[\d.]+)? \|$", re.MULTILINE)
 HEAD = """# Gallery
 
 Short programs, each for a problem that people have: {count} of them, and a test runs every one. Take the file
@@ -42,13 +41,14 @@ prints, checks its own result, and leaves nothing behind.
 $ python examples/maze_q_learning.py
 ```
 
-Seconds are those on two cores, the start of Python and its libraries included.
+The seconds are of CPU time, of all processes together: where several cores are free it takes less. Much of it is the
+start of Python with its libraries in every process.
 
 <!-- written by scripts/write_gallery.py -->
 """
 LIST_HEAD = """# Examples
 
-One line for each; `docs/gallery.md` has what they need, and how long they take. From anywhere: `python examples/NAME.py`.
+One line for each; `docs/gallery.md` has what they need, and how much time they take. From anywhere: `python examples/NAME.py`.
 
 <!-- written by scripts/write_gallery.py -->
 """
@@ -97,7 +97,7 @@ def page(seconds: dict[str, str]) -> str:
     found = examples()
     parts = [HEAD.format(count=len(found))]
     for prefix, title in LIBRARIES.items():
-        parts.append(f"\n## {title}\n\n| problem | file | needs | seconds |\n|---|---|---|---|\n")
+        parts.append(f"\n## {title}\n\n| problem | file | needs | CPU seconds |\n|---|---|---|---|\n")
         for one in found:
             if one.library == prefix:
                 took = seconds.get(one.file, "")
@@ -117,14 +117,16 @@ def listing() -> str:
 
 
 def measure(file: str) -> str:
-    """The seconds that an example takes, run as a user runs it: from a folder of its own."""
+    """The CPU time of an example and its processes, run as a user runs it: from a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"TUNE_RESULT_DIR": folder}
-        begin = time.monotonic()
+        before = os.times()
         subprocess.run(
             [sys.executable, str(EXAMPLES / file)], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True
         )
-        return str(max(round(time.monotonic() - begin), 1))
+    after = os.times()
+    seconds = after.children_user - before.children_user + after.children_system - before.children_system
+    return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
 
 
 def main(arguments: list[str]) -> None:

@@ -178,6 +178,10 @@ class RayCluster:
     def processes(self) -> dict[int, str]:
         return {pid: command for node in self.nodes for pid, command in node.processes().items()}
 
+    def gone(self) -> list[RayNode]:
+        """Nodes that have ended."""
+        return [node for node in self.nodes if node.process.poll() is not None]
+
     def stop(self) -> None:
         for node in reversed(self.nodes):
             node.stop()
@@ -191,15 +195,27 @@ class RayCluster:
     ) -> None:
         self.stop()
 
-    def run(self, code: str, address: str | None = None, limit_s: float = 120, **variables: str) -> str:
-        """Output of a driver: a program of its own, with the address in AKTIS_ADDRESS."""
-        environment = os.environ | self.environment | {"AKTIS_ADDRESS": address or "ray"} | variables
+    def run(self, code: str, address: str = "ray", limit_s: float = 120, **variables: str) -> str:
+        """What a driver prints that has this code; it finds the cluster through AKTIS_ADDRESS."""
+        return self._run(["-c", code], address, limit_s, variables)
+
+    def run_file(
+        self, path: Path, *arguments: str, address: str = "ray", limit_s: float = 120, **variables: str
+    ) -> str:
+        return self._run([str(path), *arguments], address, limit_s, variables)
+
+    def _run(self, arguments: list[str], address: str, limit_s: float, variables: Mapping[str, str]) -> str:
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=limit_s, check=False
-        )
+            [sys.executable, *arguments], env=self.environment_of_driver(address, **variables), capture_output=True,
+            text=True, timeout=limit_s, check=False,
+        )  # fmt: skip
         if done.returncode:
             raise AssertionError(f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout
+
+    def environment_of_driver(self, address: str = "ray", **variables: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        return kept | self.environment | {"AKTIS_ADDRESS": address} | variables
 
 
 @contextmanager
