@@ -12,6 +12,8 @@ import pytest
 
 import aktis
 
+from ..helpers.engines import ON_RAY
+
 pytestmark = pytest.mark.usefixtures("session")
 
 ActorDiedError = aktis.exceptions.ActorDiedError
@@ -35,10 +37,16 @@ class Plain:
         sys.exit(1)
 
 
-def _gone(name: str) -> bool:
-    """Whether the actor of this name is gone, within some seconds."""
+def _gone(name: str, engine: str = "") -> bool:
+    """Whether the actor of this name is gone, within some seconds.
+
+    ``engine`` is for one that ended by itself and of which somebody has a handle: Ray lists it no more, but goes on finding it
+    by its name until the last handle is gone (one that was killed it does not find).
+    """
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
+        if engine in ("ray", ON_RAY) and name not in aktis.util.list_named_actors():
+            return True
         try:
             aktis.get_actor(name)
         except ValueError:
@@ -47,25 +55,10 @@ def _gone(name: str) -> bool:
     return False
 
 
-def _ended(name: str, engine: str) -> bool:
-    """Whether the actor of this name, of which we still have a handle, has ended by itself, within some seconds.
-
-    Ray lists it no more, but finds it by name as long as anybody has a handle (an actor that was killed it does not find).
-    """
-    if engine != "ray":
-        return _gone(name)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if name not in aktis.util.list_named_actors():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def _after_kill(engine: str, call: Callable[[], Any], expected: Any) -> Any:
     """What the actor says when it has been killed: Ray kills while calls go on, so that some may come through yet."""
     deadline = time.monotonic() + 20
-    while (value := call()) != expected and engine == "ray" and time.monotonic() < deadline:
+    while (value := call()) != expected and engine in ("ray", ON_RAY) and time.monotonic() < deadline:
         time.sleep(0.01)
     return value
 
@@ -157,7 +150,7 @@ def test_exit_actor(session: str) -> None:
         aktis.get(actor.leave.remote())
     with pytest.raises(aktis.exceptions.RayActorError):
         aktis.get(actor.add.remote())
-    assert _ended("leaves", session)
+    assert _gone("leaves", session)
 
 
 def test_exit_actor_outside_of_an_actor() -> None:
@@ -187,7 +180,7 @@ def test_terminate(session: str) -> None:
     ref = actor.add.remote()
     actor.__ray_terminate__.remote()
     assert aktis.get(ref) == 1
-    assert _ended("terminated", session)
+    assert _gone("terminated", session)
     with pytest.raises(aktis.exceptions.RayActorError):
         aktis.get(actor.add.remote())
 

@@ -12,6 +12,7 @@ from aktis._options import ActorOptions, MethodOptions
 from aktis._ray import errors, hosts, refs, tasks, travel
 from aktis._ray import options as ray_options
 from aktis._serialization import functions
+from aktis._serialization.diagnose import explain_failure
 from aktis.actor import TERMINATE, ActorHandle
 from aktis.exceptions import ActorAlreadyExistsError, AktisSystemError
 
@@ -46,7 +47,7 @@ def create(
     exported = cls.engine_state
     if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
         exported = cls.engine_state = Exported(engine, cls)
-    given = ray_options.of_actor(options, cls.is_async)
+    given = ray_options.of_actor(engine, options, cls.is_async)
     args, kwargs = refs.bare_arguments(args, kwargs)
     try:
         actor = exported.remote.options(**given).remote(*args, **kwargs)
@@ -58,7 +59,7 @@ def create(
         tasks.explain_arguments(cls.name, cls.signature, args, kwargs, error)
         remote = exported.by_reference()
         if remote is None:
-            raise functions.explain_failure(cls.cls, cls.name, error) from error
+            raise explain_failure(cls.cls, cls.name, error) from error
         actor = remote.options(**given).remote(*args, **kwargs)
     return ActorHandle(engine, _id_of(actor), cls.name, cls.methods, actor)
 
@@ -81,6 +82,9 @@ def bind(handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOpti
     else:
         bound = getattr(actor, hosts.name_for_ray(method))
     given = ray_options.of_method(options, method.is_generator)
+    streams = handle._engine.streams  # type: ignore[attr-defined]
+    if streams is not None and options.num_returns == "streaming":
+        return tasks.relayed(streams, "method", (actor, hosts.name_for_ray(method)), given)
     call = tasks.caller(bound, given)
     wrap = refs.wrapper(options.num_returns)
     bare = refs.bare_arguments

@@ -39,14 +39,12 @@ class Host:
 
     def __repr__(self) -> str:
         instance = self.__dict__.get("_aktis_object")
-        if instance is None or type(instance).__repr__ is object.__repr__:
-            return str(object.__repr__(self))
-        return repr(instance)
+        return object.__repr__(self) if instance is None or not _has_repr(instance) else repr(instance)
 
     def _aktis_failure(self, name: str, error: BaseException) -> travel.Failed:
         instance = self._aktis_object
         try:
-            text = None if type(instance).__repr__ is object.__repr__ else repr(instance)
+            text = repr(instance) if _has_repr(instance) else None
         except Exception:
             text = None
         return travel.failure(error, f"{self._aktis_class.name}.{name}", actor_repr=text, **_where())
@@ -61,6 +59,11 @@ class Host:
             raise
         except Exception as error:
             raise self._aktis_failure("__aktis_call__", error) from None
+
+
+def _has_repr(instance: Any) -> bool:
+    own: Any = type(instance).__repr__
+    return own is not object.__repr__
 
 
 def _where() -> dict[str, Any]:
