@@ -1,6 +1,10 @@
 """Spread work over a fixed set of actors that are costly to make: each loads its "model" once and scores many batches.
 
 ``ActorPool.map_unordered`` gives the next batch to whichever actor is free.
+
+Run: python examples/actor_pool.py
+Needs: pip install aktis-core
+Prints: the total score, and how the batches were shared out.
 """
 
 from __future__ import annotations

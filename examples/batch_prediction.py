@@ -1,6 +1,8 @@
 """Predict on 300,000 rows with a model of XGBoost: in a pool of actors, streaming, straight into Parquet files.
 
+Run: python examples/batch_prediction.py
 Needs: pip install "aktis-train[xgboost,sklearn]"
+Prints: the predictor, the seconds for all rows, and the share of them that is right.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 The model is a logistic regression in twenty lines of numpy, so that nothing else is needed. With torch the last loop reads
 ``for batch in train.iter_torch_batches(batch_size=512): ...``.
+
+Run: python examples/data_features_to_training.py
+Needs: pip install aktis-data
+Prints: the accuracy on rows not seen, after each epoch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Text files to a report: parse lines, drop what does not parse, group, join, and write the result."""
+"""Text files to a report: parse lines, drop what does not parse, group, join, and write the result.
+
+Run: python examples/data_log_analysis.py
+Needs: pip install aktis-data
+Prints: a table of requests by path, and how many failures were written to a file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""A first look at data sets: from Python objects to results, row by row and window by window."""
+"""A first look at data sets: from Python objects to results, row by row and window by window.
+
+Run: python examples/data_quickstart.py
+Needs: pip install aktis-data
+Prints: the first results, and what each operator did.
+"""
 
 from __future__ import annotations
 

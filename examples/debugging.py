@@ -1,6 +1,8 @@
 """Find out what is wrong: ``explain`` says why a result is not there, inline mode lets a debugger in.
 
-python examples/debugging.py
+Run: python examples/debugging.py
+Needs: pip install aktis-core
+Prints: explanations of results that wait, that cannot come, and that failed.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Job:
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         self.file = self.folder / "state.json"
-        self.state = {"done": 0, "sum": 0, "starts": 0, "pieces_by_pid": {}}
+        self.state = {"done": [], "sum": 0, "starts": 0, "pieces_by_pid": {}}
         if self.file.exists():  # a process before this one got that far
             self.state = json.loads(self.file.read_text())
         self.state["starts"] += 1
@@ -40,13 +40,13 @@ class Job:
         temporary.replace(self.file)
 
     def work(self, piece: int) -> int:
-        """Do a piece, unless it is done already: the call may come a second time, after its answer was lost."""
-        if piece < self.state["done"]:
+        """Do a piece, unless it is done: calls may come again after their answers were lost, and in another order."""
+        if piece in self.state["done"]:
             return piece
         self.sabotage(piece)
         pid = str(os.getpid())
         self.state["sum"] += piece**2
-        self.state["done"] = piece + 1
+        self.state["done"].append(piece)
         self.state["pieces_by_pid"].setdefault(pid, []).append(piece)
         self.save()
         return piece

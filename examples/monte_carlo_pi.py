@@ -1,6 +1,10 @@
 """Estimate pi with many small tasks, and improve the estimate on the terminal as results come in.
 
 ``aktis.wait`` hands out results in the order in which they are done, so nothing waits for the slowest task.
+
+Run: python examples/monte_carlo_pi.py
+Needs: pip install aktis-core
+Prints: the estimate, better and better.
 """
 
 from __future__ import annotations

@@ -48,12 +48,12 @@ def count_primes(begin: int, end: int, progress: Any) -> int:
     return total
 
 
-def draw(done: int, width: int = 30) -> None:
+def draw(done: int, before: int, width: int = 30) -> None:
     full = width * done // LIMIT
     line = f"[{'#' * full}{'.' * (width - full)}] {done / LIMIT:4.0%}"
     if sys.stdout.isatty():
         print("\r" + line, end="\n" if done == LIMIT else "", flush=True)
-    elif done == LIMIT or done % (LIMIT // 4) == 0:
+    elif 4 * done // LIMIT > 4 * before // LIMIT:  # into a file: a line for each quarter
         print(line, flush=True)
 
 
@@ -64,8 +64,8 @@ def main() -> None:
         counts = [count_primes.remote(begin, begin + share, progress) for begin in range(0, LIMIT, share)]
         done = 0
         while done < LIMIT:
-            done = aktis.get(progress.wait_for_news.remote())
-            draw(done)
+            before, done = done, aktis.get(progress.wait_for_news.remote())
+            draw(done, before)
         primes = sum(aktis.get(counts))
     print(f"{primes:,} primes below {LIMIT:,}")
     assert primes == 148_933

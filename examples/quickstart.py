@@ -1,195 +1,173 @@
-"""The tour: an inverted index and a word count over the source of Python's own standard library.
+"""The tour: from a CSV file through preprocessing, training on two workers, tuning and batch prediction to a service.
 
     hatch run quickstart
 
-Map tasks tokenise documents out of one shared array, reduce tasks merge what they found, an actor counts progress,
-and the same job runs sequentially beside it, so that both the answers and the timings can be compared.
+569 tumours were measured, and scikit-learn ships the measurements: which of the tumours are benign?
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import sys
-import sysconfig
+import tempfile
 import time
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import requests
+import torch
+from pyarrow.csv import ReadOptions
+from rich.console import Console
+from rich.table import Table
+from sklearn import datasets, linear_model, metrics, pipeline, preprocessing
+from torch import nn
 
 import aktis
+from aktis import air, serve, train, tune
+from aktis.air import html, session
+from aktis.data.preprocessors import Chain, Concatenator, StandardScaler
+from aktis.serve.http_adapters import pandas_read_json
+from aktis.train.batch_predictor import BatchPredictor
+from aktis.train.torch import TorchCheckpoint, TorchPredictor, TorchTrainer
+from aktis.train.xgboost import XGBoostPredictor, XGBoostTrainer
+from aktis.tune.schedulers import ASHAScheduler
+from aktis.tune.search.optuna import OptunaSearch
 
-Postings = dict[str, tuple[int, list[int]]]
-"""Word -> (how often it occurs, numbers of the documents that contain it, ascending)."""
-
-WORD = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")  # splits snake_case and CamelCase: "readFile_now" is read, file, now
-PARTITIONS = 4
-
-
-# ---- the job itself: plain Python, used by both runs
-
-
-def index_documents(corpus: np.ndarray, offsets: Sequence[int], first: int) -> list[Postings]:
-    """Tokenise consecutive documents; document ``first + i`` is ``corpus[offsets[i]:offsets[i + 1]]``.
-
-    Words are dealt to partitions by a stable hash, so that every reducer sees all of "its" words.
-    """
-    counts: Counter[bytes] = Counter()
-    documents: dict[bytes, list[int]] = {}
-    for number, (start, end) in enumerate(zip(offsets, offsets[1:], strict=False), first):
-        in_document = Counter(map(bytes.lower, WORD.findall(corpus[start:end])))
-        counts.update(in_document)
-        for word in in_document:
-            documents.setdefault(word, []).append(number)
-    partitions: list[Postings] = [{} for _ in range(PARTITIONS)]
-    for word, count in counts.items():
-        partitions[zlib.crc32(word) % PARTITIONS][word.decode()] = (count, documents[word])
-    return partitions
+FEATURES = [str(name) for name in datasets.load_breast_cancer().feature_names]
+LABEL, LOSS = "benign", "valid-logloss"
+ROUNDS, TRIALS = 24, 10
 
 
-def merge(parts: Iterable[Postings]) -> Postings:
-    """Add the parts up. They come in the order of their documents, so the numbers stay ascending."""
-    merged: Postings = {}
-    for part in parts:
-        for word, (count, documents) in part.items():
-            if word in merged:
-                before, known = merged[word]
-                merged[word] = (before + count, known + documents)
-            else:
-                merged[word] = (count, documents)
-    return merged
+def train_mlp(config: dict[str, Any]) -> None:
+    """Runs in each worker, with rows of its own; the gradients of all workers are put together."""
+    torch.manual_seed(0)
+    hidden = nn.Linear(len(FEATURES), config["hidden"])
+    network = nn.Sequential(hidden, nn.ReLU(), nn.Linear(config["hidden"], 1), nn.Sigmoid(), nn.Flatten(0))
+    model = train.torch.prepare_model(network)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"])
+
+    def losses(name: str) -> Iterator[torch.Tensor]:
+        for rows in session.get_dataset_shard(name).iter_torch_batches(batch_size=32, dtypes=torch.float32):
+            yield nn.functional.binary_cross_entropy(model(rows["x"]), rows[LABEL])
+
+    for _ in range(ROUNDS):
+        for loss in losses("train"):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            found = torch.stack(list(losses("valid"))).mean().item()
+        session.report({LOSS: found}, checkpoint=TorchCheckpoint.from_model(model))
 
 
-# ---- the same job on aktis
+def models(**common: Any) -> Iterator[tuple[str, Any, dict[str, Any], Any]]:
+    """Name, trainer with a first guess, what to tune, predictor."""
+    params = {"objective": "binary:logistic", "eval_metric": "logloss", "eta": 0.3, "max_depth": 6}
+    xgboost = XGBoostTrainer(
+        label_column=LABEL, params=params, num_boost_round=ROUNDS, preprocessor=StandardScaler(FEATURES), **common
+    )
+    space = {"eta": tune.loguniform(0.03, 1.0), "max_depth": tune.randint(1, 8), "subsample": tune.uniform(0.4, 1.0)}
+    yield "XGBoost", xgboost, {"params": space}, XGBoostPredictor
+
+    as_one = Chain(StandardScaler(FEATURES), Concatenator(include=FEATURES, output_column_name="x"))
+    mlp = TorchTrainer(train_mlp, train_loop_config={"hidden": 16, "lr": 0.001}, preprocessor=as_one, **common)
+    space = {"hidden": tune.choice([8, 32, 128]), "lr": tune.loguniform(3e-4, 0.1)}
+    yield "torch MLP", mlp, {"train_loop_config": space}, TorchPredictor
 
 
-@aktis.remote(num_cpus=0)
-class Progress:
-    """Counts what the map tasks have finished. An actor: one process of its own, one call at a time."""
-
-    def __init__(self) -> None:
-        self.documents = 0
-        self.bytes = 0
-
-    def add(self, documents: int, size: int) -> None:
-        self.documents += documents
-        self.bytes += size
-
-    def snapshot(self) -> tuple[int, int]:
-        return self.documents, self.bytes
+def read() -> tuple[Any, Any, Any]:
+    """The rows to train with, those to choose a model by, and those for the test."""
+    path = files("sklearn.datasets.data") / "breast_cancer.csv"
+    columns = ReadOptions(skip_rows=1, column_names=[*FEATURES, LABEL])  # the file has no names of columns
+    tumours = aktis.data.read_csv(str(path), read_options=columns)
+    learn, test = tumours.train_test_split(0.25, shuffle=True, seed=4)
+    return *learn.train_test_split(0.25), test
 
 
-@aktis.remote(num_returns=PARTITIONS)
-def map_task(corpus: np.ndarray, offsets: Sequence[int], first: int, progress: Any) -> list[Postings]:
-    # `corpus` is a view of shared memory: no task copies the text, however many there are.
-    result = index_documents(corpus, offsets, first)
-    progress.add.remote(len(offsets) - 1, offsets[-1] - offsets[0])
-    return result
+def search(trainer: Any, space: dict[str, Any], run: air.RunConfig) -> Any:
+    """Optuna proposes what to try, and ASHA stops what does not look promising."""
+    asha = ASHAScheduler(max_t=ROUNDS, grace_period=4)
+    how = tune.TuneConfig(metric=LOSS, mode="min", num_samples=TRIALS, search_alg=OptunaSearch(seed=0), scheduler=asha)
+    return tune.Tuner(trainer, param_space=space, tune_config=how, run_config=run).fit()
 
 
-@aktis.remote
-def reduce_task(*parts: Postings) -> Postings:
-    return merge(parts)
+def ask_service(address: str, frame: pd.DataFrame) -> list[float]:
+    """One request for each row, from four clients at a time."""
+
+    def ask(row: int) -> float:
+        reply = requests.post(address, data=frame[row : row + 1].to_json(orient="records"), timeout=30)
+        reply.raise_for_status()
+        return float(reply.json()[0]["predictions"])
+
+    with ThreadPoolExecutor(4) as clients:
+        return list(clients.map(ask, range(len(frame))))
 
 
-def run_parallel(corpus: np.ndarray, chunks: list[tuple[int, list[int]]], display: Display) -> Postings:
-    shared = aktis.put(corpus)
-    progress = Progress.remote()
-    mapped = [map_task.remote(shared, offsets, first, progress) for first, offsets in chunks]
-    # Reducers take references as arguments: each starts as soon as its inputs exist, and nothing passes through here.
-    reduced = [reduce_task.remote(*parts) for parts in zip(*mapped, strict=True)]
-    pending = reduced
-    while pending:
-        _, pending = aktis.wait(pending, num_returns=len(pending), timeout=0.1)
-        display.show(*aktis.get(progress.snapshot.remote()))
-    return merge(aktis.get(reduced))
+def main(report: str) -> None:
+    began, console = time.perf_counter(), Console()
+    with tempfile.TemporaryDirectory() as folder, aktis.init():
+        console.rule("Read, shuffle, split")
+        fit, valid, test = read()
+        frame, truth = test.drop_columns([LABEL]).to_pandas(), test.to_pandas()[LABEL]
+        print(f"{fit.count()} tumours to train with, {valid.count()} to choose by, {len(truth)} for the test")
 
+        table: list[list[Any]] = []  # model, loss on what it was chosen by, accuracy and AUC of the test
 
-def run_sequential(corpus: np.ndarray, chunks: list[tuple[int, list[int]]], display: Display) -> Postings:
-    mapped, documents, size = [], 0, 0
-    for first, offsets in chunks:
-        mapped.append(index_documents(corpus, offsets, first))
-        documents, size = documents + len(offsets) - 1, size + offsets[-1] - offsets[0]
-        display.show(documents, size)
-    return merge(merge(parts) for parts in zip(*mapped, strict=True))
+        def judge(name: str, loss: float | None, predictions: Any) -> None:
+            accuracy = metrics.accuracy_score(truth, predictions > 0.5)
+            table.append([name, loss, accuracy, metrics.roc_auc_score(truth, predictions)])
 
+        run = air.RunConfig(local_dir=folder, verbose=1)
+        workers = air.ScalingConfig(num_workers=2, trainer_resources={"CPU": 0})
+        searches, finals = {}, []
+        for name, trainer, space, predictor in models(
+            datasets={"train": fit, "valid": valid}, scaling_config=workers, run_config=run
+        ):
+            console.rule(f"{name}: train, tune, predict")
+            first = trainer.fit()
+            searches[name] = search(trainer, space, run)
+            best = searches[name].get_best_result()
+            for words, result in (("first guess", first), ("tuned", best)):
+                batch = BatchPredictor.from_checkpoint(result.checkpoint, predictor).predict(test.drop_columns([LABEL]))
+                predictions = batch.to_pandas()["predictions"]
+                judge(f"{name}, {words}", result.metrics[LOSS], predictions)
+            finals.append((best.metrics[LOSS], name, best.checkpoint, predictor, predictions))
 
-# ---- around it
+        known = fit.union(valid).to_pandas()
+        plain = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
+        plain.fit(known[FEATURES], known[LABEL])
+        judge("plain scikit-learn, logistic regression", None, plain.predict_proba(frame)[:, 1])
 
+        _, name, checkpoint, predictor, predictions = min(finals, key=lambda final: final[0])
+        console.rule(f"Serve the best by validation: {name}")
+        address = serve.start(http_options={"port": 0}).root_url  # any port that is free
+        serve.run(serve.PredictorDeployment.bind(predictor, checkpoint, http_adapter=pandas_read_json))
+        answers = ask_service(address, frame)
+        np.testing.assert_allclose(answers, predictions, rtol=1e-5)
+        print(f"{len(answers)} answers over HTTP, all of them equal to the batch prediction")
 
-def read_corpus(limit: int | None) -> tuple[np.ndarray, list[int], list[Path]]:
-    """All documents end to end in one array, where each begins, and their paths."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    paths = sorted(path for path in root.rglob("*.py") if "site-packages" not in path.parts and path.is_file())[:limit]
-    texts = [path.read_bytes() for path in paths]
-    offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).tolist()
-    return np.frombuffer(b"".join(texts), dtype=np.uint8), offsets, [path.relative_to(root) for path in paths]
+        page = html.Page("Which tumours are benign?", "scikit-learn's breast cancer data, from a CSV file to a service")
+        header = ["model", LOSS, "accuracy", "AUC"]
+        page.section(f"On {len(truth)} tumours that no model has seen").add(html.table(header, table))
+        for name, results in searches.items():
+            page.add(f"{name}, tuned", results, "Optuna proposes; ASHA stops what does not look promising.")
+        page.add(
+            "The service", serve.traffic(), "One request for each tumour of the test, from four clients at a time."
+        )
+        written = page.write(report).absolute()
+        serve.shutdown()
 
-
-def split(offsets: list[int], pieces: int) -> list[tuple[int, list[int]]]:
-    """Cut the documents into runs of about equal size: (number of the first, offsets of the run)."""
-    goals = [offsets[-1] * piece // pieces for piece in range(1, pieces)]
-    cuts = sorted({0, *np.searchsorted(offsets, goals).tolist(), len(offsets) - 1})
-    return [(start, offsets[start : end + 1]) for start, end in zip(cuts, cuts[1:], strict=False)]
-
-
-class Display:
-    """A live bar on a terminal, and now and then a plain line everywhere else."""
-
-    def __init__(self, title: str, documents: int) -> None:
-        self.title, self.total, self.said = title, documents, -1
-        self.bar: Any = None
-        if sys.stdout.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            columns = TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TextColumn("files")
-            self.bar = Progress(*columns, TextColumn("{task.fields[size]:5.1f} MB"), TimeElapsedColumn())
-            self.task = self.bar.add_task(title, total=documents, size=0.0)
-
-    def show(self, documents: int, size: int) -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, completed=documents, size=size / 1e6)
-        elif (quarter := 4 * documents // self.total) > self.said:
-            self.said = quarter
-            print(f"{self.title:<10} {documents:5}/{self.total} files {size / 1e6:6.1f} MB", flush=True)
-
-    def timed(self, run: Any, *arguments: Any) -> tuple[Postings, float]:
-        start = time.perf_counter()
-        with self.bar or nullcontext():
-            result = run(*arguments, self)
-        return result, time.perf_counter() - start
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Index the standard library, in parallel and one file after another.")
-    parser.add_argument("--limit", type=int, help="use only the first LIMIT files")
-    limit = parser.parse_args().limit
-
-    corpus, offsets, paths = read_corpus(limit)
-    print(f"{len(paths)} files of Python's standard library, {len(corpus) / 1e6:.1f} MB, {os.cpu_count()} CPUs")
-
-    start = time.perf_counter()
-    aktis.init()
-    print(f"aktis is up after {time.perf_counter() - start:.2f} s")
-    chunks = split(offsets, pieces=16)
-    parallel, parallel_s = Display("aktis", len(paths)).timed(run_parallel, corpus, chunks)
-    aktis.shutdown()
-    sequential, sequential_s = Display("sequential", len(paths)).timed(run_sequential, corpus, chunks)
-
-    assert parallel == sequential, "the parallel and the sequential run found different words"
-    top = sorted(parallel.items(), key=lambda item: (-item[1][0], item[0]))[:8]
-    print(f"\n{len(parallel):,} different words; most frequent: " + ", ".join(f"{word} {n:,}" for word, (n, _) in top))
-    both = sorted(set.intersection(*(set(parallel.get(word, (0, []))[1]) for word in ("socket", "selector"))))
-    print(f"files with both 'socket' and 'selector': {len(both)}, such as {', '.join(str(paths[i]) for i in both[:3])}")
-    print(f"\nsequential {sequential_s:5.2f} s\naktis      {parallel_s:5.2f} s", end="   ")
-    print(f"{sequential_s / parallel_s:.2f} times as fast, same result")
+    summary = Table(*header, title=f"On {len(truth)} tumours that no model has seen")
+    for name, *numbers in table:
+        summary.add_row(name, *("" if number is None else f"{number:.3f}" for number in numbers))
+    console.print(summary)
+    print(f"{time.perf_counter() - began:.0f} s. The report: {written.as_uri()}")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="From a CSV file to a service, and a report about all of it.")
+    parser.add_argument("--report", default="quickstart.html", help="where to write it; default: %(default)s")
+    main(parser.parse_args().report)

@@ -1,7 +1,11 @@
 """An environment of one's own: a warehouse robot that has to fetch a parcel and bring it to the door.
 
-Run it with ``python examples/rllib_custom_env.py``. The environment takes settings (``env_config``), gives
-a ``Dict`` as the observation, ends by itself when the parcel is there, and is truncated when it takes too long.
+The environment takes settings (``env_config``), gives a ``Dict`` as the observation, ends by itself when the parcel is there,
+and is truncated when it takes too long.
+
+Run: python examples/rllib_custom_env.py
+Needs: pip install "aktis-rllib[torch]"
+Prints: the mean return while it learns, and a delivery.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 Most recorded episodes are bad. Behaviour cloning imitates what was done, good or bad; MARWIL gives actions that led to more
 than was expected a larger weight, and becomes as good as the best. At the end, a look into the policy: what it looks at.
+
+Run: python examples/rllib_offline.py
+Needs: pip install "aktis-rllib[torch]"
+Prints: how the drivers and the two imitations play, and which inputs matter to the better one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 """A policy as a server: a simulator that cannot be stepped asks it for actions over HTTP, and the policy learns from what it hears.
 
-Run it with ``python examples/rllib_policy_server.py``. Server and simulator are one program here; usually they are
-two, on two machines, with a token in AKTIS_RLLIB_TOKEN. The simulator is a heater that has to keep a room warm.
+Server and simulator are one program here; usually they are two, on two machines, with a token in AKTIS_RLLIB_TOKEN. The
+simulator is a heater that has to keep a room warm.
+
+Run: python examples/rllib_policy_server.py
+Needs: pip install "aktis-rllib[torch]"
+Prints: steps at ease while it learns, and what the simulator says, at first and in the end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """From no replica to several and back: the number of replicas follows the load.
 
-pip install aktis-serve
+Run: python examples/serve_autoscaling.py
+Needs: pip install aktis-serve
+Prints: the number of replicas without load, under load, and after it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A model whose cost is per call, not per item: requests that come at the same time are computed together.
 
-pip install aktis-serve numpy
+Run: python examples/serve_batching.py
+Needs: pip install aktis-serve numpy
+Prints: the seconds for 128 requests, with batches and without.
 """
 
 from __future__ import annotations

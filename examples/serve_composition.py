@@ -1,6 +1,8 @@
 """Three models behind one address: an ensemble asks two of them at the same time, and a switch decides which texts they see.
 
-pip install aktis-serve requests
+Run: python examples/serve_composition.py
+Needs: pip install aktis-serve requests
+Prints: the scores of some texts, and the deployments that are behind the address.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A service with FastAPI: checked bodies, a dependency, documentation under its prefix, and a model behind it.
 
-pip install aktis-serve requests
+Run: python examples/serve_fastapi.py
+Needs: pip install aktis-serve requests
+Prints: an answer, a refusal with its reason, and the paths that the documentation has.
 """
 
 from __future__ import annotations

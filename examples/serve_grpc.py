@@ -1,6 +1,8 @@
 """A service of one's own over gRPC, beside HTTP: generated from a .proto file, answered by a deployment.
 
-pip install "aktis-serve[grpc]" grpcio-tools
+Run: python examples/serve_grpc.py
+Needs: pip install "aktis-serve[grpc]" grpcio-tools
+Prints: a price, and the status of a question that cannot be answered.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A model for each customer, more of them than fit into memory: replicas keep those that were asked for last.
 
-pip install aktis-serve requests
+Run: python examples/serve_multiplexed.py
+Needs: pip install aktis-serve requests
+Prints: the answers, and which models were loaded for them, in which order.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """From training to a service: a checkpoint of scikit-learn is served, and exchanged for a better one without a restart.
 
-pip install aktis-serve requests "aktis-train[sklearn]"
+Run: python examples/serve_predictor.py
+Needs: pip install aktis-serve requests "aktis-train[sklearn]"
+Prints: the accuracy over HTTP, with the first checkpoint and with the better one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """From a function to a service: it answers over HTTP and from Python, and is updated while it runs.
 
-pip install aktis-serve requests
+Run: python examples/serve_quickstart.py
+Needs: pip install aktis-serve requests
+Prints: answers over HTTP and from Python, before and after the update, and the status.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A chat whose answer arrives word by word, as server-sent events; when the reader leaves, the model stops.
 
-pip install aktis-serve requests
+Run: python examples/serve_streaming_chat.py
+Needs: pip install aktis-serve requests
+Prints: the answer as it arrives, and that the model stopped.
 """
 
 from __future__ import annotations

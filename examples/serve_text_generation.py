@@ -1,6 +1,8 @@
 """A language model behind HTTP, in a few lines: a pipeline of transformers, with a GPT-2 that is tiny and untrained.
 
-pip install aktis-serve requests torch transformers
+Run: python examples/serve_text_generation.py
+Needs: pip install aktis-serve requests torch transformers
+Prints: what the model makes of a prompt.
 """
 
 from __future__ import annotations

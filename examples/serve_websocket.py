@@ -1,6 +1,8 @@
 """Two people in a room, over WebSockets: FastAPI's own, in a deployment.
 
-pip install aktis-serve
+Run: python examples/serve_websocket.py
+Needs: pip install aktis-serve
+Prints: what was heard in the room.
 """
 
 from __future__ import annotations

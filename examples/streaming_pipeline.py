@@ -2,6 +2,10 @@
 
 A generator task gives a reference for every value that it yields, at once. ``_generator_backpressure_num_objects`` makes
 the reader wait when the rest of the pipeline is that many chunks behind, so memory stays bounded however long the input is.
+
+Run: python examples/streaming_pipeline.py
+Needs: pip install aktis-core
+Prints: a line for each chunk, as it is done.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 The digits are part of scikit-learn.
 
+Run: python examples/train_lightning_digits.py
 Needs: pip install "aktis-train[lightning,sklearn]"
+Prints: loss and accuracy by epoch, and the share of new digits that is read right.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Which classifier tells benign from malignant tumours? Cross-validated on all CPUs, searched over, and used for predictions.
 
-pip install "aktis-train[sklearn]"
+Run: python examples/train_sklearn_breast_cancer.py
+Needs: pip install "aktis-train[sklearn]"
+Prints: a line for each classifier, and how many new tumours the best one is wrong about.
 """
 
 from __future__ import annotations

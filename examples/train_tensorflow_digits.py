@@ -1,6 +1,8 @@
 """Handwritten digits on two workers with TensorFlow: model.fit with a strategy, a checkpoint after each epoch, and predictions.
 
-pip install "aktis-train[tensorflow]" scikit-learn
+Run: python examples/train_tensorflow_digits.py
+Needs: pip install "aktis-train[tensorflow]" scikit-learn
+Prints: loss and accuracy by epoch, and the share of new digits that is read right.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """XGBoost on two workers: which tumours are malignant? With a preprocessor, early stopping, and predictions from the checkpoint.
 
 Each worker trains on its part of the rows, and all of them end with the same model. Needs:
-pip install "aktis-train[xgboost,sklearn]"
+
+Run: python examples/train_xgboost_breast_cancer.py
+Needs: pip install "aktis-train[xgboost,sklearn]"
+Prints: the rounds that were needed, the share of new tumours told right, and what the model looks at.
 """
 
 from __future__ import annotations

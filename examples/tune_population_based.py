@@ -2,6 +2,10 @@
 
 The problem of figure 2 in "Population Based Training of Neural Networks" (Jaderberg et al., 2017). Each trial climbs a hill of
 which it sees only the part that its hyperparameters h0 and h1 show: with (1, 0) or (0, 1) alone nobody gets to the top.
+
+Run: python examples/tune_population_based.py
+Needs: pip install aktis-tune
+Prints: how high the trials get alone and as a population.
 """
 
 from __future__ import annotations

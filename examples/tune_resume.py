@@ -2,6 +2,10 @@
 
 This program starts itself a second time, lets that one search for a while, and kills it. Then it takes the run up. Every trial
 saves a checkpoint with each report, so no epoch is computed twice except the one that was being computed.
+
+Run: python examples/tune_resume.py
+Needs: pip install aktis-tune
+Prints: how far the killed run was, and how little was computed twice.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ references of its parts alone: a shuffle, in thirty lines. The texts are the mod
 
 Run: python examples/word_count.py
 Needs: pip install aktis-core
-Prints: the most frequent words, and that a plain loop over the same files counts the same.
+Prints: the most frequent words, and that a plain loop over the same files counts the same, with the seconds of both.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -48,15 +49,18 @@ def main() -> None:
     library = Path(json.__file__).parent.parent
     paths = [str(path) for path in sorted(library.glob("*.py"))]
     with aktis.init():
+        begin = time.perf_counter()
         parts = [count.remote(paths[i::MAPPERS]) for i in range(MAPPERS)]
         totals = aktis.get([add_up.remote(*column) for column in zip(*parts)])
+        seconds = time.perf_counter() - begin
     counts = sum(totals, Counter())
     print(f"{len(paths)} files, {counts.total():,} words, {len(counts):,} different ones")
     for word, number in counts.most_common(5):
         print(f"{number:8,}  {word}")
 
+    begin = time.perf_counter()
     plain = Counter(word for path in paths for word in words_of(path))
-    print("a plain loop finds", "the same" if counts == plain else "something else")
+    print(f"tasks {seconds:.2f} s, a plain loop {time.perf_counter() - begin:.2f} s (and the tasks had to be started)")
     assert counts == plain
 
 

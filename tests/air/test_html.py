@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -19,6 +20,7 @@ from aktis.air.html import (
     Fact,
     Mark,
     Page,
+    Part,
     Series,
     bar_chart,
     colour_legend,
@@ -94,6 +96,47 @@ def test_a_page_stands_on_its_own(tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+
+
+class Runs:
+    """Something to say, with keys that others use, too."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def add_to_page(self, part: Part) -> None:
+        part.title = part.title or "no title was given"
+        part.names["0"] = self.name
+        part.facts([Fact("name", self.name)])
+        part.section("Curve").add(line_chart([Series(self.name, [1, 2], [3.0, 4.0], key="0")]))
+
+
+def test_a_page_is_made_of_parts_with_names_of_their_own() -> None:
+    page = Page("Both", names={"0": "of the page"})
+    page.facts([Fact("parts", "2")])
+    page.add("First", Runs(f"one {EVIL}"))
+    page.add("Second", Runs("two"))
+    page.section("At the end").text("that is all")
+    html = page.render()
+    assert checked(html).links == ["#part-1", "#part-2"]
+    assert [title for _, title in re.findall(r"<(h[123])>(.*?)</\1>", html)] == [
+        "Both", "First", "Curve", "Second", "Curve", "At the end",
+    ]  # fmt: skip
+    blocks = html.split('<div class="block">')[1:]
+    said = [re.search(r'class="names">(.*?)</script>', block) for block in blocks]
+    assert [json.loads(match[1])["0"] for match in said if match] == [
+        "of the page",
+        f"one {EVIL}",
+        "two",
+        "of the page",
+    ]
+
+
+def test_what_has_nothing_to_say_is_no_part() -> None:
+    with pytest.raises(TypeError, match=r"42 cannot be a part of a page.*add_to_page"):
+        Page("title").add("number", 42)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="cannot be a part"):
+        Page("title").add("class", Runs)  # type: ignore[arg-type]
 
 
 def test_texts_do_not_become_code() -> None:

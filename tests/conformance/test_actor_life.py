@@ -37,19 +37,28 @@ class Plain:
         sys.exit(1)
 
 
-def _gone(name: str, engine: str = "") -> bool:
-    """Whether the actor of this name is gone, within some seconds.
-
-    ``engine`` is for one that ended by itself and of which somebody has a handle: Ray lists it no more, but goes on finding it
-    by its name until the last handle is gone (one that was killed it does not find).
-    """
+def _gone(name: str) -> bool:
+    """Whether the actor of this name is gone, within some seconds."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if engine in ("ray", ON_RAY) and name not in aktis.util.list_named_actors():
-            return True
         try:
             aktis.get_actor(name)
         except ValueError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _ended(name: str, engine: str) -> bool:
+    """Whether the actor of this name, of which we still have a handle, has ended by itself, within some seconds.
+
+    Ray lists it no more, but finds it by name as long as anybody has a handle (an actor that was killed it does not find).
+    """
+    if engine not in ("ray", ON_RAY):
+        return _gone(name)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if name not in aktis.util.list_named_actors():
             return True
         time.sleep(0.01)
     return False
@@ -150,7 +159,7 @@ def test_exit_actor(session: str) -> None:
         aktis.get(actor.leave.remote())
     with pytest.raises(aktis.exceptions.RayActorError):
         aktis.get(actor.add.remote())
-    assert _gone("leaves", session)
+    assert _ended("leaves", session)
 
 
 def test_exit_actor_outside_of_an_actor() -> None:
@@ -180,7 +189,7 @@ def test_terminate(session: str) -> None:
     ref = actor.add.remote()
     actor.__ray_terminate__.remote()
     assert aktis.get(ref) == 1
-    assert _gone("terminated", session)
+    assert _ended("terminated", session)
     with pytest.raises(aktis.exceptions.RayActorError):
         aktis.get(actor.add.remote())
 

@@ -1,8 +1,9 @@
-"""The command, run as a command, against a session of its own in a folder of its own."""
+"""The command, in this process and as one, against a session of its own in a folder of its own."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -11,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
 import aktis
 from aktis.__about__ import __version__
-from aktis.cli import _tables
+from aktis.cli import _tables, main
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("aktis._native.driver") is None, reason="this build has the inline engine only"
@@ -28,11 +30,22 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Sessions of this test, so that no command sees (or stops) any other. Short, for the names of sockets."""
     path = tempfile.mkdtemp(prefix="ak")
     monkeypatch.setenv("AKTIS_TEMP_DIR", path)
+    monkeypatch.setenv("COLUMNS", "80")
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
 
 def run(*arguments: str, rc: int = 0) -> str:
+    """A command in this process: its output, or what it says when it fails."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert (ended.value.code or 0) == rc, (ended.value.code, out.getvalue(), err.getvalue())
+    return (err if rc else out).getvalue()
+
+
+def start(*arguments: str, rc: int = 0) -> str:
+    """The same as a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "aktis.cli", *arguments], capture_output=True, text=True, timeout=50, check=False
     )
@@ -64,14 +77,14 @@ def test_without_a_session_every_command_says_so(command: str) -> None:
 
 
 def test_list_and_addresses_without_a_session(folder: str) -> None:
-    assert "no session is running" in run("list", "tasks", rc=1)
+    assert "no session is running" in start("list", "tasks", rc=1)
     assert f"no session is running at '{folder}'" in run("status", "--address", folder, rc=1)
     assert run("stop") == "no session is running\n"
-    assert run("version").strip() == __version__
+    assert start("version").strip() == __version__
 
 
 def test_looking_around(session: str) -> None:
-    status = run("status")
+    status = start("status")
     assert "nodes: 1 alive" in status
     assert "0 of 2" in status
     assert "1 ALIVE" in status
@@ -93,12 +106,11 @@ def test_looking_around(session: str) -> None:
 
 
 def test_limit(session: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "aktis.cli", "list", "workers", "--limit", "1"],
-        capture_output=True, text=True, timeout=50, check=True,
-    )  # fmt: skip
-    assert len(done.stdout.splitlines()) == 2
-    assert "more than 1" in done.stderr
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit):
+        main(["list", "workers", "--limit", "1"])
+    assert len(out.getvalue().splitlines()) == 2
+    assert "more than 1" in err.getvalue()
 
 
 def test_logs(session: str) -> None:
@@ -124,7 +136,7 @@ def test_stop_ends_a_session(folder: str, options: tuple[str, ...]) -> None:
     assert driver.stdout is not None
     try:
         assert driver.stdout.readline() == "up\n"
-        assert ("killed" if options else "ended") in run("stop", *options)
+        assert ("killed" if options else "ended") in start("stop", *options)
         assert "no session is running" in run("status", rc=1)
         assert run("stop") == "no session is running\n"
     finally:

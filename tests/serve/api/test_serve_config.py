@@ -56,6 +56,8 @@ def test_number_of_replicas() -> None:
         (DeploymentConfig, {"num_replicas": "many"}, "'many'"),
         (DeploymentConfig, {"max_ongoing_requests": 0}, "max_ongoing_requests"),
         (DeploymentConfig, {"max_queued_requests": -2}, "-2"),
+        (DeploymentConfig, {"backpressure_config": {"status_code": 500}}, "500"),
+        (DeploymentConfig, {"backpressure_config": {"retry_after_s": -1}}, "-1"),
         (DeploymentConfig, {"health_check_period_s": 0}, "more than 0"),
         (DeploymentConfig, {"graceful_shutdown_timeout_s": float("nan")}, "nan"),
         (DeploymentConfig, {"ray_actor_options": {"num_gpu": 1}}, "Did you mean 'num_gpus'"),
@@ -127,3 +129,10 @@ def test_locations() -> None:
 def test_configurations_are_the_same_after_a_pickle_and_an_empty_change(config: DeploymentConfig) -> None:
     assert pickle.loads(pickle.dumps(config)) == config == config.changed()
     assert isinstance(config.num_replicas, int)
+
+
+def test_options_of_grpc_that_start_nothing_say_so() -> None:
+    assert "port, reflection of grpc_options are given" in gRPCOptions(port=1, reflection=False).in_vain()
+    assert "grpc_servicer_functions" in gRPCOptions(host="0.0.0.0").in_vain()
+    for served in (gRPCOptions(), gRPCOptions(port=1, enabled=True), gRPCOptions(grpc_servicer_functions=["a:b"])):
+        assert served.in_vain() == ""

@@ -91,6 +91,35 @@ def test_a_deployment_runs_and_is_described(live: Live) -> None:
     assert live.wait().status == "NOT_STARTED"
 
 
+def test_who_listened_and_was_killed_is_known_to_be_gone(live: Live) -> None:
+    """So nobody waits for it to hear that a replica leaves."""
+    live.run(spec(model()))
+
+    @aktis.remote
+    class Caller:
+        def listen(self) -> tuple[int, str]:
+            from aktis.serve._routing.router import Router
+            from aktis.serve._routing.watcher import watcher
+
+            self.router = Router.of(DeploymentID("app", "model"))
+            return os.getpid(), watcher().caller
+
+    def names(controller: Any) -> list[str]:
+        return list(controller._controller._listeners._audience._asked)
+
+    def present() -> list[str]:
+        found: list[str] = aktis.get(live.controller.__ray_call__.remote(names))
+        return found
+
+    caller = Caller.remote()
+    pid, name = aktis.get(caller.listen.remote())
+    while name not in present():
+        time.sleep(0.01)
+    os.kill(pid, 9)
+    while name in present():
+        time.sleep(0.01)
+
+
 def test_the_controller_imports_no_web_framework(live: Live) -> None:
     live.run(spec(model()))
     live.status()

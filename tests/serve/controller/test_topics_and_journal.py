@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from aktis.exceptions import OwnerDiedError
 from aktis.serve._controller.broadcast import Audience, Broadcast
 from aktis.serve._controller.journal import Journal, encode
+from aktis.serve._controller.listeners import Listeners
 
 A, B = ("replicas", "app", "a"), ("routes",)
 
@@ -71,6 +74,46 @@ def test_listeners_have_heard_when_they_ask_again() -> None:
     assert audience.patience(A, 0.5, 1.3) == pytest.approx(0.4) and audience.patience(B, 0.5, 1.3) == 0.0
     audience.asks("two")
     assert audience.patience(A, 0.5, 1.3) == 0.0
+
+
+def test_listeners_that_leave_are_not_waited_for() -> None:
+    audience = Audience()
+    late = audience.asks("dead")
+    audience.answered("dead", late, [A], 2.0)
+    audience.gone("dead")
+    assert audience.patience(A, 5.0, 2.0) == 0.0
+    audience.answered("dead", late, [A], 2.1)  # its question had still been there
+    assert audience.patience(A, 5.0, 2.1) == 0.0
+
+
+async def _listener_that(ends: str) -> None:
+    """Somebody is told something, and does not ask again at once: until it ends so, nobody is to take it for heard."""
+    listeners = Listeners()
+    listeners.publish(A, 1)
+    attending = asyncio.create_task(listeners.attend("one"))
+    await asyncio.sleep(0)
+    presence: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    listeners.watch("one", presence)
+    assert await listeners.listen({A: 0}, 0.0, "one")
+    heard = asyncio.create_task(listeners.heard(A, 1e6))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not heard.done()
+    if ends == "dies":
+        presence.set_exception(OwnerDiedError("gone"))
+    elif ends == "leaves":
+        attending.cancel()
+    else:
+        await listeners.listen({}, 0.0, "one")
+    await heard
+    for each in (presence, attending):
+        each.cancel()
+    await asyncio.wait([presence, attending])
+
+
+@pytest.mark.parametrize("ends", ["dies", "leaves", "asks again"])
+def test_news_is_heard_when_who_was_told_asks_again_or_never_will(ends: str) -> None:
+    asyncio.run(_listener_that(ends))
 
 
 def test_listeners_that_die_or_have_no_name_are_not_waited_for_without_end() -> None:

@@ -20,6 +20,7 @@ from tests.helpers import shared_sessions
 
 import aktis
 from aktis import serve
+from aktis.air.html import Page
 
 
 @contextlib.contextmanager
@@ -112,6 +113,18 @@ def test_the_access_log(url: str) -> None:
     )
     assert mine["replica"] and mine["latency_ms"] > 0 and mine["bytes_out"] == 1
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_traffic(url: str) -> None:
+    routes = {each.route: each for each in serve.traffic().routes}
+    one, two = routes["/one"], routes["/two"]
+    assert (one.app, one.deployment, one.requests, one.errors) == ("one", "Inner", 20, 0)
+    assert (two.deployment, two.requests, two.errors) == ("<b>Outer</b>", 2, 1)
+    assert 0 < one.percentile_s(0.5) <= one.percentile_s(0.99) and 0 < one.mean_s < one.total_s
+    page = Page("My service")
+    page.add("Traffic", serve.traffic())
+    text = page.render()
+    assert "/one" in text and "&lt;b&gt;Outer&lt;/b&gt;" in text and "<b>Outer" not in text
 
 
 def test_the_data_of_the_page(url: str) -> None:

@@ -47,7 +47,12 @@ class Announcer:
         self.news.set()
         self.news = asyncio.Event()
 
-    async def listen(self, known: dict[Any, int], timeout_s: float, listener: str = "") -> dict[Any, Any]:
+    async def attend(self, listener: str) -> None:
+        await asyncio.Event().wait()
+
+    async def listen(
+        self, known: dict[Any, int], timeout_s: float, listener: str = "", presence: Any = ()
+    ) -> dict[Any, Any]:
         deadline = time.monotonic() + timeout_s
         while True:
             found = {

@@ -119,6 +119,26 @@ def test_requests_wait_for_room_and_too_many_are_turned_away(world: Stage, proxy
         assert second.reply().json() == ["began 1", "cancelled 1"]
 
 
+def test_requests_that_other_callers_leave_no_room_for_are_turned_away(world: Stage, proxy: Proxy) -> None:
+    replica = world.replica("full", make_application(), most=1)
+    world.announce("full", max_queued=0, overload=(429, 1.5))
+    world.route(RouteView("/full", "app", "full"))
+    until(lambda: "/full" in requests.get(f"{proxy.url}/-/routes", timeout=10).json())
+    other = world.proxy()
+    with other.connect() as theirs, proxy.connect() as ours, proxy.connect() as upgrade:
+        until(lambda: "/full" in requests.get(f"{other.url}/-/routes", timeout=10).json())
+        theirs.send(b"GET /full/slow?1 HTTP/1.1\r\nHost: h\r\n\r\n")
+        until(lambda: aktis.get(replica.actor.stats.remote()).ongoing == 1)
+        ours.send(b"GET /full/seen HTTP/1.1\r\nHost: h\r\n\r\n")
+        told = ours.reply()
+        assert (told.status, told.headers["retry-after"]) == (429, "2")
+        upgrade.send(
+            b"GET /full/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert upgrade.reply().status == 429
+
+
 def test_a_replica_that_rejects_is_not_the_end(world: Stage, proxy: Proxy) -> None:
     view = world.replica("two", make_application())
     other = world.replica("two", make_application())

@@ -40,8 +40,11 @@ class StandInController:
         self.reports: list[dict[DeploymentID, int]] = []
         self.listening: set[int] = set()
 
+    async def attend(self, listener: str) -> None:
+        await asyncio.Event().wait()
+
     async def listen(
-        self, known: dict[tuple[str, ...], int], timeout_s: float, listener: str = ""
+        self, known: dict[tuple[str, ...], int], timeout_s: float, listener: str = "", presence: Any = ()
     ) -> dict[tuple[str, ...], Any]:
         deadline = time.monotonic() + timeout_s
         me = next(self.numbers)

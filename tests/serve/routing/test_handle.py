@@ -358,6 +358,25 @@ def test_back_pressure(serve: Any) -> None:
     others[0].cancel()
 
 
+def test_back_pressure_counts_requests_of_other_callers(serve: Any) -> None:
+    echo = serve.deploy(Echo, max_ongoing=1, max_queued=0)
+    echo.log.remote().result()  # what waits until the deployment is known has stood in line
+    (replica,) = serve.views[echo.deployment_id].replicas
+    other = replica.actor.call.remote(RequestMeta("other", "other", "wait"), ("other",), {})
+    with pytest.raises(BackPressureError, match="max_queued_requests is 0"):
+        echo.log.remote().result(timeout_s=30)
+    with pytest.raises(BackPressureError):
+        list(echo.options(stream=True).numbers.remote(1))
+    serve.change(echo, max_queued=1)
+    waits = echo.log.remote()
+    with pytest.raises(TimeoutError):
+        waits.result(timeout_s=0.1)
+    replica.actor.cancel.remote("other")
+    assert waits.result(timeout_s=30) == ["began other", "cancelled other"]
+    with pytest.raises(aktis.exceptions.AktisError):
+        aktis.get(other)
+
+
 def test_unknown_and_deleted_deployments(serve: Any) -> None:
     echo = serve.deploy(Echo)
     nobody: DeploymentHandle[Any] = DeploymentHandle("nobody", "app")

@@ -20,7 +20,7 @@ from aktis.serve._uris import CodeNotFoundError, localized
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     chosen = tmp_path / "state"
-    monkeypatch.setenv(_settings.STATE_DIR.name, str(chosen))
+    monkeypatch.setenv(_settings.STATE_DIR.full, str(chosen))
     return chosen
 
 

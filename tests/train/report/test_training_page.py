@@ -151,7 +151,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_results_and_the_tune_command_find_this_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, tmp_path / "site", GROUP, {FILE_NAME: "aktis.train.html_report:write_report"})
+    install(monkeypatch, tmp_path / "site", GROUP, {FILE_NAME: "aktis.train.html_report:add_run"})
     directory = make_run(tmp_path / "x" / "run", 3)
     assert "<h1>TorchTrainer · x</h1>" in Result.from_path(directory).report_html().read_text()
 

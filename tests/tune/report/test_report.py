@@ -15,6 +15,7 @@ from tests.air.test_html import checked
 from tests.helpers.distributions import install
 from tests.tune.analysis.experiments import RAY_EXPERIMENT, make_experiment
 
+from aktis.air.html import Page
 from aktis.air.reports import GROUP
 from aktis.tune._report import write_report
 from aktis.tune._report.gather import gather, guess_mode
@@ -25,6 +26,7 @@ from aktis.tune.analysis.state_format import write_experiment_state
 from aktis.tune.cli import main
 from aktis.tune.error import ExperimentDirectoryError
 from aktis.tune.experiment.trial import Trial
+from aktis.tune.result_grid import ResultGrid
 
 
 def headings(text: str) -> list[str]:
@@ -254,10 +256,8 @@ def test_what_is_not_known_is_not_on_the_front() -> None:
 
 
 PAGES = """
-def write(directory, output):
-    target = output or directory / "report.html"
-    target.write_text(f"a page of {directory.name}")
-    return target
+def report(part, directory):
+    part.section("Said by the library").text(f"a page of {directory.name}")
 """
 
 
@@ -265,7 +265,7 @@ def write(directory, output):
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library that makes pages of all trials."""
     folder = tmp_path / "site"
-    install(monkeypatch, folder, GROUP, {"result.json": "pages_of_a_tune_test:write"})
+    install(monkeypatch, folder, GROUP, {"result.json": "pages_of_a_tune_test:report"})
     (folder / "pages_of_a_tune_test.py").write_text(PAGES)
 
 
@@ -274,7 +274,7 @@ def test_a_single_trial_of_which_there_is_a_page_has_that_one(tmp_path: Path) ->
     (trial,) = make_experiment(tmp_path / "one", 1)
     path = write_report(tmp_path / "one")
     assert path == tmp_path / "one" / "report.html"
-    assert path.read_text() == f"a page of {Path(trial.logdir).name}"
+    assert f"<p>a page of {Path(trial.logdir).name}</p>" in path.read_text()
     assert "<h2>Trials</h2>" in write_report(tmp_path / "one", metrics=["acc"]).read_text(), "asked for explicitly"
 
 
@@ -286,4 +286,20 @@ def test_pages_of_the_best_trials_are_linked(tmp_path: Path) -> None:
     best = sorted(made, key=lambda trial: -trial.last_result["acc"])[:20]
     targets = [tmp_path / link for link in checker.links]
     assert targets == [Path(trial.logdir, "report.html") for trial in best]
-    assert all(target.read_text().startswith("a page of") for target in targets)
+    assert all("<p>a page of" in target.read_text() for target in targets)
+
+
+def test_results_are_part_of_a_page(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        made = make_experiment(tmp_path / name, 12)
+    page = Page("Two searches")
+    for name in ("one", "two"):
+        page.add(f"Search {name}", ResultGrid(ExperimentAnalysis(tmp_path / name)), "a subtitle of our own")
+    text = page.render()
+    checked(text)
+    assert re.findall("<h2>(.*?)</h2>", text) == ["Search one", "Search two"]
+    assert text.count("<h3>Trials</h3>") == text.count("<h3>Learning curves</h3>") == 2
+    assert text.count("a subtitle of our own") == 2 and str(tmp_path) not in text
+    assert all(text.count(str(trial)) >= 2 for trial in made)
+    with pytest.raises(ValueError, match="has no trials"):
+        page.add("Nothing", ResultGrid(ExperimentAnalysis(str(tmp_path / "one"), trials=[])))

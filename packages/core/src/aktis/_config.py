@@ -1,42 +1,14 @@
-"""Every environment variable that Aktis reads, in one table.
+"""Every environment variable that core reads, in one table.
 
-Nothing else in core reads ``AKTIS_*`` from the environment. Variables are read when they are needed, not at import,
+Nothing else in it reads ``AKTIS_*`` from the environment. Variables are read when they are needed, not at import,
 so a program may set them before :func:`aktis.init`. ``python -m aktis._config`` prints the table.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-
-def _flag(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered in ("1", "true", "yes", "on"):
-        return True
-    if lowered in ("0", "false", "no", "off", ""):
-        return False
-    raise ValueError("expected one of 1, 0, true, false, yes, no, on, off")
-
-
-def _size(text: str) -> int:
-    """Bytes, with an optional suffix K, M, G or T (powers of 1024)."""
-    stripped = text.strip().upper().removesuffix("B").removesuffix("I")
-    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(stripped[-1:], 1)
-    return int(float(stripped[:-1] if scale > 1 else stripped) * scale)
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One environment variable: its name without the prefix, how to read it, what holds when it is unset."""
-
-    name: str
-    parse: Callable[[str], Any]
-    default: Any
-    meaning: str
-
+from aktis._variables import Variable, flag, size
 
 _TABLE = (
     Variable("ADDRESS", str, None, "address that init() uses when it gets none, or 'auto'"),
@@ -46,15 +18,15 @@ _TABLE = (
     Variable("TEMP_DIR", str, None, "where session directories are made (default: a folder 'aktis' in the system's)"),
     Variable("STORE_DIR", str, None, "where shared-memory segments are made (default: /dev/shm)"),
     Variable("SPILL_DIR", str, None, "where objects go when the store is full (default: in the session directory)"),
-    Variable("OBJECT_STORE_MEMORY", _size, None, "size of the object store when init() gets none"),
+    Variable("OBJECT_STORE_MEMORY", size, None, "size of the object store when init() gets none"),
     Variable("TASK_MAX_RETRIES", int, 3, "max_retries of tasks that do not say"),
-    Variable("LOG_TO_DRIVER", _flag, True, "print what workers print on the driver's terminal"),
-    Variable("DEDUP_LOGS", _flag, True, "print a line that many workers print only once, with a count"),
+    Variable("LOG_TO_DRIVER", flag, True, "print what workers print on the driver's terminal"),
+    Variable("DEDUP_LOGS", flag, True, "print a line that many workers print only once, with a count"),
     Variable("DEDUP_LOGS_WINDOW", float, 5.0, "seconds in which equal lines are put together"),
-    Variable("LOG_FILE_BYTES", _size, 100 << 20, "a worker's log file is rotated at this size"),
+    Variable("LOG_FILE_BYTES", size, 100 << 20, "a worker's log file is rotated at this size"),
     Variable("LOG_FILE_BACKUPS", int, 2, "how many rotated log files are kept"),
     Variable(
-        "MEMORY_LIMIT", _size, None, "memory that the session may use before tasks are killed (default: the machine's)"
+        "MEMORY_LIMIT", size, None, "memory that the session may use before tasks are killed (default: the machine's)"
     ),
     Variable("MEMORY_THRESHOLD", float, 0.95, "share of the memory limit at which the newest retriable task is killed"),
     Variable("MEMORY_MONITOR_INTERVAL", float, 0.25, "seconds between two looks at memory; 0 switches the monitor off"),
@@ -69,11 +41,11 @@ _TABLE = (
         "seconds until a worker that was started ahead, for a further actor, is ended",
     ),
     Variable("ENV_CACHE", str, None, "folder of cached pip environments (default: ~/.cache/aktis/envs)"),
-    Variable("ENV_CACHE_BYTES", _size, 10 << 30, "size at which the longest unused pip environments are deleted"),
-    Variable("MAX_PACKAGE_BYTES", _size, 512 << 20, "largest working_dir or module that is shipped to workers"),
-    Variable("PACKAGE_STORAGE_BYTES", _size, 10 << 30, "size at which unused packages of a session are deleted"),
-    Variable("RUNTIME_ENV_IGNORE_GITIGNORE", _flag, False, "ship what .gitignore files exclude, too"),
-    Variable("NOSET_CUDA_VISIBLE_DEVICES", _flag, False, "leave CUDA_VISIBLE_DEVICES of workers alone"),
+    Variable("ENV_CACHE_BYTES", size, 10 << 30, "size at which the longest unused pip environments are deleted"),
+    Variable("MAX_PACKAGE_BYTES", size, 512 << 20, "largest working_dir or module that is shipped to workers"),
+    Variable("PACKAGE_STORAGE_BYTES", size, 10 << 30, "size at which unused packages of a session are deleted"),
+    Variable("RUNTIME_ENV_IGNORE_GITIGNORE", flag, False, "ship what .gitignore files exclude, too"),
+    Variable("NOSET_CUDA_VISIBLE_DEVICES", flag, False, "leave CUDA_VISIBLE_DEVICES of workers alone"),
     Variable("METRICS_PORT", int, None, "port of the metrics page (default: any free one)"),
     Variable("SPIN_MICROSECONDS", int, None, "how long a waiting thread spins before it sleeps (default: measured)"),
 )
@@ -83,14 +55,7 @@ VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE
 
 def read(name: str) -> Any:
     """The value of ``AKTIS_<name>``, or its default. ``name`` must stand in the table."""
-    variable = VARIABLES[name]
-    text = os.environ.get("AKTIS_" + name)
-    if text is None:
-        return variable.default
-    try:
-        return variable.parse(text)
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"environment variable AKTIS_{name}={text!r}: {error} ({variable.meaning})") from None
+    return VARIABLES[name].read()
 
 
 def describe() -> str:

@@ -89,6 +89,7 @@ class ObjectRefGenerator(Generic[T]):
         return self._source.finished()
 
     def task_id(self) -> str:
+        """Id of the call that makes the items: 32 hexadecimal digits."""
         return self._source.completed_ref.task_id()
 
     def close(self) -> None:

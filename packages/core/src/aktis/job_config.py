@@ -39,16 +39,20 @@ class JobConfig:
         self.metadata[key] = value
 
     def set_runtime_env(self, runtime_env: Mapping[str, Any] | None, validate: bool = False) -> None:
+        """Set the runtime environment of calls that have none of their own."""
         self.runtime_env = dict(runtime_env or {})
 
     def set_ray_namespace(self, namespace: str) -> None:
+        """Set the namespace in which names of actors are looked up."""
         self.namespace = namespace
 
     def set_default_actor_lifetime(self, lifetime: str) -> None:
+        """Set what actors live for that do not say: "non_detached" or "detached"."""
         if lifetime not in ("non_detached", "detached"):
             raise ValueError(f"lifetime must be 'non_detached' or 'detached', got {lifetime!r}")
         self.default_actor_lifetime = lifetime
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> JobConfig:
+        """A configuration of its fields, as a mapping."""
         return cls(**dict(value))

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 T = TypeVar("T", covariant=True)
 
 NIL_ID = b"\xff" * 20
-JOB_ID_SIZE = 4
 STANDS_FOR = "__aktis_ref__"
 """Objects of other libraries that stand for a reference have a method of this name, which returns it."""
 
@@ -34,6 +33,7 @@ class ObjectRef(Generic[T]):
         return self.binary().hex()
 
     def is_nil(self) -> bool:
+        """Whether it stands for nothing."""
         return self.binary() == NIL_ID
 
     def task_id(self) -> str:
@@ -41,6 +41,7 @@ class ObjectRef(Generic[T]):
         return self.binary()[:16].hex()
 
     def job_id(self) -> str:
+        """Id of the job that this process belongs to."""
         from aktis import _session
 
         return str(_session.require_engine().context()["job_id"])

@@ -24,12 +24,15 @@ class RuntimeContext:
         return self._engine.context().get(name)
 
     def get_job_id(self) -> str:
+        """Id of the job: of the driver whose calls these are."""
         return str(self._fact("job_id"))
 
     def get_node_id(self) -> str:
+        """Id of the node that this process is on."""
         return str(self._fact("node_id"))
 
     def get_worker_id(self) -> str:
+        """Id of this process."""
         return str(self._fact("worker_id"))
 
     def get_task_id(self) -> str | None:
@@ -58,18 +61,22 @@ class RuntimeContext:
         return value
 
     def get_placement_group_id(self) -> str | None:
+        """Id of the placement group that the running task or actor is in; None outside of one."""
         value: str | None = self._fact("placement_group_id")
         return value
 
     def get_temp_dir(self) -> str:
+        """The directory that sessions are in."""
         import os
 
         return os.path.dirname(str(self._fact("session_dir")))
 
     def get_session_name(self) -> str:
+        """Name of the session."""
         return str(self._fact("session_name"))
 
     def get_session_dir(self) -> str:
+        """The session's directory."""
         return str(self._fact("session_dir"))
 
     def get_assigned_resources(self) -> dict[str, float]:
@@ -85,6 +92,7 @@ class RuntimeContext:
         return {"GPU": [], **{kind: [str(item) for item in items] for kind, items in ids.items()}}
 
     def get_node_labels(self) -> dict[str, str]:
+        """Labels of the node that this process is on."""
         node_id = self._fact("node_id")
         for node in self._engine.request("nodes"):
             if node.get("NodeID") == node_id:
@@ -105,6 +113,7 @@ class RuntimeContext:
 
     @property
     def namespace(self) -> str:
+        """The namespace in which names of actors are looked up."""
         return self._engine.namespace
 
     @property
@@ -117,10 +126,12 @@ class RuntimeContext:
 
     @property
     def gcs_address(self) -> str:
+        """Address of the cluster."""
         return str(self._fact("address"))
 
     @property
     def runtime_env(self) -> dict[str, Any]:
+        """The runtime environment in force."""
         value: dict[str, Any] = json.loads(self.get_runtime_env_string())
         return value
 
@@ -134,31 +145,38 @@ class RuntimeContext:
 
     @property
     def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Whether calls go into the placement group that this one is in."""
         return bool(self._fact("capture_child_tasks"))
 
     # Properties of older programs.
     @property
     def job_id(self) -> str:
+        """See :meth:`get_job_id`."""
         return self.get_job_id()
 
     @property
     def node_id(self) -> str:
+        """See :meth:`get_node_id`."""
         return self.get_node_id()
 
     @property
     def task_id(self) -> str | None:
+        """See :meth:`get_task_id`."""
         return self.get_task_id()
 
     @property
     def actor_id(self) -> str | None:
+        """See :meth:`get_actor_id`."""
         return self.get_actor_id()
 
     @property
     def current_placement_group_id(self) -> str | None:
+        """See :meth:`get_placement_group_id`."""
         return self.get_placement_group_id()
 
     @property
     def worker_id(self) -> str:
+        """See :meth:`get_worker_id`."""
         return self.get_worker_id()
 
     def get(self) -> dict[str, Any]:

@@ -40,14 +40,17 @@ class RuntimeEnvConfig(dict[str, Any]):
 
     @classmethod
     def default_config(cls) -> RuntimeEnvConfig:
+        """The configuration of environments that have none."""
         return cls()
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> RuntimeEnvConfig:
+        """A configuration of its fields."""
         spec.normalize({"config": config})
         return cls(**config)
 
     def to_dict(self) -> dict[str, Any]:
+        """Its fields, as they are written."""
         return dict(self)
 
 
@@ -116,6 +119,7 @@ class RuntimeEnv(dict[str, Any]):
 
     @classmethod
     def deserialize(cls, text: str) -> RuntimeEnv:
+        """An environment of what :meth:`serialize` has made."""
         return cls(**json.loads(text))
 
     def __reduce__(self) -> Any:
@@ -123,27 +127,35 @@ class RuntimeEnv(dict[str, Any]):
 
     # the fields, as methods
     def working_dir(self) -> str:
+        """The field; "" where there is none."""
         return str(self.get("working_dir", ""))
 
     def py_modules(self) -> list[Any]:
+        """The field; [] where there is none."""
         return list(self.get("py_modules", ()))
 
     def py_executable(self) -> str | None:
+        """The field; None where there is none."""
         return self.get("py_executable")
 
     def env_vars(self) -> dict[str, str]:
+        """The field; {} where there is none."""
         return dict(self.get("env_vars", {}))
 
     def has_working_dir(self) -> bool:
+        """Whether the field says something."""
         return bool(self.get("working_dir"))
 
     def has_py_modules(self) -> bool:
+        """Whether the field says something."""
         return bool(self.get("py_modules"))
 
     def has_pip(self) -> bool:
+        """Whether the field says something."""
         return bool(self.get("pip"))
 
     def has_uv(self) -> bool:
+        """Whether the field says something."""
         return bool(self.get("uv"))
 
     def pip_config(self) -> dict[str, Any]:

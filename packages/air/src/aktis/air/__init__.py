@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.air import callbacks, checkpoint, config, exceptions, result, session
@@ -54,35 +56,20 @@ _SUBMODULES = frozenset(
     }
 )
 _HOMES = {
-    "AcquiredResources": "placement",
-    "Checkpoint": "checkpoint",
-    "CheckpointConfig": "config",
-    "DataBatchType": "predictor",
-    "DatasetConfig": "config",
-    "FailureConfig": "config",
-    "PlacementGroupFactory": "placement",
-    "Predictor": "predictor",
-    "ResourceRequest": "placement",
-    "Result": "result",
-    "RunConfig": "config",
-    "ScalingConfig": "config",
-    "SyncConfig": "config",
+    "AcquiredResources": ".placement",
+    "Checkpoint": ".checkpoint",
+    "CheckpointConfig": ".config",
+    "DataBatchType": ".predictor",
+    "DatasetConfig": ".config",
+    "FailureConfig": ".config",
+    "PlacementGroupFactory": ".placement",
+    "Predictor": ".predictor",
+    "ResourceRequest": ".placement",
+    "Result": ".result",
+    "RunConfig": ".config",
+    "ScalingConfig": ".config",
+    "SyncConfig": ".config",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Imported when they are first used, so that `import aktis.air` costs nothing.
-    import importlib
-
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Imported when they are first used, so that `import aktis.air` costs nothing.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, submodules=_SUBMODULES)

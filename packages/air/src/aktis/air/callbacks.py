@@ -25,23 +25,40 @@ class TrialInfo(Protocol):
     """What callbacks may rely on of a trial. ``str(trial)`` is its name; trials are hashable and compare by id."""
 
     @property
-    def trial_id(self) -> str: ...
+    def trial_id(self) -> str:
+        """Its id, unique in the experiment."""
+
     @property
-    def trainable_name(self) -> str: ...
+    def trainable_name(self) -> str:
+        """Name of what is trained."""
+
     @property
-    def experiment_tag(self) -> str: ...
+    def experiment_tag(self) -> str:
+        """Its number and its hyper-parameters, short."""
+
     @property
-    def config(self) -> dict[str, Any]: ...
+    def config(self) -> dict[str, Any]:
+        """The hyper-parameters, with what is fixed."""
+
     @property
-    def evaluated_params(self) -> dict[str, Any]: ...
+    def evaluated_params(self) -> dict[str, Any]:
+        """Those of them that were searched or sampled, by their path."""
+
     @property
-    def logdir(self) -> str: ...
+    def logdir(self) -> str:
+        """Its directory."""
+
     @property
-    def status(self) -> str: ...
+    def status(self) -> str:
+        """PENDING, RUNNING, PAUSED, TERMINATED or ERROR."""
+
     @property
-    def last_result(self) -> dict[str, Any]: ...
+    def last_result(self) -> dict[str, Any]:
+        """Its latest result; {} before the first."""
+
     @property
-    def experiment_dir_name(self) -> str: ...
+    def experiment_dir_name(self) -> str:
+        """Name of the experiment's directory."""
 
 
 class Callback:

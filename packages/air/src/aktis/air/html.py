@@ -6,6 +6,7 @@
     page.facts([Fact("best loss", "0.12")])
     section = page.section("Learning curves")
     section.add(line_chart([Series("a", [1, 2, 3], [3.0, 2.0, 1.5])], x_label="epoch", y_label="loss"))
+    page.add("The search", tuner.fit())  # whatever has a method add_to_page(part): results of Tune and Train, traffic of Serve
     page.write("report.html")
 
 Texts are escaped where they are given as ``text``, names or cells; ``add`` takes HTML as it is.
@@ -13,6 +14,8 @@ Texts are escaped where they are given as ``text``, names or cells; ``add`` take
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import json
 import math
 import os
@@ -22,7 +25,7 @@ from functools import cache
 from html import escape
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from aktis.air._html.charts import (
     COLOURS,
@@ -39,8 +42,8 @@ from aktis.air._html.charts import (
 from aktis.air.display import format_value
 
 __all__ = [
-    "COLOURS", "Axis", "Fact", "Mark", "Page", "Section", "Series", "bar_chart", "colour_legend", "escape", "figure",
-    "fragment_table", "legend", "line_chart", "parallel_coordinates", "scatter", "stacked_bars", "table",
+    "COLOURS", "Axis", "Fact", "Mark", "Page", "Part", "Reportable", "Section", "Series", "bar_chart", "colour_legend", "escape",
+    "figure", "fragment_table", "legend", "line_chart", "parallel_coordinates", "scatter", "stacked_bars", "table",
 ]  # fmt: skip
 
 
@@ -77,29 +80,34 @@ class Section:
         self._parts.append(f'<div class="pair">{"".join(fragments)}</div>')
         return self
 
-    def render(self) -> str:
-        """As HTML."""
-        return f"<section><h2>{escape(self.title)}</h2>{''.join(self._parts)}</section>"
+    def render(self, level: int = 2) -> str:
+        """As HTML; ``level`` is that of the heading."""
+        return f"<section><h{level}>{escape(self.title)}</h{level}>{''.join(self._parts)}</section>"
 
 
-class Page:
-    """A page that is a file of its own.
+@runtime_checkable
+class Reportable(Protocol):
+    """What can be a part of a page."""
+
+    def add_to_page(self, part: Part) -> None:
+        """Add facts and sections; a title, subtitle or names, where there is none yet."""
+
+
+class Part:
+    """Facts and sections about one thing. Elements with the same key (see ``Series.key``) belong together within a part.
 
     Args:
         title: The heading.
         subtitle: A line below it.
-        footer: A line at the end.
-        names: What the pointer says of the things with a key (see ``Series.key``).
+        names: What the pointer says of the things with a key.
     """
 
-    def __init__(
-        self, title: str, subtitle: str = "", footer: str = "", names: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, title: str = "", subtitle: str = "", names: Mapping[str, str] | None = None) -> None:
         self.title = title
         self.subtitle = subtitle
-        self.footer = footer
         self.names = dict(names or {})
-        self._parts: list[str | Section] = []
+        self._parts: list[str | Section | Part] = []
+        self._anchor = "part"
 
     def facts(self, facts: Sequence[Fact]) -> None:
         """Numbers that matter, as tiles."""
@@ -119,19 +127,78 @@ class Page:
         self._parts.append(section)
         return section
 
-    def render(self) -> str:
-        """The page as HTML."""
-        body = "".join(part if isinstance(part, str) else part.render() for part in self._parts)
+    def add(self, title: str, thing: Reportable, subtitle: str = "") -> Part:
+        """A part about ``thing`` at the end, which is returned: results of Tune and Train and ``serve.traffic()`` can be one.
+
+        Args:
+            title: Its heading.
+            thing: What has a method ``add_to_page``.
+            subtitle: A line below the heading; by itself where the files of ``thing`` are, if it has any.
+
+        Raises:
+            TypeError: It has no method ``add_to_page``.
+        """
+        if not isinstance(thing, Reportable) or isinstance(thing, type):
+            raise TypeError(
+                f"{thing!r} cannot be a part of a page: it has no method add_to_page(part). Results of Tune and Train "
+                "and serve.traffic() have one; for what you draw yourself there is section()."
+            )
+        part = Part(title, subtitle)
+        part._anchor = f"{self._anchor}-{len(self._parts)}"
+        thing.add_to_page(part)
+        self._parts.append(part)
+        return part
+
+    def _content(self, level: int) -> str:
+        """Each run of sections is a block of its own, with the names of its keys."""
+        blocks = []
+        for nested, group in itertools.groupby(self._parts, lambda part: isinstance(part, Part)):
+            if nested:
+                blocks += [part._as_part(level) for part in group if isinstance(part, Part)]
+                continue
+            inner = "".join(part if isinstance(part, str) else part.render(level) for part in group)  # type: ignore[union-attr]
+            blocks.append(f'<div class="block">{inner}{self._names()}</div>')
+        return "".join(blocks)
+
+    def _names(self) -> str:
         # A "<" inside of a script could end it, or begin a comment.
         names = json.dumps(self.names, ensure_ascii=False).replace("<", "\\u003c")
-        footer = f"<footer>{escape(self.footer)}</footer>" if self.footer else ""
+        return f'<script type="application/json" class="names">{names}</script>' if self.names else ""
+
+    def _as_part(self, level: int) -> str:
+        subtitle = f'<p class="sub">{escape(self.subtitle)}</p>' if self.subtitle else ""
+        head = f"<h{level}>{escape(self.title)}</h{level}>{subtitle}"
+        return f'<div class="part" id="{self._anchor}">{head}{self._content(min(6, level + 1))}</div>'
+
+
+class Page(Part):
+    """A page that is a file of its own.
+
+    Args:
+        title: The heading.
+        subtitle: A line below it.
+        footer: A line at the end; by itself who wrote it, and when.
+        names: What the pointer says of the things with a key (see ``Series.key``).
+    """
+
+    def __init__(
+        self, title: str = "", subtitle: str = "", footer: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(title, subtitle, names)
+        self.footer = footer
+
+    def render(self) -> str:
+        """The page as HTML."""
+        parts = [part for part in self._parts if isinstance(part, Part)]
+        links = "".join(f'<a href="#{part._anchor}">{escape(part.title)}</a>' for part in parts)
+        contents = f"<nav>{links}</nav>" if len(parts) > 1 else ""
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(self.title)}</title>\n<style>\n{_asset('style.css')}{shade_styles()}\n</style></head>\n"
-            f'<body><main><h1>{escape(self.title)}</h1><p class="sub">{escape(self.subtitle)}</p>\n{body}\n{footer}</main>'
-            f'<div id="tip" role="status"></div><script type="application/json" id="names">{names}</script>\n'
-            f"<script>\n{_asset('page.js')}</script></body></html>\n"
+            f'<body><main><h1>{escape(self.title)}</h1><p class="sub">{escape(self.subtitle)}</p>{contents}\n'
+            f"{self._content(2)}\n<footer>{escape(self.footer or _signature())}</footer></main>"
+            f'<div id="tip" role="status"></div>\n<script>\n{_asset("page.js")}</script></body></html>\n'
         )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
@@ -149,6 +216,12 @@ class Page:
             temporary.unlink(missing_ok=True)
             raise
         return target
+
+
+def _signature() -> str:
+    from aktis.air.__about__ import __version__
+
+    return f"Written by Aktis {__version__}, {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}."
 
 
 @cache

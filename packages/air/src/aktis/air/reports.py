@@ -1,12 +1,13 @@
-"""Pages about runs: which library knows how to make one of a directory.
+"""Pages about runs: which library knows what to say of a directory.
 
-A library registers its writer as an entry point of the group ``aktis.reports``. Its name is a file that is in the directories
+A library registers a function as an entry point of the group ``aktis.reports``. Its name is a file that is in the directories
 that it is for::
 
     [project.entry-points."aktis.reports"]
-    "train_stats.jsonl" = "aktis.train.html_report:write_report"
+    "train_stats.jsonl" = "aktis.train.html_report:add_run"
 
-The writer is called with the directory and the file to write (None: it chooses one), and returns the path of that file.
+The function is called with a :class:`~aktis.air.html.Part` (a whole page is one, too) and the directory. It adds facts and
+sections, and a title and subtitle where there is none yet.
 """
 
 from __future__ import annotations
@@ -17,22 +18,41 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["GROUP", "ReportWriter", "find_writer"]
+if TYPE_CHECKING:
+    from aktis.air.html import Part
+
+__all__ = ["GROUP", "Reporter", "find_reporter", "write_page"]
 
 GROUP = "aktis.reports"
 
-ReportWriter = Callable[[Path, "Path | None"], Path]
+Reporter = Callable[["Part", Path], None]
 
 
-def find_writer(directory: str | os.PathLike[str]) -> ReportWriter | None:
-    """Who makes a page of that directory; None: nobody who is installed."""
+def find_reporter(directory: str | os.PathLike[str]) -> Reporter | None:
+    """Who says something about that directory; None: nobody who is installed."""
     place = Path(directory)
     for name, entry in _entries(tuple(sys.path)):
         if (place / name).is_file():
-            writer: ReportWriter = entry.load()
-            return writer
+            reporter: Reporter = entry.load()
+            return reporter
     return None
+
+
+def write_page(
+    reporter: Reporter, directory: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write a page about that directory alone, and return the file: ``output``, or ``report.html`` in the directory.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    from aktis.air.html import Page
+
+    page = Page()
+    reporter(page, Path(directory))
+    return page.write(Path(directory, "report.html") if output is None else output)
 
 
 @functools.lru_cache(maxsize=4)  # looking through all that is installed takes some hundredths of a second

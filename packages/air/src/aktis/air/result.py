@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
     from aktis.air.checkpoint import Checkpoint
+    from aktis.air.html import Part
 
 __all__ = ["Result"]
 
@@ -111,17 +112,27 @@ class Result:
             ValueError: it has no directory, or nothing that is installed makes a page of one like it.
             OSError: the file cannot be written.
         """
-        from aktis.air.reports import find_writer
+        from aktis.air.reports import write_page
+
+        return write_page(lambda part, _: self.add_to_page(part), self.log_dir or "", path)
+
+    def add_to_page(self, part: Part) -> None:
+        """Add what there is to say about this run to a page: ``page.add("Training", result)``; see :mod:`aktis.air.html`.
+
+        Raises:
+            ValueError: it has no directory, or nothing that is installed says anything about one like it.
+        """
+        from aktis.air.reports import find_reporter
 
         if self.log_dir is None:
             raise ValueError("this result has no directory, so there is nothing to make a page of")
-        writer = find_writer(self.log_dir)
-        if writer is None:
+        reporter = find_reporter(self.log_dir)
+        if reporter is None:
             raise ValueError(
                 f"nothing that is installed makes a page of {self.log_dir}: there are pages of training runs (aktis-train), and, "
                 "with `tune report DIRECTORY`, of experiments"
             )
-        return writer(self.log_dir, None if path is None else Path(path))
+        reporter(part, self.log_dir)
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> Result:

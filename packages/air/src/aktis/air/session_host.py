@@ -56,35 +56,45 @@ class SessionHost(ABC):
         """The checkpoint to go on from."""
 
     @abstractmethod
-    def get_experiment_name(self) -> str | None: ...
+    def get_experiment_name(self) -> str | None:
+        """Name of the experiment; None outside of one."""
 
     @abstractmethod
-    def get_trial_name(self) -> str | None: ...
+    def get_trial_name(self) -> str | None:
+        """Name of the trial; None outside of one."""
 
     @abstractmethod
-    def get_trial_id(self) -> str | None: ...
+    def get_trial_id(self) -> str | None:
+        """Id of the trial; None outside of one."""
 
     @abstractmethod
-    def get_trial_resources(self) -> PlacementGroupFactory | None: ...
+    def get_trial_resources(self) -> PlacementGroupFactory | None:
+        """What the trial was given; None outside of one."""
 
     @abstractmethod
-    def get_trial_dir(self) -> str | None: ...
+    def get_trial_dir(self) -> str | None:
+        """The trial's directory; None outside of one."""
 
     # A function that runs alone is rank 0 of 1.
 
     def get_world_size(self) -> int:
+        """How many workers run the function."""
         return 1
 
     def get_world_rank(self) -> int:
+        """Which of them this one is."""
         return 0
 
     def get_local_rank(self) -> int:
+        """Which of those on its machine this one is."""
         return 0
 
     def get_local_world_size(self) -> int:
+        """How many of them are on this machine."""
         return 1
 
     def get_node_rank(self) -> int:
+        """Which of the machines this one is."""
         return 0
 
     def get_metadata(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aktis.air._settings import RESULTS_DIR
 from aktis.air._uri import file_uri, is_uri, join, local_path
 from aktis.air.exceptions import StorageError, StorageTimeoutError
 
@@ -35,6 +36,7 @@ __all__ = [
     "FsspecSyncer",
     "Syncer",
     "check_uri",
+    "default_results_dir",
     "delete",
     "download",
     "download_file",
@@ -53,6 +55,14 @@ logger = logging.getLogger(__name__)
 
 TEMPORARY_FILES = (".*.tmp",)  # what this package writes before it has its name
 _LAST = "/.aktis_checkpoint/checkpoint.json"
+
+
+def default_results_dir() -> str:
+    """Where runs and experiments go that name no directory: ``~/aktis_results``, unless ``AKTIS_RESULTS_DIR`` says otherwise.
+
+    Ray's names for it, ``TUNE_RESULT_DIR`` and ``TEST_TMPDIR``, count as well.
+    """
+    return os.path.expanduser(str(RESULTS_DIR.read()))
 
 
 # -- at once -------------------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class WorkerGroup:
     Raises:
         WorkerStartError: they were not there in time, or one died at its start.
         ValueError: fewer than one worker, or another number of placements.
-        What the constructor of ``actor_cls`` raises.
+        Exception: what the constructor of ``actor_cls`` raises.
     """
 
     def __init__(

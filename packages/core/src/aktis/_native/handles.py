@@ -61,16 +61,37 @@ def create(
     call.pins = pins
     if options.max_restarts or not options.detached:
         client.creation = call  # the arguments must stay alive: they are needed for restarts
-    spec = op.ActorSpec(
+    handle = pickle.dumps((cls.name, state[2], facts))
+    spec = _spec(engine, cls, options, actor_id, strategy, handle)
+    if options.name:
+        _wait_for_arguments(core, references)
+        answer = _send_creation(engine, client, spec, call, state[1], wait=True)
+        if options.get_if_exists and answer == "exists":
+            return by_name(engine, options.name, namespace)
+    else:
+
+        def send(_: Call) -> None:
+            _send_creation(engine, client, spec, call, state[1], wait=False)
+
+        when_arguments_ready(call, send)
+    hold = ActorHold(client, token)
+    return ActorHandle(engine, actor_id, cls.name, cls.methods, hold)
+
+
+def _spec(
+    engine: NativeEngine, cls: ClassDescriptor, options: ActorOptions, actor_id: bytes, strategy: Any, handle: bytes
+) -> op.ActorSpec:
+    """What the node is told about an actor; its class comes with the creation."""
+    return op.ActorSpec(
         actor_id=actor_id,
         job_id=engine.job_id,
-        owner=b"" if options.detached else core.process_id,
+        owner=b"" if options.detached else engine.core.process_id,
         class_name=cls.name,
         payload=b"",
         placement_resources=dict(options.placement_resources),
         held_resources=dict(options.held_resources),
         name=options.name,
-        namespace=namespace,
+        namespace=options.namespace or engine.namespace,
         detached=options.detached,
         max_restarts=options.max_restarts,
         env=engine.call_env(options.runtime_env),
@@ -87,21 +108,8 @@ def create(
             "get_if_exists": options.get_if_exists,
             "group": (strategy[1], strategy[3]) if strategy[0] == "PG" else None,
         },
-        handle=pickle.dumps((cls.name, state[2], facts)),
+        handle=handle,
     )
-    if options.name:
-        _wait_for_arguments(core, references)
-        answer = _send_creation(engine, client, spec, call, state[1], wait=True)
-        if options.get_if_exists and answer == "exists":
-            return by_name(engine, options.name, namespace)
-    else:
-
-        def send(_: Call) -> None:
-            _send_creation(engine, client, spec, call, state[1], wait=False)
-
-        when_arguments_ready(call, send)
-    hold = ActorHold(client, token)
-    return ActorHandle(engine, actor_id, cls.name, cls.methods, hold)
 
 
 def _wait_for_arguments(core: Any, references: list[tuple[Any, NativeRef]]) -> None:

@@ -16,7 +16,6 @@ from aktis._node.workers import Phase, Worker
 if TYPE_CHECKING:
     from aktis._node.daemon import Daemon
 
-PERIOD = 0.25
 SETTLE = 1.0
 """Seconds after a kill until the next: freed pages take a moment to show."""
 

@@ -16,8 +16,9 @@ The canonical JSON text is an environment's identity: two calls whose texts are 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis._lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis._runtime_env.manager import EnvManager
@@ -28,16 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["EnvManager", "PreparedEnv", "canonical_json", "env_hash", "merge"]
 
 _HOMES = {
-    "EnvManager": "manager",
-    "PreparedEnv": "prepared",
-    "canonical_json": "upload",
-    "env_hash": "spec",
-    "merge": "spec",
+    "EnvManager": ".manager",
+    "PreparedEnv": ".prepared",
+    "canonical_json": ".upload",
+    "env_hash": ".spec",
+    "merge": ".spec",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: a worker needs ``apply`` only, most drivers need nothing at all."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Imported on first use: a worker needs ``apply`` only, most drivers need nothing at all.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -42,7 +42,7 @@ HONOURED: dict[str, tuple[str, Callable[[str], str]]] = {
     "RAY_RUNTIME_ENV_IGNORE_GITIGNORE": ("AKTIS_RUNTIME_ENV_IGNORE_GITIGNORE", _same),
     "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": ("AKTIS_NOSET_CUDA_VISIBLE_DEVICES", _same),
     "RAY_object_spilling_config": ("AKTIS_SPILL_DIR", _spill_directory),
-    "RAY_AIR_LOCAL_CACHE_DIR": ("TUNE_RESULT_DIR", _same),
+    "RAY_AIR_LOCAL_CACHE_DIR": ("AKTIS_RESULTS_DIR", _same),
 }
 
 # What they ask for is so in Aktis anyway, or there is nothing that could be asked: no word about them.

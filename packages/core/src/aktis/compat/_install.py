@@ -30,7 +30,7 @@ def install_as_ray(*, version: str = _toplevel.API_VERSION, gym: str = "old") ->
     Args:
         version: What ``ray.__version__`` says, for programs that ask. It changes nothing else: old and new spellings always work.
         gym: ``"old"``: environments of ``gym.make`` return four values from ``step`` and an observation from
-        ``reset``, as before Gym 0.26.
+            ``reset``, as before Gym 0.26.
             ``"new"``: five and two, as since then. ``"off"``: leave ``import gym`` alone.
 
     Raises:

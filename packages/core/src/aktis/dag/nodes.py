@@ -51,9 +51,11 @@ class DAGNode:
         raise TypeError(f"{type(self).__name__} cannot be executed")
 
     def get_args(self) -> tuple[Any, ...]:
+        """The positional arguments that it was bound to."""
         return self._args
 
     def get_kwargs(self) -> dict[str, Any]:
+        """The keyword arguments that it was bound to."""
         return dict(self._kwargs)
 
 
@@ -86,6 +88,7 @@ class FunctionNode(DAGNode):
         self._function = function
 
     def options(self, **options: Any) -> FunctionNode:
+        """The same call with other options of the task."""
         return FunctionNode(self._function.options(**options), self._args, self._kwargs)
 
     def _submit(self, replace: Callable[[Any], Any], inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:

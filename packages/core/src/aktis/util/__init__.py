@@ -5,7 +5,9 @@ Everything here uses the public API only. Names are imported when they are first
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 # Eager, because the function must win over the submodule of the same name, whichever is imported first.
 from aktis.util.placement_group import (
@@ -33,18 +35,18 @@ if TYPE_CHECKING:
     from aktis.util.threads import act_for_main_thread
 
 _HOMES = {
-    "act_for_main_thread": "threads",
-    "ActorPool": "actor_pool",
-    "as_completed": "helpers",
-    "deregister_serializer": "serialization",
-    "disable_log_once_globally": "debug",
-    "enable_periodic_logging": "debug",
-    "get_node_ip_address": "naming",
-    "inspect_serializability": "check_serialize",
-    "list_named_actors": "naming",
-    "log_once": "debug",
-    "map_unordered": "helpers",
-    "register_serializer": "serialization",
+    "act_for_main_thread": ".threads",
+    "ActorPool": ".actor_pool",
+    "as_completed": ".helpers",
+    "deregister_serializer": ".serialization",
+    "disable_log_once_globally": ".debug",
+    "enable_periodic_logging": ".debug",
+    "get_node_ip_address": ".naming",
+    "inspect_serializability": ".check_serialize",
+    "list_named_actors": ".naming",
+    "log_once": ".debug",
+    "map_unordered": ".helpers",
+    "register_serializer": ".serialization",
 }
 _SUBMODULES = frozenset({"accelerators", "collective", "metrics", "scheduling_strategies", "state"})
 
@@ -73,17 +75,7 @@ __all__ = [
     "state",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name in _SUBMODULES:
-        return importlib.import_module(f"aktis.util.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"aktis.util.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'aktis.util' has no attribute {name!r}")
+__getattr__, _ = lazy_names(__name__, _HOMES, submodules=_SUBMODULES)
 
 
 def __dir__() -> list[str]:

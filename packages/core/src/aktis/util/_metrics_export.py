@@ -218,6 +218,7 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
+        """Where the metrics are."""
         return f"http://{self.address}:{self.port}/metrics"
 
     def close(self) -> None:

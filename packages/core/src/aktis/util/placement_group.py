@@ -43,23 +43,29 @@ class PlacementGroupID:
 
     @classmethod
     def from_random(cls) -> PlacementGroupID:
+        """A new id."""
         return cls(secrets.token_bytes(_ID_SIZE))
 
     @classmethod
     def from_hex(cls, text: str) -> PlacementGroupID:
+        """The id of its hexadecimal digits."""
         return cls(bytes.fromhex(text))
 
     @classmethod
     def nil(cls) -> PlacementGroupID:
+        """The id of no group."""
         return cls(b"\xff" * _ID_SIZE)
 
     def binary(self) -> bytes:
+        """Its bytes."""
         return self._binary
 
     def hex(self) -> str:
+        """Its hexadecimal digits."""
         return self._binary.hex()
 
     def is_nil(self) -> bool:
+        """Whether it is the id of no group."""
         return self._binary == b"\xff" * _ID_SIZE
 
     def __eq__(self, other: object) -> bool:
@@ -91,6 +97,7 @@ class PlacementGroup:
 
     @property
     def is_empty(self) -> bool:
+        """Whether it stands for no group."""
         return self.id.is_nil()
 
     def ready(self) -> ObjectRef[PlacementGroup]:
@@ -127,6 +134,7 @@ class PlacementGroup:
 
     @property
     def bundle_count(self) -> int:
+        """How many bundles it has."""
         return len(self.bundle_specs)
 
     def __eq__(self, other: object) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
+
+from aktis.data import _settings
 
 MIB = 1 << 20
 
@@ -26,11 +27,6 @@ class ExecutionOptions:
     locality_with_output: bool = False  # no effect: all blocks of a machine are equally near
     preserve_order: bool = True
     verbose_progress: bool = False  # no effect: there is one display, see set_progress_bars
-
-
-def _flag(name: str, default: bool) -> bool:
-    text = os.environ.get(name)
-    return default if text is None else text.strip().lower() in ("1", "true", "yes", "on")
 
 
 @dataclass
@@ -78,7 +74,7 @@ class DatasetContext:
     def get_current() -> DatasetContext:
         """The context of this process, made with defaults when it is first asked for."""
         if DatasetContext._current is None:
-            DatasetContext._current = DatasetContext(enable_progress_bars=_flag("AKTIS_DATA_PROGRESS", True))
+            DatasetContext._current = DatasetContext(enable_progress_bars=_settings.PROGRESS.read())
         return DatasetContext._current
 
     @staticmethod

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aktis.rllib.__about__ import __version__
+from aktis.util.lazy import lazy_names
 
 __worker_modules__ = ("aktis.rllib._preload",)
 """What aktis.init() has workers import before they are forked, if this package is imported by then."""
@@ -22,16 +21,4 @@ _NAMES = {
 
 __all__ = ["BaseEnv", "ExternalEnv", "MultiAgentEnv", "Policy", "RolloutWorker", "SampleBatch", "VectorEnv"]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aktis.serve.__about__ import __version__
 from aktis.serve.deployment import deployment  # now: an import of the module later would take its name
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.serve.air_integrations import PredictorDeployment
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         shutdown,
         start,
         status,
+        traffic,
     )
     from aktis.serve.batching import batch
     from aktis.serve.config import AutoscalingConfig, HTTPOptions, LoggingConfig, gRPCOptions
@@ -56,6 +58,7 @@ _NAMES = {
     "shutdown": "aktis.serve.api",
     "start": "aktis.serve.api",
     "status": "aktis.serve.api",
+    "traffic": "aktis.serve.api",
 }
 
 __all__ = [
@@ -86,18 +89,7 @@ __all__ = [
     "shutdown",
     "start",
     "status",
+    "traffic",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

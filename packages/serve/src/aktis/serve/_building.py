@@ -25,7 +25,6 @@ class BuildFailure:
     """Why an application could not be built: text for people, with the user's traceback where it was the user's code."""
 
     message: str
-    user_code: bool = False
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -56,13 +55,11 @@ def _build(config: dict[str, Any]) -> ApplicationSpec | BuildFailure:
         environment = aktis.get_runtime_context().runtime_env  # local directories are packages of the session in it
         return build_application(config, environment)
     except (ImportPathError, InvalidDeploymentError) as error:
-        return BuildFailure(str(error), user_code=False)
+        return BuildFailure(str(error))
     except Exception as error:
-        return BuildFailure(user_traceback(error), user_code=True)
+        return BuildFailure(user_traceback(error))
     except SystemExit as error:
-        return BuildFailure(
-            f"{user_traceback(error)}\nThe module ends its process; it must not when it is imported.", True
-        )
+        return BuildFailure(f"{user_traceback(error)}\nThe module ends its process; it must not when it is imported.")
 
 
 def build_application(config: dict[str, Any], environment: dict[str, Any]) -> ApplicationSpec:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.exceptions import AktisError
@@ -21,6 +21,9 @@ from aktis.serve.exceptions import (
     InvalidDeploymentError,
     ServeNotRunningError,
 )
+
+if TYPE_CHECKING:
+    from aktis.serve.route_traffic import Traffic
 
 logger = logging.getLogger("aktis.serve")
 refused = ""  # why code in this process must not deploy: while a module is imported for somebody else who does
@@ -60,6 +63,13 @@ class ServeClient:
         return found
 
     get_serve_status = status
+
+    def traffic(self) -> Traffic:
+        """Requests and latencies of each route since its proxies started."""
+        from aktis.serve.route_traffic import Traffic
+
+        proxies = self._ask("details")["proxies"].values()
+        return Traffic.of([proxy["stats"] for proxy in proxies])
 
     def application(self, name: str) -> ApplicationStatus:
         """The status of one. Raises DeploymentNotFoundError when there is none of this name."""
@@ -228,6 +238,8 @@ def start(
         return running
     from aktis.serve._controller import get_or_create_controller
 
+    if grpc_options is not None and (warning := grpc_options.in_vain()):
+        logger.warning(warning)
     client = ServeClient(
         get_or_create_controller(), _session(), http_options=http_options, logging_config=logging_config
     )

@@ -10,6 +10,7 @@ Guarantees:
 
 * The host imports no user code. Each build is a process of its own, so that a redeploy sees new code.
 * ``apply`` returns at once; a later ``apply`` overtakes an earlier one: what that still builds is dropped.
+* The controller is told of each change, so that ``serve.status()`` of any program says what is imported, and what could not be.
 * One application that cannot be built is DEPLOY_FAILED with the traceback; what ran under its name goes on, and so do the others.
 
 ``_order`` is held around each deploying and deleting, so that none that was overtaken comes after. Within it, ``_lock`` guards
@@ -19,7 +20,9 @@ the work; ``close`` waits for them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +32,7 @@ from typing import Any, NamedTuple
 
 import aktis
 from aktis.serve._protocol import CONTROLLER_NAME, NAMESPACE, ApplicationSpec, ApplicationState
+from aktis.serve._status import overlay
 from aktis.serve.config import ApplicationStatus, ServeStatus
 from aktis.serve.exceptions import ServeError, ServeNotRunningError
 from aktis.serve.schema import ServeApplicationSchema
@@ -54,7 +58,16 @@ class _Target:
     state: ApplicationState = ApplicationState.DEPLOYING  # DEPLOYING: built now; RUNNING: the controller has it
     message: str = "its code is imported"
     since: float = field(default_factory=time.time)
-    specs: int = 0
+
+    def public(self, name: str) -> ApplicationStatus:
+        """For users."""
+        return ApplicationStatus(
+            name=name,
+            status=self.state,
+            message=self.message,
+            last_deployed_time_s=self.since,
+            route_prefix=self.config.get("route_prefix", "/"),
+        )
 
 
 class _Refused(NamedTuple):
@@ -73,6 +86,9 @@ class ConfigDeployer:
         self._targets: dict[str, _Target] = {}
         self._generation = 0
         self._threads: list[threading.Thread] = []
+        self._caller = f"deployer-{os.getpid()}-{os.urandom(4).hex()}"
+        self._telling = threading.Lock()
+        self._presence: Any = None  # a call that stays at the controller: how it knows that we live
 
     def apply(self, applications: Sequence[ServeApplicationSchema], *, replace_all: bool = True) -> None:
         """Build and deploy these; with ``replace_all`` others are deleted. Returns at once."""
@@ -85,6 +101,7 @@ class ConfigDeployer:
                     self._targets = {name: target for name, target in self._targets.items() if name in configs}
                 for name, config in configs.items():
                     self._targets[name] = _Target(config)
+            self._tell()
             if replace_all:
                 known = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT).applications
                 gone = sorted(set(known) - set(configs))
@@ -100,24 +117,30 @@ class ConfigDeployer:
             self._generation += 1
             for name in list(self._targets) if names is None else names:
                 self._targets.pop(name, None)
+        self._tell()
 
     def configs(self) -> dict[str, dict[str, Any]]:
         """What was deployed by files, by name."""
         with self._lock:
             return {name: dict(target.config) for name, target in self._targets.items()}
 
-    def _overlaid(self, targets: dict[str, _Target], status: ServeStatus) -> ServeStatus:
-        """The controller's status, and what it cannot know: applications that are built, or that could not be."""
-        for name, target in targets.items():
-            if target.state is ApplicationState.RUNNING:  # the controller knows better; it may have been deleted, too
-                continue
-            known = status.applications.get(name)
-            if known is None:
-                prefix = target.config.get("route_prefix", "/")
-                known = ApplicationStatus(name=name, status=target.state, route_prefix=prefix)
-                status.applications[name] = known
-            known.status, known.message, known.last_deployed_time_s = target.state, target.message, target.since
-        return status
+    def _prepared(self) -> dict[str, ApplicationStatus]:
+        """What the controller cannot know: applications that are built, or that could not be."""
+        return {
+            name: target.public(name)
+            for name, target in self._snapshot().items()
+            if target.state is not ApplicationState.RUNNING
+        }
+
+    def _tell(self) -> None:
+        """The controller, so that it can say so to others. One that is away is told when somebody asks us (see :meth:`status`)."""
+        with self._telling, contextlib.suppress(ServeNotRunningError, aktis.exceptions.AktisError):
+            handle = controller()
+            if self._presence is None:
+                self._presence = handle.attend.remote(self._caller)
+                handle.report_prepared.remote(self._caller, self._prepared(), [self._presence])
+            else:
+                handle.report_prepared.remote(self._caller, self._prepared())
 
     def wait(
         self, names: Sequence[str], stop: Callable[[float], bool], poll_s: float = 0.02
@@ -136,17 +159,26 @@ class ConfigDeployer:
 
     def status(self) -> ServeStatus:
         """All applications of the session. Raises ServeNotRunningError when Serve was shut down."""
-        targets = self._snapshot()  # before the controller is asked: what is RUNNING here, it has by then
+        prepared = self._prepared()  # before the controller is asked: what is RUNNING here, it has by then
         try:
-            return self._overlaid(targets, aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT))
+            found: ServeStatus = aktis.get(controller().status.remote(), timeout=ANSWER_TIMEOUT)
         except aktis.exceptions.AktisActorError as error:
             raise ServeNotRunningError(f"the controller has ended: {error}") from None
+        told = {name: found.applications[name].status for name in prepared if name in found.applications}
+        if told != {name: each.status for name, each in prepared.items()}:  # it was started again, or goes on meanwhile
+            self._presence = None
+            self._tell()
+        return overlay(found, prepared)
 
     def close(self, timeout: float = 5.0) -> None:
         """Drop what is built, and wait for its thread."""
         self.forget()
         for thread in self._threads:
             thread.join(timeout)
+        presence, self._presence = self._presence, None
+        if presence is not None:
+            with contextlib.suppress(aktis.exceptions.AktisError):  # Serve was shut down, or the session has ended
+                aktis.cancel(presence)
 
     # In the thread of an apply ---------------------------------------------------------------------------------------
 
@@ -246,3 +278,4 @@ class ConfigDeployer:
             target = self._targets.get(name)
             if target is not None and generation == self._generation:
                 target.state, target.message, target.since = state, message, time.time()
+        self._tell()

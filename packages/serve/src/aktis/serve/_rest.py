@@ -123,7 +123,7 @@ class _Guard:
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 raise _Refused(
                     401,
-                    f"the token is missing or wrong: send it as 'Authorization: Bearer ...' ({_settings.TOKEN.name})",
+                    f"the token is missing or wrong: send it as 'Authorization: Bearer ...' ({_settings.TOKEN.full})",
                 )
         elif request.client is not None and request.scope.get("server"):
             owner = peer_uid(request.client, request.scope["server"])
@@ -263,7 +263,7 @@ class RestServer:
     ) -> None:
         if not is_loopback(host) and not token:
             raise PermissionError(
-                f"the REST API lets its clients run code, so it is not opened on {host} without a token: set {_settings.TOKEN.name}"
+                f"the REST API lets its clients run code, so it is not opened on {host} without a token: set {_settings.TOKEN.full}"
             )
         self._socket = _bound(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])

@@ -53,7 +53,7 @@ def state_directory() -> Path:
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
         raise UnsafeDirectoryError(
             f"{folder} is not a directory that only this user can write to: remove it, or choose another one with "
-            f"{_settings.STATE_DIR.name}"
+            f"{_settings.STATE_DIR.full}"
         )
     return folder
 

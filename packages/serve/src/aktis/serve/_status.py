@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from aktis.serve._protocol import ApplicationState, DeploymentState, ReplicaState
@@ -80,6 +80,21 @@ class ServeStatus:
         """As dictionaries of plain values, for JSON."""
         plain: dict[str, Any] = asdict(self)
         return plain
+
+
+def overlay(status: ServeStatus, prepared: dict[str, ApplicationStatus]) -> ServeStatus:
+    """The controller's status with what else is known: applications of files whose code is imported, or could not be.
+
+    Of an application that runs meanwhile, as it was deployed before, the deployments stay.
+    """
+    for name, each in prepared.items():
+        known = status.applications.get(name)
+        if known is None:
+            status.applications[name] = replace(each)
+        else:
+            known.status, known.message = each.status, each.message
+            known.last_deployed_time_s = each.last_deployed_time_s
+    return status
 
 
 ApplicationStatusOverview = ApplicationStatus

@@ -28,6 +28,7 @@ from aktis.serve.exceptions import DeploymentNotFoundError, InvalidDeploymentErr
 if TYPE_CHECKING:
     from aktis.serve._graph.build import BuiltApplication
     from aktis.serve.handle import DeploymentHandle
+    from aktis.serve.route_traffic import Traffic
 
 C = TypeVar("C")
 DEFAULT_APPLICATION = "default"
@@ -116,7 +117,8 @@ def run(
     Args:
         target: what ``Deployment.bind()`` or ``serve.build()`` gave.
         _blocking: False: does not wait until it runs.
-        host, port: where to listen, if Serve does not run yet (see :func:`start`).
+        host: where to listen, if Serve does not run yet (see :func:`start`).
+        port: likewise.
         name: of the application; others stay as they are. Without a name it is "default", and all others are deleted.
         route_prefix: where it is under HTTP; None: nowhere.
         blocking: True: stays until Ctrl-C, then ends Serve.
@@ -209,6 +211,15 @@ def status() -> ServeStatus:
     """What runs: applications with their deployments, and proxies. Empty when Serve does not run."""
     client = _client.connected()
     return ServeStatus() if client is None else client.status()
+
+
+def traffic() -> Traffic:
+    """What went through: requests, errors and latencies of each route since its proxies started.
+
+    Raises:
+        ServeNotRunningError: Serve does not run.
+    """
+    return _client.connect().traffic()
 
 
 # Handles -----------------------------------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def show_graph(handle: Any, *, host: str = "127.0.0.1", port: int | None = None)
 
     Args:
         handle: of the application whose ingress is a ``DAGDriver``.
-        host, port: where the page is; without a port, one that is free.
+        host: where the page is.
+        port: the port of the page; None: one that is free.
     """
     gradio = _gradio()
     graph = json.loads(handle.get_dag_node_json.remote().result())

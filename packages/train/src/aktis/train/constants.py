@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, Final
 
 from aktis.air.constants import EVALUATION_DATASET_KEY, MODEL_KEY, PREPROCESSOR_KEY, TRAIN_DATASET_KEY, WILDCARD_KEY
@@ -29,7 +27,6 @@ __all__ = [
     "TRAIN_DATASET_KEY",
     "TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV",
     "WILDCARD_KEY",
-    "default_results_dir",
 ]
 
 # -- what every result has besides what was reported -------------------------------------------------------------------
@@ -68,12 +65,11 @@ PYTORCH_PROFILER_KEY: Final = "_train_torch_profiler"
 """Traces of the PyTorch profiler in a result: a list of pairs (file name, content)."""
 
 
-def default_results_dir() -> Path:
-    """Where runs go when nobody says: ``~/aktis_results``, or the environment variable ``TUNE_RESULT_DIR``."""
-    return Path(os.environ.get("TUNE_RESULT_DIR") or "~/aktis_results").expanduser()
-
-
 def __getattr__(name: str) -> Any:
     if name == "DEFAULT_RESULTS_DIR":  # Ray's name; not a constant here, since the environment may change it
-        return default_results_dir()
+        from pathlib import Path
+
+        from aktis.air.storage import default_results_dir
+
+        return Path(default_results_dir())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,8 +13,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from aktis.air.html import Part
+
+__all__ = ["add_run", "write_report"]
+
+
+def add_run(part: Part, path: str | os.PathLike[str]) -> None:
+    """Say all about the training run at ``path`` in a part of a page.
+
+    Raises:
+        FileNotFoundError: There is no run.
+        ValueError: There are several.
+    """
+    from aktis.train._report.gather import gather
+    from aktis.train._report.page import add_run
+
+    add_run(part, gather(path))
 
 
 def write_report(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> Path:

@@ -193,7 +193,7 @@ class Trainer:
             RuntimeError: the Trainer has no workers, or another run has not ended.
             ValueError: ``train_func`` takes other arguments.
             TrainingFailedError: workers died or hung more often than ``max_retries`` allows.
-            Whatever ``train_func`` or a callback raises.
+            Exception: whatever ``train_func`` or a callback raises.
         """
         listeners = checked_callbacks(callbacks)
         iterator = self.run_iterator(train_func, config, dataset, checkpoint, checkpoint_strategy)

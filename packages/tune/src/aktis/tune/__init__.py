@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aktis.tune.__about__ import __version__
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.air.callbacks import Callback
@@ -156,22 +157,4 @@ __all__ = [
     "with_resources",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    module = _NAMES.get(name)
-    if module is None:
-        try:
-            return importlib.import_module(f"aktis.tune.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"aktis.tune.{name}":
-                raise
-            raise AttributeError(f"module 'aktis.tune' has no attribute {name!r}") from None
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES, submodules=True)

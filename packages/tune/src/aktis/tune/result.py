@@ -47,7 +47,7 @@ EXPR_RESULT_FILE: Final = "result.json"
 
 def __getattr__(name: str) -> Any:
     if name == "DEFAULT_RESULTS_DIR":  # depends on the environment of the moment
-        from aktis.tune._execution.naming import default_results_dir
+        from aktis.air.storage import default_results_dir
 
         return default_results_dir()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
     from aktis.air.checkpoint import Checkpoint
+    from aktis.air.html import Part
     from aktis.air.result import Result
     from aktis.tune.analysis.experiment_analysis import ExperimentAnalysis
 
@@ -149,6 +150,21 @@ class ResultGrid:
     def experiment_path(self) -> str:
         """The experiment's directory."""
         return self._experiment_analysis.experiment_path
+
+    def add_to_page(self, part: Part) -> None:
+        """Add trials, curves and what the parameters do to a page: ``page.add("The search", results)``; see aktis.air.html.
+
+        Raises:
+            ValueError: There are no trials.
+        """
+        from aktis.tune._report.gather import gather
+        from aktis.tune._report.page import add_experiment
+
+        if not self._trials:
+            raise ValueError(
+                f"the experiment in {self.experiment_path} has no trials, so there is nothing to say about it"
+            )
+        add_experiment(part, gather(self._experiment_analysis))
 
     # -- making results -------------------------------------------------------------------------------------------------
 

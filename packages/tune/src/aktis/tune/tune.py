@@ -89,7 +89,8 @@ def run(
         progress_reporter: What shows the progress; default: a live table on a terminal, lines elsewhere.
         log_to_file: Whether what trials print also goes to files ``stdout`` and ``stderr`` in their directories; or the name(s) of
             the file(s).
-        trial_name_creator, trial_dirname_creator: Functions of a trial that name it, and its directory.
+        trial_name_creator: A function of a trial that names it.
+        trial_dirname_creator: A function of a trial that names its directory.
         chdir_to_trial_dir: Whether a trial runs with its directory as the working directory.
         sync_config: Where and how results are uploaded.
         export_formats: What class trainables export at the end.

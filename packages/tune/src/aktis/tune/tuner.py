@@ -342,8 +342,8 @@ def _local_copy(path: str | os.PathLike[str]) -> tuple[str, str | None]:
 
     text = os.fspath(path)
     if _is_upload(text):
+        from aktis.air.storage import default_results_dir
         from aktis.tune._execution.download import download_experiment
-        from aktis.tune._execution.naming import default_results_dir
 
         base, mark, query = text.partition("?")
         scheme, _, place = base.rstrip("/").partition("://")

@@ -77,10 +77,12 @@ class TuneClient:
 
     @property
     def server_address(self) -> str:
+        """Host of the server."""
         return self._address
 
     @property
     def server_port(self) -> int:
+        """Port of the server."""
         return self._port
 
     def get_all_trials(self, timeout: float | None = None) -> dict[str, Any]:

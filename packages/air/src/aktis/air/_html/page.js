@@ -1,16 +1,17 @@
 "use strict";
 // What a page can do without any library: sort and filter tables, tell what is under the pointer, show the same thing everywhere
 // (elements with the same data-k belong together), and narrow the choice by dragging along an axis of parallel coordinates.
-(() => {
-  const all = (query, root = document) => [...root.querySelectorAll(query)];
+// Each block of a page is by itself: the same key in another one is something else.
+const tip = document.getElementById("tip");
+const all = (query, root) => [...root.querySelectorAll(query)];
+for (const block of all(".block", document)) {
   const byKey = new Map();
-  for (const element of all("[data-k]")) {
+  for (const element of all("[data-k]", block)) {
     const key = element.dataset.k;
     if (!byKey.has(key)) byKey.set(key, []);
     byKey.get(key).push(element);
   }
-  const names = JSON.parse(document.getElementById("names")?.textContent || "{}");
-  const tip = document.getElementById("tip");
+  const names = JSON.parse(block.querySelector("script.names")?.textContent || "{}");
   let lit = null;
   const light = key => {
     if (key === lit) return;
@@ -60,7 +61,7 @@
     return (ax + t * dx - px) ** 2 + (ay + t * dy - py) ** 2;
   };
 
-  for (const svg of all("svg[data-x]")) {
+  for (const svg of all("svg[data-x]", block)) {
     const axes = { x: JSON.parse(svg.dataset.x), y: JSON.parse(svg.dataset.y || "null") };
     const lines = svg.dataset.kind === "parallel" || svg.dataset.kind === "line";
     let waiting = false;
@@ -111,12 +112,12 @@
         else element.classList.toggle("dim", reasons.size > 0);
       }
     }
-    for (const box of all(".tools")) {
+    for (const box of all(".tools", block)) {
       const rows = all("tbody tr", box.parentNode), count = box.querySelector("output");
       if (count) count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length}`;
     }
   };
-  for (const table of all("table.rich")) {
+  for (const table of all("table.rich", block)) {
     const body = table.tBodies[0];
     all("th[data-sort]", table).forEach(head => {
       const sort = () => {
@@ -148,7 +149,7 @@
   }
 
   // Dragging along an axis of parallel coordinates keeps the lines that pass through; a click lets all back.
-  for (const svg of all("svg[data-kind=parallel]")) {
+  for (const svg of all("svg[data-kind=parallel]", block)) {
     const ranges = new Map();
     const apply = () => {
       const kept = new Map(all(".d path", svg).map(path => [path.dataset.k, pointsOf(path)]));
@@ -183,4 +184,4 @@
       });
     });
   }
-})();
+}

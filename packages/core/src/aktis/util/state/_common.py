@@ -43,6 +43,7 @@ class StateRecord(Mapping[str, Any]):
             ) from None
 
     def asdict(self) -> dict[str, Any]:
+        """All fields of it."""
         return dict(self._data)
 
     def __repr__(self) -> str:
@@ -53,6 +54,8 @@ class StateRecord(Mapping[str, Any]):
 
 
 class TaskState(StateRecord):
+    """What is known of a task."""
+
     __slots__ = ()
     _key = "task_id"
     _detail = frozenset(
@@ -61,37 +64,51 @@ class TaskState(StateRecord):
 
 
 class ActorState(StateRecord):
+    """What is known of an actor."""
+
     __slots__ = ()
     _key = "actor_id"
     _detail = frozenset({"death_cause", "required_resources", "num_restarts", "call_site", "serialized_runtime_env"})
 
 
 class ObjectState(StateRecord):
+    """What is known of an object."""
+
     __slots__ = ()
     _key = "object_id"
 
 
 class NodeState(StateRecord):
+    """What is known of a node."""
+
     __slots__ = ()
     _key = "node_id"
 
 
 class WorkerState(StateRecord):
+    """What is known of a worker process."""
+
     __slots__ = ()
     _key = "worker_id"
 
 
 class JobState(StateRecord):
+    """What is known of a job."""
+
     __slots__ = ()
     _key = "job_id"
 
 
 class PlacementGroupState(StateRecord):
+    """What is known of a placement group."""
+
     __slots__ = ()
     _key = "placement_group_id"
 
 
 class RuntimeEnvState(StateRecord):
+    """What is known of a runtime environment."""
+
     __slots__ = ()
     _key = "runtime_env"
 

@@ -29,6 +29,7 @@ class BlockMetadata:
     origin: str = ""  # for messages: "data/a.parquet, rows 0 to 99,999"
 
     def with_stats(self, stats: Any) -> BlockMetadata:
+        """The same with statistics of how the block was made."""
         return replace(self, exec_stats=stats)
 
 

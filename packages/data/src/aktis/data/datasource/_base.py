@@ -27,6 +27,7 @@ class ReadTask:
         return self.read_fn()
 
     def get_metadata(self) -> BlockMetadata:
+        """What is known about the blocks before they are read."""
         return self.metadata
 
 

@@ -96,7 +96,6 @@ class FileSink(Sink):
 
     name = "Write"
     extension = ""
-    open_by_library = False  # the format compresses by itself
 
     def __init__(self, options: FileOptions) -> None:
         self.options = options

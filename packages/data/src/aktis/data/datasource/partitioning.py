@@ -59,6 +59,7 @@ class Partitioning:
 
     @property
     def scheme(self) -> PartitionStyle:
+        """The style as an enum."""
         return PartitionStyle(self.style)
 
     @property
@@ -82,6 +83,7 @@ class PathPartitionParser:
         field_names: Sequence[str] | None = None,
         filesystem: Any = None,
     ) -> PathPartitionParser:
+        """A parser for paths of this style below ``base_dir``."""
         return PathPartitionParser(Partitioning(style, base_dir, field_names, filesystem))
 
     def __init__(self, partitioning: Partitioning) -> None:
@@ -90,6 +92,7 @@ class PathPartitionParser:
 
     @property
     def scheme(self) -> Partitioning:
+        """How partitions stand in paths."""
         return self._partitioning
 
     def __call__(self, path: str) -> dict[str, str]:
@@ -131,6 +134,7 @@ class PathPartitionEncoder:
         field_names: Sequence[str] | None = None,
         filesystem: Any = None,
     ) -> PathPartitionEncoder:
+        """An encoder of paths of this style below ``base_dir``."""
         return PathPartitionEncoder(Partitioning(style, base_dir, field_names, filesystem))
 
     def __init__(self, partitioning: Partitioning) -> None:
@@ -140,6 +144,7 @@ class PathPartitionEncoder:
 
     @property
     def scheme(self) -> Partitioning:
+        """How partitions stand in paths."""
         return self._partitioning
 
     def __call__(self, partition_values: Sequence[Any]) -> str:
@@ -163,6 +168,7 @@ class PathPartitionFilter:
         field_names: Sequence[str] | None = None,
         filesystem: Any = None,
     ) -> PathPartitionFilter:
+        """A filter that calls ``filter_fn`` with what the partitions of a path say."""
         return PathPartitionFilter(PathPartitionParser.of(style, base_dir, field_names, filesystem), filter_fn)
 
     def __init__(self, path_partition_parser: PathPartitionParser, filter_fn: Callable[[dict[str, str]], bool]) -> None:
@@ -171,6 +177,7 @@ class PathPartitionFilter:
 
     @property
     def parser(self) -> PathPartitionParser:
+        """What reads the partitions of a path."""
         return self._parser
 
     def apply(self, path: str) -> bool:

@@ -53,6 +53,7 @@ class Operation(str, Enum):
 
     @property
     def compares(self) -> bool:
+        """Whether the result is a condition over two values."""
         return self in _COMPARISONS
 
     @property

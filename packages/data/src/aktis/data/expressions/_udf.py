@@ -57,6 +57,7 @@ class UDFExpr(Expr):
 
     @property
     def function_name(self) -> str:
+        """Name of the function, or of the class."""
         return getattr(self.fn, "__name__", type(self.fn).__name__)
 
     @property

@@ -37,11 +37,8 @@ class _FixedType(type):
 class ArrowTensorType(metaclass=_FixedType):
     """The type of columns whose arrays have one shape: Arrow's own ``arrow.fixed_shape_tensor``.
 
-    ``ArrowTensorType(shape, dtype)`` gives a ``pyarrow.FixedShapeTensorType``, and those are instances of this class.
-
-    Args:
-        shape: of the array in each row.
-        dtype: Arrow type or numpy dtype of the elements.
+    ``ArrowTensorType(shape, dtype)`` gives a ``pyarrow.FixedShapeTensorType``, and those are instances of this class:
+    ``shape`` is that of the array in each row, ``dtype`` the Arrow type or numpy dtype of the elements.
     """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from pathlib import Path
 from typing import Any
@@ -32,17 +31,13 @@ def build_page(path: Path) -> Page:
     Raises:
         FileNotFoundError: there are no results.
     """
-    from aktis.rllib.__about__ import __version__
-
     runs = gather(path)
-    now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     first = runs[0]
     env = first.config.get("env") or "?"
     title = f"{first.name if len(runs) == 1 else f'{len(runs)} runs'} · {env}"
     page = Page(
         title,
         subtitle=str(path),
-        footer=f"Written by aktis-rllib {__version__}, {now}.",
         names={f"run{i}": run.name for i, run in enumerate(runs)},
     )
     page.facts(_facts(runs))

@@ -67,7 +67,7 @@ class Evaluation:
         try:
             explore = self._explores(algorithm)
             with (
-                Saver(out, use_shelve, track_progress, save_info, self.steps, self.episodes) as saver,
+                Saver(out, use_shelve, track_progress, self.steps, self.episodes) as saver,
                 Screen(video, render) as screen,
             ):
                 env = self._environment(algorithm, screen)

@@ -32,7 +32,6 @@ class Saver:
         path: The file; None: nothing is kept.
         use_shelve: Write each episode as soon as it is over.
         track_progress: Write a line after each episode into a hidden file beside ``path``; it is removed at the end.
-        save_info: Steps have their infos.
         target_steps: How many steps there are to be, for the progress.
         target_episodes: How many episodes there are to be.
     """
@@ -42,13 +41,11 @@ class Saver:
         path: Path | None,
         use_shelve: bool,
         track_progress: bool,
-        save_info: bool,
         target_steps: int,
         target_episodes: int,
     ) -> None:
         self._path = path
         self._use_shelve = use_shelve
-        self._save_info = save_info
         self._goal = f"{target_episodes} episodes" if target_episodes else f"{target_steps} steps"
         self._progress = path.with_name(f"__progress_{path.name}") if path is not None and track_progress else None
         self._episodes: list[list[Any]] = []

@@ -24,13 +24,14 @@ from typing import Any
 
 import numpy as np
 
+from aktis.rllib import _settings
 from aktis.rllib.evaluation.metrics import RolloutMetrics
 from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch, SampleBatchType
 from aktis.rllib.utils._codec import CodecError, encode
 
 PATH = "/aktis-rllib/1"
 CONTENT_TYPE = "application/x-aktis-rllib"
-TOKEN_VARIABLE = "AKTIS_RLLIB_TOKEN"
+TOKEN_VARIABLE = _settings.TOKEN.full
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -80,7 +81,7 @@ def server_token(token: str | bool | None, host: str, port: int) -> str | None:
                 f"token=False: without a token a policy server may only listen on 127.0.0.1, not on {host!r}"
             )
         return None
-    given = token if isinstance(token, str) and token else os.environ.get(TOKEN_VARIABLE)
+    given = token if isinstance(token, str) and token else _settings.TOKEN.read()
     if given:
         return given
     if not is_loopback(host):
@@ -101,7 +102,7 @@ def client_token(token: str | bool | None, host: str, port: int) -> str | None:
     """The token that a client shows: the one given, that of AKTIS_RLLIB_TOKEN, or that of this user's server on this machine."""
     if token is False:
         return None
-    given = token if isinstance(token, str) and token else os.environ.get(TOKEN_VARIABLE)
+    given = token if isinstance(token, str) and token else _settings.TOKEN.read()
     if given or not is_loopback(host):
         return given
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from aktis.util.lazy import lazy_names
 
 _NAMES = {
     "LearnerThread": "aktis.rllib.execution.learner_thread",
@@ -16,16 +16,4 @@ _NAMES = {
 
 __all__ = sorted(_NAMES)
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -57,7 +57,6 @@ class LearnerThread(threading.Thread):
         self.lock = threading.Lock()
         self.inqueue: queue.Queue[Any] = queue.Queue(maxsize=learner_queue_size)
         self.outqueue: queue.SimpleQueue[tuple[Any, dict[str, Any]]] = queue.SimpleQueue()
-        self.num_updates = 0
         self._worker = local_worker
         self._timeout = learner_queue_timeout
         self._buffer = MinibatchBuffer(self._next, minibatch_buffer_size, num_sgd_iter)
@@ -137,7 +136,6 @@ class LearnerThread(threading.Thread):
             while not self._stopping.is_set():
                 batch, _ = self._buffer.get()
                 info = self._learn(batch)
-                self.num_updates += 1
                 self.outqueue.put((batch, info))
         except _Stopped:
             pass

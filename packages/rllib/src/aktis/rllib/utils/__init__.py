@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aktis.util.lazy import lazy_names
+
 _HERE = "aktis.rllib.utils"
 _NAMES = {
     "ConstantSchedule": f"{_HERE}.schedules",
@@ -111,15 +113,4 @@ def add_mixins(base: type[Any], mixins: list[type[Any]] | None, reversed: bool =
     return made
 
 
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -50,6 +50,7 @@ from aktis.serve._protocol import (
     ReplicaID,
     ReplicaView,
 )
+from aktis.serve._status import overlay
 from aktis.serve.config import ApplicationStatus, HTTPOptions, ServeStatus, gRPCOptions
 from aktis.serve.exceptions import ServeError
 
@@ -89,6 +90,7 @@ class ServeController:
         self._catch_up_timer: asyncio.TimerHandle | None = None
         self._nodes_task: asyncio.Task[None] | None = None
         self._replaced: dict[str, set[str]] = {}  # by application: those that were deleted for it
+        self._prepared: dict[str, dict[str, ApplicationStatus]] = {}  # by who deploys files
         self._said: dict[str, ApplicationState] = {}
         self._recover()
 
@@ -183,7 +185,10 @@ class ServeController:
 
     async def status(self) -> ServeStatus:
         """States of all applications and proxies."""
-        return reports.serve_status(self._apps, self._proxies, self._started_at)
+        found = reports.serve_status(self._apps, self._proxies, self._started_at)
+        for prepared in self._prepared.values():
+            overlay(found, prepared)
+        return found
 
     async def get_deployment(self, app: str, name: str) -> DeploymentSpec | None:
         """What was deployed; None when it was not, or is being deleted."""
@@ -201,11 +206,34 @@ class ServeController:
 
     # -- callers ------------------------------------------------------------------------------
 
-    async def listen(self, known: dict[Topic, int], timeout_s: float = 30.0, listener: str = "") -> News:
+    async def attend(self, listener: str) -> None:
+        """Stays as long as the listener does: see listeners.py."""
+        try:
+            await self._listeners.attend(listener)
+        finally:
+            self._prepared.pop(listener, None)
+
+    async def report_prepared(
+        self, caller: str, applications: dict[str, ApplicationStatus], presence: Iterable[Any] = ()
+    ) -> None:
+        """Applications of files that are imported by ``caller``, or could not be: part of the status until it says otherwise.
+
+        It is heard as long as its :meth:`attend` stays: ``presence`` as in :meth:`listen`.
+        """
+        for each in presence:
+            self._listeners.watch(caller, each)
+        self._prepared[caller] = applications
+
+    async def listen(
+        self, known: dict[Topic, int], timeout_s: float = 30.0, listener: str = "", presence: Iterable[Any] = ()
+    ) -> News:
         """What has another number than in ``known``: at once, or when there is such; {} after ``timeout_s``.
 
         A ``listener`` that gives its name, unique and always the same, is waited for until it has heard that a replica leaves.
+        With its first question it gives the reference of its :meth:`attend` (in a list, so that it comes as a reference).
         """
+        for each in presence:
+            self._listeners.watch(listener, each)
         return await self._listeners.listen(known, timeout_s, listener)
 
     async def report_waiting(self, caller: str, waiting: dict[DeploymentID, int]) -> None:
@@ -381,6 +409,7 @@ class ServeController:
         if brain.deleting:
             return None
         config = brain.spec.config
+        overload = config.backpressure_config
         replicas = tuple(
             ReplicaView(
                 id=replica.id,
@@ -396,6 +425,7 @@ class ServeController:
             id=brain.id,
             replicas=replicas,
             max_queued=config.max_queued_requests,
+            overload=(overload.status_code, overload.retry_after_s) if overload is not None else (503, None),
             reports=brain.id.name in app.scalers,
             broken="" if replicas else brain.failed,
             retry_deaths=config.retry_deaths,

@@ -81,7 +81,7 @@ class Broadcast:
 class Audience:
     """Whether listeners have heard what was published: one that was answered has, as soon as it asks again. Pure.
 
-    Those without a name ("") are not waited for; one that was answered and died, as long as :meth:`patience` is told.
+    Those without a name ("") are not waited for; one that was answered and hangs, as long as :meth:`patience` is told.
     """
 
     def __init__(self) -> None:
@@ -105,6 +105,11 @@ class Audience:
         """A listener took back a question. It was its last one, unless it has asked another since."""
         if self._asked.get(listener) == question:
             self._answered.pop(listener, None)
+
+    def gone(self, listener: str) -> None:
+        """A listener will ask no more; what it is answered from now on does not count."""
+        self._answered.pop(listener, None)
+        self._asked.pop(listener, None)
 
     def patience(self, topic: Topic, most_s: float, now: float) -> float:
         """How much longer to wait for those that have not asked again, each for ``most_s``; 0: all have heard."""

@@ -1,4 +1,9 @@
-"""Those who wait for news of the controller: the futures around the pure core in broadcast.py. On the controller's loop only."""
+"""Those who wait for news of the controller: the futures around the pure core in broadcast.py. On the controller's loop only.
+
+A listener that has been answered is waited for until it asks again, so it has to be known when one never will: each has a
+call that stays here as long as it listens (:meth:`Listeners.attend`), and the reference of that call, which it owns, fails
+here as soon as its process is gone, whatever it was: a driver, a replica, a proxy.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import contextlib
 import time
 from typing import Any
 
+from aktis.exceptions import AktisError
 from aktis.serve._controller.broadcast import Audience, Broadcast, News, Topic
 from aktis.serve._protocol import ROUTES
 
@@ -21,7 +27,9 @@ class Listeners:
         self._loop = asyncio.get_running_loop()
         self._topics = Broadcast(time.time_ns())
         self._audience = Audience()
-        self._asked: asyncio.Future[None] = self._loop.create_future()
+        self._moved: asyncio.Future[None] = self._loop.create_future()  # somebody asks, or has left
+        self._present: dict[str, asyncio.Future[None]] = {}
+        self._watches: set[asyncio.Task[None]] = set()
 
     def publish(self, topic: Topic, value: Any) -> None:
         """Give a topic a value, and answer who waits for it."""
@@ -32,8 +40,7 @@ class Listeners:
     async def listen(self, known: dict[Topic, int], timeout_s: float, listener: str) -> News:
         """See ServeController.listen."""
         question = self._audience.asks(listener)
-        asked, self._asked = self._asked, self._loop.create_future()
-        resolve(asked, None)
+        self._wake()
         try:
             if not self._topics.news(known) and timeout_s > 0:
                 await self._change(known, timeout_s)
@@ -47,8 +54,35 @@ class Listeners:
         self._audience.forget_absent(now - ABSENT_S)
         return dict(sorted(news.items(), key=lambda each: each[0] != (ROUTES,)))
 
+    async def attend(self, listener: str) -> None:
+        """Stays as long as the listener does. It takes this call back when it asks no more."""
+        here = self._present[listener] = self._loop.create_future()
+        try:
+            await here
+        finally:
+            if self._present.get(listener) is here:
+                del self._present[listener]
+                self._audience.gone(listener)
+                self._wake()
+
+    def watch(self, listener: str, presence: Any) -> None:
+        """``presence``: the reference of the listener's :meth:`attend`, which came before."""
+        task = self._loop.create_task(self._until_absent(self._present.get(listener), presence))
+        self._watches.add(task)
+        task.add_done_callback(self._watches.discard)
+
+    async def _until_absent(self, here: asyncio.Future[None] | None, presence: Any) -> None:
+        with contextlib.suppress(AktisError):
+            await presence
+        if here is not None:
+            resolve(here, None)
+
+    def _wake(self) -> None:
+        moved, self._moved = self._moved, self._loop.create_future()
+        resolve(moved, None)
+
     async def heard(self, topic: Topic, most_s: float = PATIENCE_S) -> bool:
-        """Returns when all who listen know the topic's value as it is now; those that died are waited for ``most_s``.
+        """Returns when all who listen know the topic's value as it is now; those that hang are waited for ``most_s``.
 
         False: nobody listens.
         """
@@ -58,7 +92,7 @@ class Listeners:
         while (patience := self._audience.patience(topic, most_s, self._loop.time())) > 0:
             anybody = True
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._asked), patience)
+                await asyncio.wait_for(asyncio.shield(self._moved), patience)
         return anybody
 
     async def _change(self, known: dict[Topic, int], timeout_s: float) -> None:

@@ -182,11 +182,12 @@ def _calls_of(dependant: Any, found: list[Any]) -> None:
         _calls_of(each, found)
 
 
-def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
+def make_fastapi_app_bound_to(instance: Any, adapt: Callable[[Any], Any] | None = None) -> ASGIApp:
     """The ASGI app of an instance of a class that was decorated with ``@serve.ingress`` (or has a method
     ``__aktis_asgi__`` that makes one): called once, in the replica.
 
-    The app of the class itself is not changed: several replicas may be in one process.
+    ``adapt(method)`` gives the endpoint for a route that is a method. The app of the class itself is not changed: several replicas
+    may be in one process.
     """
     if hasattr(instance, BUILD):
         return instance.__aktis_asgi__()  # type: ignore[no-any-return]
@@ -205,7 +206,7 @@ def make_fastapi_app_bound_to(instance: Any) -> ASGIApp:
         return app  # type: ignore[no-any-return]  # another ASGI app: it has no methods of ours
     else:
         app = _copied(app)
-    app.router.routes[:] = _bound_routes(app, instance)
+    app.router.routes[:] = _bound_routes(app, instance, adapt)
     return app  # type: ignore[no-any-return]
 
 
@@ -237,7 +238,7 @@ def _copied(app: Any) -> Any:
     return made
 
 
-def _bound_routes(app: Any, instance: Any) -> list[Any]:
+def _bound_routes(app: Any, instance: Any, adapt: Callable[[Any], Any] | None) -> list[Any]:
     mine = _functions_of(type(instance))
     result: list[Any] = []
     for route in app.router.routes:
@@ -245,7 +246,8 @@ def _bound_routes(app: Any, instance: Any) -> list[Any]:
         name = mine.get(endpoint) if inspect.isfunction(endpoint) else None
         if name is not None:
             # An override of the method in a subclass answers, as Python users expect.
-            result.extend(_remade(app, route, getattr(instance, name)))
+            bound = getattr(instance, name)
+            result.extend(_remade(app, route, bound if adapt is None else adapt(bound)))
         elif not getattr(endpoint, _OWNED, False):
             result.append(route)
     return result

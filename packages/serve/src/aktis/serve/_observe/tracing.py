@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def exporter_path() -> str:
     """Where the function that gives span processors is; "" when tracing is off."""
-    return _settings.TRACING_EXPORTER.read()
+    return str(_settings.TRACING_EXPORTER.read())
 
 
 def sampling_ratio() -> float:
@@ -39,7 +39,7 @@ def sampling_ratio() -> float:
     except ValueError:
         ratio = -1.0
     if not 0.0 <= ratio <= 1.0:
-        raise ValueError(f"{_settings.TRACING_RATIO.name} must be a number between 0 and 1, and it is {given!r}.")
+        raise ValueError(f"{_settings.TRACING_RATIO.full} must be a number between 0 and 1, and it is {given!r}.")
     return ratio
 
 
@@ -93,7 +93,7 @@ class Tracer:
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
-            names = (_settings.TRACING_EXPORTER.name, *_settings.TRACING_EXPORTER.others)
+            names = (_settings.TRACING_EXPORTER.full, *_settings.TRACING_EXPORTER.others)
             raise ImportError(
                 'Tracing needs OpenTelemetry: pip install "aktis-serve[tracing]", or unset ' + " and ".join(names)
             ) from error
@@ -220,7 +220,7 @@ def _processors(path: str, component: str) -> list[Any]:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ImportError(
-            f'{_settings.TRACING_EXPORTER.name} must be "module:function", and {path!r} cannot be imported: {error}'
+            f'{_settings.TRACING_EXPORTER.full} must be "module:function", and {path!r} cannot be imported: {error}'
         ) from error
     made = function(component) if inspect.signature(function).parameters else function()
     return list(made) if isinstance(made, (list, tuple)) else [made]

@@ -29,6 +29,7 @@ from aktis.serve._observe.counters import Counters, RouteCounters
 from aktis.serve._protocol import DeploymentID, HTTPReply, Rejected, RequestMeta, RouteView
 from aktis.serve._proxy import replies
 from aktis.serve._proxy.exchange import WHOLE_BODY, ClientGoneError, DirectExchange, Exchange, InvalidReplyError
+from aktis.serve._proxy.lines import MOST_BODY, open_line
 from aktis.serve._proxy.replies import Reply
 from aktis.serve._proxy.routes import INTERNAL, RouteTable
 from aktis.serve._routing.brain import Waiter
@@ -85,6 +86,7 @@ class Dispatcher:
         self.max_body = options.max_body_bytes or 0
         self.development = bool(options.development)
         self.tasks: set[asyncio.Task[None]] = set()
+        self.background: set[asyncio.Task[None]] = set()
         self._thread = threading.get_ident()
         random = SystemRandom()
         self._calls = f"{random.getrandbits(48):012x}-"
@@ -166,10 +168,18 @@ class Dispatcher:
         )
 
     def _send(self, ex: DirectExchange, lease: Any) -> None:
-        replica = lease.replica
+        slot = lease.slot
         ex.lease = lease
+        line = slot.line
+        if line is None:
+            slot.line = False
+            self._in_background(open_line(slot, self._ended))
+        elif line and len(ex.first_body) <= MOST_BODY:
+            ex.line = line
+            line.ask(ex, lease, ex.meta, ex.request(self.table.root_path))
+            return
         try:
-            ref = replica.actor.http.remote(ex.meta, ex.request(self.table.root_path))
+            ref = slot.view.actor.http.remote(ex.meta, ex.request(self.table.root_path))
         except AktisError as error:
             self._failed(ex, lease, error)
             return
@@ -184,11 +194,14 @@ class Dispatcher:
     def _outcome(self, ex: DirectExchange, lease: Any, ref: Any) -> None:
         """The call of a replica has ended."""
         try:
-            try:
-                reply = aktis.get(ref)
-            except BaseException as error:
-                self._failed(ex, lease, error)
-                return
+            reply = aktis.get(ref)
+        except BaseException as error:
+            reply = error
+        self._ended(ex, lease, reply)
+
+    def _ended(self, ex: DirectExchange, lease: Any, reply: HTTPReply | Rejected | BaseException) -> None:
+        """A replica has answered, or will not."""
+        try:
             if type(reply) is HTTPReply:
                 if ex.finished:
                     lease.release()
@@ -203,16 +216,19 @@ class Dispatcher:
                 ex.write_whole(reply.status, reply.headers, reply.body)
                 self.close(ex, reply.status)
                 return
-            ex.lease = None
+            if isinstance(reply, BaseException):
+                self._failed(ex, lease, reply)
+                return
+            ex.lease = ex.line = None
             lease.rejected(reply)
             if not ex.finished:
-                self._spawn(ex, self._forward(ex, again=True))
+                self._spawn(ex, self._forward(ex, again=True, admitted=isinstance(reply, Rejected) and reply.draining))
         except Exception as error:
             self._broken(ex, error)
 
     def _failed(self, ex: DirectExchange, lease: Any, error: BaseException) -> None:
         """The call gave no reply: as a rule because the replica died."""
-        ex.lease = None
+        ex.lease = ex.line = None
         end_lease(lease, error)
         if ex.finished:
             return
@@ -251,6 +267,11 @@ class Dispatcher:
 
             detail = str(error) if isinstance(error, AktisTaskError) else "".join(traceback.format_exception(error))
         return replies.failed(ex.request_id, detail)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
 
     # the long way ----------------------------------------------------------------------------------------------------
     def _spawn(self, ex: Exchange, work: Coroutine[Any, Any, None]) -> None:
@@ -337,6 +358,9 @@ class Dispatcher:
         ex.lease = None
         if ex.call_over:
             lease.release()
+        if ex.line is not None:
+            ex.line.cancel(ex.call_id)
+            return
         try:
             lease.replica.actor.cancel.remote(ex.call_id)
         except AktisError:
@@ -349,16 +373,19 @@ class Dispatcher:
     async def _answer_later(self, ex: Exchange, work: Coroutine[Any, Any, Reply]) -> None:
         await self._answer(ex, await work)
 
-    async def _forward(self, ex: Exchange, *, again: bool = False, attempt: int = 0) -> None:
-        """Asks replicas until one takes the request, and passes on what it answers."""
+    async def _forward(
+        self, ex: Exchange, *, again: bool = False, attempt: int = 0, admitted: bool | None = None
+    ) -> None:
+        """Asks replicas until one takes the request, and passes on what it answers. See ``acquire`` for ``admitted``."""
+        admitted = again if admitted is None else admitted
         route = ex.route
         assert route is not None and ex.meta is not None
         while True:
             try:
-                lease = await acquire(route.router, ex.meta, again=again or attempt > 0)
+                lease = await acquire(route.router, ex.meta, again=again, admitted=admitted)
             except BackPressureError as error:
                 route.counters.dropped += 1
-                await self._answer(ex, replies.unavailable(str(error)))
+                await self._answer(ex, replies.unavailable(str(error), error.status_code, error.retry_after_s))
                 return
             except DeploymentUnavailableError as error:
                 await self._answer(ex, replies.unavailable(str(error)))
@@ -377,7 +404,7 @@ class Dispatcher:
                 ex.lease = None
                 end_lease(lease, error)
                 attempt += may_have_begun(error)
-                again = True
+                again = admitted = True
                 if not may_run_again(ex, error) or attempt >= MOST_ATTEMPTS:
                     route.counters.lost += 1
                     await self._answer(ex, replies.died(ex.request_id, attempt))
@@ -385,6 +412,7 @@ class Dispatcher:
                 continue
             if isinstance(reply, Rejected):
                 again = True
+                admitted = admitted or lease.waited or reply.draining
                 continue
             ex.replica = lease.replica.id.unique
             if reply.more:
@@ -538,15 +566,15 @@ def end_lease(lease: Any, error: BaseException) -> None:
         lease.release()
 
 
-async def acquire(router: Any, meta: RequestMeta, *, again: bool) -> Any:
-    """A lease; with ``again`` in front of the others, whatever the queue's length."""
+async def acquire(router: Any, meta: RequestMeta, *, again: bool, admitted: bool = True) -> Any:
+    """A lease; with ``again`` in front of the others, and if it was ``admitted``, whatever the queue's length."""
     lease = router.try_acquire(meta)
     if lease is not None:
         return lease
     if not again:
         return await router.acquire(meta)
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    waiter = router.acquire_then(meta, to_future(future), again=True)
+    waiter = router.acquire_then(meta, to_future(future), again=True, admitted=admitted)
     if not isinstance(waiter, Waiter):
         return waiter
     try:

@@ -70,6 +70,7 @@ class Exchange:
         "http_version",
         "idempotent",
         "lease",
+        "line",
         "meta",
         "method",
         "model_id",
@@ -112,6 +113,7 @@ class Exchange:
         self.meta: RequestMeta | None = None
         self.call_id = ""
         self.lease: Any = None  # while a replica has it
+        self.line: Any = None  # which it went by to its replica, if not by a call of core
         self.call_over = False  # the reply has begun: what is left of it is streamed
         self.replica = ""
         self.task: asyncio.Task[None] | None = None

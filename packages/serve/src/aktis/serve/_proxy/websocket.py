@@ -115,8 +115,9 @@ class Session:
         try:
             lease, stream = await self._open()
         except (BackPressureError, DeploymentUnavailableError, RequestTimeoutError) as error:
-            await deny(self._scope, self._send, 503, str(error))
-            return 503
+            status = error.status_code if isinstance(error, BackPressureError) else 503
+            await deny(self._scope, self._send, status, str(error))
+            return status
         ex = self._ex
         ex.replica = lease.replica.id.unique
         actor = lease.replica.actor
@@ -156,11 +157,12 @@ class Session:
 
         ex = self._ex
         assert ex.route is not None and ex.meta is not None
-        again = False
+        again = admitted = False
         attempt = 0
         while True:
-            lease = await acquire(ex.route.router, ex.meta, again=again)
+            lease = await acquire(ex.route.router, ex.meta, again=again, admitted=admitted)
             again = True
+            admitted = admitted or lease.waited
             try:
                 stream = lease.replica.actor.websocket.remote(ex.meta, self._request)
                 first = await (await stream.__anext__())
@@ -169,11 +171,13 @@ class Session:
                 if not is_death(error):
                     raise
                 attempt += may_have_begun(error)
+                admitted = True
                 if attempt >= MOST_ATTEMPTS:
                     raise DeploymentUnavailableError(lease.replica.id.deployment, "its replicas died") from None
                 continue
             if isinstance(first, Rejected):
                 lease.rejected(first)
+                admitted = admitted or first.draining
                 continue
             return lease, stream
 

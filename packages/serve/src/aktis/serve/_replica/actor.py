@@ -21,6 +21,7 @@ import pickle
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aktis
@@ -107,8 +108,13 @@ class ReplicaActor(Web):
         """What requests over HTTP need: imported now, and not with the first of them."""
         if self._spec.is_asgi:
             from aktis.serve._graph.asgi_app import make_fastapi_app_bound_to
+            from aktis.serve._replica.endpoints import anyio_thread, in_threads
 
-            self._asgi = make_fastapi_app_bound_to(servable)
+            around = anyio_thread(self._loop)
+            if around is not None:
+                self._threads.around = around
+            adapt = None if around is None else partial(in_threads, threads=self._threads, end=self._end)
+            self._asgi = make_fastapi_app_bound_to(servable, adapt)
             self._lifespan = _http.Lifespan(self._asgi)
             self._let_applications_have_threads()
             await self._lifespan.start()
@@ -173,6 +179,7 @@ class ReplicaActor(Web):
     async def _finish(self) -> None:
         """The end of the user's object. What it raises is logged: nobody could do anything about it."""
         self._flush()
+        self._lines.close()
         if self._lifespan is not None:
             try:
                 await self._lifespan.end()
@@ -223,13 +230,18 @@ class ReplicaActor(Web):
         if packed is not None:
             return await self.call(meta, *pickle.loads(packed))
         known = self._user.known(method)
-        if known is None or not known.is_coroutine or self._gate is not None or self._ongoing >= self._limit:
+        if known is None or self._gate is not None or self._ongoing >= self._limit:
             return await self.call(meta, args, {})
         if self._draining:
             return self._rejected()
-        running = self._begin(meta)  # as call() does, in one coroutine instead of three
+        running = self._begin(meta)  # as call() does, in fewer coroutines
         try:
-            value = await known.function(*args)
+            if known.is_coroutine:
+                value = await known.function(*args)
+            elif known.direct:
+                value = known.function(*args)
+            else:
+                value = await self._in_thread(running, known.function, args, {})
             if type(value) in GENERATORS:
                 raise self._is_generator(meta)
             return value

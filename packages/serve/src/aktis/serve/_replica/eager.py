@@ -25,8 +25,6 @@ def start_task(loop: asyncio.AbstractEventLoop, body: Coroutine[Any, Any, Any]) 
 
 def _start(loop: asyncio.AbstractEventLoop, body: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     present = asyncio.current_task(loop)
-    if present is None:
-        return loop.create_task(body)
     caught: list[tuple[Callable[..., Any], tuple[Any, ...], contextvars.Context | None]] = []
 
     def catch(callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None) -> None:
@@ -41,6 +39,9 @@ def _start(loop: asyncio.AbstractEventLoop, body: Coroutine[Any, Any, Any]) -> a
     finally:
         del loop.call_soon
     ((step, args, context),) = caught
+    if present is None:
+        (context or contextvars.copy_context()).run(step, *args)
+        return task
     asyncio.tasks._leave_task(loop, present)
     try:
         (context or contextvars.copy_context()).run(step, *args)

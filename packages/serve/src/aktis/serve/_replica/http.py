@@ -135,7 +135,8 @@ def error_reply(error: BaseException, request_id: str, development: bool) -> tup
         ]
         return reply._replace(status=error.status_code, headers=reply.headers + headers), error.status_code >= 500
     if isinstance(error, (BackPressureError, DeploymentUnavailableError)):
-        return _text(503, f"Service Unavailable: {error}\nrequest id: {request_id}\n"), False
+        status = error.status_code if isinstance(error, BackPressureError) else 503
+        return _text(status, f"Service Unavailable: {error}\nrequest id: {request_id}\n"), False
     if isinstance(error, RequestTimeoutError):
         return _text(408, f"Request Timeout: {error}\nrequest id: {request_id}\n"), False
     text = f"Internal Server Error\nrequest id: {request_id}\n"
@@ -170,11 +171,13 @@ class Exchange:
 
     __slots__ = ("_headers", "_loop", "_on_open", "_status", "complete", "inbox", "outbox", "reply")
 
-    def __init__(self, inbox: Inbox, on_open: Callable[[Outbox], None] | None) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, inbox: Inbox, on_open: Callable[[Outbox], None] | None, reply: Any
+    ) -> None:
+        self._loop = loop
         self.inbox = inbox
         self.outbox: Outbox | None = None
-        self.reply: asyncio.Future[HTTPReply] = self._loop.create_future()
+        self.reply = reply  # a future, or an Answer of a line
         self.complete = False
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []

@@ -6,12 +6,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aktis
 from aktis.serve._protocol import DeploymentSpec, HTTPReply, HTTPRequest, Rejected, ReplicaID, RequestMeta
 from aktis.serve._replica import http as _http
 from aktis.serve._replica.eager import start_task
+from aktis.serve._replica.line import Answer, Lines
 from aktis.serve._replica.requests import NOWHERE, Requests
 from aktis.serve._replica.running import Running
 from aktis.serve._replica.streams import ClientGone, Inbox, Outbox
@@ -30,6 +32,7 @@ class Web(Requests):
         self._streams: dict[str, Running] = {}  # replies whose rest nobody has fetched yet
         self._asgi: _http.ASGIApp | None = None
         self._lifespan: _http.Lifespan | None = None
+        self._lines = Lines()
 
     # HTTP ---------------------------------------------------------------------------------------
     async def http(self, meta: RequestMeta, request: HTTPRequest) -> HTTPReply | Rejected:
@@ -59,6 +62,24 @@ class Web(Requests):
         finally:
             self._leave(running)
 
+    async def answer(self, answer: Answer, meta: RequestMeta, request: HTTPRequest) -> None:
+        """:meth:`http` for lines: the reply goes to ``answer``, so an application needs no task beside this one."""
+        app = self._asgi
+        if app is None or self._traced or self._gate is not None or request.development:
+            answer.set_result(await self.http(meta, request))
+            return
+        if self._ongoing >= self._limit or self._draining:
+            answer.set_result(self._rejected())
+            return
+        running = self._begin(meta)
+        await self._run_app(running, app, request, self._new_exchange(running, request, answer))
+
+    async def open_line(self) -> str:
+        """Where a proxy of this machine connects, to send requests with less effort than calls take. "": nowhere."""
+        folder = aktis.get_runtime_context().get_session_dir() if aktis.is_initialized() else ""
+        # Beside the sockets of core's processes: the session's folder is its user's alone.
+        return await self._lines.open(self, folder) if folder else ""
+
     async def _answer(self, running: Running, request: HTTPRequest) -> Any:
         """What the user's function or ``__call__`` returns for a request."""
         method = self._user.method(running.meta.method)
@@ -81,26 +102,14 @@ class Web(Requests):
 
     async def _exchange(self, running: Running, app: _http.ASGIApp, request: HTTPRequest) -> HTTPReply:
         """The reply of an ASGI application, which runs in a task of its own: it may go on when the reply has begun."""
-        inbox = running.inbox
-        if inbox is None:
-            inbox = running.inbox = _http.inbox_of(request)
-
-        def open_stream(outbox: Outbox) -> None:
-            call_id = running.meta.call_id
-            running.outbox = outbox
-            running.parts += 1
-            running.stream_ended = lambda: self._end(running)
-            self._stats.streams += 1
-            self._streams[call_id] = running
-            running.timer = self._loop.call_later(FETCH_S, self._nobody_fetched, call_id, context=NOWHERE)
-
-        exchange = _http.Exchange(inbox, open_stream if running.meta.call_id else None)
+        future: asyncio.Future[HTTPReply] = self._loop.create_future()
+        exchange = self._new_exchange(running, request, future)
         running.parts += 1
         running.task = task = start_task(self._loop, self._run_app(running, app, request, exchange))
         if not running.entered:
             task.add_done_callback(lambda _: None if running.entered else self._app_ended(running, exchange))
         try:
-            reply = await exchange.reply
+            reply = await future
         except asyncio.CancelledError:
             running.cancel()
             raise
@@ -109,6 +118,23 @@ class Web(Requests):
             if running.error is not None:
                 return _http.error_reply(running.error, running.meta.request_id, True)[0]
         return reply
+
+    def _new_exchange(self, running: Running, request: HTTPRequest, reply: Any) -> _http.Exchange:
+        inbox = running.inbox
+        if inbox is None:
+            inbox = running.inbox = _http.inbox_of(request)
+        open_stream = partial(self._stream_begins, running) if running.meta.call_id else None
+        return _http.Exchange(self._loop, inbox, open_stream, reply)
+
+    def _stream_begins(self, running: Running, outbox: Outbox) -> None:
+        """The rest of a reply is to be fetched."""
+        call_id = running.meta.call_id
+        running.outbox = outbox
+        running.parts += 1
+        running.stream_ended = lambda: self._end(running)
+        self._stats.streams += 1
+        self._streams[call_id] = running
+        running.timer = self._loop.call_later(FETCH_S, self._nobody_fetched, call_id, context=NOWHERE)
 
     async def _run_app(
         self, running: Running, app: _http.ASGIApp, request: HTTPRequest, exchange: _http.Exchange
@@ -246,6 +272,10 @@ class Web(Requests):
 
     async def cancel(self, call_id: str) -> None:
         """The client has gone, or waits no longer."""
+        self.cancel_now(call_id)
+
+    def cancel_now(self, call_id: str) -> None:
+        """:meth:`cancel`, on the loop's thread."""
         running = self._calls.get(call_id)
         if running is not None and not running.cancelled:
             running.cancelled = True

@@ -25,7 +25,7 @@ UNREACHABLE = 0.5
 class Slot:
     """One replica, as this process sees it."""
 
-    __slots__ = ("bound", "closed", "cool_until", "max_ongoing", "models", "ongoing", "rejections", "view")
+    __slots__ = ("bound", "closed", "cool_until", "line", "max_ongoing", "models", "ongoing", "rejections", "view")
 
     def __init__(self, view: ReplicaView) -> None:
         self.view = view
@@ -36,6 +36,7 @@ class Slot:
         self.cool_until = 0.0
         self.closed = False  # dead, draining, or not in the view any more: takes nothing, but its leases still end
         self.bound: Any = None  # for the user of the brain: methods of the actor, looked up once
+        self.line: Any = None  # for proxies: see _proxy/lines.py
 
     def refresh(self, view: ReplicaView) -> None:
         if view.model_ids != self.view.model_ids:

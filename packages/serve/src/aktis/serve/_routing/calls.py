@@ -108,6 +108,7 @@ class Call:
     """See the module's docstring."""
 
     __slots__ = (
+        "admitted",
         "args",
         "cancelled",
         "deaths",
@@ -144,6 +145,9 @@ class Call:
         self.dropped = False  # nobody will ask for the result
         self.cancelled = False
         self.deaths = 0
+        self.admitted = (
+            False  # it has stood in line, or a replica left under it: the queue's limit does not matter any more
+        )
         self.parent = ""
         self.moved: list[Callable[[], None]] | None = None  # to be called when it is no longer WAITING
         self.finished: list[Callable[[], None]] | None = None  # to be called when it has its outcome
@@ -176,7 +180,7 @@ class Call:
         lease = None if again else self.router.try_acquire(meta)
         if lease is None:
             try:
-                found = self.router.acquire_then(meta, self._deliver, again=again)
+                found = self.router.acquire_then(meta, self._deliver, again=again, admitted=self.admitted)
             except AktisError as error:
                 self.finish(FAILED, error)
                 return
@@ -302,6 +306,7 @@ class Call:
         if type(value) is Rejected:
             lease = self._take_back(ref)
             if lease is not None:
+                self.admitted = self.admitted or lease.waited or value.draining
                 lease.rejected(value)
                 self._retry()
         else:
@@ -320,6 +325,7 @@ class Call:
         lease.died(for_good=not isinstance(error, ActorUnavailableError))
         began = may_have_begun(error)
         self.deaths += began
+        self.admitted = True
         if not began or (self.deaths < MOST_DEATHS and self.may_run_again()):
             self._retry()
         else:

@@ -36,12 +36,13 @@ Deliver = Callable[["Lease | BaseException"], None]
 class Lease:
     """The right to give one request to one replica."""
 
-    __slots__ = ("open", "router", "slot")
+    __slots__ = ("open", "router", "slot", "waited")
 
-    def __init__(self, router: Router, slot: Slot) -> None:
+    def __init__(self, router: Router, slot: Slot, waited: bool = False) -> None:
         self.router = router
         self.slot = slot
         self.open = True
+        self.waited = waited  # the request has stood in line for it
 
     @property
     def replica(self) -> ReplicaView:
@@ -150,13 +151,17 @@ class Router:
             raise outcome[0]
         return outcome[0]
 
-    def acquire_then(self, meta: RequestMeta, deliver: Deliver, *, again: bool = False) -> Lease | Waiter:
+    def acquire_then(
+        self, meta: RequestMeta, deliver: Deliver, *, again: bool = False, admitted: bool = True
+    ) -> Lease | Waiter:
         """A lease at once, or a waiter: ``deliver`` will be called with a lease or an error. Raises as :meth:`acquire`.
 
         Args:
             meta: of the request.
             deliver: takes what came; on any thread.
-            again: a replica did not take the request: it stands in front, and a full queue does not matter.
+            again: a replica did not take the request: it stands in front.
+            admitted: with ``again``: a full queue does not matter. Not so for one that never stood in line, and whose replica
+                was busy with requests of other callers: that is what ``max_queued_requests`` is about.
         """
         now = monotonic()
         deadline = None
@@ -169,7 +174,7 @@ class Router:
             slot = brain.take(meta.model_id, now)
             if slot is not None:
                 return Lease(self, slot)
-            self._refuse(again)
+            self._refuse(again and admitted)
             waiter = Waiter(deliver, meta.model_id, deadline, meta.request_id)
             brain.wait(waiter, front=again)
             empty = not brain.slots
@@ -183,7 +188,7 @@ class Router:
             self.settle_all()
         return waiter
 
-    def _refuse(self, again: bool) -> None:
+    def _refuse(self, admitted: bool) -> None:
         """Raise, where waiting is in vain or not allowed. Under the lock."""
         brain = self._brain
         view = brain.view
@@ -195,9 +200,9 @@ class Router:
                 self._watcher.ask(self)
         elif view.broken and not brain.slots:
             raise DeploymentUnavailableError(self.id, view.broken)
-        if not again and brain.queue_is_full():
+        if not admitted and brain.queue_is_full():
             assert view is not None
-            raise BackPressureError(brain.count, view.max_queued, str(self.id))
+            raise BackPressureError(brain.count, view.max_queued, str(self.id), *view.overload)
 
     def abandon(self, waiter: Waiter) -> bool:
         """The waiter wants nothing any more. False: it had been served before, and ``deliver`` was or is being called."""
@@ -262,7 +267,7 @@ class Router:
             waiter.deliver(DeploymentUnavailableError(self.id, why))
         for waiter in extra:
             assert view is not None
-            waiter.deliver(BackPressureError(view.max_queued, view.max_queued, str(self.id)))
+            waiter.deliver(BackPressureError(view.max_queued, view.max_queued, str(self.id), *view.overload))
         self._deliver(served)
         self._serve()
 
@@ -306,7 +311,7 @@ class Router:
 
     def _deliver(self, served: list[tuple[Waiter, Slot]]) -> None:
         for waiter, slot in served:
-            waiter.deliver(Lease(self, slot))
+            waiter.deliver(Lease(self, slot, waited=True))
 
     # looking ----------------------------------------------------------------------------------
     @property

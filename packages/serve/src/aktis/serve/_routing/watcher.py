@@ -67,6 +67,9 @@ class Watcher:
         # only the thread:
         self._known: dict[Topic, int] = {}
         self._controller: Any = None
+        self._presence: Any = (
+            None  # a call that stays at the controller as long as we listen: how it knows that we live
+        )
         self._away_since: float | None = None
         self._look_at = 0.0
         self._poll: Any = None  # the listen() that is under way, the future of its answer, and its number
@@ -190,7 +193,7 @@ class Watcher:
     def _start_poll(self, now: float) -> None:
         topics = self._topics()
         if not topics:
-            self._say_heard()
+            self._leave()
             return
         controller = self._find(now)
         if controller is None:
@@ -199,19 +202,24 @@ class Watcher:
         number = self._poll_number = next(_numbers)
         queue = self._queue  # not self: the callback may outlive us
         try:
-            self._poll = controller.listen.remote(dict(self._known), POLL, self.caller)
+            if self._presence is None:
+                self._presence = controller.attend.remote(self.caller)
+                self._poll = controller.listen.remote(dict(self._known), POLL, self.caller, [self._presence])
+            else:
+                self._poll = controller.listen.remote(dict(self._known), POLL, self.caller)
             # A future remembers its session: aktis.get(), after the end of this one, would start another.
             self._answer = self._poll.future()
             self._answer.add_done_callback(lambda _: queue.put(("answer", number)))
         except aktis.exceptions.AktisError as error:
             self._lost(error)
 
-    def _say_heard(self) -> None:
+    def _leave(self) -> None:
         """The controller waits until it knows that we have its last answer; we will ask no more."""
-        if self._known and self._controller is not None:
-            self._known.clear()
-            with contextlib.suppress(aktis.exceptions.AktisError):
-                self._controller.listen.remote({}, 0.0, self.caller)
+        self._known.clear()
+        presence, self._presence = self._presence, None
+        if presence is not None:
+            with contextlib.suppress(Exception):
+                aktis.cancel(presence)
 
     def _drop_poll(self) -> None:
         """What is asked has changed: ask again, and let the old question be forgotten."""
@@ -252,7 +260,7 @@ class Watcher:
     def _lost(self, error: BaseException) -> None:
         """The controller is away: go on with what is known, look for it, and then ask for everything."""
         logger.debug("the controller of Serve does not answer: %s", error)
-        self._poll = self._answer = self._controller = None
+        self._poll = self._answer = self._controller = self._presence = None
         self._known.clear()
         self._look_at = monotonic() + LOOK_AGAIN
 
@@ -303,8 +311,8 @@ class Watcher:
         self.ended = True
         self._drop_poll()
         if session_id() == self.session:
-            self._say_heard()
-        self._controller = None
+            self._leave()
+        self._controller = self._presence = None
         for router in self._all_routers():
             router.gone(SESSION_ENDED, replicas_too=True)
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -40,7 +41,11 @@ def spawn_host(
 ) -> _state.HostState:
     """A host process with these options. CommandError with what it says when it cannot start."""
     from aktis.serve._host import HostOptions, HostStartError, spawn
+    from aktis.serve._validate import parse
+    from aktis.serve.config import gRPCOptions
 
+    if warning := parse(gRPCOptions, grpc, "grpc_options").in_vain():
+        print(f"Warning: {warning}", file=sys.stderr)
     options = HostOptions(
         address=address,
         http=http,

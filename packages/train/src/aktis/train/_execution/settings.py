@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+
+from aktis.train import _settings
 
 __all__ = ["Settings"]
 
 _VARIABLES = {
-    "start_timeout_s": ("TRAIN_PLACEMENT_GROUP_TIMEOUT_S", 100.0),
-    "heartbeat_period_s": ("TRAIN_HEARTBEAT_PERIOD_S", 5.0),
-    "heartbeat_timeout_s": ("TRAIN_HEARTBEAT_TIMEOUT_S", 120.0),
-    "report_timeout_s": ("TRAIN_REPORT_TIMEOUT_S", 1800.0),
-    "shutdown_patience_s": ("TRAIN_SHUTDOWN_PATIENCE_S", 5.0),
+    "start_timeout_s": _settings.START_TIMEOUT,
+    "heartbeat_period_s": _settings.HEARTBEAT_PERIOD,
+    "heartbeat_timeout_s": _settings.HEARTBEAT_TIMEOUT,
+    "report_timeout_s": _settings.REPORT_TIMEOUT,
+    "shutdown_patience_s": _settings.SHUTDOWN_PATIENCE,
 }
 
 
@@ -41,17 +42,4 @@ class Settings:
         Raises:
             ValueError: one is no positive number.
         """
-        return cls(**{field: _seconds(name, default) for field, (name, default) in _VARIABLES.items()})
-
-
-def _seconds(name: str, default: float) -> float:
-    text = os.environ.get(name)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not value > 0:
-        raise ValueError(f"{name} must be a number of seconds above 0, not {text!r}")
-    return value
+        return cls(**{field: variable.read() for field, variable in _VARIABLES.items()})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from aktis.train import constants
+from aktis.train import _settings
 from aktis.train.backend import BackendConfig
 from aktis.train.checkpoint import CheckpointStrategy
 
@@ -94,4 +93,4 @@ def finish_callbacks(callbacks: Sequence[TrainingCallback], failed: bool) -> Non
 
 def wants_details() -> bool:
     """Whether the environment asks for the detailed keys in results."""
-    return os.environ.get(constants.ENABLE_DETAILED_AUTOFILLED_METRICS_ENV) == "1"
+    return bool(_settings.DETAILED_METRICS.read())

@@ -15,7 +15,7 @@ import re
 import time
 from pathlib import Path
 
-from aktis.train.constants import default_results_dir
+from aktis.air.storage import default_results_dir
 
 __all__ = ["TrainerDirectory"]
 
@@ -34,7 +34,7 @@ class TrainerDirectory:
             raise TypeError(f"logdir must be a path or None, not {logdir!r}")
         self._named = logdir is not None
         name = time.strftime("train_%Y-%m-%d_%H-%M-%S") if logdir is None else os.fspath(logdir)
-        self.path = (default_results_dir() / Path(name).expanduser()).resolve()
+        self.path = (Path(default_results_dir()) / Path(name).expanduser()).resolve()
         self._made = False
 
     def make(self) -> None:

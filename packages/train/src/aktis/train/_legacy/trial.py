@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aktis.air.checkpoint import Checkpoint
+from aktis.train import _settings
 from aktis.train._legacy.datasets import make_shards
 from aktis.train._legacy.resources import share_of_cpus
 from aktis.train._legacy.run import Attempts, Run
@@ -38,7 +39,7 @@ def scaling_of(
 
     if resources is None and not use_gpu:
         resources = share_of_cpus(num_workers, warn)
-    strategy = "SPREAD" if os.environ.get("TRAIN_ENABLE_WORKER_SPREAD") == "1" else "PACK"
+    strategy = "SPREAD" if _settings.WORKER_SPREAD.read() else "PACK"
     return ScalingConfig(
         trainer_resources={},
         num_workers=num_workers,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis.air.display import format_duration, format_value
-from aktis.air.html import Fact, Mark, Page, Series, colour_legend, escape, figure, line_chart, table
+from aktis.air.html import Fact, Mark, Page, Part, Series, colour_legend, escape, figure, line_chart, table
 from aktis.air.nested import flatten
 from aktis.train._report.frames import error_line, failed_rank, user_frames
 from aktis.train._report.gather import Curve, TrainingRun, gather, metric_groups
@@ -28,7 +28,7 @@ from aktis.train._report.sections import (
 )
 from aktis.train._report.time_axis import TimeAxis, format_bytes
 
-__all__ = ["build_page", "write_report"]
+__all__ = ["add_run", "build_page", "write_report"]
 
 _MOST_CHARTS = 12
 _MOST_RANK_CHARTS = 4
@@ -53,17 +53,18 @@ def write_report(path: str | os.PathLike[str], output: str | os.PathLike[str] | 
 
 
 def build_page(run: TrainingRun) -> Page:
-    """The page."""
-    from aktis.train.__about__ import __version__
+    """The page of a run alone."""
+    page = Page()
+    add_run(page, run)
+    return page
 
-    now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+def add_run(page: Part, run: TrainingRun) -> None:
+    """All about a run."""
     ranks = max((len(event.workers) for event in run.record.of_kind("start")), default=0)
-    page = Page(
-        f"{run.trainer} · {run.name}",
-        subtitle=str(run.directory),
-        footer=f"Written by aktis-train {__version__}, {now}.",
-        names={f"rank{rank}": f"rank {rank}" for rank in range(ranks)},
-    )
+    page.title = page.title or f"{run.trainer} · {run.name}"
+    page.subtitle = page.subtitle or str(run.directory)
+    page.names.update({f"rank{rank}": f"rank {rank}" for rank in range(ranks)})
     page.facts(_facts(run))
     axis = TimeAxis.of(run.record)
     _add_error(page, run)
@@ -76,7 +77,6 @@ def build_page(run: TrainingRun) -> Page:
     add_restarts(page, run, axis)
     _add_checkpoints(page, run)
     _add_configuration(page, run)
-    return page
 
 
 # -- the head ------------------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def _group_facts(run: TrainingRun) -> list[Fact]:
     return facts
 
 
-def _add_error(page: Page, run: TrainingRun) -> None:
+def _add_error(page: Part, run: TrainingRun) -> None:
     """What ended it: the first failing rank first, as the executor told it."""
     if run.state != "failed":
         return
@@ -193,7 +193,7 @@ def _shortened(text: str) -> str:
 # -- metrics -------------------------------------------------------------------------------------------------------------
 
 
-def _add_metrics(page: Page, run: TrainingRun) -> None:
+def _add_metrics(page: Part, run: TrainingRun) -> None:
     curves = [curve for curve in run.user_curves() if curve.known()]
     if not curves:
         return
@@ -237,7 +237,7 @@ def _iteration_marks(run: TrainingRun) -> list[Mark]:
     return marks
 
 
-def _add_metrics_of_ranks(page: Page, run: TrainingRun) -> None:
+def _add_metrics_of_ranks(page: Part, run: TrainingRun) -> None:
     """Metrics that are not the same on all ranks."""
     record = run.record
     size = max((len(values) for rounds in record.rounds for values in rounds.metrics.values()), default=0)
@@ -271,7 +271,7 @@ def _differ(values: Sequence[float | None]) -> bool:
 # -- tables --------------------------------------------------------------------------------------------------------------
 
 
-def _add_checkpoints(page: Page, run: TrainingRun) -> None:
+def _add_checkpoints(page: Part, run: TrainingRun) -> None:
     if not run.checkpoints:
         return
     named = run.score_attribute
@@ -291,7 +291,7 @@ def _add_checkpoints(page: Page, run: TrainingRun) -> None:
     section.add(table(["checkpoint", "iteration", *shown, "size"], rows, tops=tops))
 
 
-def _add_configuration(page: Page, run: TrainingRun) -> None:
+def _add_configuration(page: Part, run: TrainingRun) -> None:
     rows = [[key, _word(value)] for key, value in flatten(run.config).items()]
     known = {key for key, _ in rows}
     rows += [

@@ -10,7 +10,7 @@ from typing import Any
 from aktis.air.display import format_duration, format_value
 from aktis.air.html import (
     COLOURS,
-    Page,
+    Part,
     Section,
     Series,
     colour_legend,
@@ -113,7 +113,7 @@ def slowest_rank(record: RunRecord) -> tuple[int, float, float] | None:
     return rank, counts[rank] / sum(counts.values()), own / others if others else 1.0
 
 
-def add_time(page: Page, run: TrainingRun) -> None:
+def add_time(page: Part, run: TrainingRun) -> None:
     """How long a round takes, and what the ranks do meanwhile."""
     record = run.record
     if not record.rounds:
@@ -174,7 +174,7 @@ def format_duration_fine(seconds: float) -> str:
 # -- throughput ----------------------------------------------------------------------------------------------------------
 
 
-def add_throughput(page: Page, run: TrainingRun, axis: TimeAxis) -> None:
+def add_throughput(page: Part, run: TrainingRun, axis: TimeAxis) -> None:
     """Rounds per second over time, and what the loop itself reports per second."""
     record, charts = run.record, []
     marks = axis.marks(record)
@@ -232,7 +232,7 @@ _RESOURCES: tuple[tuple[str, str, float], ...] = (
 )
 
 
-def add_resources(page: Page, run: TrainingRun, axis: TimeAxis) -> None:
+def add_resources(page: Part, run: TrainingRun, axis: TimeAxis) -> None:
     """CPU, memory and GPU of each rank over time."""
     record = run.record
     if len(record.samples) < 2:  # the table of workers has all that there is
@@ -296,7 +296,7 @@ def _resource_lines(
 # -- tables --------------------------------------------------------------------------------------------------------------
 
 
-def add_workers(page: Page, run: TrainingRun) -> None:
+def add_workers(page: Part, run: TrainingRun) -> None:
     """Each rank of the latest group: where it is, and what it used."""
     record = run.record
     if not record.workers:
@@ -338,7 +338,7 @@ def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else format_value(value)
 
 
-def add_restarts(page: Page, run: TrainingRun, axis: TimeAxis) -> None:
+def add_restarts(page: Part, run: TrainingRun, axis: TimeAxis) -> None:
     """When the group was made anew, and why."""
     record = run.record
     restarts = record.restarts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aktis.train.huggingface import transformers as _transformers
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.huggingface.transformers import (
@@ -23,12 +23,4 @@ __all__ = [
     "prepare_trainer",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_transformers, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "aktis.train.huggingface.transformers"))

@@ -5,7 +5,9 @@ Nothing of Transformers or torch is imported until a name of this package is use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.huggingface.huggingface_checkpoint import HuggingFaceCheckpoint, TransformersCheckpoint
@@ -32,16 +34,4 @@ __all__ = [
     "TransformersTrainer",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

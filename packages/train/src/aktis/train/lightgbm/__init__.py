@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.lightgbm.config import LightGBMConfig, get_network_params
@@ -13,13 +15,13 @@ if TYPE_CHECKING:
     from aktis.train.lightgbm.train_loop_utils import load_checkpoint
 
 _NAMES = {
-    "LightGBMCheckpoint": "lightgbm_checkpoint",
-    "LightGBMConfig": "config",
-    "LightGBMPredictor": "lightgbm_predictor",
-    "LightGBMTrainer": "lightgbm_trainer",
-    "RayTrainReportCallback": "report_callback",
-    "get_network_params": "config",
-    "load_checkpoint": "train_loop_utils",
+    "LightGBMCheckpoint": ".lightgbm_checkpoint",
+    "LightGBMConfig": ".config",
+    "LightGBMPredictor": ".lightgbm_predictor",
+    "LightGBMTrainer": ".lightgbm_trainer",
+    "RayTrainReportCallback": ".report_callback",
+    "get_network_params": ".config",
+    "load_checkpoint": ".train_loop_utils",
 }
 
 __all__ = [
@@ -32,17 +34,4 @@ __all__ = [
     "load_checkpoint",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    module = _NAMES.get(name)
-    if module is None:
-        raise AttributeError(f"module 'aktis.train.lightgbm' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"aktis.train.lightgbm.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -17,7 +17,10 @@ libraries that is loaded when they are first asked for (to ``lightning``, when b
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.lightning._for_lightning import (
@@ -64,19 +67,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    import importlib
+def _of_the_library(name: str) -> Any:
+    from aktis.train.lightning._library import classes
 
-    if name in _OF_THE_LIBRARY:
-        from aktis.train.lightning._library import classes
-
-        return getattr(classes(), name)  # not kept: another library may be loaded by the next time
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
+    return getattr(classes(), name)
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Those of the library are not kept: another one may be loaded by the next time.
+__getattr__, __dir__ = lazy_names(
+    __name__, _NAMES, made={name: partial(_of_the_library, name) for name in _OF_THE_LIBRARY}
+)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.tensorflow.config import TensorflowConfig
@@ -13,13 +15,13 @@ if TYPE_CHECKING:
     from aktis.train.tensorflow.train_loop_utils import prepare_dataset_shard
 
 _NAMES = {
-    "ReportCheckpointCallback": "keras",
-    "TensorflowCheckpoint": "tensorflow_checkpoint",
-    "TensorflowConfig": "config",
-    "TensorflowPredictor": "tensorflow_predictor",
-    "TensorflowTrainer": "tensorflow_trainer",
-    "load_checkpoint": "tensorflow_checkpoint",
-    "prepare_dataset_shard": "train_loop_utils",
+    "ReportCheckpointCallback": ".keras",
+    "TensorflowCheckpoint": ".tensorflow_checkpoint",
+    "TensorflowConfig": ".config",
+    "TensorflowPredictor": ".tensorflow_predictor",
+    "TensorflowTrainer": ".tensorflow_trainer",
+    "load_checkpoint": ".tensorflow_checkpoint",
+    "prepare_dataset_shard": ".train_loop_utils",
 }
 
 __all__ = [
@@ -32,18 +34,4 @@ __all__ = [
     "prepare_dataset_shard",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name in ("keras", "config"):
-        return importlib.import_module(f"aktis.train.tensorflow.{name}")
-    if name not in _NAMES:
-        raise AttributeError(f"module 'aktis.train.tensorflow' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"aktis.train.tensorflow.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES, submodules=("config", "keras"))

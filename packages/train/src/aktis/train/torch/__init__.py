@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aktis.train.torch._worker_modules import worker_modules as __worker_modules__
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.torch.config import TorchConfig
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 
 # Where each name is defined: imported when it is first used, so that this package costs nothing without torch.
 _NAMES = {
-    "TorchCheckpoint": "torch_checkpoint",
-    "TorchConfig": "config",
-    "TorchDetectionPredictor": "torch_detection_predictor",
-    "TorchPredictor": "torch_predictor",
-    "TorchTrainer": "torch_trainer",
-    "TorchWorkerProfiler": "train_loop_utils",
-    "accelerate": "train_loop_utils",
-    "backward": "train_loop_utils",
-    "enable_reproducibility": "train_loop_utils",
-    "get_device": "train_loop_utils",
-    "get_devices": "train_loop_utils",
-    "prepare_data_loader": "train_loop_utils",
-    "prepare_model": "train_loop_utils",
-    "prepare_optimizer": "train_loop_utils",
+    "TorchCheckpoint": ".torch_checkpoint",
+    "TorchConfig": ".config",
+    "TorchDetectionPredictor": ".torch_detection_predictor",
+    "TorchPredictor": ".torch_predictor",
+    "TorchTrainer": ".torch_trainer",
+    "TorchWorkerProfiler": ".train_loop_utils",
+    "accelerate": ".train_loop_utils",
+    "backward": ".train_loop_utils",
+    "enable_reproducibility": ".train_loop_utils",
+    "get_device": ".train_loop_utils",
+    "get_devices": ".train_loop_utils",
+    "prepare_data_loader": ".train_loop_utils",
+    "prepare_model": ".train_loop_utils",
+    "prepare_optimizer": ".train_loop_utils",
 }
 
 __all__ = [
@@ -59,23 +60,4 @@ __all__ = [
     "prepare_optimizer",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    module = _NAMES.get(name)
-    if module is None:
-        full = f"aktis.train.torch.{name}"
-        try:
-            return importlib.import_module(full)
-        except ModuleNotFoundError as error:
-            if error.name != full:
-                raise
-            raise AttributeError(f"module 'aktis.train.torch' has no attribute {name!r}") from None
-    value = getattr(importlib.import_module(f"aktis.train.torch.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES, submodules=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.xgboost.config import XGBoostConfig
@@ -13,12 +15,12 @@ if TYPE_CHECKING:
     from aktis.train.xgboost.xgboost_trainer import XGBoostTrainer
 
 _NAMES = {
-    "RayTrainReportCallback": "report_callback",
-    "XGBoostCheckpoint": "xgboost_checkpoint",
-    "XGBoostConfig": "config",
-    "XGBoostPredictor": "xgboost_predictor",
-    "XGBoostTrainer": "xgboost_trainer",
-    "load_checkpoint": "train_loop_utils",
+    "RayTrainReportCallback": ".report_callback",
+    "XGBoostCheckpoint": ".xgboost_checkpoint",
+    "XGBoostConfig": ".config",
+    "XGBoostPredictor": ".xgboost_predictor",
+    "XGBoostTrainer": ".xgboost_trainer",
+    "load_checkpoint": ".train_loop_utils",
 }
 
 __all__ = [
@@ -30,17 +32,4 @@ __all__ = [
     "load_checkpoint",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    module = _NAMES.get(name)
-    if module is None:
-        raise AttributeError(f"module 'aktis.train.xgboost' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"aktis.train.xgboost.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

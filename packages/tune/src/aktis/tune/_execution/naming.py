@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from typing import TYPE_CHECKING
@@ -18,11 +17,6 @@ _NOT_IN_NAMES = re.compile(r"[/()]")
 def stamp(now: float) -> str:
     """A moment as it stands in names: 2024-01-31_18-05-09, local time."""
     return time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now))
-
-
-def default_results_dir() -> str:
-    """Where experiments go when nobody says: ~/aktis_results, unless TUNE_RESULT_DIR says otherwise."""
-    return os.path.expanduser(_settings.result_dir() or "~/aktis_results")
 
 
 def experiment_dirname(name: str | None, trainable_name: str, now: float) -> str:

@@ -28,7 +28,6 @@ class Then(Enum):
     GO_ON = "go on"  # the next step
     PAUSE = "pause"  # it leaves its actor, and waits for the scheduler
     STOP = "stop"  # it has ended well
-    RESTART = "restart"  # it starts again: with another configuration, checkpoint or other resources
     SUSPEND = "suspend"  # the run is ending: it leaves its actor, and can be resumed
 
 

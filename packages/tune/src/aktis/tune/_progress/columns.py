@@ -17,6 +17,7 @@ AUTO_KEYS = frozenset({
     "trial_id", "experiment_id", "date", "timestamp", "time_this_iter_s", "time_total_s", "pid", "hostname", "node_ip", "config",
     "time_since_restore", "timesteps_since_restore", "iterations_since_restore", "warmup_time", "done", "timesteps_total",
     "episodes_total", "training_iteration", "experiment_tag", "should_checkpoint", "neg_mean_loss", "time_since_start_s",
+    "_timestamp", "_time_this_iter_s", "_training_iteration",  # of Train
 })  # fmt: skip
 
 _FIRST = ("episode_reward_mean", "episode_len_mean", "num_env_steps_sampled")

@@ -17,6 +17,7 @@ from aktis.air.html import (
     Axis,
     Fact,
     Page,
+    Part,
     Series,
     bar_chart,
     escape,
@@ -27,7 +28,7 @@ from aktis.air.html import (
     scatter,
     table,
 )
-from aktis.air.reports import find_writer
+from aktis.air.reports import find_reporter, write_page
 from aktis.tune._progress.columns import short_labels
 from aktis.tune._progress.snapshot import describe_params
 from aktis.tune._report.gather import Gathered, Objective, gather
@@ -37,11 +38,12 @@ from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis.experiment_analysis import ExperimentAnalysis
 from aktis.tune.error import ExperimentDirectoryError
 
-__all__ = ["build_page", "write_report"]
+__all__ = ["add_experiment", "write_report"]
 
 _MOST_PARAMETERS = 12  # axes side by side that can still be read
 _MOST_CURVES = 4  # charts of learning curves
 _MOST_ERRORS = 25
+_LEAST_SHARE = 0.005  # of the most important parameter; what is less is drawn as nothing
 _MOST_PAGES = 20
 _LONGEST_ERROR = 6000
 
@@ -73,27 +75,22 @@ def write_report(
         raise ExperimentDirectoryError(f"the experiment in {analysis.experiment_path} has no trials yet")
     target = Path(output) if output is not None else Path(analysis.experiment_path, "report.html")
     if len(analysis.trials) == 1 and not metrics and analysis.trials[0].logdir:
-        writer = find_writer(analysis.trials[0].logdir)
-        if writer is not None:  # a training run says more about itself than a table of one trial
-            return writer(Path(analysis.trials[0].logdir), target)
+        reporter = find_reporter(analysis.trials[0].logdir)
+        if reporter is not None:  # a training run says more about itself than a table of one trial
+            return write_page(reporter, analysis.trials[0].logdir, target)
     found = gather(analysis, metrics, modes, scope)
-    page = build_page(found)
+    page = Page()
+    add_experiment(page, found)
     _add_pages(page, found, target)
     return page.write(target)
 
 
-def build_page(found: Gathered) -> Page:
-    """The page."""
-    from aktis.tune.__about__ import __version__
-
+def add_experiment(page: Part, found: Gathered) -> None:
+    """All about an experiment."""
     path = found.analysis.experiment_path
-    now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    page = Page(
-        os.path.basename(path.rstrip("/")),
-        subtitle=path,
-        footer=f"Written by aktis-tune {__version__}, {now}.",
-        names={str(index): _name(found, index) for index in range(len(found.trials))},
-    )
+    page.title = page.title or os.path.basename(path.rstrip("/"))
+    page.subtitle = page.subtitle or path
+    page.names.update({str(index): _name(found, index) for index in range(len(found.trials))})
     page.facts(_facts(found))
     if found.main is not None and found.main.guessed:
         page.section("Which way is better?").text(
@@ -105,7 +102,6 @@ def build_page(found: Gathered) -> Page:
     _add_parameters(page, found)
     _add_trials(page, found)
     _add_errors(page, found)
-    return page
 
 
 def _name(found: Gathered, index: int) -> str:
@@ -116,15 +112,15 @@ def _name(found: Gathered, index: int) -> str:
     return "\n".join([*parts, describe_params(trial, 8)])
 
 
-def _add_pages(page: Page, found: Gathered, target: Path) -> None:
+def _add_pages(page: Part, found: Gathered, target: Path) -> None:
     """Links to pages of the best trials, which are written for it, where a library makes such pages."""
     links = []
     for index in _by_score(found):
         trial = found.trials[index]
-        writer = find_writer(trial.logdir) if trial.logdir and os.path.isdir(trial.logdir) else None
-        if writer is None:
+        reporter = find_reporter(trial.logdir) if trial.logdir and os.path.isdir(trial.logdir) else None
+        if reporter is None:
             continue
-        written = writer(Path(trial.logdir), None)
+        written = write_page(reporter, trial.logdir)
         place = os.path.relpath(written, target.absolute().parent)
         links.append(f'<li data-k="{index}"><a href="{escape(quote(place))}">{escape(str(trial))}</a></li>')
         if len(links) == _MOST_PAGES:
@@ -195,7 +191,7 @@ def _legend(objective: Objective) -> str:
     return legend("worse", "better", f"best {objective.metric}")
 
 
-def _add_pareto(page: Page, found: Gathered) -> None:
+def _add_pareto(page: Part, found: Gathered) -> None:
     if len(found.objectives) < 2:
         return
     values = list(zip(*(found.scores[objective.metric] for objective in found.objectives), strict=True))
@@ -222,7 +218,7 @@ def _add_pareto(page: Page, found: Gathered) -> None:
     section.add(table(header, rows, keys=[str(i) for i in front[:50]], filterable=False))
 
 
-def _add_curves(page: Page, found: Gathered) -> None:
+def _add_curves(page: Part, found: Gathered) -> None:
     metrics = found.metrics[:_MOST_CURVES]
     if not metrics:
         return
@@ -249,7 +245,7 @@ def _add_curves(page: Page, found: Gathered) -> None:
         section.side_by_side([figure(chart) for chart in drawn])
 
 
-def _add_parameters(page: Page, found: Gathered) -> None:
+def _add_parameters(page: Part, found: Gathered) -> None:
     if found.main is None or not found.parameters or len(found.trials) < 2:
         return
     metric = found.main.metric
@@ -288,7 +284,7 @@ def _add_parameters(page: Page, found: Gathered) -> None:
             keys=keys,
             shades=shades,
             tops=_tops(found),
-            x_label=key,
+            x_label=labels[key],
             y_label=metric,
         )
         for key in chosen[:8]
@@ -297,7 +293,7 @@ def _add_parameters(page: Page, found: Gathered) -> None:
     _add_importance(page, found, importance)
 
 
-def _add_importance(page: Page, found: Gathered, importance: Importance | None) -> None:
+def _add_importance(page: Part, found: Gathered, importance: Importance | None) -> None:
     assert found.main is not None
     section = page.section("Parameter importance")
     if importance is None:
@@ -306,8 +302,14 @@ def _add_importance(page: Page, found: Gathered, importance: Importance | None) 
             "parameters that differ."
         )
         return
+    if max(share for _, share in importance.shares) < _LEAST_SHARE:
+        section.text(
+            f"From these {importance.trials} trials it cannot be told which parameter matters: none stands out."
+        )
+        return
     section.text(f"How much {found.main.metric} depends on each parameter; shares of one.")
-    section.add(bar_chart(importance.shares[:20]))
+    labels = short_labels([key for key, _ in importance.shares], 40)
+    section.add(bar_chart([(labels[key], share) for key, share in importance.shares[:20]]))
     section.text(f"Method: {importance.method}, over {importance.trials} trials.", note=True)
     if importance.fit is not None:
         section.text(
@@ -320,11 +322,12 @@ def _add_importance(page: Page, found: Gathered, importance: Importance | None) 
 # -- tables ----------------------------------------------------------------------------------------------------------------
 
 
-def _add_trials(page: Page, found: Gathered) -> None:
+def _add_trials(page: Part, found: Gathered) -> None:
     order = _by_score(found)
     metrics = found.metrics[:6]
     params = list(found.parameters)[:20]
-    header = ["trial", "status", *metrics, "iterations", "time (s)", *params]
+    labels = short_labels([*metrics, *params], 40)
+    header = ["trial", "status", *metrics, "iterations", "time (s)", *[labels[key] for key in params]]
     rows = []
     for index in order:
         trial = found.trials[index]
@@ -356,7 +359,7 @@ def _by_score(found: Gathered) -> list[int]:
     return sorted(indexes, key=lambda i: (scores[i] is None, -sign * (scores[i] or 0.0)))
 
 
-def _add_errors(page: Page, found: Gathered) -> None:
+def _add_errors(page: Part, found: Gathered) -> None:
     failed = [trial for trial in found.trials if trial.status == "ERROR"]
     if not failed:
         return

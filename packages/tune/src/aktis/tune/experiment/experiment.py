@@ -64,7 +64,8 @@ class Experiment:
         trial_dirname_creator: Callable[[Trial], str] | None = None,
         dirname: str | None = None,
     ) -> None:
-        from aktis.tune._execution.naming import default_results_dir, experiment_dirname, is_dated
+        from aktis.air.storage import default_results_dir
+        from aktis.tune._execution.naming import experiment_dirname, is_dated
         from aktis.tune.experiment import _checks as check
 
         self.trainable = check.trainable(run)

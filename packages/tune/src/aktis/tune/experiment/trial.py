@@ -134,6 +134,7 @@ class Trial:
 
     @property
     def custom_trial_name(self) -> str | None:
+        """The name that the user's function gave it, if any."""
         return self.custom_name
 
     @property
@@ -167,6 +168,7 @@ class Trial:
         self.experiment_tag = experiment_tag
 
     def is_finished(self) -> bool:
+        """Whether it will not run again."""
         return self.status in (Trial.TERMINATED, Trial.ERROR)
 
     def __str__(self) -> str:

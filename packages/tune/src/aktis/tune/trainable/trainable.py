@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aktis.tune import _settings
 from aktis.tune.trainable import _checkpoint_files as files
 from aktis.tune.trainable._facts import today
 from aktis.tune.trainable._progress import Progress
@@ -52,8 +51,10 @@ class Trainable(Progress):
         config: The configuration. It is given to ``setup`` as a copy.
         logger_creator: ``logger_creator(config)`` makes what results are logged with (``on_result``, ``flush``, ``close``); its
             ``logdir`` is then the trainable's. Without one nothing is logged here: a run logs through callbacks.
-        remote_checkpoint_dir, custom_syncer, sync_timeout: Taken for the sake of programs written for Ray. What uploads
+        remote_checkpoint_dir: Taken for the sake of programs written for Ray, and so are the next two. What uploads
             checkpoints is the trial runner (``RunConfig(sync_config=...)``).
+        custom_syncer: As above.
+        sync_timeout: As above.
     """
 
     def __init__(
@@ -379,7 +380,9 @@ class Trainable(Progress):
         if self._logdir is None:
             import tempfile
 
-            base = os.path.expanduser(_settings.result_dir() or os.path.join("~", "aktis_results"))
+            from aktis.air.storage import default_results_dir
+
+            base = default_results_dir()
             os.makedirs(base, exist_ok=True)
             self._logdir = tempfile.mkdtemp(prefix=f"{type(self).__name__}_{today(time.time())}_", dir=base)
         return self._logdir

@@ -70,10 +70,6 @@ class OperatorState:
         """Bytes that the next task will probably put out."""
         return 0
 
-    def release_input(self) -> int:
-        """Bytes that wait here and would be given up by the next task."""
-        return 0
-
     def abandon(self) -> None:
         """Nobody needs the output any more: let everything go."""
         self.held = 0

@@ -28,7 +28,6 @@ class Items:
     ) -> None:
         self._state = state
         self._reads = deque(reads or ())
-        self._is_read = reads is not None
         self._min_rows = min_rows
         self._whole_blocks = whole_blocks
         self._blocks: deque[list[BlockHandle]] = deque()
@@ -81,10 +80,6 @@ class Items:
         if self.counted:
             self._state.held -= sum(handle.size_bytes for handle in handles)
         return None, handles
-
-    def released(self) -> int:
-        """Bytes that are held here for the next item."""
-        return self.next_size() if self.counted and not self._is_read else 0
 
     def empty(self) -> bool:
         return not self._reads and not self._blocks and not self._bundle

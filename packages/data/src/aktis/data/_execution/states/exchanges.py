@@ -80,9 +80,6 @@ class ExchangeState(OperatorState):
             )
         return 0  # goes to the store, and may be spilled
 
-    def release_input(self) -> int:
-        return self.expected_output()  # a partition is read once
-
     def next_task(self, task_id: int) -> Task:
         if self.phase is Phase.COLLECT:
             port, index = self._to_sample.popleft()
@@ -195,9 +192,6 @@ class RearrangeState(OperatorState):
     def expected_output(self) -> int:
         assert self._recipes is not None
         return sum(self._pieces(self._recipes[self._next])[1])
-
-    def release_input(self) -> int:
-        return self.expected_output()
 
     def _pieces(self, recipe: tuple[Any, ...]) -> tuple[list[BlockHandle], list[int]]:
         handles = [self._inputs[piece.input][piece.block].slice(piece.start, piece.stop) for piece in recipe]

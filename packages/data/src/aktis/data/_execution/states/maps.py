@@ -60,9 +60,6 @@ class MapState(OperatorState):
             return []
         return self.items.upcoming(len(self.actors.starting) * self.actors.depth)
 
-    def release_input(self) -> int:
-        return self.items.released()
-
     def next_task(self, task_id: int) -> Task:
         expected, size = self.expected_output(), self.items.next_size()
         read, handles = self.items.pop()

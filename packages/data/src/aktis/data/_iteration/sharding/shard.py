@@ -220,7 +220,7 @@ class _Pass:
         self.start = start
         self._workers = workers
         self._shuffle = shuffle
-        self._rows = self._start_rows = start.skip + rows  # used of this worker's part
+        self._rows = start.skip + rows  # used of this worker's part
         self._part: _Watched | None = None
 
     def watch(self, part: Part) -> _Watched:

@@ -39,7 +39,6 @@ def section(method: F) -> F:
                 raise
             self._raise_unknown(f"{method.__name__}()", wrong[0], list(parameters))
 
-    checked._section = True  # type: ignore[attr-defined]
     return checked  # type: ignore[return-value]
 
 

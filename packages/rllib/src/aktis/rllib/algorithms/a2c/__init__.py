@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.rllib.algorithms._earlier import default_config
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.rllib.algorithms.a2c.a2c import A2C, A2CConfig
@@ -18,20 +21,6 @@ _NAMES = {
 
 __all__ = ["A2C", "A2CConfig", "A2CTF2Policy", "A2CTorchPolicy"]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name == "A2C_DEFAULT_CONFIG":  # of earlier releases: a new one each time, as scripts change it
-        from aktis.rllib.algorithms.a2c.a2c import A2CConfig
-
-        return A2CConfig().to_dict()
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(
+    __name__, _NAMES, made={"A2C_DEFAULT_CONFIG": default_config(_NAMES["A2CConfig"], "A2CConfig")}
+)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.rllib.algorithms._earlier import default_config
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.rllib.algorithms.a3c.a3c import A3C, A3CConfig
@@ -18,20 +21,6 @@ _NAMES = {
 
 __all__ = ["A3C", "A3CConfig", "A3CTF2Policy", "A3CTorchPolicy"]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name == "DEFAULT_CONFIG":  # of earlier releases: a new one each time, as scripts change it
-        from aktis.rllib.algorithms.a3c.a3c import A3CConfig
-
-        return A3CConfig().to_dict()
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(
+    __name__, _NAMES, made={"DEFAULT_CONFIG": default_config(_NAMES["A3CConfig"], "A3CConfig")}
+)

@@ -36,6 +36,7 @@ class A3CPolicy(ActorCriticPolicy):
         return total
 
     def stats_fn(self, batch: Any) -> dict[str, Any]:
+        """What the last loss was made of."""
         ops = self.ops
         stats = {name: ops.stop_gradient(x) for name, x in self._seen.items()}
         if self.config.get("use_critic", True):

@@ -72,6 +72,7 @@ class APPOPolicy(TargetNetworkPolicy, VTracePolicy):
         return loss
 
     def stats_fn(self, batch: Any) -> dict[str, Any]:
+        """What the last loss was made of."""
         ops = self.ops
         stats = {name: ops.stop_gradient(x) for name, x in self._seen.items()}
         if self._seen_values is not None:

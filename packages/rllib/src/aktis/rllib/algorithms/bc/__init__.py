@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from aktis.rllib.algorithms._earlier import default_config
+from aktis.util.lazy import lazy_names
 
 _NAMES = {
     "BC": "aktis.rllib.algorithms.bc.bc",
@@ -11,18 +12,6 @@ _NAMES = {
 
 __all__ = ["BC", "BCConfig"]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name == "BC_DEFAULT_CONFIG":  # of scripts written for earlier releases: a new dictionary each time
-        return __getattr__("BCConfig")().to_dict()
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(
+    __name__, _NAMES, made={"BC_DEFAULT_CONFIG": default_config(_NAMES["BCConfig"], "BCConfig")}
+)

@@ -123,6 +123,7 @@ class ImpalaPolicy(VTracePolicy):
     """To be mixed into the neural policy of a framework."""
 
     def extra_action_out(self, input_dict: Any, state_batches: Any, model: Any, action_dist: Any) -> dict[str, Tensor]:
+        """Nothing besides actions and what their distribution says."""
         return {}  # the values of the policy that learns count, not of that which sampled
 
     def loss(self, model: Any, dist_class: Any, batch: Any) -> Tensor | list[Tensor]:
@@ -151,6 +152,7 @@ class ImpalaPolicy(VTracePolicy):
         return loss
 
     def stats_fn(self, batch: Any) -> dict[str, Any]:
+        """What the last loss was made of."""
         ops = self.ops
         stats = {name: ops.stop_gradient(x) for name, x in self._seen.items()}
         targets, values, mask = self._seen_values

@@ -23,6 +23,7 @@ class PGPolicy(ActorCriticPolicy):
     use_gae = False
 
     def extra_action_out(self, input_dict: Any, state_batches: Any, model: Any, action_dist: Any) -> dict[str, Tensor]:
+        """Nothing besides actions and what their distribution says."""
         return {}
 
     def postprocess_trajectory(
@@ -43,4 +44,5 @@ class PGPolicy(ActorCriticPolicy):
         return loss
 
     def stats_fn(self, batch: Any) -> dict[str, Any]:
+        """What the last loss was made of."""
         return {"policy_loss": self.ops.stop_gradient(self._seen_loss), "cur_lr": self.scalars["lr"]}

@@ -191,5 +191,6 @@ class PPOPolicy(ActorCriticPolicy):
         return {} if self._reward_scale is None else {"reward_scale": self._reward_scale.get_state()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take over the scale of rewards from a state, if both have one."""
         if self._reward_scale is not None and "reward_scale" in state:
             self._reward_scale.set_state(state["reward_scale"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.rllib.algorithms._earlier import default_config
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.rllib.algorithms.simple_q.simple_q import SimpleQ, SimpleQConfig
@@ -18,18 +21,6 @@ _NAMES = {
 
 __all__ = ["SimpleQ", "SimpleQConfig", "SimpleQTF2Policy", "SimpleQTorchPolicy"]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name == "DEFAULT_CONFIG":
-        return __getattr__("SimpleQConfig")().to_dict()
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(
+    __name__, _NAMES, made={"DEFAULT_CONFIG": default_config(_NAMES["SimpleQConfig"], "SimpleQConfig")}
+)

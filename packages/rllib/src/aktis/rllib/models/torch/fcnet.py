@@ -116,6 +116,7 @@ class Layers:
         self._kwargs = dict(config.get("fcnet_weights_initializer_config") or {})
 
     def stack(self, in_size: int, widths: Sequence[int], activations: Sequence[Any]) -> nn.ModuleList:
+        """Hidden layers, one behind the other."""
         made = []
         fill = initializer(self._name, ORTHOGONAL_GAIN if self._name == "orthogonal" else None, **self._kwargs)
         for width, act in zip(widths, activations):
@@ -124,6 +125,7 @@ class Layers:
         return nn.ModuleList(made)
 
     def head(self, in_size: int, out_size: int, policy: bool) -> SlimFC:
+        """A linear layer that gives logits or a value."""
         if self._name == "orthogonal":
             fill = initializer("orthogonal", 0.01 if policy else 1.0)
         elif self._name in (None, "normc", "normc_initializer"):

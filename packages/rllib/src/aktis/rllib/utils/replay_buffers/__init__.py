@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.rllib.utils.replay_buffers.fifo_replay_buffer import FifoReplayBuffer
@@ -52,16 +54,4 @@ __all__ = [
     "validate_buffer_config",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_NAMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -13,7 +13,8 @@ class FifoReplayBuffer(ReplayBuffer):
     """For algorithms that are written for a buffer, but learn from each batch once. It has no limit and keeps batches whole.
 
     Arguments:
-        args, kwargs: accepted for the sake of the configuration, and of no effect.
+        *args: accepted for the sake of the configuration, and of no effect.
+        **kwargs: likewise.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -22,7 +22,8 @@ class MultiAgentPrioritizedReplayBuffer(MultiAgentReplayBuffer):
         prioritized_replay_beta: strength of the importance-sampling correction.
         prioritized_replay_eps: added to |TD error|, so that no priority is 0.
         worker_side_prioritization: batches bring the initial priorities of their rows as the column `weights`.
-        args, kwargs: as for MultiAgentReplayBuffer.
+        *args: as for MultiAgentReplayBuffer.
+        **kwargs: as for MultiAgentReplayBuffer.
     """
 
     _underlying: type[ReplayBuffer] = PrioritizedReplayBuffer
@@ -109,7 +110,8 @@ class MultiAgentMixInReplayBuffer(MultiAgentPrioritizedReplayBuffer):
     Arguments:
         capacity: greatest number of timesteps of each policy.
         replay_ratio: share of replayed entries: 0 for new ones only, 1 for replay only, 0.66 for two replayed for each new one.
-        args, kwargs: as for MultiAgentPrioritizedReplayBuffer.
+        *args: as for MultiAgentPrioritizedReplayBuffer.
+        **kwargs: as for MultiAgentPrioritizedReplayBuffer.
 
     Raises:
         ValueError: a ratio outside of [0, 1].

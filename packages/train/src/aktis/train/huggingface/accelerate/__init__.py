@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aktis.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from aktis.train.huggingface.accelerate.accelerate_trainer import AccelerateTrainer
 
 __all__ = ["AccelerateTrainer"]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "AccelerateTrainer":
-        raise AttributeError(f"module 'aktis.train.huggingface.accelerate' has no attribute {name!r}")
-    from aktis.train.huggingface.accelerate.accelerate_trainer import AccelerateTrainer
-
-    return AccelerateTrainer
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, {"AccelerateTrainer": ".accelerate_trainer"})

@@ -37,15 +37,14 @@ class AccelerateTrainer(TorchTrainer):
                                     scaling_config=ScalingConfig(num_workers=2))
 
     How many processes there are, where, and on which devices is said by ``scaling_config``; what the configuration says about
-    that is not used. ``Accelerator()`` without settings works in a TorchTrainer, too.
+    that is not used. ``Accelerator()`` without settings works in a TorchTrainer, too. All other arguments are those of
+    :class:`aktis.train.torch.TorchTrainer`.
 
     Args:
         train_loop_per_worker: The loop, a function of a dict or of nothing.
         train_loop_config: What the loop is called with.
         accelerate_config: A dict of settings, or the path of a file that ``accelerate config`` wrote. None: the file at the
             default place of accelerate, if there is one. A configuration file of DeepSpeed that it names is sent along.
-        torch_config, scaling_config, dataset_config, run_config, datasets, preprocessor, resume_from_checkpoint, metadata: See
-            :class:`aktis.train.torch.TorchTrainer`.
 
     Raises:
         ModuleNotFoundError: accelerate is not installed.

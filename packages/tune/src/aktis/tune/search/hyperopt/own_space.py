@@ -21,11 +21,13 @@ class HyperOptSpace:
             raise ValueError(f"there is no variable in the space {expression!r}: use tune.uniform() and so on")
 
     def encode(self, config: Mapping[str, Any], strict: bool = True) -> Point:
+        """The point of HyperOpt's space that is this configuration."""
         point: Point = {}
         _read(self.expression, _nested(config, self.expression), "", point, strict)
         return point
 
     def decode(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration at a point of HyperOpt's space."""
         from hyperopt import space_eval
 
         config = _plain(space_eval(self.expression, dict(point)))

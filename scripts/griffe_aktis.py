@@ -1,0 +1,57 @@
+"""What the API reference needs to know of our sources: names that packages import lazily, and references in docstrings.
+
+Docstrings refer to other things as ``:class:`Tuner` `` or ``:meth:`~aktis.data.Dataset.map` ``; pages know links.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import griffe
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from api_names import lazy_names, sources
+
+ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|attr|exc|data|obj|const):`(?P<short>~?)(?P<name>[\w.]+)(?:\(\))?`")
+
+
+def _resolved(scope: griffe.Object, name: str) -> str:
+    """The full name that a short one means in a docstring of ``scope``."""
+    if name.startswith("aktis"):
+        return name
+    here: Any = scope
+    while here is not None:
+        first = name.partition(".")[0]
+        if first in here.all_members:
+            return f"{here.path}.{name}"
+        here = here.parent
+    return name
+
+
+def _link(scope: griffe.Object, match: re.Match[str]) -> str:
+    name = match["name"]
+    text = name.rpartition(".")[2] if match["short"] else name
+    return f'<autoref identifier="{_resolved(scope, name)}" optional><code>{text}</code></autoref>'
+
+
+class AktisExtension(griffe.Extension):
+    """Lazy names become aliases, roles become links."""
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        for module in sources():
+            for name, origin in lazy_names(module).items():
+                holder = pkg[module.partition(".")[2]] if "." in module else pkg
+                if name not in holder.members:
+                    holder.set_member(name, griffe.Alias(name, f"{origin}.{name}"))
+        self._rewrite(pkg)
+
+    def _rewrite(self, thing: griffe.Object | griffe.Alias) -> None:
+        for member in list(thing.members.values()):
+            if not member.is_alias:
+                self._rewrite(member)
+        if isinstance(thing, griffe.Object) and thing.docstring is not None and ":`" in thing.docstring.value:
+            thing.docstring.value = ROLE.sub(lambda match: _link(thing, match), thing.docstring.value)
