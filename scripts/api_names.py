@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Container
 from pathlib import Path
 
 from _workspace import ROOT
@@ -94,8 +95,8 @@ def origin(module: str, name: str) -> str:
     return f"{module}.{name}"
 
 
-def is_put_together(module: str, name: str) -> bool:
-    """Whether a class has bases from private modules: its own methods are theirs, as far as users are concerned."""
+def is_put_together(module: str, name: str, described: Container[str]) -> bool:
+    """Whether a class has bases in private modules that nobody describes: users take their methods for its own."""
     home, _, own = origin(module, name).rpartition(".")
     if home not in sources():
         return False
@@ -103,5 +104,5 @@ def is_put_together(module: str, name: str) -> bool:
         if isinstance(node, ast.ClassDef) and node.name == own:
             bases = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
             origins = [origin(home, base.id) for base in bases if isinstance(base, ast.Name)]
-            return any("._" in base for base in origins)
+            return any("._" in base and base not in described for base in origins)
     return False

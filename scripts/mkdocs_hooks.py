@@ -22,6 +22,9 @@ MERGED = ROOT / "build" / "api"
 
 DIRECTIVE = re.compile(r"^::: (aktis[\w.]*)$", re.MULTILINE)
 
+ALSO = {"benchmarks.md": "benchmarks/README.md", "changelog.md": "CHANGELOG.md"}
+"""Pages that are files of the repository."""
+
 _homes: dict[str, str] = {}  # where something is defined -> the public name under which the reference describes it
 
 
@@ -53,6 +56,14 @@ def on_config(config: Any) -> None:
                     _homes.setdefault(origin(module, name), f"{module}.{name}")
 
 
+def on_files(files: Any, config: Any) -> Any:
+    from mkdocs.structure.files import File
+
+    for page, source in ALSO.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    return files
+
+
 def _expand(match: re.Match[str]) -> str:
     module = match[1]
     blocks = [f"::: {module}\n    options:\n      members: false\n      heading_level: 2\n"]
@@ -64,7 +75,7 @@ def _expand(match: re.Match[str]) -> str:
         if _homes[defined] != full:
             elsewhere.append(f"[`{name}`][{_homes[defined]}]")
             continue
-        inherited = "      inherited_members: true\n" if is_put_together(module, name) else ""
+        inherited = "      inherited_members: true\n" if is_put_together(module, name, _homes) else ""
         blocks.append(f"::: {full}\n    options:\n      heading_level: 3\n{inherited}")
     if elsewhere:
         blocks.append(f"Also here, described elsewhere: {', '.join(elsewhere)}.\n")

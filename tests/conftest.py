@@ -26,13 +26,18 @@ SHARED_MEMORY = Path("/dev/shm")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("aktis")
-    group.addoption("--engine", action="append", choices=["inline", "native"], help="engines of the conformance tests")
+    group.addoption(
+        "--engine", action="append", choices=["inline", "native", "ray"], help="engines of the conformance tests"
+    )
     group.addoption("--api", default="aktis", choices=["aktis", "ray"], help="whose API the conformance tests check")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "differs(reason): we differ from Ray on purpose; skipped with --api ray")
     config.addinivalue_line("markers", "only(engine, reason): for one engine")
+    config.addinivalue_line(
+        "markers", "not_on_ray(reason): on a cluster of Ray it is otherwise; skipped with --engine ray"
+    )
     config.stash[_BEFORE] = _snapshot()
 
 
@@ -120,6 +125,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     differs = item.get_closest_marker("differs")
     if engine == "ray" and differs:
         pytest.skip(f"differs from Ray on purpose: {differs.args[0]}")
+    not_on_ray = item.get_closest_marker("not_on_ray")
+    if engine == "on ray" and not_on_ray:
+        pytest.skip(f"otherwise on a cluster of Ray: {not_on_ray.args[0]}")
     only = item.get_closest_marker("only")
     if only and engine and engine != only.args[0]:
         pytest.skip(only.args[1])

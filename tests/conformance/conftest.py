@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 import aktis
 
-from ..helpers.engines import chosen_engines
+from ..helpers.engines import ON_RAY, chosen_engines
 
 CPUS = 4
 CAPACITY: dict[str, Any] = {
@@ -19,6 +21,10 @@ CAPACITY: dict[str, Any] = {
     "configure_logging": False,
 }
 
+_CLUSTERS = ("num_cpus", "num_gpus", "resources", "object_store_memory", "labels")  # what the nodes of a cluster have
+SHARED_CAPACITY = {name: CAPACITY[name] for name in _CLUSTERS if name in CAPACITY}
+GIVEN_CLUSTER = "AKTIS_TEST_RAY_ADDRESS"  # of a cluster with that capacity that runs already, for --engine ray
+
 _live = ""  # the engine that the shared session runs on
 
 
@@ -27,8 +33,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("engine", chosen_engines(metafunc.config), scope="session")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cluster_left() -> Iterator[None]:
+    yield
+    if "ray" in sys.modules:
+        from ..helpers import ray_clusters
+
+        aktis.shutdown()
+        ray_clusters.stop()
+
+
 def start(engine: str, **settings: Any) -> Any:
     """A session on this engine."""
+    if engine == ON_RAY:
+        from ..helpers import ray_clusters
+
+        capacity = {name: settings.pop(name) for name in _CLUSTERS if name in settings}
+        if GIVEN_CLUSTER in os.environ:
+            if capacity not in (SHARED_CAPACITY, {}):
+                pytest.skip(f"needs a cluster of its own, with {capacity}")
+            return aktis.init(os.environ[GIVEN_CLUSTER], **settings)
+        address = "ray" if aktis.is_initialized() else ray_clusters.address_of(capacity)
+        return aktis.init(address, **settings)
     if engine == "ray":
         # Never a cluster that happens to run on this machine.
         return aktis.init(address="local", include_dashboard=False, **settings)

@@ -12,6 +12,8 @@ import pytest
 
 import aktis
 
+from ..helpers.engines import ON_RAY
+
 pytestmark = pytest.mark.usefixtures("session")
 
 ActorDiedError = aktis.exceptions.ActorDiedError
@@ -52,7 +54,7 @@ def _ended(name: str, engine: str) -> bool:
 
     Ray lists it no more, but finds it by name as long as anybody has a handle (an actor that was killed it does not find).
     """
-    if engine != "ray":
+    if engine not in ("ray", ON_RAY):
         return _gone(name)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -65,7 +67,7 @@ def _ended(name: str, engine: str) -> bool:
 def _after_kill(engine: str, call: Callable[[], Any], expected: Any) -> Any:
     """What the actor says when it has been killed: Ray kills while calls go on, so that some may come through yet."""
     deadline = time.monotonic() + 20
-    while (value := call()) != expected and engine == "ray" and time.monotonic() < deadline:
+    while (value := call()) != expected and engine in ("ray", ON_RAY) and time.monotonic() < deadline:
         time.sleep(0.01)
     return value
 

@@ -8,6 +8,7 @@ import pytest
 
 import aktis
 
+from ..helpers.engines import ON_RAY
 from .conftest import start
 
 
@@ -167,7 +168,10 @@ def test_bad_settings(no_session: str, settings: dict[str, Any], error: type[Exc
     if no_session == "ray" and "resources" in settings:
         pytest.skip("an assertion in Ray")
     with pytest.raises(error):
-        start(no_session, **settings)
+        if no_session == ON_RAY:  # no cluster is started for that
+            aktis.init("ray", **settings)
+        else:
+            start(no_session, **settings)
     assert not aktis.is_initialized()
 
 

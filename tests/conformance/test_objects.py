@@ -13,6 +13,8 @@ import pytest
 
 import aktis
 
+from ..helpers.engines import ON_RAY
+
 pytestmark = pytest.mark.usefixtures("session")
 
 
@@ -171,9 +173,13 @@ def test_wait() -> None:
     assert aktis.wait([slow, quick], num_returns=2, timeout=10) == ([slow, quick], [])
 
 
-def test_wait_returns_at_most_num_returns() -> None:
+def test_wait_returns_at_most_num_returns(session: str) -> None:
     refs = [aktis.put(i) for i in range(4)]
-    assert aktis.wait(refs, num_returns=2) == (refs[:2], refs[2:])
+    ready, rest = aktis.wait(refs, num_returns=2)
+    if session != ON_RAY:  # Ray takes any two of those that are ready
+        assert ready == refs[:2]
+    assert len(ready) == 2
+    assert sorted(ready + rest, key=refs.index) == refs
 
 
 def test_wait_timeout() -> None:
@@ -332,6 +338,7 @@ def test_object_locations() -> None:
 
 
 @pytest.mark.differs("explain is ours")
+@pytest.mark.not_on_ray("Ray says why through its dashboard only, which is off here")
 def test_explain() -> None:
     gate = Gate.remote()
     ref = gate.wait.remote()

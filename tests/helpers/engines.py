@@ -6,6 +6,9 @@ import importlib.util
 
 import pytest
 
+ON_RAY = "on ray"
+"""What ``--engine ray`` is called in tests: "ray" alone is Ray itself, with ``--api ray``."""
+
 
 def chosen_engines(config: pytest.Config) -> list[str]:
     """Those of ``--engine``; else every one that is there."""
@@ -13,5 +16,5 @@ def chosen_engines(config: pytest.Config) -> list[str]:
         return ["ray"]
     chosen = config.getoption("--engine")
     if chosen:
-        return list(dict.fromkeys(chosen))
+        return [ON_RAY if engine == "ray" else engine for engine in dict.fromkeys(chosen)]
     return ["inline", "native"] if importlib.util.find_spec("aktis._native.driver") else ["inline"]

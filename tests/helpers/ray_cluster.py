@@ -107,19 +107,22 @@ class RayCluster:
     environment: dict[str, str]
     port: int
     client_port: int
+    store_bytes: int
     nodes: list[RayNode] = field(default_factory=list)
 
     @classmethod
-    def start(cls, python: str = sys.executable, nodes: int = 2, cpus: int = 2, token: str | None = None) -> RayCluster:
+    def start(
+        cls, python: str = sys.executable, nodes: int = 2, cpus: int = 2, store_bytes: int = STORE_BYTES
+    ) -> RayCluster:
         folder = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))  # sockets' paths must be short
         port, client_port = free_port(), free_port()
         environment = {
             "RAY_ADDRESS": f"127.0.0.1:{port}",
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": token or secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        cluster = cls(python, folder, environment, port, client_port)
+        cluster = cls(python, folder, environment, port, client_port, store_bytes)
         try:
             cluster.add_node(cpus)
             for _ in range(nodes - 1):
@@ -146,7 +149,7 @@ class RayCluster:
             command += ["--include-dashboard=false", f"--temp-dir={self.folder / 'ray'}"]
         else:
             command += [f"--address={self.address}"]
-        command += [f"--num-cpus={cpus}", f"--object-store-memory={STORE_BYTES}"]
+        command += [f"--num-cpus={cpus}", f"--object-store-memory={self.store_bytes}"]
         command += ["--resources", json.dumps({f"node-{number}": 1, "widget": 1} | dict(resources or {}))]
         log = self.folder / f"node-{number}.log"
         environment = self._environment_of_nodes()
@@ -178,6 +181,10 @@ class RayCluster:
     def processes(self) -> dict[int, str]:
         return {pid: command for node in self.nodes for pid, command in node.processes().items()}
 
+    def gone(self) -> list[RayNode]:
+        """Nodes that have ended."""
+        return [node for node in self.nodes if node.process.poll() is not None]
+
     def stop(self) -> None:
         for node in reversed(self.nodes):
             node.stop()
@@ -191,15 +198,27 @@ class RayCluster:
     ) -> None:
         self.stop()
 
-    def run(self, code: str, address: str | None = None, limit_s: float = 120, **variables: str) -> str:
-        """Output of a driver: a program of its own, with the address in AKTIS_ADDRESS."""
-        environment = os.environ | self.environment | {"AKTIS_ADDRESS": address or "ray"} | variables
+    def run(self, code: str, address: str = "ray", limit_s: float = 120, **variables: str) -> str:
+        """What a driver prints that has this code; it finds the cluster through AKTIS_ADDRESS."""
+        return self._run(["-c", code], address, limit_s, variables)
+
+    def run_file(
+        self, path: Path, *arguments: str, address: str = "ray", limit_s: float = 120, **variables: str
+    ) -> str:
+        return self._run([str(path), *arguments], address, limit_s, variables)
+
+    def _run(self, arguments: list[str], address: str, limit_s: float, variables: Mapping[str, str]) -> str:
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=limit_s, check=False
-        )
+            [sys.executable, *arguments], env=self.environment_of_driver(address, **variables), capture_output=True,
+            text=True, timeout=limit_s, check=False,
+        )  # fmt: skip
         if done.returncode:
             raise AssertionError(f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout
+
+    def environment_of_driver(self, address: str = "ray", **variables: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        return kept | self.environment | {"AKTIS_ADDRESS": address} | variables
 
 
 @contextmanager

@@ -228,8 +228,3 @@ def test_variables_are_read_through_the_table_only() -> None:
             text = path.read_text()
             assert 'environ.get("AKTIS_' not in text, path
             assert 'environ["AKTIS_' not in text or "_runtime_env" in str(path) or "_node" in str(path), path
-
-
-@pytest.mark.parametrize(("text", "size"), [("100", 100), ("1K", 1024), ("2MB", 2 << 20), ("1.5GiB", 3 << 29)])
-def test_sizes(text: str, size: int) -> None:
-    assert _config._size(text) == size

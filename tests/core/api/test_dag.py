@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import aktis
-from aktis.dag import InputNode, MultiOutputNode
+from aktis.dag import ClassNode, DAGNode, InputNode, MethodNode, MultiOutputNode
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,8 @@ def test_actors() -> None:
     counter = Counter.bind(10)
     first = counter.add.bind(1)
     second = counter.add.bind(first)
+    assert isinstance(counter, ClassNode) and isinstance(second, MethodNode) and isinstance(second, DAGNode)
+    assert (counter.get_args(), second.get_args(), second.get_kwargs()) == ((10,), (first,), {})
     assert aktis.get(second.execute()) == 22
 
 

@@ -240,3 +240,14 @@ def test_many_tasks_waiting_for_one() -> None:
         ref = inc.remote(ref)
     signal.send.remote()
     assert aktis.get(ref) == 2000
+
+
+def test_what_a_dynamic_number_of_results_is() -> None:
+    @aktis.remote(num_returns="dynamic")
+    def letters() -> Any:
+        yield from "abc"
+
+    found = aktis.get(letters.remote())
+    assert isinstance(found, aktis.DynamicObjectRefGenerator)
+    assert (len(found), aktis.get(found[1]), aktis.get(list(found))) == (3, "b", ["a", "b", "c"])
+    assert repr(found) == "DynamicObjectRefGenerator(3 references)"

@@ -78,6 +78,23 @@ def test_log_once() -> None:
     assert log_once("c")
 
 
+def test_log_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(debug.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(debug, "_periodic", False)  # and as it was, afterwards
+    debug.reset_log_once()
+    assert log_once("a")
+    now[0] += 100
+    assert not log_once("a")
+    debug.enable_periodic_logging()
+    assert [log_once("a"), log_once("a")] == [True, False]
+    now[0] += 59
+    assert not log_once("a")
+    now[0] += 1
+    assert log_once("a")
+    debug.reset_log_once()
+
+
 def test_annotations_leave_the_function_alone() -> None:
     def plain() -> int:
         """Does it."""

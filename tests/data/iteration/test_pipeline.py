@@ -63,6 +63,7 @@ def test_sizes_of_windows() -> None:
 
 def test_windows_of_what_must_be_executed_first() -> None:
     whole = numbers().materialize()
+    assert isinstance(whole, aktis.data.MaterializedDataset)
     assert [w.count() for w in whole.window(blocks_per_window=3).iter_datasets()] == [6, 4]
     assert repr(whole.window(blocks_per_window=3)) == "DatasetPipeline(num_windows=2, num_stages=1)"
     windows = [w.take() for w in numbers().limit(5).window(blocks_per_window=1).iter_datasets()]

@@ -56,6 +56,8 @@ def test_number_of_replicas() -> None:
         (DeploymentConfig, {"num_replicas": "many"}, "'many'"),
         (DeploymentConfig, {"max_ongoing_requests": 0}, "max_ongoing_requests"),
         (DeploymentConfig, {"max_queued_requests": -2}, "-2"),
+        (DeploymentConfig, {"backpressure_config": {"status_code": 500}}, "500"),
+        (DeploymentConfig, {"backpressure_config": {"retry_after_s": -1}}, "-1"),
         (DeploymentConfig, {"health_check_period_s": 0}, "more than 0"),
         (DeploymentConfig, {"graceful_shutdown_timeout_s": float("nan")}, "nan"),
         (DeploymentConfig, {"ray_actor_options": {"num_gpu": 1}}, "Did you mean 'num_gpus'"),

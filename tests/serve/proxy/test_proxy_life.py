@@ -121,7 +121,7 @@ def test_requests_wait_for_room_and_too_many_are_turned_away(world: Stage, proxy
 
 def test_requests_that_other_callers_leave_no_room_for_are_turned_away(world: Stage, proxy: Proxy) -> None:
     replica = world.replica("full", make_application(), most=1)
-    world.announce("full", max_queued=0)
+    world.announce("full", max_queued=0, overload=(429, 1.5))
     world.route(RouteView("/full", "app", "full"))
     until(lambda: "/full" in requests.get(f"{proxy.url}/-/routes", timeout=10).json())
     other = world.proxy()
@@ -130,12 +130,13 @@ def test_requests_that_other_callers_leave_no_room_for_are_turned_away(world: St
         theirs.send(b"GET /full/slow?1 HTTP/1.1\r\nHost: h\r\n\r\n")
         until(lambda: aktis.get(replica.actor.stats.remote()).ongoing == 1)
         ours.send(b"GET /full/seen HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert ours.reply().status == 503
+        told = ours.reply()
+        assert (told.status, told.headers["retry-after"]) == (429, "2")
         upgrade.send(
             b"GET /full/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
-        assert upgrade.reply().status == 503
+        assert upgrade.reply().status == 429
 
 
 def test_a_replica_that_rejects_is_not_the_end(world: Stage, proxy: Proxy) -> None:

@@ -242,12 +242,19 @@ def test_names_in_a_search_that_are_no_arguments() -> None:
         tune.Tuner(trainer, param_space={"run_config": RunConfig()})
 
 
-def test_a_scheduler_stops_a_trainer(tmp_path: Path) -> None:
-    trainer = DataParallelTrainer(counting, train_loop_config={"steps": 1000}, scaling_config=TWO)
+def test_a_scheduler_stops_a_trainer_whose_loops_end_in_order(tmp_path: Path) -> None:
+    def loop(config: dict[str, Any]) -> None:
+        try:
+            counting(config)
+        finally:
+            (tmp_path / f"closed by {air_session.get_world_rank()}").touch()
+
+    trainer = DataParallelTrainer(loop, train_loop_config={"steps": 1000}, scaling_config=TWO)
     result = tune.Tuner(
         trainer, run_config=RunConfig(name="stop", local_dir=str(tmp_path), verbose=0, stop={"step": 3})
     ).fit()[0]
     assert result.error is None and result.metrics is not None and result.metrics["step"] == 3
+    assert sorted(path.name for path in tmp_path.glob("closed by *")) == ["closed by 0", "closed by 1"]
 
 
 # -- wrong arguments ---------------------------------------------------------------------------------------------------

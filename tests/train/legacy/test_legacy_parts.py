@@ -227,3 +227,11 @@ def test_a_trainer_that_was_not_started_has_no_results_and_no_files(results_dir:
         trainer.run(lambda: 1)
     trainer.shutdown()
     assert not results_dir.exists()
+
+
+def test_a_training_function_runs_in_workers_only() -> None:
+    from aktis.train import SessionMisuseError
+    from aktis.train._legacy.session import TrainFunction
+
+    with pytest.raises(SessionMisuseError, match="in its workers only"):
+        TrainFunction(lambda: 1, takes_config=False, detailed=False)({})

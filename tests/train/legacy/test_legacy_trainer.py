@@ -141,6 +141,7 @@ def three_reports() -> int:
 
 def test_results_one_report_at_a_time(trainer: Trainer) -> None:
     iterator = trainer.run_iterator(three_reports)
+    assert isinstance(iterator, train.TrainingIterator)
     seen = []
     for results in iterator:
         assert not iterator.is_finished()

@@ -21,7 +21,7 @@ TWO = air.ScalingConfig(num_workers=2)
 
 
 def loop(config: dict[str, Any]) -> None:
-    context = train.get_context()
+    context: train.TrainContext = train.get_context()
     checkpoint = train.get_checkpoint()
     start = 0 if checkpoint is None else checkpoint.to_dict()["step"] + 1
     for step in range(start, config["steps"]):

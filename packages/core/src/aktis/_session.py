@@ -153,7 +153,8 @@ def _start(mode: str, settings: Any) -> Engine:
     if mode == "ray":
         from aktis._ray import load
 
-        return load().start(settings)
+        engine: Engine = load().start(settings)
+        return engine
     from aktis._native.driver import connect
 
     return connect(settings)

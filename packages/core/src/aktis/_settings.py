@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ BEFORE_INIT: list[Callable[[], object]] = []
 """Called when a session is about to be started, before anything is read from the environment."""
 WORKER_HOOKS: list[tuple[str, str]] = []
 """``(module, argument)``: every worker of a session started or joined from now on calls ``module.start_worker(argument)`` first."""
+
+_logger = logging.getLogger("aktis")
 
 MODES = ("native", "inline", "ray")
 MINIMUM_STORE = 75 << 20
@@ -152,6 +155,11 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
     if address is not None:
         capacity = ("num_cpus", "num_gpus", "resources", "labels", "object_store_memory")
         stated = [name for name in capacity if given[name] is not None]
+        if stated and given["address"] in (None, "", "auto"):
+            # The same program, elsewhere: it was written for one machine, and the environment has sent it to a cluster.
+            _logger.info("%s: left aside, because this session runs on the cluster at %s", ", ".join(stated), address)
+            given = {**given, **dict.fromkeys(stated)}
+            stated = []
         if stated or hidden.get("_system_config"):
             what = ", ".join(stated) or "_system_config"
             raise ValueError(
@@ -211,8 +219,6 @@ def _plain_environment(value: Any) -> dict[str, Any]:
 
 
 def _level(value: Any) -> int:
-    import logging
-
     if value is None:
         return logging.INFO
     number = logging.getLevelName(value.upper()) if isinstance(value, str) else value

@@ -14,6 +14,7 @@ from typing import Any
 __all__ = ["PREFIX", "Variable", "flag", "positive", "size"]
 
 PREFIX = "AKTIS_"
+_EXPECTED: dict[Any, str] = {float: "expected a number", int: "expected a whole number"}
 
 
 def flag(text: str) -> bool:
@@ -35,7 +36,10 @@ def size(text: str) -> int:
 
 def positive(text: str) -> float:
     """A number above 0."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not value > 0:
         raise ValueError("expected a number above 0")
     return value
@@ -77,5 +81,6 @@ class Variable:
             try:
                 return self.parse(text)
             except (ValueError, IndexError) as error:
-                raise ValueError(f"environment variable {name}={text!r}: {error} ({self.meaning})") from None
+                expected = _EXPECTED.get(self.parse, str(error))
+                raise ValueError(f"environment variable {name}={text!r}: {expected} ({self.meaning})") from None
         return self.default

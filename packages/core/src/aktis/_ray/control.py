@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -9,13 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.util import placement_group as groups
 
 from aktis._ray import errors, options, refs
 
 if TYPE_CHECKING:
     from aktis._ray.engine import RayEngine
 
+groups: Any = importlib.import_module("ray.util.placement_group")  # as an attribute it is the function of that name
 STORE_NAMESPACE = "aktis"
 _HIDDEN_RESOURCES = ("object_store_memory",)
 

@@ -9,9 +9,10 @@ import ray
 
 from aktis._engine import ClassDescriptor, FunctionDescriptor, MethodDescriptor, Submit
 from aktis._options import ActorOptions, MethodOptions, TaskOptions
-from aktis._ray import actors, errors, facts, refs, tasks, travel
+from aktis._ray import actors, errors, facts, refs, relay, tasks, travel
 from aktis._ray.control import Control
 from aktis._ray.refs import RayRef
+from aktis._serialization.diagnose import explain_failure
 from aktis.actor import ActorHandle
 from aktis.exceptions import AktisSystemError, GetTimeoutError, ObjectFreedError
 from aktis.object_ref import call_all
@@ -31,6 +32,7 @@ class RayEngine:
         self.epoch = refs.begin_epoch()
         self.is_driver = facts.is_driver(ray.get_runtime_context())
         self.control = Control(self)
+        self.streams = relay.Streams() if facts.is_client(ray.get_runtime_context()) else None
         self._disconnect = disconnect
         self._freed: set[bytes] = set()
 
@@ -95,8 +97,6 @@ class RayEngine:
         except errors.RAY_ERRORS as error:
             raise errors.translate(error) from None
         except tasks.FAILURES as error:
-            from aktis._serialization.diagnose import explain_failure
-
             raise explain_failure(value, "value", error) from error
 
     def get(self, wanted: Sequence[Any], timeout: float | None) -> list[Any]:

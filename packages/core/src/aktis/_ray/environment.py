@@ -7,13 +7,6 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
-from aktis._runtime_env import spec
-
-
-def of_call(text: str) -> dict[str, Any]:
-    """The environment of a task or actor, from its canonical text."""
-    return translate(spec.loads(text))
-
 
 def translate(env: Mapping[str, Any]) -> dict[str, Any]:
     """A normal form of ours in Ray's words. What the workers of a cluster have no use for (``preload``) is left out."""

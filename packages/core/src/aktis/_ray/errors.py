@@ -19,6 +19,8 @@ EXITS = (theirs.AsyncioActorExit,)  # how ``exit_actor`` leaves a coroutine: Ray
 
 _MARK = "aktis-error:"
 _MARKED = re.compile(_MARK + r"([A-Za-z0-9+/=]+)")
+_COLOUR = re.compile(r"\x1b\[\d*m")
+_NAME = re.compile(r"ray::([^\s(]+)\(")
 _MARK_LIMIT = 1 << 18
 
 
@@ -63,16 +65,11 @@ def _task_error(error: Any) -> BaseException:
         return unpack_exception(cause.data)
     if isinstance(cause, theirs.RayError) and not isinstance(cause, theirs.RayTaskError):
         return translate(cause)
-    task_error = ours.AktisTaskError(
-        str(error.function_name),
-        str(error.traceback_str),
-        None if isinstance(cause, theirs.RayTaskError) else cause,
-        pid=error.pid,
-        ip=error.ip,
-        actor_repr=getattr(error, "actor_repr", None),
-        actor_id=getattr(error, "actor_id", None),
-    )
-    return task_error.as_instanceof_cause()
+    text = _COLOUR.sub("", str(error))  # Ray's own fields are gone where it has made an instance of the cause's class
+    name = _NAME.match(text)
+    return ours.AktisTaskError(
+        name.group(1) if name else "the call", text, None if isinstance(cause, theirs.RayTaskError) else cause
+    ).as_instanceof_cause()
 
 
 def _actor_error(error: Any) -> Exception:
@@ -85,8 +82,8 @@ def _actor_error(error: Any) -> Exception:
     failed = bool(getattr(error, "_actor_init_failed", False))
     found = _MARKED.search(text)
     cause = unpack_exception(zlib.decompress(base64.b64decode(found.group(1)))) if found else None
-    if found:
-        text = text[: found.start()].rstrip().removesuffix("[").rstrip()
+    if found:  # the cause says the rest
+        text = "the actor is dead: its constructor raised"
         failed = True
     return ours.ActorDiedError(text, actor_id=actor_id, actor_init_failed=failed, cause=cause,
                                preempted=bool(getattr(error, "preempted", False)))  # fmt: skip

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.util import scheduling_strategies as theirs
 from ray.util.placement_group import PlacementGroup
 
 from aktis._options import DEFAULT_ASYNC_CONCURRENCY, RESOURCE_UNIT, ActorOptions, MethodOptions, TaskOptions
-from aktis._ray import environment, travel
+from aktis._ray import packages, travel
+
+if TYPE_CHECKING:
+    from aktis._ray.engine import RayEngine
 
 DEFAULT_RETRIES = 3
 
 
-def of_task(options: TaskOptions, is_generator: bool) -> dict[str, Any]:
+def of_task(engine: RayEngine, options: TaskOptions, is_generator: bool) -> dict[str, Any]:
     given = _resources(options.resources)
     if given.get("num_cpus") == 1:
         del given["num_cpus"]
@@ -29,18 +32,16 @@ def of_task(options: TaskOptions, is_generator: bool) -> dict[str, Any]:
         given["name"] = options.name
     if options.backpressure:
         given["_generator_backpressure_num_objects"] = options.backpressure
-    return {**given, **_common(options)}
+    return {**given, **_common(engine, options)}
 
 
-def of_actor(options: ActorOptions, is_async: bool) -> dict[str, Any]:
+def of_actor(engine: RayEngine, options: ActorOptions, is_async: bool) -> dict[str, Any]:
     placement, held = options.placement_resources, options.held_resources
     given = _resources(held)
     if placement != held:  # nothing was said: Ray's own rule is the same
         del given["num_cpus"]
     if options.max_concurrency != (DEFAULT_ASYNC_CONCURRENCY if is_async else 1):
         given["max_concurrency"] = options.max_concurrency
-    if options.concurrency_groups:
-        given["concurrency_groups"] = dict(options.concurrency_groups)
     for name in ("max_restarts", "max_task_retries"):
         if getattr(options, name):
             given[name] = getattr(options, name)
@@ -56,7 +57,7 @@ def of_actor(options: ActorOptions, is_async: bool) -> dict[str, Any]:
     concurrent = is_async or options.max_concurrency > 1 or bool(options.concurrency_groups)
     if options.allow_out_of_order and not concurrent:
         given["allow_out_of_order_execution"] = True
-    return {**given, **_common(options)}
+    return {**given, **_common(engine, options)}
 
 
 def of_method(options: MethodOptions, is_generator: bool) -> dict[str, Any]:
@@ -97,12 +98,12 @@ def _number(amount: float) -> float:
     return int(amount) if amount == int(amount) else amount
 
 
-def _common(options: TaskOptions | ActorOptions) -> dict[str, Any]:
+def _common(engine: RayEngine, options: TaskOptions | ActorOptions) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if not options.inherit_group or options.strategy != ("DEFAULT",):
         given["scheduling_strategy"] = strategy(options.strategy)
     if options.runtime_env:
-        given["runtime_env"] = environment.of_call(options.runtime_env)
+        given["runtime_env"] = packages.of_call(engine, options.runtime_env)
     return given
 
 

@@ -77,6 +77,14 @@ class RayRef(ObjectRef[Any]):
         return received(value)
 
 
+def is_current(ref: Any) -> bool:
+    return bool(ref._epoch == epoch)
+
+
+def check_epoch(ref: Any) -> None:
+    ref.check()
+
+
 def received(value: Any) -> Any:
     """A value as the user gets it. Ray has a class of its own for the result of ``num_returns="dynamic"``."""
     if type(value) is ray.DynamicObjectRefGenerator:
@@ -111,11 +119,11 @@ class RayStream:
 
     def __init__(self, items: Any) -> None:
         self.items = items
-        self.completed_ref: RayRef = RayRef(items.completed())
+        self.completed_ref: ObjectRef[Any] = RayRef(items.completed())
         self._closed = False
 
     def next_ref(self, timeout: float | None) -> RayRef:
-        self.completed_ref.check()
+        check_epoch(self.completed_ref)
         if timeout is not None:
             ready, _ = ray.wait([self.items], timeout=timeout, fetch_local=False)
             if not ready:
@@ -145,7 +153,7 @@ class RayStream:
         threading.Thread(target=watch, name="aktis-stream", daemon=True).start()
 
     def close(self) -> None:
-        if self._closed or self.completed_ref._epoch != epoch:
+        if self._closed or not is_current(self.completed_ref):
             return
         self._closed = True
         if ray.is_initialized() and not self.items.is_finished():
@@ -155,15 +163,18 @@ class RayStream:
 class RayGenerator(ObjectRefGenerator[Any]):
     """Iterates in event loops as Ray's own does: without a thread that waits."""
 
-    __slots__ = ()
-    _source: RayStream
+    __slots__ = ("_items",)
+
+    def __init__(self, source: RayStream) -> None:
+        super().__init__(source)
+        self._items = source.items
 
     def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
         return self
 
     async def __anext__(self) -> ObjectRef[Any]:
         try:
-            return RayRef(await self._source.items.__anext__())
+            return RayRef(await self._items.__anext__())
         except errors.RAY_ERRORS as error:
             raise errors.translate(error) from None
 

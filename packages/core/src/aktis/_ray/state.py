@@ -37,10 +37,15 @@ def rows(engine: RayEngine, kind: str, filters: Any, limit: int) -> list[dict[st
             raise AktisSystemError(
                 f"this Ray cluster does not list its {kind} (its dashboard, which answers, may be off): {error}"
             ) from error
-        return [dataclasses.asdict(row) if dataclasses.is_dataclass(row) else dict(row) for row in listed]
+        return [_plain(row) for row in listed]
     for key, operator, value in filters or []:
         found = [row for row in found if (str(row.get(key)).lower() == str(value).lower()) == (operator == "=")]
     return found[:limit]
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = dict(row) if isinstance(row, dict) else dataclasses.asdict(row)
+    return facts
 
 
 def _node(node: dict[str, Any]) -> dict[str, Any]:

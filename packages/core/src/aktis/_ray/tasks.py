@@ -5,19 +5,23 @@ from __future__ import annotations
 import inspect
 import pickle
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from aktis._engine import FunctionDescriptor, Submit
+from aktis._generators import ObjectRefGenerator
 from aktis._options import TaskOptions
 from aktis._ray import errors, refs, travel
 from aktis._ray import options as ray_options
 from aktis._serialization import functions
-from aktis.exceptions import SerializationError
+from aktis._serialization.diagnose import explain_arguments as explain_which
+from aktis._serialization.diagnose import explain_failure
 
 if TYPE_CHECKING:
     from aktis._ray.engine import RayEngine
+    from aktis._ray.relay import Streams
 
 FAILURES = (TypeError, ValueError, AttributeError, RecursionError, pickle.PicklingError)
 """What Ray raises when something cannot be pickled."""
@@ -30,27 +34,35 @@ class Exported:
         self.epoch = refs.epoch
         self._engine = engine
         self._descriptor = descriptor
-        self._made: dict[int, Any] = {}  # by max_calls, which Ray takes at the definition only
+        self._function: Any = descriptor.function
+        # By max_calls, which Ray takes at the definition only, and by how many results are to be counted.
+        self._made: dict[tuple[int, int], Any] = {}
 
-    def remote(self, max_calls: int) -> Any:
-        made = self._made.get(max_calls)
+    def remote(self, options: TaskOptions) -> Any:
+        key = _key(options)
+        made = self._made.get(key)
         if made is None:
-            made = self._made[max_calls] = self._make(self._descriptor.function, max_calls)
+            made = self._made[key] = self._make(*key)
         return made
 
-    def _make(self, function: Any, max_calls: int) -> Any:
+    def _make(self, max_calls: int, count: int) -> Any:
         descriptor = self._descriptor
-        shipped = travel.Shipped(self._engine.job, descriptor.name, function)
+        shipped = travel.Shipped(self._engine.job, descriptor.name, self._function, count)
         task = travel.task_of(shipped, descriptor.is_generator, descriptor.is_coroutine)
         return ray.remote(max_calls=max_calls)(task) if max_calls else ray.remote(task)
 
-    def by_reference(self, max_calls: int) -> Any:
-        """The same with the function by its name, for when what it uses cannot be pickled; None if it has no such name."""
+    def by_reference(self) -> bool:
+        """From now on the function goes by its name, for when what it uses cannot be pickled. False if it has no such name."""
         wrapped = functions.by_name(self._descriptor.function)
-        if wrapped is None:
-            return None
-        made = self._made[max_calls] = self._make(wrapped, max_calls)
-        return made
+        if wrapped is not None:
+            self._function = wrapped
+            self._made.clear()
+        return wrapped is not None
+
+
+def _key(options: TaskOptions) -> tuple[int, int]:
+    count = options.num_returns
+    return options.max_calls, count if isinstance(count, int) and count != 1 else 1
 
 
 def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions) -> Submit:
@@ -58,10 +70,12 @@ def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions
     exported = descriptor.engine_state
     if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
         exported = descriptor.engine_state = Exported(engine, descriptor)
-    given = ray_options.of_task(options, descriptor.is_generator)
+    given = ray_options.of_task(engine, options, descriptor.is_generator)
+    if engine.streams is not None and options.num_returns == "streaming":
+        return relayed(engine.streams, "task", (exported.remote(options),), given)
     wrap = refs.wrapper(options.num_returns)
     bare = refs.bare_arguments
-    call = caller(exported.remote(options.max_calls), given)
+    call = caller(exported.remote(options), given)
 
     def submit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = bare(args, kwargs)
@@ -74,12 +88,22 @@ def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions
 
     def again(args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
         nonlocal call
-        explain_arguments(descriptor.name, descriptor.signature, args, kwargs, error)
-        remote = exported.by_reference(options.max_calls)
-        if remote is None:
-            raise functions.explain_failure(descriptor.function, descriptor.name, error) from error
-        call = caller(remote, given)
+        explain(descriptor.function, descriptor.name, descriptor.signature, args, kwargs, error, exported.by_reference)
+        call = caller(exported.remote(options), given)
         return wrap(call(*args, **kwargs))
+
+    return submit
+
+
+def relayed(streams: Streams, kind: str, target: tuple[Any, ...], given: dict[str, Any]) -> Submit:
+    """Calls of a generator by a driver whose Ray cannot call any itself."""
+
+    def submit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = refs.bare_arguments(args, kwargs)
+        try:
+            return ObjectRefGenerator(streams.open(kind, target, given, args, kwargs))
+        except errors.RAY_ERRORS as error:
+            raise errors.translate(error) from None
 
     return submit
 
@@ -92,19 +116,33 @@ def caller(remote: Any, given: dict[str, Any]) -> Any:
         return remote.options(**given).remote
 
 
-def explain_arguments(
+def explain(
+    target: Any,
     name: str,
     signature: inspect.Signature | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: BaseException,
+    by_reference: Callable[[], bool],
+) -> None:
+    """A call could not be made: raise what says why; return when it may work now that the function goes by its name."""
+    explain_arguments(signature, args, kwargs, error)
+    try:
+        ray.cloudpickle.dumps(target)
+    except Exception as failed:
+        if by_reference():
+            return
+        raise explain_failure(target, name, failed) from error
+    raise error  # it was not about pickling
+
+
+def explain_arguments(
+    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException
 ) -> None:
     """Raise the error that says which argument cannot be pickled; return when all can."""
-    from aktis._serialization.diagnose import explain_arguments as explain
-
     try:
         ray.cloudpickle.dumps((args, kwargs))
     except Exception:
         names = tuple(signature.parameters) if signature is not None else ()
-        found: SerializationError = explain(args, kwargs, names, error)
-        raise found from error
+        whole = explain_failure((args, kwargs), "the arguments", error)
+        raise explain_which(args, kwargs, names, whole) from error

@@ -48,12 +48,15 @@ def enter(job: Job) -> None:
     """Make this process a worker of the session. Does nothing the second time, and in drivers."""
     if _session.current is not None:
         return
+    from aktis._ray import packages
     from aktis._ray.engine import RayEngine
     from aktis._serialization.errors import PACKAGES
 
     if job.home and job.home not in PACKAGES:
         PACKAGES.append(job.home)
-    _session.attach(RayEngine.of_worker(job))
+    engine = RayEngine.of_worker(job)
+    _session.attach(engine)
+    packages.arrive(engine)
     for module, argument in job.hooks:
         importlib.import_module(module).start_worker(argument)
 
@@ -95,39 +98,59 @@ def failure(error: BaseException, name: str, **where: Any) -> Failed:
 
 
 class Shipped:
-    """A user's function on its way to workers. Ray pickles it once."""
+    """A user's function (or class) on its way to workers. Ray pickles it once.
 
-    __slots__ = ("function", "job", "name")
+    ``count`` is how many results the caller expects: Ray would not say whose fault another number is.
+    """
 
-    def __init__(self, job: Job, name: str, function: Callable[..., Any]) -> None:
+    __slots__ = ("count", "function", "job", "name")
+
+    def __init__(self, job: Job, name: str, function: Callable[..., Any], count: int = 1) -> None:
         self.job = job
         self.name = name
         self.function = function
+        self.count = count
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrive, (_Arrival(self.job), self.name, self.function)
+        return Shipped, (_Arrival(self.job), self.name, self.function, self.count)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            return self.function(*args, **kwargs)
+            value = self.function(*args, **kwargs)
+            return value if self.count == 1 else self._split(value)
         except Exception as error:
             raise failure(error, self.name) from None
 
     def run_coroutine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            return asyncio.run(self.function(*args, **kwargs))
+            value = asyncio.run(self.function(*args, **kwargs))
+            return value if self.count == 1 else self._split(value)
         except Exception as error:
             raise failure(error, self.name) from None
 
+    def _split(self, value: Any) -> Any:
+        if self.count == 0:
+            return None
+        if not hasattr(value, "__len__") and not hasattr(value, "__iter__"):
+            raise ValueError(
+                f"{self.name} has num_returns={self.count}, but returned one {type(value).__name__}: {value!r}"
+            )
+        values = list(value)
+        if len(values) != self.count:
+            raise ValueError(f"{self.name} has num_returns={self.count}, but returned {len(values)} values")
+        return values
+
     def run_generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         try:
-            yield from self.function(*args, **kwargs)
+            items = self.function(*args, **kwargs)
+            for item in items:  # noqa: UP028 - Ray sends something, which is not for the user
+                yield item
         except Exception as error:
             raise failure(error, self.name) from None
 
     def run_async_generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         try:
-            with asyncio.Runner() if sys.version_info >= (3, 11) else _Runner() as runner:
+            with _Runner() as runner:
                 items = self.function(*args, **kwargs)
                 while True:
                     try:
@@ -140,7 +163,7 @@ class Shipped:
 
 
 class _Runner:
-    """The little of ``asyncio.Runner`` that is needed here, for Python 3.10."""
+    """The little of ``asyncio.Runner`` that is needed here; Python 3.10 has none."""
 
     def __enter__(self) -> _Runner:
         self._loop = asyncio.new_event_loop()
@@ -169,17 +192,14 @@ def _arrived(job: Job) -> Job:
     return job
 
 
-def _arrive(job: Job, name: str, function: Callable[..., Any]) -> Shipped:
-    return Shipped(job, name, function)
-
-
 def task_of(shipped: Shipped, is_generator: bool, is_coroutine: bool) -> Callable[..., Any]:
     """The function that Ray gets: of the right kind, under the user's name."""
     if is_generator:
         items = shipped.run_async_generator if is_coroutine else shipped.run_generator
 
         def task(*args: Any, **kwargs: Any) -> Any:
-            yield from items(args, kwargs)
+            for item in items(args, kwargs):  # noqa: UP028 - as there
+                yield item
 
     else:
         run = shipped.run_coroutine if is_coroutine else shipped.run

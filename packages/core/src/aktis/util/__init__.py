@@ -75,4 +75,8 @@ __all__ = [
     "state",
 ]
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES, submodules=_SUBMODULES)
+__getattr__, _ = lazy_names(__name__, _HOMES, submodules=_SUBMODULES)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -147,6 +147,7 @@ class DeploymentView:
     id: DeploymentID
     replicas: tuple[ReplicaView, ...]
     max_queued: int = -1  # requests that may wait at one caller; -1: without limit
+    overload: tuple[int, float | None] = (503, None)  # status and Retry-After for further ones
     reports: bool = False  # callers report how many requests wait (it is autoscaled)
     broken: str = ""  # why it has no replicas and will get none by itself: text for the caller's error
     retry_deaths: bool = False

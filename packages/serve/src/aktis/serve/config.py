@@ -223,6 +223,22 @@ ACTOR_OPTIONS = frozenset(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class BackpressureConfig:
+    """What clients over HTTP are told when ``max_queued_requests`` wait already."""
+
+    status_code: int = 503
+    """503 (Service Unavailable) or 429 (Too Many Requests)."""
+    retry_after_s: float | None = None
+    """Seconds in the header ``Retry-After``, rounded up; None: 1."""
+
+    def __post_init__(self) -> None:
+        if self.status_code not in (503, 429) or isinstance(self.status_code, float):
+            raise ValueError(f"status_code of backpressure_config must be 503 or 429, and it is {self.status_code!r}.")
+        if self.retry_after_s is not None:
+            _set(self, retry_after_s=check.number("retry_after_s", self.retry_after_s))
+
+
 @check.aliases(max_concurrent_queries="max_ongoing_requests", is_driver_deployment="is_driver")
 @dataclass(frozen=True, kw_only=True)
 class DeploymentConfig:
@@ -235,6 +251,8 @@ class DeploymentConfig:
     """Requests that one replica works on at the same time. Strict, over all callers."""
     max_queued_requests: int = -1
     """Requests that may wait at one caller (proxy, driver or replica); further ones fail at once (HTTP: 503). -1: any."""
+    backpressure_config: BackpressureConfig | None = None
+    """Another status than 503 for these, and another ``Retry-After``."""
     user_config: Any = None
     """Given to ``reconfigure(user_config)`` of the class, at start and whenever it changes, without a restart."""
     autoscaling_config: AutoscalingConfig | None = None
@@ -266,6 +284,9 @@ class DeploymentConfig:
         self._check_scaling()
         check.integer("max_ongoing_requests", self.max_ongoing_requests, 1)
         check.integer("max_queued_requests", self.max_queued_requests, 0, also=-1)
+        if self.backpressure_config is not None:
+            given = check.parse(BackpressureConfig, self.backpressure_config, "backpressure_config")
+            _set(self, backpressure_config=given)
         for name in ("graceful_shutdown_wait_loop_s", "graceful_shutdown_timeout_s"):
             _set(self, **{name: check.number(name, getattr(self, name))})
         for name in ("health_check_period_s", "health_check_timeout_s"):
@@ -544,6 +565,7 @@ __all__ = [
     "ApplicationStatus",
     "ApplicationStatusOverview",
     "AutoscalingConfig",
+    "BackpressureConfig",
     "DeploymentConfig",
     "DeploymentMode",
     "DeploymentStatus",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from aktis.serve import _validate as check
 from aktis.serve._graph.nodes import Application, DeploymentNode
-from aktis.serve.config import AutoscalingConfig, DeploymentConfig, LoggingConfig
+from aktis.serve.config import AutoscalingConfig, BackpressureConfig, DeploymentConfig, LoggingConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -37,6 +37,7 @@ class DeploymentOptions(TypedDict, total=False):
     is_driver_deployment: bool | None
     max_ongoing_requests: int
     max_queued_requests: int
+    backpressure_config: Mapping[str, Any] | BackpressureConfig | None
     placement_group_bundles: list[dict[str, float]] | None
     placement_group_strategy: str
     max_replicas_per_node: int | None

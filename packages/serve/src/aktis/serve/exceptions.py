@@ -79,7 +79,14 @@ class BackPressureError(ServeError):
     Try again later, or raise ``max_queued_requests``, ``max_ongoing_requests`` or the number of replicas.
     """
 
-    def __init__(self, num_queued_requests: int = 0, max_queued_requests: int = 0, deployment: str = "") -> None:
+    def __init__(
+        self,
+        num_queued_requests: int = 0,
+        max_queued_requests: int = 0,
+        deployment: str = "",
+        status_code: int = 503,
+        retry_after_s: float | None = None,
+    ) -> None:
         of = f" of deployment {deployment!r}" if deployment else ""
         super().__init__(
             f"Request dropped: {num_queued_requests} requests{of} wait already, and max_queued_requests is "
@@ -88,6 +95,8 @@ class BackPressureError(ServeError):
         self.num_queued_requests = num_queued_requests
         self.max_queued_requests = max_queued_requests
         self.deployment = deployment
+        self.status_code = status_code  # for clients over HTTP, as retry_after_s: see BackpressureConfig
+        self.retry_after_s = retry_after_s
 
     @property
     def message(self) -> str:

@@ -215,6 +215,13 @@ class LoggingConfigSchema(_Schema):
         return name
 
 
+class BackpressureConfigSchema(_Schema):
+    """What clients over HTTP are told when ``max_queued_requests`` wait already."""
+
+    status_code: Literal[503, 429] = 503
+    retry_after_s: float | None = Field(default=None, ge=0)
+
+
 class DeploymentSchema(_Schema):
     """Options of a deployment that override those of its decorator. What is not stated stays as it is in code."""
 
@@ -224,6 +231,7 @@ class DeploymentSchema(_Schema):
     max_concurrent_queries: int | None = Field(default=None, gt=0)
     max_ongoing_requests: int | None = Field(default=None, gt=0)
     max_queued_requests: int | None = Field(default=None, ge=-1)
+    backpressure_config: BackpressureConfigSchema | None = None
     user_config: Any = None
     autoscaling_config: dict[str, Any] | None = None
     graceful_shutdown_wait_loop_s: float | None = Field(default=None, ge=0)

@@ -18,7 +18,10 @@ def _ray(name: str, parse: Callable[[str], Any], default: Any, meaning: str) -> 
 
 
 def _number(text: str) -> float | None:
-    return None if text.strip() == "auto" else float(text)
+    try:
+        return None if text.strip() == "auto" else float(text)
+    except ValueError:
+        raise ValueError("expected a number, or auto") from None
 
 
 _DATED_SUBDIR = _ray("TUNE_DISABLE_DATED_SUBDIR", flag, False, "1: names that we make carry no date")

@@ -409,6 +409,7 @@ class ServeController:
         if brain.deleting:
             return None
         config = brain.spec.config
+        overload = config.backpressure_config
         replicas = tuple(
             ReplicaView(
                 id=replica.id,
@@ -424,6 +425,7 @@ class ServeController:
             id=brain.id,
             replicas=replicas,
             max_queued=config.max_queued_requests,
+            overload=(overload.status_code, overload.retry_after_s) if overload is not None else (503, None),
             reports=brain.id.name in app.scalers,
             broken="" if replicas else brain.failed,
             retry_deaths=config.retry_deaths,

@@ -68,6 +68,7 @@ _OF_CONTROLLER = (
     "rolling_update_percentage",
     "max_constructor_retry_count",
     "max_queued_requests",
+    "backpressure_config",
     "request_timeout_s",
     "retry_deaths",
 )

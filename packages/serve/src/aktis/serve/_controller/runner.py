@@ -160,13 +160,16 @@ class Runner:
         self._report(command.id, "checked", error, hangs=hangs)
 
     async def _drain(self, command: Drain) -> None:
+        await asyncio.gather(self._finish(command), self._linger(command))
+        self._report(command.id, "drained")
+
+    async def _finish(self, command: Drain) -> None:
+        """Let it finish what it has."""
         limit = command.timeout_s + CALL_GRACE_S
         try:
             await within(self.handles[command.id].drain.remote(command.wait_loop_s, command.timeout_s), limit)
         except Exception as error:  # it is ended in any case
             logger.debug("Replica %s did not drain: %r", command.id, error)
-        await self._linger(command)
-        self._report(command.id, "drained")
 
     async def _linger(self, command: Drain) -> None:
         """Wait for callers that do not know yet: while it lives, it rejects their requests, and they ask another one."""

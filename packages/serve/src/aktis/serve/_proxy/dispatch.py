@@ -222,7 +222,7 @@ class Dispatcher:
             ex.lease = ex.line = None
             lease.rejected(reply)
             if not ex.finished:
-                self._spawn(ex, self._forward(ex, again=True, admitted=reply.draining))
+                self._spawn(ex, self._forward(ex, again=True, admitted=isinstance(reply, Rejected) and reply.draining))
         except Exception as error:
             self._broken(ex, error)
 
@@ -385,7 +385,7 @@ class Dispatcher:
                 lease = await acquire(route.router, ex.meta, again=again, admitted=admitted)
             except BackPressureError as error:
                 route.counters.dropped += 1
-                await self._answer(ex, replies.unavailable(str(error)))
+                await self._answer(ex, replies.unavailable(str(error), error.status_code, error.retry_after_s))
                 return
             except DeploymentUnavailableError as error:
                 await self._answer(ex, replies.unavailable(str(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import ceil
 from typing import Any, NamedTuple
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -36,8 +37,9 @@ def not_found(path: str) -> Reply:
     return text(404, f"Path '{shown}' not found. Ping http://.../-/routes for available routes.")
 
 
-def unavailable(why: str) -> Reply:
-    return text(503, why, RETRY_AFTER)
+def unavailable(why: str, status: int = 503, retry_after_s: float | None = None) -> Reply:
+    after = RETRY_AFTER if retry_after_s is None else (b"retry-after", str(ceil(retry_after_s)).encode())
+    return text(status, why, after)
 
 
 def died(request_id: str, attempts: int = 1) -> Reply:

@@ -115,8 +115,9 @@ class Session:
         try:
             lease, stream = await self._open()
         except (BackPressureError, DeploymentUnavailableError, RequestTimeoutError) as error:
-            await deny(self._scope, self._send, 503, str(error))
-            return 503
+            status = error.status_code if isinstance(error, BackPressureError) else 503
+            await deny(self._scope, self._send, status, str(error))
+            return status
         ex = self._ex
         ex.replica = lease.replica.id.unique
         actor = lease.replica.actor

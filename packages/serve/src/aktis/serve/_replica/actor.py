@@ -230,13 +230,18 @@ class ReplicaActor(Web):
         if packed is not None:
             return await self.call(meta, *pickle.loads(packed))
         known = self._user.known(method)
-        if known is None or not known.is_coroutine or self._gate is not None or self._ongoing >= self._limit:
+        if known is None or self._gate is not None or self._ongoing >= self._limit:
             return await self.call(meta, args, {})
         if self._draining:
             return self._rejected()
-        running = self._begin(meta)  # as call() does, in one coroutine instead of three
+        running = self._begin(meta)  # as call() does, in fewer coroutines
         try:
-            value = await known.function(*args)
+            if known.is_coroutine:
+                value = await known.function(*args)
+            elif known.direct:
+                value = known.function(*args)
+            else:
+                value = await self._in_thread(running, known.function, args, {})
             if type(value) in GENERATORS:
                 raise self._is_generator(meta)
             return value

@@ -135,7 +135,8 @@ def error_reply(error: BaseException, request_id: str, development: bool) -> tup
         ]
         return reply._replace(status=error.status_code, headers=reply.headers + headers), error.status_code >= 500
     if isinstance(error, (BackPressureError, DeploymentUnavailableError)):
-        return _text(503, f"Service Unavailable: {error}\nrequest id: {request_id}\n"), False
+        status = error.status_code if isinstance(error, BackPressureError) else 503
+        return _text(status, f"Service Unavailable: {error}\nrequest id: {request_id}\n"), False
     if isinstance(error, RequestTimeoutError):
         return _text(408, f"Request Timeout: {error}\nrequest id: {request_id}\n"), False
     text = f"Internal Server Error\nrequest id: {request_id}\n"

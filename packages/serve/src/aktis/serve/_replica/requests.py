@@ -174,7 +174,10 @@ class Requests:
             return await method.function(*args, **kwargs)
         if method.direct:
             return method.function(*args, **kwargs)
-        future = self._threads.run(method.function, args, kwargs)
+        return await self._in_thread(running, method.function, args, kwargs)
+
+    async def _in_thread(self, running: Running, function: Any, args: Any, kwargs: Any) -> Any:
+        future = self._threads.run(function, args, kwargs)
         try:
             value = await future
         except asyncio.CancelledError:

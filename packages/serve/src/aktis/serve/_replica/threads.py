@@ -3,10 +3,13 @@
 ::
 
     loop thread                                       worker threads (made as needed)
-    run(function) ── _jobs (SimpleQueue) ───────────► get(), context.run(function)
+    run(function) ── _jobs (deque) ─────────────────► popleft(), context.run(function)
     future ◄── _deliver() ◄── call_soon_threadsafe ── _done (deque)
 
-- The loop thread owns the futures and counts; workers touch only the two queues and the flag ``_announced``.
+- The loop thread owns the futures and counts; workers touch only the queues, and the flags ``_announced`` and ``_coming``.
+- One thread is called at a time (``_coming``), and before it begins its function it calls the next one if there is more to do. As it
+  has the interpreter until its function waits for something, functions that do not wait all run in the one thread that is
+  awake, without a change of threads for each; those that wait run beside each other at once.
 - A wake-up of the loop is asked for once for all results that are there by then: a worker appends first and looks at the flag
   afterwards, the loop lowers the flag first and empties the deque afterwards, so no result is left behind.
 - Threads are daemons: user code that never returns cannot keep a process from ending.
@@ -20,9 +23,8 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
-from queue import SimpleQueue
 from typing import Any
 
 AHEAD = 32  # items that a generator in a thread may be ahead of who reads them
@@ -36,7 +38,11 @@ class Threads:
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._name = name
         self._loop = loop or asyncio.get_running_loop()
-        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self._jobs: deque[Any] = deque()
+        self._idle: list[threading.Lock] = []  # threads that sleep, each on its own lock; the last one is called first
+        self._coming = False  # a thread was called, and has not looked at the jobs yet
+        self._starting = threading.Lock()
+        self._closed = False
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._announced = False
         self._busy = 0
@@ -50,12 +56,26 @@ class Threads:
         """A future of what ``function(*args, **kwargs)`` returns or raises; it runs in a copy of the present context."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._busy += 1
-        self._jobs.put((future, copy_context().run, function, args, kwargs or {}))
-        if self._busy > self._threads:
-            self._threads += 1
-            name = f"{self._name}-{self._threads}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._jobs.append((future, copy_context().run, function, args, kwargs or {}))
+        if not self._coming:
+            self._call_one()
         return future
+
+    def _call_one(self) -> None:
+        """Have one more thread look at the jobs: one that sleeps, or a new one as long as there are fewer than functions."""
+        self._coming = True
+        try:
+            self._idle.pop().release()
+            return
+        except IndexError:
+            pass
+        with self._starting:
+            if self._busy > self._threads:
+                self._threads += 1
+                name = f"{self._name}-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+                return
+        self._coming = False  # all are busy, and each looks for the next job when it has done with its own
 
     def when_ended(self, future: asyncio.Future[Any], callback: Callable[[], None]) -> None:
         """Call ``callback()`` on the loop as soon as the function behind a cancelled ``future`` has returned."""
@@ -66,20 +86,30 @@ class Threads:
 
     def close(self) -> None:
         """End threads as soon as they have nothing to do."""
-        for _ in range(self._threads):
-            self._jobs.put(None)
-        self._threads = 0
+        self._closed = True
+        while self._idle:
+            with suppress(IndexError):
+                self._idle.pop().release()
 
     def _work(self) -> None:
         with self.around():
             self._serve()
 
     def _serve(self) -> None:
-        get, done = self._jobs.get, self._done
+        jobs, done = self._jobs, self._done
+        bell = threading.Lock()
+        bell.acquire()
+        self._coming = False
         while True:
-            job = get()
-            if job is None:
-                return
+            try:
+                job = jobs.popleft()
+            except IndexError:
+                if self._closed:
+                    return
+                self._sleep(bell)
+                continue
+            if jobs and not self._coming:
+                self._call_one()
             future, run, function, args, kwargs = job
             try:
                 result: tuple[Any, Any, BaseException | None] = (future, run(function, *args, **kwargs), None)
@@ -97,6 +127,18 @@ class Threads:
                     self._loop.call_soon_threadsafe(self._deliver)
                 except RuntimeError:  # the loop is closed: nobody waits any more
                     return
+
+    def _sleep(self, bell: threading.Lock) -> None:
+        """In a thread: until it is called."""
+        self._idle.append(bell)
+        if self._jobs or self._closed:  # since we looked
+            try:
+                self._idle.remove(bell)
+                return
+            except ValueError:  # we are being called
+                pass
+        bell.acquire()
+        self._coming = False
 
     def _deliver(self) -> None:
         self._announced = False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.serve._protocol import DeploymentID, DeploymentSpec, ReplicaID, RequestMeta
 from aktis.serve._replica.callables import GENERATORS, UserCallable
 from aktis.serve._replica.threads import Threads
+from aktis.serve.config import BackpressureConfig
 from aktis.serve.context import ReplicaContext, request_context, set_replica_context
 from aktis.serve.exceptions import BackPressureError
 
@@ -170,7 +171,8 @@ class LocalDeployment:
             return
         most = self._config.max_queued_requests
         if 0 <= most <= len(self._waiting):
-            raise BackPressureError(len(self._waiting), most, str(self.id))
+            told = self._config.backpressure_config or BackpressureConfig()
+            raise BackPressureError(len(self._waiting), most, str(self.id), told.status_code, told.retry_after_s)
         future: asyncio.Future[None] = self.loop.create_future()
         self._waiting.append(future)
         try:

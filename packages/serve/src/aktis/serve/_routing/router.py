@@ -202,7 +202,7 @@ class Router:
             raise DeploymentUnavailableError(self.id, view.broken)
         if not admitted and brain.queue_is_full():
             assert view is not None
-            raise BackPressureError(brain.count, view.max_queued, str(self.id))
+            raise BackPressureError(brain.count, view.max_queued, str(self.id), *view.overload)
 
     def abandon(self, waiter: Waiter) -> bool:
         """The waiter wants nothing any more. False: it had been served before, and ``deliver`` was or is being called."""
@@ -267,7 +267,7 @@ class Router:
             waiter.deliver(DeploymentUnavailableError(self.id, why))
         for waiter in extra:
             assert view is not None
-            waiter.deliver(BackPressureError(view.max_queued, view.max_queued, str(self.id)))
+            waiter.deliver(BackPressureError(view.max_queued, view.max_queued, str(self.id), *view.overload))
         self._deliver(served)
         self._serve()
 

@@ -97,6 +97,7 @@ class TrainExecutor:
         self._allocation: Allocation | None = None
         self._group: WorkerGroup | None = None
         self._broken = False
+        self._loops_wait = False  # all of them in report(), where they can end
         self._size = 0
         self.values: list[Any] = []
         """What the training loop returned, by rank, once it has ended."""
@@ -208,6 +209,9 @@ class TrainExecutor:
         """Stop the workers, and give back what they had. Does nothing when there are none."""
         group, self._group = self._group, None
         if group is not None:
+            if self._loops_wait:
+                _end_loops(group, self._settings.shutdown_patience_s)
+                self._loops_wait = False
             try:
                 self._backend.on_shutdown(group, self._backend_config)
             except Exception:
@@ -236,7 +240,9 @@ class TrainExecutor:
             if isinstance(answers[0], Ended):
                 break
             current = self._round(watch.rounds.index, answers)
+            self._loops_wait = True
             yield current
+            self._loops_wait = False
             persisted = current.persisted
         self.values = [answer.value for answer in answers]
         self.last_checkpoint = self._merged([answer.checkpoint for answer in answers])
@@ -369,6 +375,12 @@ def _rank_facts(workers: Sequence[WorkerMetadata], directory: str | None) -> lis
             )
         )
     return facts
+
+
+def _end_loops(group: WorkerGroup, patience_s: float) -> None:
+    """Let loops that wait in ``report`` end there: what they opened is closed, and their temporary files go."""
+    ended = [worker.actor.stop.remote(patience_s) for worker in group.workers]
+    aktis.wait(ended, num_returns=len(ended), timeout=patience_s)
 
 
 def _check_processes(group: WorkerGroup, name: str) -> None:

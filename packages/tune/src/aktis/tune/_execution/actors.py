@@ -95,7 +95,9 @@ class TrialActors:
 
     def release(self, slot: int, experiment: str | None) -> None:
         """End an actor: politely first. Whatever it still does is forgotten."""
-        entry = self._slots.pop(slot)
+        entry = self._slots.pop(slot, None)
+        if entry is None:  # it could not be made
+            return
         busy = entry.call is not None and self._calls.pop(entry.call, None) is not None
         grace = _settings.force_cleanup_after()
         if busy and experiment in self._functions:

@@ -1,0 +1,26 @@
+"""Settings of executions, by their public names."""
+
+from __future__ import annotations
+
+import pytest
+
+import aktis.data
+from aktis.data import DatasetContext, ExecutionOptions, ExecutionResources, TaskPoolStrategy
+
+
+def test_options_have_the_session_and_order_as_defaults() -> None:
+    options = DatasetContext().execution_options
+    assert options == ExecutionOptions(resource_limits=ExecutionResources(), preserve_order=True)
+    assert (options.resource_limits.cpu, options.resource_limits.object_store_memory) == (None, None)
+
+
+def test_strategies_are_compared_by_their_size() -> None:
+    assert TaskPoolStrategy(2) == TaskPoolStrategy(size=2) != TaskPoolStrategy()
+    with pytest.raises(ValueError, match="size must be at least 1"):
+        TaskPoolStrategy(0)
+
+
+def test_an_iterator_gives_the_same_rows_again() -> None:
+    iterator = aktis.data.range(5, parallelism=2).iterator()
+    assert isinstance(iterator, aktis.data.DatasetIterator)
+    assert [list(iterator.iter_rows()) for _ in range(2)] == [[0, 1, 2, 3, 4]] * 2
