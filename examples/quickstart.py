@@ -111,7 +111,7 @@ def main(report: str) -> None:
     with tempfile.TemporaryDirectory() as folder, aktis.init():
         console.rule("Read, shuffle, split")
         fit, valid, test = read()
-        frame, truth = test.drop_columns([LABEL]).to_pandas(), test.to_pandas()[LABEL]
+        unseen, truth = test.drop_columns([LABEL]), test.to_pandas()[LABEL]
         print(f"{fit.count()} tumours to train with, {valid.count()} to choose by, {len(truth)} for the test")
 
         table: list[list[Any]] = []  # model, loss on what it was chosen by, accuracy and AUC of the test
@@ -131,12 +131,12 @@ def main(report: str) -> None:
             searches[name] = search(trainer, space, run)
             best = searches[name].get_best_result()
             for words, result in (("first guess", first), ("tuned", best)):
-                batch = BatchPredictor.from_checkpoint(result.checkpoint, predictor).predict(test.drop_columns([LABEL]))
-                predictions = batch.to_pandas()["predictions"]
+                batch = BatchPredictor.from_checkpoint(result.checkpoint, predictor)
+                predictions = batch.predict(unseen).to_pandas()["predictions"]
                 judge(f"{name}, {words}", result.metrics[LOSS], predictions)
             finals.append((best.metrics[LOSS], name, best.checkpoint, predictor, predictions))
 
-        known = fit.union(valid).to_pandas()
+        known, frame = fit.union(valid).to_pandas(), unseen.to_pandas()
         plain = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
         plain.fit(known[FEATURES], known[LABEL])
         judge("plain scikit-learn, logistic regression", None, plain.predict_proba(frame)[:, 1])
@@ -154,9 +154,7 @@ def main(report: str) -> None:
         page.section(f"On {len(truth)} tumours that no model has seen").add(html.table(header, table))
         for name, results in searches.items():
             page.add(f"{name}, tuned", results, "Optuna proposes; ASHA stops what does not look promising.")
-        page.add(
-            "The service", serve.traffic(), "One request for each tumour of the test, from four clients at a time."
-        )
+        page.add("The service", serve.traffic(), "One request for each tumour of the test, four at a time.")
         written = page.write(report).absolute()
         serve.shutdown()
 

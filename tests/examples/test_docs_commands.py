@@ -95,7 +95,7 @@ def test_extras_that_pages_show_are_declared() -> None:
                 assert re.search(rf"^{extra} = ", declared[name], re.MULTILINE), f"{page.name}: aktis-{name}[{extra}]"
     for name, text in declared.items():
         page = (ROOT / "packages" / name / "README.md").read_text()
-        for line in re.findall(r"^Extras[^\n]*(?:\n[^\n]+)*", page, re.MULTILINE):
+        for line in re.findall(r"Extras[^\n]*(?:\n[^\n]+)*", page):
             for extra in re.findall(r"`([a-z0-9]+)`", line):
                 assert re.search(rf"^{extra} = ", text, re.MULTILINE), (
                     f"the README of aktis-{name} names the extra {extra}"

@@ -107,19 +107,22 @@ class RayCluster:
     environment: dict[str, str]
     port: int
     client_port: int
+    store_bytes: int
     nodes: list[RayNode] = field(default_factory=list)
 
     @classmethod
-    def start(cls, python: str = sys.executable, nodes: int = 2, cpus: int = 2, token: str | None = None) -> RayCluster:
+    def start(
+        cls, python: str = sys.executable, nodes: int = 2, cpus: int = 2, store_bytes: int = STORE_BYTES
+    ) -> RayCluster:
         folder = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))  # sockets' paths must be short
         port, client_port = free_port(), free_port()
         environment = {
             "RAY_ADDRESS": f"127.0.0.1:{port}",
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": token or secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        cluster = cls(python, folder, environment, port, client_port)
+        cluster = cls(python, folder, environment, port, client_port, store_bytes)
         try:
             cluster.add_node(cpus)
             for _ in range(nodes - 1):
@@ -146,7 +149,7 @@ class RayCluster:
             command += ["--include-dashboard=false", f"--temp-dir={self.folder / 'ray'}"]
         else:
             command += [f"--address={self.address}"]
-        command += [f"--num-cpus={cpus}", f"--object-store-memory={STORE_BYTES}"]
+        command += [f"--num-cpus={cpus}", f"--object-store-memory={self.store_bytes}"]
         command += ["--resources", json.dumps({f"node-{number}": 1, "widget": 1} | dict(resources or {}))]
         log = self.folder / f"node-{number}.log"
         environment = self._environment_of_nodes()

@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 import warnings
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from aktis.cli import Command, CommandError, main
-from aktis.cli._libraries import OWN
+from aktis.cli._libraries import OWN, libraries
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,6 +110,13 @@ def test_a_command_of_another_distribution_is_found(
     assert "(greeting:missing cannot be loaded: AttributeError" in help
     code, _, err = run(main, "other", capsys=capsys)
     assert (code, err) == (2, "aktis: the entry point greeting:app is a Typer, and no aktis.cli.Command\n")
+
+
+def test_a_library_that_is_installed_is_declared_and_known_and_is_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("serve", "aktis.serve.cli:main", "aktis.commands")
+    monkeypatch.setattr("aktis.cli._libraries.entry_points", lambda group: (point, point))
+    assert list(libraries()) == sorted(OWN)
+    assert libraries()["serve"]() is of_library("serve")
 
 
 def test_every_command_is_declared_where_aktis_looks_for_it() -> None:

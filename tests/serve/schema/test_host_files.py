@@ -15,6 +15,7 @@ import pytest
 
 from aktis.serve import _settings, _state
 from aktis.serve._uris import CodeNotFoundError, localized
+from aktis.util.processes import started
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +26,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _own(**changes: object) -> _state.HostState:
-    state = _state.HostState(pid=os.getpid(), born=_state.born(os.getpid()) or 0, rest="http://127.0.0.1:1")
+    state = _state.HostState(pid=os.getpid(), born=started(os.getpid()) or 0, rest="http://127.0.0.1:1")
     return replace(state, **changes)  # type: ignore[arg-type]
 
 
 def test_only_processes_that_live_are_found(folder: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with child:
-        _state.write_state(_own(pid=child.pid, born=_state.born(child.pid), started=1.0))
+        _state.write_state(_own(pid=child.pid, born=started(child.pid), started=1.0))
         path = _state.write_state(_own(started=2.0))
         assert [state.pid for state in _state.living_hosts()] == [child.pid, os.getpid()]
         assert path.stat().st_mode & 0o777 == 0o600

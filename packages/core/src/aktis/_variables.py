@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["PREFIX", "Variable", "flag", "names", "positive", "size"]
 
 PREFIX = "AKTIS_"
-_EXPECTED = {float: "expected a number", int: "expected a whole number"}
+_EXPECTED: dict[Any, str] = {float: "expected a number", int: "expected a whole number"}
 
 
 def flag(text: str) -> bool:
@@ -86,6 +86,6 @@ class Variable:
             try:
                 return self.parse(text)
             except (ValueError, IndexError) as error:
-                expected = _EXPECTED.get(self.parse, error)
+                expected = _EXPECTED.get(self.parse, str(error))
                 raise ValueError(f"environment variable {name}={text!r}: {expected} ({self.meaning})") from None
         return self.default

@@ -15,6 +15,7 @@ from aktis._inline.calls import Call, current_call
 from aktis._inline.ledger import Group, Ledger
 from aktis._inline.values import Failure, InlineRef
 from aktis._options import RESOURCE_UNIT
+from aktis._systems import count_cpus
 from aktis.exceptions import (
     ActorPlacementGroupRemoved,
     ActorUnschedulableError,
@@ -24,11 +25,6 @@ from aktis.exceptions import (
 
 if TYPE_CHECKING:
     from aktis._inline.engine import InlineEngine
-
-
-def _cpu_count() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _memory() -> int:
@@ -48,7 +44,7 @@ class Control:
         self.started = 0.0
         store = settings.object_store_memory or int(_memory() * 0.3)
         gpus = settings.num_gpus or 0
-        cpus = _cpu_count() * RESOURCE_UNIT if settings.num_cpus is None else settings.num_cpus
+        cpus = count_cpus() * RESOURCE_UNIT if settings.num_cpus is None else settings.num_cpus
         total = {
             "CPU": cpus,
             "GPU": gpus,

@@ -7,7 +7,6 @@ Reading happens in the pump's leader only.
 from __future__ import annotations
 
 import pickle
-import select
 import socket
 import struct
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 
 from aktis._native.interrupts import guard
 from aktis._native.pump import Pump
+from aktis._systems import FAILED, HUNG_UP, READABLE, WRITABLE
 
 _LENGTH = struct.Struct("<I")
 _BIG = 1 << 16  # frames above this are read into a buffer of their own, without joining pieces
@@ -23,7 +23,7 @@ _KEPT = 4 << 20
 _FRAME = 1 << 20  # bytes: the peer can begin with the first calls while the next frame is on its way
 _SOCKET_BUFFER = 4 << 20
 _FLUSH_AT = 64  # queued messages that are worth a system call while their producer goes on
-_BROKEN = select.EPOLLHUP | select.EPOLLERR
+_BROKEN = HUNG_UP | FAILED
 
 Message = tuple[Any, ...]
 
@@ -195,12 +195,12 @@ class Connection:
 
     # reading --------------------------------------------------------------------------------
     def _on_event(self, event: int) -> None:
-        if event & select.EPOLLOUT:
+        if event & WRITABLE:
             if self._tail is not None:
                 self.flush_now()
             if self._tail is None and not self.closed:
                 self._pump.want_write(self.sock.fileno(), False)
-        if event & (select.EPOLLIN | _BROKEN):
+        if event & (READABLE | _BROKEN):
             self._read()
 
     def _read(self) -> None:

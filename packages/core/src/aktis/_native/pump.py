@@ -24,7 +24,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import select
 import sys
 import threading
 from collections import deque
@@ -33,6 +32,7 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from aktis._native.interrupts import guard
+from aktis._systems import READABLE, WRITABLE, Poller
 
 if TYPE_CHECKING:
     from aktis._native.connection import Connection
@@ -68,7 +68,7 @@ class Pump:
     """Reads all connections of this process. See the module's docstring for threads and guarantees."""
 
     def __init__(self, name: str) -> None:
-        self._epoll = select.epoll()
+        self._epoll = Poller()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._lead = threading.Lock()
         self.read_buffer = bytearray(READ_SIZE)  # only the leader reads
@@ -107,11 +107,11 @@ class Pump:
     # registration ---------------------------------------------------------------------------
     def register(self, fd: int, handler: Callable[[int], None]) -> None:
         self._handlers[fd] = handler
-        self._epoll.register(fd, select.EPOLLIN)
+        self._epoll.register(fd, READABLE)
 
     def want_write(self, fd: int, wanted: bool) -> None:
         if fd in self._handlers:
-            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN)
+            self._epoll.modify(fd, READABLE | WRITABLE if wanted else READABLE)
 
     def unregister(self, fd: int) -> None:
         if self._handlers.pop(fd, None) is not None:

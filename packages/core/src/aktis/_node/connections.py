@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import select
 import socket
 import sys
 import traceback
@@ -16,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from aktis._native.frames import HELLO_LIMIT, Decoder, FrameError, encode
+from aktis._systems import READABLE, WRITABLE, Poller
 
 READ_SIZE = 1 << 18
 BACKLOG_LIMIT = 256 << 20
@@ -39,7 +39,7 @@ class Loop:
     """Readiness of descriptors, and timers. ``after_round`` runs before every sleep."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll = Poller()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
@@ -50,11 +50,11 @@ class Loop:
     def register(self, fd: int, handler: Callable[[int], None]) -> None:
         """Call ``handler(events)`` whenever ``fd`` is readable."""
         self._handlers[fd] = handler
-        self._epoll.register(fd, select.EPOLLIN)
+        self._epoll.register(fd, READABLE)
 
     def want_write(self, fd: int, wanted: bool) -> None:
         """Whether to be told that ``fd`` takes bytes again."""
-        self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
+        self._epoll.modify(fd, READABLE | (WRITABLE if wanted else 0))
 
     def unregister(self, fd: int) -> None:
         """Forget a descriptor; before it is closed."""
@@ -186,9 +186,9 @@ class Peer:
         self._on_close(self)
 
     def _on_event(self, events: int) -> None:
-        if events & select.EPOLLOUT:
+        if events & WRITABLE:
             self._send_tail()
-        if events & ~select.EPOLLOUT and not self.closed:
+        if events & ~WRITABLE and not self.closed:
             self._read()
 
     def _read(self) -> bool:

@@ -20,7 +20,6 @@ import json
 import os
 import signal
 import socket
-import struct
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
@@ -41,6 +40,7 @@ from aktis._node.memory import MemoryWatch
 from aktis._node.objects import Objects
 from aktis._node.requests import Requests
 from aktis._node.workers import Phase, Worker, WorkerPool
+from aktis._systems import peer as peer_of
 
 END_GRACE = 0.3
 """Seconds that workers have to leave by themselves when the session ends."""
@@ -48,7 +48,6 @@ FIRST_DRIVER = 60.0
 """Seconds until the first driver must have said HELLO."""
 PRUNE_AFTER = 5.0
 """Seconds from the start until leavings of earlier sessions are removed: not while somebody waits for the first result."""
-_CREDENTIALS = struct.Struct("3i")
 
 
 @dataclass(slots=True)
@@ -158,7 +157,7 @@ class Daemon:
             except OSError as error:  # out of descriptors: the peer waits, we go on
                 note(f"accept failed: {error}")
                 return
-            _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+            _, uid = peer_of(sock)
             if uid not in (os.getuid(), 0):
                 note(f"refused a connection of user {uid}")
                 sock.close()

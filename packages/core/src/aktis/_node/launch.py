@@ -16,11 +16,12 @@ from typing import Any
 from aktis import _config
 from aktis._brain.resources import to_fixed
 from aktis._node.files import remove_session, write_facts, zygote_code
+from aktis._systems import LONGEST_SOCKET_PATH, count_cpus
 
 START_TIMEOUT = 60.0
 SOCKET_NAME = "node.sock"
-LONGEST_BASE = 107 - len("/session_20991231-235959-999_4194304/p-0123456789abcdef.sock")
-"""Bytes that the path of the directory of all sessions may have: the kernel's limit for socket paths is 107."""
+LONGEST_BASE = LONGEST_SOCKET_PATH - len("/session_20991231-235959-999_4194304/p-0123456789abcdef.sock")
+"""Bytes that the path of the directory of all sessions may have: the kernel has a limit for those of sockets."""
 
 
 class NodeStartError(RuntimeError):
@@ -271,7 +272,7 @@ def _resources(options: NodeOptions) -> tuple[dict[str, float], dict[str, list[s
 
 
 def _count_cpus() -> int:
-    count = len(os.sched_getaffinity(0))
+    count = count_cpus()
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
             quota, period = file.read().split()

@@ -74,9 +74,9 @@ class _Tail:
                 if os.path.exists(f"{self.path}.{number}"):
                     os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
             if self._backups > 0:
-                with open(self.path, "rb") as source, open(f"{self.path}.1", "wb") as target:
-                    while os.sendfile(target.fileno(), source.fileno(), None, 1 << 24):
-                        pass
+                import shutil
+
+                shutil.copyfile(self.path, f"{self.path}.1")  # in the kernel, where it can
         except OSError:
             complain()
         try:

@@ -1,10 +1,11 @@
-"""Reading memory figures from /proc and the control group."""
+"""Memory figures: from /proc and the control group on Linux, which costs little, from psutil elsewhere."""
 
 from __future__ import annotations
 
 import os
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_HAS_PROC = os.path.exists("/proc/self/statm")
 _CGROUP_FILES = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
     (
@@ -18,6 +19,11 @@ _CGROUP_FILES = (
 def machine() -> tuple[int, int]:
     """(used, total) bytes of the machine or of our control group, whichever is tighter."""
     fields = _table("/proc/meminfo")
+    if not fields:
+        import psutil
+
+        memory = psutil.virtual_memory()
+        return memory.total - memory.available, memory.total
     total = fields.get("MemTotal", 0) * 1024
     used = total - fields.get("MemAvailable", 0) * 1024
     for limit_file, current_file, stat_file in _CGROUP_FILES:
@@ -37,7 +43,14 @@ def available_memory() -> int:
 
 
 def unshared(pid: int) -> int:
-    """Resident bytes of a process that are not files or shared memory; 0 when it is gone."""
+    """Resident bytes of a process that are not files or shared memory; 0 when it is gone. Elsewhere: all resident bytes."""
+    if not _HAS_PROC:
+        import psutil
+
+        try:
+            return int(psutil.Process(pid).memory_info().rss)
+        except psutil.Error:
+            return 0
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             fields = file.read().split()

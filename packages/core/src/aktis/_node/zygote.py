@@ -159,19 +159,29 @@ class Zygote:
     def _reap(self) -> None:
         while True:
             try:
-                # Look without reaping: as long as the child is a zombie, its process group id cannot belong to anybody else.
-                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                pid, status = self._reap_one()
             except ChildProcessError:
                 return
-            if info is None:
+            if not pid:
                 return
-            pid = info.si_pid
-            if pid in self.children:
-                _kill_group(pid)
-            _, status = os.waitpid(pid, 0)
             if pid in self.children:
                 self.children.discard(pid)
                 self.say("exited", pid, status)
+
+    def _reap_one(self) -> tuple[int, int]:
+        """A child that has ended, 0 when there is none; its process group is killed with it."""
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid in self.children:
+                _kill_group(pid)
+            return pid, status
+        # Look without reaping: as long as the child is a zombie, its process group id cannot belong to anybody else.
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if info is None:
+            return 0, 0
+        if info.si_pid in self.children:
+            _kill_group(info.si_pid)
+        return os.waitpid(info.si_pid, 0)
 
 
 def _kill_group(pid: int) -> None:

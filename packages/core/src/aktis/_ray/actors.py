@@ -12,7 +12,6 @@ from aktis._options import ActorOptions, MethodOptions
 from aktis._ray import errors, hosts, refs, tasks, travel
 from aktis._ray import options as ray_options
 from aktis._serialization import functions
-from aktis._serialization.diagnose import explain_failure
 from aktis.actor import TERMINATE, ActorHandle
 from aktis.exceptions import ActorAlreadyExistsError, AktisSystemError
 
@@ -27,18 +26,29 @@ class Exported:
         self.epoch = refs.epoch
         self._engine = engine
         self._descriptor = descriptor
-        self.remote = self._make(descriptor.cls)
+        self._cls: Any = descriptor.cls
+        self._made: dict[
+            tuple[tuple[str, int], ...], Any
+        ] = {}  # by concurrency groups: Ray takes them at the definition
 
-    def _make(self, cls: Any) -> Any:
-        shipped = travel.Shipped(self._engine.job, self._descriptor.name, cls)
-        return ray.remote(hosts.host_of(self._descriptor, shipped))
+    def remote(self, options: ActorOptions) -> Any:
+        groups = tuple(sorted(options.concurrency_groups.items()))
+        made = self._made.get(groups)
+        if made is None:
+            shipped = travel.Shipped(self._engine.job, self._descriptor.name, self._cls)
+            host = hosts.host_of(self._descriptor, shipped)
+            made = self._made[groups] = (
+                ray.remote(concurrency_groups=dict(groups))(host) if groups else ray.remote(host)
+            )
+        return made
 
-    def by_reference(self) -> Any:
+    def by_reference(self) -> bool:
+        """From now on the class goes by its name. False when it has no such name."""
         wrapped = functions.by_name(self._descriptor.cls)
-        if wrapped is None:
-            return None
-        self.remote = self._make(wrapped)
-        return self.remote
+        if wrapped is not None:
+            self._cls = wrapped
+            self._made.clear()
+        return wrapped is not None
 
 
 def create(
@@ -50,17 +60,14 @@ def create(
     given = ray_options.of_actor(engine, options, cls.is_async)
     args, kwargs = refs.bare_arguments(args, kwargs)
     try:
-        actor = exported.remote.options(**given).remote(*args, **kwargs)
+        actor = exported.remote(options).options(**given).remote(*args, **kwargs)
     except errors.RAY_ERRORS as error:
         raise errors.translate(error) from None
     except tasks.FAILURES as error:
         if options.name and "already" in str(error):
             raise _taken(engine, options) from None
-        tasks.explain_arguments(cls.name, cls.signature, args, kwargs, error)
-        remote = exported.by_reference()
-        if remote is None:
-            raise explain_failure(cls.cls, cls.name, error) from error
-        actor = remote.options(**given).remote(*args, **kwargs)
+        tasks.explain(cls.cls, cls.name, cls.signature, args, kwargs, error, exported.by_reference)
+        actor = exported.remote(options).options(**given).remote(*args, **kwargs)
     return ActorHandle(engine, _id_of(actor), cls.name, cls.methods, actor)
 
 
@@ -88,7 +95,6 @@ def bind(handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOpti
     call = tasks.caller(bound, given)
     wrap = refs.wrapper(options.num_returns)
     bare = refs.bare_arguments
-    name = f"{handle._class_name}.{method.name}"
 
     def submit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = bare(args, kwargs)
@@ -97,7 +103,7 @@ def bind(handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOpti
         except errors.RAY_ERRORS as error:
             raise errors.translate(error) from None
         except tasks.FAILURES as error:
-            tasks.explain_arguments(name, method.signature, args, kwargs, error)
+            tasks.explain_arguments(method.signature, args, kwargs, error)
             raise
 
     return submit

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import pickle
 import zlib
 from collections.abc import Callable
@@ -61,6 +62,21 @@ class Host:
             raise self._aktis_failure("__aktis_call__", error) from None
 
 
+class AsyncHost(Host):
+    """The same for a class with coroutine methods."""
+
+    async def _aktis_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        value = super()._aktis_call(function, *args, **kwargs)
+        if not inspect.isawaitable(value):
+            return value
+        try:
+            return await value
+        except errors.EXITS:
+            raise
+        except Exception as error:
+            raise self._aktis_failure("__aktis_call__", error) from None
+
+
 def _has_repr(instance: Any) -> bool:
     own: Any = type(instance).__repr__
     return own is not object.__repr__
@@ -86,6 +102,21 @@ def _coroutine(name: str) -> Callable[..., Any]:
     async def method(self: Host, *args: Any, **kwargs: Any) -> Any:
         try:
             return await getattr(self._aktis_object, name)(*args, **kwargs)
+        except errors.EXITS:
+            raise
+        except Exception as error:
+            raise self._aktis_failure(name, error) from None
+
+    return method
+
+
+def _either(name: str) -> Callable[..., Any]:
+    """A plain method of an async actor: it runs on the loop, and what it returns may have to be awaited."""
+
+    async def method(self: Host, *args: Any, **kwargs: Any) -> Any:
+        try:
+            value = getattr(self._aktis_object, name)(*args, **kwargs)
+            return await value if inspect.isawaitable(value) else value
         except errors.EXITS:
             raise
         except Exception as error:
@@ -139,12 +170,13 @@ def host_of(descriptor: ClassDescriptor, shipped: travel.Shipped) -> type[Host]:
     namespace: dict[str, Any] = {"_aktis_class": shipped, "__module__": descriptor.cls.__module__,
                                  "__qualname__": descriptor.cls.__qualname__, _CARD + card(descriptor): _plain("")}  # fmt: skip
     for method in descriptor.methods.values():
-        made = _KINDS[method.is_generator, method.is_coroutine](method.name)
+        kind = _KINDS[method.is_generator, method.is_coroutine]
+        made = (_either if descriptor.is_async and kind is _plain else kind)(method.name)
         made.__name__ = method.name
         made.__qualname__ = f"{descriptor.cls.__qualname__}.{method.name}"
         group = method.defaults.get("concurrency_group")
         namespace[method.name] = ray.method(concurrency_group=group)(made) if group else made
-    return type(descriptor.cls.__name__, (Host,), namespace)
+    return type(descriptor.cls.__name__, (AsyncHost if descriptor.is_async else Host,), namespace)
 
 
 def card(descriptor: ClassDescriptor) -> str:

@@ -42,8 +42,6 @@ def of_actor(engine: RayEngine, options: ActorOptions, is_async: bool) -> dict[s
         del given["num_cpus"]
     if options.max_concurrency != (DEFAULT_ASYNC_CONCURRENCY if is_async else 1):
         given["max_concurrency"] = options.max_concurrency
-    if options.concurrency_groups:
-        given["concurrency_groups"] = dict(options.concurrency_groups)
     for name in ("max_restarts", "max_task_retries"):
         if getattr(options, name):
             given[name] = getattr(options, name)

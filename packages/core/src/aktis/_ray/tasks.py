@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,7 +16,7 @@ from aktis._options import TaskOptions
 from aktis._ray import errors, refs, travel
 from aktis._ray import options as ray_options
 from aktis._serialization import functions
-from aktis._serialization.diagnose import explain_arguments as explain
+from aktis._serialization.diagnose import explain_arguments as explain_which
 from aktis._serialization.diagnose import explain_failure
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Exported:
         self.epoch = refs.epoch
         self._engine = engine
         self._descriptor = descriptor
+        self._function: Any = descriptor.function
         # By max_calls, which Ray takes at the definition only, and by how many results are to be counted.
         self._made: dict[tuple[int, int], Any] = {}
 
@@ -40,22 +42,22 @@ class Exported:
         key = _key(options)
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = self._make(self._descriptor.function, *key)
+            made = self._made[key] = self._make(*key)
         return made
 
-    def _make(self, function: Any, max_calls: int, count: int) -> Any:
+    def _make(self, max_calls: int, count: int) -> Any:
         descriptor = self._descriptor
-        shipped = travel.Shipped(self._engine.job, descriptor.name, function, count)
+        shipped = travel.Shipped(self._engine.job, descriptor.name, self._function, count)
         task = travel.task_of(shipped, descriptor.is_generator, descriptor.is_coroutine)
         return ray.remote(max_calls=max_calls)(task) if max_calls else ray.remote(task)
 
-    def by_reference(self, options: TaskOptions) -> Any:
-        """The same with the function by its name, for when what it uses cannot be pickled; None if it has no such name."""
+    def by_reference(self) -> bool:
+        """From now on the function goes by its name, for when what it uses cannot be pickled. False if it has no such name."""
         wrapped = functions.by_name(self._descriptor.function)
-        if wrapped is None:
-            return None
-        made = self._made[_key(options)] = self._make(wrapped, *_key(options))
-        return made
+        if wrapped is not None:
+            self._function = wrapped
+            self._made.clear()
+        return wrapped is not None
 
 
 def _key(options: TaskOptions) -> tuple[int, int]:
@@ -86,11 +88,8 @@ def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions
 
     def again(args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
         nonlocal call
-        explain_arguments(descriptor.name, descriptor.signature, args, kwargs, error)
-        remote = exported.by_reference(options)
-        if remote is None:
-            raise explain_failure(descriptor.function, descriptor.name, error) from error
-        call = caller(remote, given)
+        explain(descriptor.function, descriptor.name, descriptor.signature, args, kwargs, error, exported.by_reference)
+        call = caller(exported.remote(options), given)
         return wrap(call(*args, **kwargs))
 
     return submit
@@ -117,12 +116,28 @@ def caller(remote: Any, given: dict[str, Any]) -> Any:
         return remote.options(**given).remote
 
 
-def explain_arguments(
+def explain(
+    target: Any,
     name: str,
     signature: inspect.Signature | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: BaseException,
+    by_reference: Callable[[], bool],
+) -> None:
+    """A call could not be made: raise what says why; return when it may work now that the function goes by its name."""
+    explain_arguments(signature, args, kwargs, error)
+    try:
+        ray.cloudpickle.dumps(target)
+    except Exception as failed:
+        if by_reference():
+            return
+        raise explain_failure(target, name, failed) from error
+    raise error  # it was not about pickling
+
+
+def explain_arguments(
+    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException
 ) -> None:
     """Raise the error that says which argument cannot be pickled; return when all can."""
     try:
@@ -130,4 +145,4 @@ def explain_arguments(
     except Exception:
         names = tuple(signature.parameters) if signature is not None else ()
         whole = explain_failure((args, kwargs), "the arguments", error)
-        raise explain(args, kwargs, names, whole) from error
+        raise explain_which(args, kwargs, names, whole) from error

@@ -42,7 +42,9 @@ class EnvManager:
         self._outcomes: list[Outcome] = []
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(_BUILDS_AT_ONCE)
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
         self._closed = False
 
     # waiting ----------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import struct
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from typing import Any
 from aktis import _config
 from aktis._native import protocol as op
 from aktis._native.frames import Decoder, FrameError, encode
+from aktis._systems import peer
 
 SOCKET_NAME = "node.sock"
-_CREDENTIALS = struct.Struct("3i")
 
 
 class NoSessionError(ConnectionError):
@@ -103,8 +102,7 @@ class NodeClient:
         except OSError as error:
             self._sock.close()
             raise NoSessionError(f"the session in {folder} does not answer: {error.strerror or error}") from None
-        credentials = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        self.node_pid, uid, _ = _CREDENTIALS.unpack(credentials)
+        self.node_pid, uid = peer(self._sock)
         if uid != os.getuid():
             self._sock.close()
             raise NoSessionError(f"the session in {folder} belongs to user {uid}")

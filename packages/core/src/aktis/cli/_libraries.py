@@ -71,7 +71,8 @@ def _compat() -> Command:
 
 def libraries() -> dict[str, Callable[[], Command]]:
     """What loads the command of each library, by name: those that are installed, and ours that could be."""
-    return dict(sorted(_found()))
+    found = dict(_found())  # an entry point takes the place of our own of that name
+    return {name: found[name] for name in sorted(found)}
 
 
 def _found() -> Iterator[tuple[str, Callable[[], Command]]]:

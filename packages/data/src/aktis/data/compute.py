@@ -102,9 +102,9 @@ def resolve(
 
 
 def _default_pool() -> int:
-    from aktis.data._execution.session import cpu_count
+    from aktis.data._cpus import cpu_count
 
-    return max(1, int(cpu_count()))
+    return cpu_count()
 
 
 def _from_concurrency(concurrency: Any, is_class: bool) -> ComputeStrategy:

@@ -29,6 +29,7 @@ from typing import Any
 
 from aktis.serve import _state
 from aktis.serve.exceptions import ServeError
+from aktis.util.processes import started
 
 START_TIMEOUT = 60.0  # seconds for the process of `serve start` to be ready
 KEPT_LOGS = 5  # of processes that did not end well
@@ -127,7 +128,7 @@ class Host:
         self._rest = RestServer(self.admin, options.rest_host, options.rest_port, options.token)
         self.state = _state.HostState(
             pid=os.getpid(),
-            born=_state.born(os.getpid()) or 0,
+            born=started(os.getpid()) or 0,
             rest=self._rest.url,
             http=[_url(host, port, options.http) for host, port in client.http],
             grpc=[f"{host}:{port}" for host, port in client.grpc],

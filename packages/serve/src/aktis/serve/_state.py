@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aktis.serve import _settings
+from aktis.util.processes import started
 
 
 class UnsafeDirectoryError(PermissionError):
@@ -95,18 +96,9 @@ def living_hosts() -> list[HostState]:
             state = HostState(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # going away just now, or of another version
             continue
-        if born(state.pid) == state.born:
+        if started(state.pid) == state.born:
             found.append(state)
         else:
             with contextlib.suppress(OSError):
                 path.unlink()
     return sorted(found, key=lambda state: state.started)
-
-
-def born(pid: int) -> int | None:
-    """When the process started, in ticks since boot; None when there is none, or it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])

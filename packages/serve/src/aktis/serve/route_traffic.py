@@ -102,7 +102,8 @@ class Traffic:
             ]
         part.facts(facts)
         section = part.section("Latencies")
-        lines, names = [], []
+        lines: list[Series] = []
+        names: list[str] = []
         for each in served:
             xs, ys = each.distribution()
             if xs:

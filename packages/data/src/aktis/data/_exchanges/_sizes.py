@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 from aktis.data._blocks.types import BlockMetadata
+from aktis.data._cpus import cpu_count
 
 MIB = 1 << 20
 
@@ -22,15 +22,6 @@ def total_bytes(blocks: Iterable[BlockMetadata]) -> int:
 
 def total_rows(blocks: Iterable[BlockMetadata]) -> int:
     return sum(block.num_rows or 0 for block in blocks)
-
-
-def cpu_count() -> int:
-    """CPUs of the running session; of this machine, where there is none."""
-    import aktis
-
-    if aktis.is_initialized():
-        return max(1, int(aktis.cluster_resources().get("CPU", 1)))
-    return os.cpu_count() or 1
 
 
 def partitions_for(size: int, target_bytes: int, cpus: int | None = None) -> int:

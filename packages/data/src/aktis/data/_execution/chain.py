@@ -5,7 +5,6 @@ Functions here are generators and plain functions over blocks. They know nothing
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from aktis.data._blocks import OutputBuffer, compact, concat, from_batch, metada
 from aktis.data._blocks.types import Block, BlockMetadata, BlockStats
 from aktis.data._transforms._base import TaskContext, Transform
 from aktis.data.context import DatasetContext
+from aktis.util.processes import peak_memory
 
 if TYPE_CHECKING:
     from aktis.data._exchanges._base import Exchange, ExchangePlan, Piece, Rearrangement
@@ -75,7 +75,7 @@ class Watch:
         import os
 
         block = compact(block)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = peak_memory()
         stats = BlockStats(
             operator=self._program.operator,
             wall=time.perf_counter() - self._wall,

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from aktis.data._cpus import cpu_count
 from aktis.data._execution import session
 from aktis.data._execution.brain import Brain
 from aktis.data._execution.chain import Program
@@ -257,7 +258,7 @@ def resolve(
 def _early(op: ExchangeOp, tasks: Sequence[ReadTask] | None) -> ExchangePlan | None:
     """The plan of an exchange that can be made before any input is there, if it then has something to partition."""
     if tasks is None:
-        plan = op.exchange.early_plan(int(2 * session.cpu_count()), None)
+        plan = op.exchange.early_plan(int(2 * cpu_count()), None)
     else:
         sizes = [task.metadata.size_bytes for task in tasks]
         known = [size for size in sizes if size is not None]
@@ -273,7 +274,7 @@ def read_tasks(reader: Reader, parallelism: int, context: DatasetContext) -> lis
         if size is None:
             parallelism = context.min_parallelism
         else:
-            least = min(int(4 * session.cpu_count()), size // context.target_min_block_size)
+            least = min(int(4 * cpu_count()), size // context.target_min_block_size)
             parallelism = max(1, least, -(-size // context.read_task_size))
     return list(reader.get_read_tasks(parallelism))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import aktis
@@ -14,13 +13,6 @@ def ensure() -> None:
     """Start a session, if there is none."""
     if not aktis.is_initialized():
         aktis.init()  # workers are forked with what we need: see aktis.data.__worker_modules__
-
-
-def cpu_count() -> float:
-    """CPUs of the session, or of this process where there is none yet."""
-    if aktis.is_initialized():
-        return max(1.0, aktis.cluster_resources().get("CPU", 1.0))
-    return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def free_cpus() -> float:

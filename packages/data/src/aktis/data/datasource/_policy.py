@@ -7,9 +7,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import aktis
 from aktis.data.context import DatasetContext
 from aktis.data.exceptions import DataError, ReadError
 
@@ -121,13 +120,3 @@ def _pause(attempt: int, error: BaseException) -> None:
     seconds = random.uniform(0, min(_LONGEST_PAUSE, 0.25 * 2**attempt))
     log.info("trying again in %.1f s after %s: %s", seconds, type(error).__name__, error)
     time.sleep(seconds)
-
-
-def cpu_count() -> int:
-    """CPUs that tasks can use: the session's, or this machine's while there is no session."""
-    import os
-
-    if aktis.is_initialized():
-        resources: dict[str, Any] = aktis.cluster_resources()
-        return max(1, int(resources.get("CPU", 1)))
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -41,6 +41,7 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from aktis.data.exceptions import WriteError
+from aktis.util.processes import started
 
 PREFIX = ".aktis-staging-"
 _SWAP = ".aktis-swap-"
@@ -315,25 +316,16 @@ def _place() -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
-def _started(pid: int) -> str:
-    """When the process was started, in the kernel's ticks: tells it from a later one with the same number."""
-    try:
-        with open(f"/proc/{pid}/stat") as stream:
-            return stream.read().rpartition(")")[2].split()[19]
-    except OSError:
-        return "0"
-
-
 def _sign() -> str:
     """Who and when: part of the name of a staging folder, so that it is signed in the moment that it is made."""
     pid = os.getpid()
-    return f"{_place()}.{pid}.{_started(pid)}.{int(time.time())}"
+    return f"{_place()}.{pid}.{started(pid) or 0}.{int(time.time())}"
 
 
 def _is_alive(signature: str) -> bool:
     """Whether the writer with this :attr:`Staging.signature` may still be at work."""
     try:
-        place, pid, started, when = signature.split(".")[:4]
+        place, pid, birth, when = signature.split(".")[:4]
         number, made = int(pid), int(when)
     except ValueError:
         return False  # not from here
@@ -345,7 +337,7 @@ def _is_alive(signature: str) -> bool:
         return False
     except PermissionError:
         pass
-    return _started(number) == started
+    return str(started(number) or 0) == birth
 
 
 def sweep(filesystem: pafs.FileSystem, target: str) -> None:

@@ -17,10 +17,11 @@ from pyarrow import fs as pafs
 from aktis.data._blocks import from_batch, from_rows, kind_of, to_rows
 from aktis.data._blocks.convert import rows_only
 from aktis.data._blocks.types import Block, BlockMetadata
+from aktis.data._cpus import cpu_count
 from aktis.data.context import MIB, DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 from aktis.data.datasource._listing import FileList, Paths
-from aktis.data.datasource._policy import ReadPolicy, cpu_count
+from aktis.data.datasource._policy import ReadPolicy
 from aktis.data.datasource._source import (
     Piece,
     SourceBlocks,

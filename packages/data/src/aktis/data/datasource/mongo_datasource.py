@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from aktis.data._blocks import from_rows
 from aktis.data._blocks.types import Block, BlockMetadata
+from aktis.data._cpus import cpu_count
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
-from aktis.data.datasource._policy import cpu_count
 from aktis.data.datasource._source import cast_to
 from aktis.data.exceptions import ReadError
 

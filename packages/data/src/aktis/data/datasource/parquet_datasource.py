@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from aktis.data._blocks import unify_schemas
 from aktis.data._blocks.types import BlockMetadata
+from aktis.data._cpus import cpu_count
 from aktis.data.context import MIB, DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 from aktis.data.datasource._listing import FileInfo, FileList, Paths
 from aktis.data.datasource._parquet_footers import Footer, Footers
 from aktis.data.datasource._parquet_scan import GIVEN_SCHEMA, SMALL_FILE, FilePart, ParquetScan
-from aktis.data.datasource._policy import ReadPolicy, cpu_count, read_error
+from aktis.data.datasource._policy import ReadPolicy, read_error
 from aktis.data.datasource._source import cut, plain_schema, schema_conflict
 from aktis.data.datasource.file_meta_provider import FileSelection
 from aktis.data.datasource.partitioning import PartitionColumns, Partitioning

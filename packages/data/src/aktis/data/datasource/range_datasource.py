@@ -13,9 +13,9 @@ import pyarrow as pa
 from aktis.data._blocks import ITEM, TENSOR
 from aktis.data._blocks.convert import rows_only
 from aktis.data._blocks.types import Block, BlockMetadata
+from aktis.data._cpus import cpu_count
 from aktis.data.context import DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
-from aktis.data.datasource._policy import cpu_count
 
 _LEAST_TASKS = 16  # rows may be cheap to make and dear to work on: enough tasks to keep a few CPUs busy
 

@@ -347,12 +347,13 @@ class MemoryTrackingCallbacks(DefaultCallbacks):
         **kwargs: Any,
     ) -> None:
         """Adds the ten lines that hold most, and the resident size of the process."""
-        import resource
         import tracemalloc
+
+        from aktis.util.processes import peak_memory
 
         if isinstance(episode, Exception):
             return
         for line in tracemalloc.take_snapshot().statistics("lineno")[:10]:
             frame = line.traceback[0]
             episode.custom_metrics[f"tracemalloc/{frame.filename}:{frame.lineno}/size"] = line.size
-        episode.custom_metrics["tracemalloc/process/max_rss_kb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        episode.custom_metrics["tracemalloc/process/max_rss_kb"] = peak_memory() // 1024

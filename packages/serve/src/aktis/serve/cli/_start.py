@@ -10,6 +10,7 @@ from typing import Any
 from aktis.serve import _settings, _state
 from aktis.serve.cli import CommandError
 from aktis.serve.cli._client import RestClient, connect
+from aktis.util.processes import started
 
 END_TIMEOUT = 90.0  # seconds for requests to finish, and processes to end
 
@@ -90,7 +91,7 @@ def _await_end(client: RestClient) -> None:
     pid = client.pid
     while time.monotonic() < deadline:
         if pid:
-            if _state.born(pid) is None:
+            if started(pid) is None:
                 return
         else:
             try:

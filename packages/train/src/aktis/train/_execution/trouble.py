@@ -13,6 +13,7 @@ from aktis.train._execution.blame import kind_of
 from aktis.train._execution.rounds import Kind
 from aktis.train._execution.worker import STACK_SIGNAL
 from aktis.train.error import TrainError, UnequalReportsError, WorkerHungError, WorkerLostError
+from aktis.util.processes import state as process_state
 
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
@@ -129,12 +130,8 @@ def _process_state(group: WorkerGroup, rank: int) -> str:
     worker = group.workers[rank]
     if worker.metadata.node_id != aktis.get_runtime_context().get_node_id():
         return ""
-    try:
-        with open(f"/proc/{worker.metadata.pid}/status", encoding="utf-8") as file:
-            found = [line.split(":", 1)[1].strip() for line in file if line.startswith("State:")]
-    except OSError:
-        return ", its process is gone"
-    return f", its process is {found[0]}" if found else ""
+    found = process_state(worker.metadata.pid)
+    return f", its process is {found}" if found else ", its process is gone"
 
 
 def _stacks(group: WorkerGroup) -> str:
