@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aktis.serve")
 refused = ""  # why code in this process must not deploy: while a module is imported for somebody else who does
 # What all processes of Serve import: once, in the process that they are forked from, when the session is ours.
-# What most of its processes need. Not what HTTP takes (uvicorn): the one proxy imports that while replicas start, and all others would have it in their memory.
+# Not what HTTP takes (uvicorn): the proxy imports that while replicas start, and all others would have it in their memory.
 _PRELOAD = ("aktis.serve._controller.actor", "aktis.serve._proxy.dispatch", "aktis.serve._replica.actor")
 _POLL_S = 1.0  # how often progress is shown while an application starts
 

@@ -19,7 +19,7 @@ import asyncio
 import os
 import pickle
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -211,7 +211,7 @@ class ReplicaActor(Web):
         )
 
     # calls of handles ---------------------------------------------------------------------------
-    async def quick(
+    def quick(
         self,
         request_id: str,
         call_id: str,
@@ -223,12 +223,19 @@ class ReplicaActor(Web):
         deadline: float,
         packed: bytes | None,
         *args: Any,
-    ) -> Any:
+    ) -> Awaitable[Any]:
         """:meth:`call`, in the form that costs least: core sends numbers and short strings as they are, without pickling each
         call by itself. ``packed``: (args, kwargs) of built-in types, pickled; None: ``args`` is all there is."""
         meta = _new(RequestMeta, (request_id, call_id, method, app, route, model_id, idempotent, deadline, None))
-        if packed is not None:
-            return await self.call(meta, *pickle.loads(packed))
+        return self._quick(meta, args) if packed is None else self.call(meta, *pickle.loads(packed))
+
+    def root(self, request_id: str, method: str, *args: Any) -> Awaitable[Any]:
+        """:meth:`quick` for a call that no request has made, and that says nothing of its own: the usual one of a program."""
+        app = self._app_name
+        return self._quick(_new(RequestMeta, (request_id, request_id, method, app, "", "", False, 0.0, None)), args)
+
+    async def _quick(self, meta: RequestMeta, args: tuple[Any, ...]) -> Any:
+        method = meta.method
         known = self._user.known(method)
         if known is None or self._gate is not None or self._ongoing >= self._limit:
             return await self.call(meta, args, {})
@@ -247,7 +254,7 @@ class ReplicaActor(Web):
             return value
         except BaseException as error:
             if self._failed(running, error):
-                raise RequestCancelledError(request_id) from None
+                raise RequestCancelledError(meta.request_id) from None
             raise
         finally:
             self._leave(running)

@@ -7,9 +7,9 @@
     future ◄── _deliver() ◄── call_soon_threadsafe ── _done (deque)
 
 - The loop thread owns the futures and counts; workers touch only the queues, and the flags ``_announced`` and ``_coming``.
-- One thread is called at a time (``_coming``), and before it begins its function it calls the next one if there is more to do. As it
-  has the interpreter until its function waits for something, functions that do not wait all run in the one thread that is
-  awake, without a change of threads for each; those that wait run beside each other at once.
+- One thread is called at a time (``_coming``), and before it begins its function it calls the next one if there is more to do.
+  As it has the interpreter until its function waits for something, functions that do not wait all run in the one thread that
+  is awake, without a change of threads for each; those that wait run beside each other at once.
 - A wake-up of the loop is asked for once for all results that are there by then: a worker appends first and looks at the flag
   afterwards, the loop lowers the flag first and empties the deque afterwards, so no result is left behind.
 - Threads are daemons: user code that never returns cannot keep a process from ending.

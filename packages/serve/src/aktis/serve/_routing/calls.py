@@ -40,7 +40,7 @@ from aktis.exceptions import (
 from aktis.experimental import get_object_locations
 from aktis.serve._protocol import Rejected, RequestMeta
 from aktis.serve._routing.brain import Waiter
-from aktis.serve._routing.metadata import MOST_TEXT, SCALARS, TEXTS, pack_quickly
+from aktis.serve._routing.metadata import MOST_TEXT, SCALARS, TEXTS, is_root, pack_quickly
 from aktis.serve._routing.metadata import meta_for_call as meta_for_call
 from aktis.serve._routing.metadata import new_call_id as new_call_id
 from aktis.serve._routing.metadata import new_request_id as new_request_id
@@ -76,11 +76,12 @@ _children: dict[str, set[Call]] = {}  # calls that are not settled, by the call_
 class Bound:
     """The methods of a replica's actor, looked up once."""
 
-    __slots__ = ("call", "cancel", "quick", "stream")
+    __slots__ = ("call", "cancel", "quick", "root", "stream")
 
     def __init__(self, actor: Any) -> None:
         self.call = actor.call.remote
         self.quick = actor.quick.remote
+        self.root = actor.root.remote
         self.stream = actor.stream.options(num_returns="streaming").remote
         self.cancel = actor.cancel.remote
 
@@ -244,6 +245,8 @@ class Call:
                     if kind not in SCALARS and (kind not in TEXTS or len(value) > MOST_TEXT):
                         break
                 else:
+                    if is_root(meta):
+                        return replica.root(meta[0], meta[2], *args)
                     return replica.quick(*meta[:-1], None, *args)
             packed = pack_quickly(args, self.kwargs)
             if packed is not None:
@@ -364,8 +367,10 @@ class Call:
         self.lease = None
         if lease is not None:
             self.router.release(lease)
-        fire(self.moved)
-        fire(self.finished)
+        if self.moved:
+            fire(self.moved)
+        if self.finished:
+            fire(self.finished)
 
     def finish(self, state: State, value: Any) -> None:
         """Set the outcome of a call that is not with a replica."""

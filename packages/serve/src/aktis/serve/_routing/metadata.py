@@ -16,13 +16,15 @@ from aktis.serve.context import request_context
 # Ids -----------------------------------------------------------------------------------------------------------------
 
 _prefix = os.urandom(4).hex()
+_root = os.urandom(8).hex()
 _numbers = itertools.count()
 
 
 def after_fork() -> None:
     """Ids of a forked child are not those of its parent."""
-    global _prefix
+    global _prefix, _root
     _prefix = os.urandom(4).hex()
+    _root = os.urandom(8).hex()
 
 
 def new_call_id() -> str:
@@ -44,10 +46,10 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
     trace = None if parent is None else parent.trace
     if "opentelemetry.trace" in sys.modules:
         trace = carrier(trace)
-    call_id = _prefix + str(next(_numbers))
     if parent is None:
-        request_id = f"{getrandbits(128):032x}"
-        return _meta(RequestMeta, (request_id, call_id, method, app, "", model_id, bool(idempotent), 0.0, trace))
+        request_id = f"{_root}{next(_numbers):016x}"  # of the call, too: see is_root
+        return _meta(RequestMeta, (request_id, request_id, method, app, "", model_id, bool(idempotent), 0.0, trace))
+    call_id = _prefix + str(next(_numbers))
     if idempotent is None:
         idempotent = parent.idempotent
     app = parent.app or app
@@ -55,6 +57,11 @@ def meta_for_call(method: str, app: str, model_id: str, idempotent: bool | None)
         RequestMeta,
         (parent.request_id, call_id, method, app, parent.route, model_id, idempotent, parent.deadline, trace),
     )
+
+
+def is_root(meta: RequestMeta) -> bool:
+    """Whether a call was made by no request, and nothing was said about it: its id and method are all there is to send."""
+    return meta[0] is meta[1] and not meta[5] and not meta[6]
 
 
 # Arguments -----------------------------------------------------------------------------------------------------------
