@@ -23,7 +23,7 @@ from aktis import air, tune
 from aktis.air import session
 from aktis.tune.search import ConcurrencyLimiter, Searcher
 
-TRIALS, ELITE, MINIMUM = 40, 5, 0.397887
+TRIALS, ELITE, MINIMUM = 60, 5, 0.397887
 SPACE = {"x": tune.uniform(-5, 10), "y": tune.uniform(0, 15)}
 
 

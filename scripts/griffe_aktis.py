@@ -16,7 +16,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from api_names import lazy_names, sources
 
+_loading = True
+
 ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|attr|exc|data|obj|const):`(?P<short>~?)(?P<name>[\w.]+)(?:\(\))?`")
+
+
+def _asked_once(owner: type, name: str) -> None:
+    """Make a property remember its value. Templates ask for inherited members of every class many times over, and griffe makes
+    them anew each time, which takes longer than everything else. Not while a package is loaded: they may be incomplete then.
+    """
+    compute = vars(owner)[name].fget
+
+    def remembered(self: Any) -> Any:
+        if _loading:
+            return compute(self)
+        if f"_{name}" not in self.__dict__:
+            self.__dict__[f"_{name}"] = compute(self)
+        return self.__dict__[f"_{name}"]
+
+    setattr(owner, name, property(remembered))
 
 
 def _resolved(scope: griffe.Object, name: str) -> str:
@@ -38,16 +56,23 @@ def _link(scope: griffe.Object, match: re.Match[str]) -> str:
     return f'<autoref identifier="{_resolved(scope, name)}" optional><code>{text}</code></autoref>'
 
 
+_asked_once(griffe.Object, "inherited_members")
+_asked_once(griffe.Alias, "inherited_members")
+
+
 class AktisExtension(griffe.Extension):
     """Lazy names become aliases, roles become links."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        global _loading
+        _loading = True
         for module in sources():
             for name, origin in lazy_names(module).items():
                 holder = pkg[module.partition(".")[2]] if "." in module else pkg
                 if name not in holder.members:
                     holder.set_member(name, griffe.Alias(name, f"{origin}.{name}"))
         self._rewrite(pkg)
+        _loading = False
 
     def _rewrite(self, thing: griffe.Object | griffe.Alias) -> None:
         for member in list(thing.members.values()):

@@ -111,6 +111,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+# Where most tests share a session, and give functions and classes of their modules to workers. Each new worker imports such a
+# module, and with it pytest, which takes longer than everything else that it does; a session of its own for one test does not pay.
+_WORKERS_WITH_PYTEST = ("air", "conformance", "data", "serve", "train", "tune")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_forked_with_pytest(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For sessions that begin in a module of these folders."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    with pytest.MonkeyPatch.context() as patch:
+        if folder in _WORKERS_WITH_PYTEST:
+            patch.setenv("AKTIS_PRELOAD", "pytest")
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def no_session_by_chance() -> Iterator[None]:
     """What takes too long for the driver on a busy machine (data sets) starts a session: the next module must not find it."""

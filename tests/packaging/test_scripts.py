@@ -89,3 +89,33 @@ def test_tree_check_sees_what_should_not_be_there(tmp_path: Path, monkeypatch: p
     assert "home directory" in check_tree.problems(bad)[0]
     bad.write_text("x = 1\n")
     assert check_tree.problems(bad) == []
+
+
+def test_smoke_test_wants_one_wheel_of_each_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smoke = load("smoke", monkeypatch)
+    names = sorted(package.name for package in smoke.packages())
+    for name in names[1:]:
+        (tmp_path / f"aktis_{name}-0.1.0-py3-none-any.whl").touch()
+    with pytest.raises(SystemExit, match=names[0]):
+        smoke.wheels_in(tmp_path)
+    (tmp_path / f"aktis_{names[0]}-0.1.0-py3-none-any.whl").touch()
+    assert len(smoke.wheels_in(tmp_path)) == len(names)
+    (tmp_path / f"aktis_{names[0]}-0.2.0-py3-none-any.whl").touch()
+    with pytest.raises(SystemExit, match="one wheel of each"):
+        smoke.wheels_in(tmp_path)
+
+
+def test_licences_of_a_project_are_read_from_its_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    licences = load("write_licenses", monkeypatch)
+    text = (
+        'dependencies = [\n  "aktis-core==0.1.0",\n  "numpy>=1.23",\n]\n\n'
+        '[project.optional-dependencies]\nvideo = ["imageio>=2", "pillow>=10"]\nall = ["x[video]"]\n'
+    )
+    assert list(licences.tables(text)) == [
+        ("always", ["aktis-core==0.1.0", "numpy>=1.23"]),
+        ("video", ["imageio>=2", "pillow>=10"]),
+    ]
+    classifiers = ["License :: OSI Approved", "License :: OSI Approved :: MIT License", "Topic :: Software"]
+    assert licences.licence_of({"license_expression": "MIT", "classifier": classifiers}) == "MIT"
+    assert licences.licence_of({"classifier": classifiers, "license": "text\n" * 90}) == "MIT License"
+    assert licences.licence_of({"license": "BSD"}) == "BSD"

@@ -21,7 +21,7 @@ aktis.init()
 @aktis.remote
 def where():
     import importlib.util
-    missing = [name for name in ("numpy", "pandas", "psutil", "rich", "typer") if importlib.util.find_spec(name)]
+    missing = [name for name in ("numpy", "pandas", "cloudpickle", "rich", "typer") if importlib.util.find_spec(name)]
     return missing, own.answer(), package_of_mine.text(), str(aktis.get_runtime_context().get_node_id())
 
 @aktis.remote

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import operator
 from typing import Any
 
@@ -14,10 +15,12 @@ from aktis.util.dask import (  # noqa: E402
     AktisDaskCallback,
     aktis_dask_get,
     aktis_dask_get_sync,
+    dataframe_optimize,
     disable_dask_on_aktis,
     enable_dask_on_aktis,
     enable_dask_on_ray,
     ray_dask_get,
+    ray_dask_persist,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -76,9 +79,44 @@ def test_persist_keeps_references(session: str) -> None:
     array = da.ones((8, 8), chunks=4) + 1
     with enable_dask_on_aktis():
         kept = array.persist(aktis_persist=True)
-        assert all(isinstance(value, aktis.ObjectRef) for value in kept.dask.values())
+        assert holds_references(kept)
         assert kept.sum().compute() == 128  # fused by dask into the tasks that use them
         assert (kept * 2).sum().compute(optimize_graph=False) == 256
+
+
+def holds_references(collection: Any) -> bool:
+    return all(isinstance(value, aktis.ObjectRef) for value in collection.__dask_graph__().values())
+
+
+def test_persist_without_asking_for_references(session: str) -> None:
+    import dask.array as da
+
+    array = da.ones((8, 8), chunks=4) + 1
+    one, other = ray_dask_persist(array, array + 1)
+    assert holds_references(one) and holds_references(other)
+    assert other.sum().compute(scheduler=aktis_dask_get) == 192
+    asks_scheduler = "client.persist" in inspect.getsource(dask.base.persist)  # which older versions do not
+    assert holds_references(array.persist(scheduler=aktis_dask_get)) is asks_scheduler
+    with enable_dask_on_aktis():
+        assert holds_references(dask.persist(array)[0]) is asks_scheduler
+        assert not holds_references(array.persist(ray_persist=False))
+    assert array.persist(scheduler="sync").sum().compute(scheduler="sync") == 128
+
+
+def test_data_frames_that_are_persisted(session: str) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("dask.dataframe")
+    import dask.dataframe
+
+    frame = pd.DataFrame({"a": range(20), "b": [1, 2] * 10})
+    with enable_dask_on_aktis():
+        kept = ray_dask_persist(dask.dataframe.from_pandas(frame, npartitions=2))[0]
+        assert kept.groupby("b").a.sum().compute().to_dict() == {1: 90, 2: 100}
+
+
+def test_the_graph_without_what_is_not_needed() -> None:
+    graph = {"a": 1, "b": (operator.add, "a", 1), "c": (operator.add, "a", 2)}
+    assert set(dataframe_optimize(graph, [["b"]])) == {"a", "b"}
 
 
 def test_the_error_is_the_functions_own(session: str) -> None:

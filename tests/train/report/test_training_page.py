@@ -17,8 +17,8 @@ from aktis.air.result import Result
 from aktis.train._report.gather import Curve, find_run, gather, is_throughput, metric_groups
 from aktis.train._report.record import FILE_NAME, read_record
 from aktis.train._report.sections import slowest_rank, time_shares
-from aktis.train._report.time_axis import format_bytes
 from aktis.train.html_report import main, write_report
+from aktis.util.units import format_bytes
 
 
 def headings(text: str) -> list[str]:
@@ -191,7 +191,7 @@ def test_sizes() -> None:
     assert [format_bytes(number) for number in (None, 12, 1234, 1.5e6, 2e9)] == [
         "",
         "12 B",
-        "1.23 kB",
+        "1.23 KB",
         "1.5 MB",
         "2 GB",
     ]

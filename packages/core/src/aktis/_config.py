@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aktis._variables import Variable, flag, size
+from aktis._variables import Variable, flag, names, size
 
 _TABLE = (
     Variable("ADDRESS", str, None, "address that init() uses when it gets none, or 'auto'"),
@@ -32,6 +32,9 @@ _TABLE = (
     Variable("MEMORY_MONITOR_INTERVAL", float, 0.25, "seconds between two looks at memory; 0 switches the monitor off"),
     Variable("TASK_OOM_RETRIES", int, -1, "retries of a task that the memory monitor killed (-1: without end)"),
     Variable("EXPLAIN_AFTER", float, 10.0, "a get() that waits this many seconds logs why; 0 switches it off"),
+    Variable(
+        "PRELOAD", names, (), "modules, with commas between them, that workers are forked with, beside those of init()"
+    ),
     Variable("MAX_WORKERS", int, None, "upper limit of worker processes of a node"),
     Variable("IDLE_WORKER_TIMEOUT", float, 60.0, "seconds after which a worker that has nothing to do is ended"),
     Variable(

@@ -179,6 +179,7 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
         object_store_memory=_store_memory(given["object_store_memory"]),
         runtime_env=environment,
         preload=_preload(given["preload"])
+        + _config.read("PRELOAD")
         + _preload(environment.get("preload"))
         + _library_modules()
         + tuple(module for module, _ in WORKER_HOOKS),

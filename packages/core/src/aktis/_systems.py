@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 import sys
-from typing import Any
+from typing import Any, cast
 
 __all__ = [
     "FAILED",
@@ -31,17 +31,20 @@ LONGEST_SOCKET_PATH = 107 if sys.platform.startswith("linux") else 103
 READABLE, WRITABLE, FAILED, HUNG_UP = 0x001, 0x004, 0x008, 0x010
 
 
+_system: Any = select  # with names that are not there on Linux
+
+
 class KqueuePoller:
     """The part of ``select.epoll`` that we use, over ``select.kqueue``."""
 
     def __init__(self) -> None:
-        self._queue: Any = select.kqueue()
+        self._queue: Any = _system.kqueue()
         self._writes: set[int] = set()  # descriptors that are watched for room as well
 
     def _control(self, fd: int, write: bool, add: bool) -> None:
-        kind = select.KQ_FILTER_WRITE if write else select.KQ_FILTER_READ
-        flags = select.KQ_EV_ADD if add else select.KQ_EV_DELETE
-        self._queue.control([select.kevent(fd, kind, flags)], 0, 0)
+        kind = _system.KQ_FILTER_WRITE if write else _system.KQ_FILTER_READ
+        flags = _system.KQ_EV_ADD if add else _system.KQ_EV_DELETE
+        self._queue.control([_system.kevent(fd, kind, flags)], 0, 0)
 
     def register(self, fd: int, events: int = READABLE) -> None:
         """Watch a descriptor for bytes to read, and with ``WRITABLE`` for room to write."""
@@ -67,8 +70,8 @@ class KqueuePoller:
         limit = None if timeout is None or timeout < 0 else timeout
         found: dict[int, int] = {}
         for event in self._queue.control(None, maxevents, limit):
-            bit = WRITABLE if event.filter == select.KQ_FILTER_WRITE else READABLE
-            if event.flags & select.KQ_EV_EOF:
+            bit = WRITABLE if event.filter == _system.KQ_FILTER_WRITE else READABLE
+            if event.flags & _system.KQ_EV_EOF:
                 bit |= HUNG_UP
             found[event.ident] = found.get(event.ident, 0) | bit
         return list(found.items())
@@ -82,7 +85,7 @@ class KqueuePoller:
         self._queue.close()
 
 
-Poller: Any = select.epoll if hasattr(select, "epoll") else KqueuePoller
+Poller: type[select.epoll] = select.epoll if hasattr(select, "epoll") else cast(Any, KqueuePoller)
 
 
 def peer(sock: socket.socket) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["PREFIX", "Variable", "flag", "positive", "size"]
+__all__ = ["PREFIX", "Variable", "flag", "names", "positive", "size"]
 
 PREFIX = "AKTIS_"
 _EXPECTED: dict[Any, str] = {float: "expected a number", int: "expected a whole number"}
@@ -32,6 +32,11 @@ def size(text: str) -> int:
     stripped = text.strip().upper().removesuffix("B").removesuffix("I")
     scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(stripped[-1:], 1)
     return int(float(stripped[:-1] if scale > 1 else stripped) * scale)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def positive(text: str) -> float:

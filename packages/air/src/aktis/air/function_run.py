@@ -6,12 +6,12 @@
     ------------                              ------------------------------------------------------
     next() ── starts the thread, or go ───►   runs
            ◄───────────────── ready ──────   report(): leaves an event, waits for go
-    stop() ── go ─────────────────────────►   report() raises SystemExit; the thread ends
+    stop() ── go ─────────────────────────►   report() raises Stopped; the thread ends
 
 Guarantees
 
 - Strictly one after the other: between two calls of ``next`` the function waits in ``report`` (or has ended).
-- ``report`` returns only because of a later ``next``. After ``stop`` it never returns: SystemExit comes out of it.
+- ``report`` returns only because of a later ``next``. After ``stop`` it never returns: Stopped, a SystemExit, comes out of it.
 - Whatever the function does (return, raise, ``sys.exit``), ``next`` returns or raises. A function that never reports keeps
   ``next`` waiting, as it should; ``stop`` gives it some time and then abandons it.
 
@@ -33,7 +33,7 @@ from aktis.air.exceptions import SessionError
 from aktis.air.tracebacks import without_our_frames
 from aktis.util.threads import act_for_main_thread
 
-__all__ = ["Ended", "FunctionRun", "Reported"]
+__all__ = ["Ended", "FunctionRun", "Reported", "Stopped"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,10 @@ class Ended(NamedTuple):
     """The function returned."""
 
     value: Any
+
+
+class Stopped(SystemExit):
+    """What comes out of report when the run is to end there. Of a group of workers, all are ended at once."""
 
 
 class _Failed(NamedTuple):
@@ -178,7 +182,7 @@ class FunctionRun:
 
     def _leave_if_over(self) -> None:
         if self._stopping:
-            raise SystemExit(0)
+            raise Stopped(0)
         if self._ended:
             raise SessionError(f"{self._name} has ended: a thread that it left behind cannot report any more")
 

@@ -16,11 +16,18 @@ Ray's public API (``control``, ``facts``). Arguments are pickled once, by Ray; a
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 
 def load() -> Any:
     """The module whose ``start`` connects. Raises ImportError that names the extra, where Ray is missing."""
+    compat = sys.modules.get("aktis.compat._install")
+    if compat is not None and compat.is_installed():
+        raise ImportError(
+            "in this process `import ray` means Aktis (aktis.compat), so that Ray itself, which a Ray cluster needs, cannot be "
+            "imported: write `import aktis as ray` in the program, and run it without aktis.compat"
+        )
     try:
         importlib.import_module("ray")
     except ImportError as error:

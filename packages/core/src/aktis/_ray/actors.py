@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from aktis._ray.engine import RayEngine
 
 
+class Hold:
+    """What a handle of ours holds on to: Ray's, and what pickles carry of the methods (see :mod:`aktis._ray.hosts`)."""
+
+    __slots__ = ("actor", "card")
+
+    def __init__(self, actor: Any, card: str) -> None:
+        self.actor = actor
+        self.card = card
+
+
 class Exported:
     """A user's class as Ray has it, one per session."""
 
@@ -27,6 +37,7 @@ class Exported:
         self._engine = engine
         self._descriptor = descriptor
         self._cls: Any = descriptor.cls
+        self.card = hosts.card(descriptor)
         self._made: dict[
             tuple[tuple[str, int], ...], Any
         ] = {}  # by concurrency groups: Ray takes them at the definition
@@ -36,7 +47,7 @@ class Exported:
         made = self._made.get(groups)
         if made is None:
             shipped = travel.Shipped(self._engine.job, self._descriptor.name, self._cls)
-            host = hosts.host_of(self._descriptor, shipped)
+            host = hosts.host_of(self._descriptor, shipped, self.card)
             made = self._made[groups] = (
                 ray.remote(concurrency_groups=dict(groups))(host) if groups else ray.remote(host)
             )
@@ -68,7 +79,7 @@ def create(
             raise _taken(engine, options) from None
         tasks.explain(cls.cls, cls.name, cls.signature, args, kwargs, error, exported.by_reference)
         actor = exported.remote(options).options(**given).remote(*args, **kwargs)
-    return ActorHandle(engine, _id_of(actor), cls.name, cls.methods, actor)
+    return ActorHandle(engine, _id_of(actor), cls.name, cls.methods, Hold(actor, exported.card))
 
 
 def _taken(engine: RayEngine, options: ActorOptions) -> ActorAlreadyExistsError:
@@ -83,7 +94,7 @@ def _id_of(actor: Any) -> bytes:
 
 
 def bind(handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOptions) -> Submit:
-    actor = handle._hold
+    actor = handle._hold.actor
     if method.name == TERMINATE:
         bound = actor.__ray_terminate__
     else:
@@ -120,11 +131,17 @@ def by_name(engine: RayEngine, name: str, namespace: str | None) -> ActorHandle[
 
 
 def wrap(engine: RayEngine, actor: Any, weak: bool) -> ActorHandle[Any]:
-    name, methods = hosts.facts_of(actor)
-    return ActorHandle(engine, _id_of(actor), name, methods, actor, weak)
+    card = hosts.card_of(actor)
+    name, methods = hosts.read_card(card)
+    return ActorHandle(engine, _id_of(actor), name, methods, Hold(actor, card), weak)
 
 
-def restore(actor: Any, weak: bool) -> ActorHandle[Any]:
+def reduce(handle: ActorHandle[Any]) -> tuple[Any, ...]:
+    """Whoever unpickles it asks nobody: it may be a thread that answers must come through."""
+    return restore, (handle._hold.actor, handle._actor_id, handle._hold.card, handle._weak)
+
+
+def restore(actor: Any, actor_id: bytes, card: str, weak: bool) -> ActorHandle[Any]:
     """What a handle unpickles with."""
     engine: Any = _session.current
     if engine is None or engine.mode != "ray":
@@ -132,4 +149,5 @@ def restore(actor: Any, weak: bool) -> ActorHandle[Any]:
             raise AktisSystemError("an actor handle was unpickled where no session runs: call aktis.init() first")
         travel.enter(travel.Job())
         engine = _session.current
-    return wrap(engine, actor, weak)
+    name, methods = hosts.read_card(card)
+    return ActorHandle(engine, actor_id, name, methods, Hold(actor, card), weak)

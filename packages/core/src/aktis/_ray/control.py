@@ -12,35 +12,12 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from aktis._ray import errors, options, refs
+from aktis._ray.store import Store
 
 if TYPE_CHECKING:
     from aktis._ray.engine import RayEngine
 
 groups: Any = importlib.import_module("ray.util.placement_group")  # as an attribute it is the function of that name
-STORE_NAMESPACE = "aktis"
-_HIDDEN_RESOURCES = ("object_store_memory",)
-
-
-class KeyValues:
-    """The key-value store of a job: an actor that its driver ends."""
-
-    def __init__(self) -> None:
-        self._values: dict[tuple[str, bytes], bytes] = {}
-
-    def put(self, namespace: str, key: bytes, value: bytes, overwrite: bool) -> bool:
-        fresh = (namespace, key) not in self._values
-        if fresh or overwrite:
-            self._values[namespace, key] = value
-        return fresh
-
-    def get(self, namespace: str, key: bytes) -> bytes | None:
-        return self._values.get((namespace, key))
-
-    def delete(self, namespace: str, key: bytes) -> bool:
-        return self._values.pop((namespace, key), None) is not None
-
-    def keys(self, namespace: str, prefix: bytes) -> list[bytes]:
-        return [key for space, key in self._values if space == namespace and key.startswith(prefix)]
 
 
 class Control:
@@ -48,7 +25,7 @@ class Control:
 
     def __init__(self, engine: RayEngine) -> None:
         self._engine = engine
-        self._store: Any = None
+        self._store = Store(engine.is_driver)
 
     def request(self, method: str, arguments: dict[str, Any]) -> Any:
         handler: Callable[..., Any] | None = getattr(self, f"_do_{method}", None)
@@ -60,12 +37,8 @@ class Control:
             raise errors.translate(error) from None
 
     def close(self) -> None:
-        """The driver ends: so does its key-value store."""
-        if self._engine.is_driver and ray.is_initialized():
-            try:
-                ray.kill(ray.get_actor(self._store_name(), namespace=STORE_NAMESPACE))
-            except ValueError:  # nobody needed one
-                pass
+        """The session ends."""
+        self._store.close()
 
     # nodes and resources -------------------------------------------------------------------------
 
@@ -80,38 +53,18 @@ class Control:
 
     # key-value store -----------------------------------------------------------------------------
 
-    def _store_name(self) -> str:
-        return f"aktis_key_values_{ray.get_runtime_context().get_job_id()}"
-
-    def _values(self) -> Any:
-        if self._store is None:
-            # Detached, because the process that needs it first may be a worker that ends before the others.
-            self._store = (
-                ray.remote(KeyValues)
-                .options(
-                    name=self._store_name(),
-                    namespace=STORE_NAMESPACE,
-                    lifetime="detached",
-                    get_if_exists=True,
-                    num_cpus=0,
-                    scheduling_strategy="DEFAULT",
-                )
-                .remote()
-            )
-        return self._store
-
     def _do_kv_put(self, namespace: str, key: bytes, value: bytes, overwrite: bool = True) -> bool:
-        return bool(ray.get(self._values().put.remote(namespace, key, value, overwrite)))
+        return bool(self._store.ask("put", namespace, key, value, overwrite))
 
     def _do_kv_get(self, namespace: str, key: bytes) -> bytes | None:
-        value: bytes | None = ray.get(self._values().get.remote(namespace, key))
+        value: bytes | None = self._store.ask("get", namespace, key)
         return value
 
     def _do_kv_del(self, namespace: str, key: bytes) -> bool:
-        return bool(ray.get(self._values().delete.remote(namespace, key)))
+        return bool(self._store.ask("delete", namespace, key))
 
     def _do_kv_keys(self, namespace: str, prefix: bytes) -> list[bytes]:
-        return list(ray.get(self._values().keys.remote(namespace, prefix)))
+        return list(self._store.ask("keys", namespace, prefix))
 
     # placement groups ----------------------------------------------------------------------------
 

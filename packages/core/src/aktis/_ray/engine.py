@@ -66,7 +66,7 @@ class RayEngine:
         ]
 
     def reduce_handle(self, handle: ActorHandle[Any]) -> tuple[Any, ...]:
-        return actors.restore, (handle._hold, handle._weak)
+        return actors.reduce(handle)
 
     def current_actor(self) -> ActorHandle[Any] | None:
         context = ray.get_runtime_context()
@@ -75,7 +75,7 @@ class RayEngine:
         return actors.wrap(self, context.current_actor, weak=True)
 
     def kill_actor(self, handle: ActorHandle[Any], no_restart: bool) -> None:
-        ray.kill(handle._hold, no_restart=no_restart)
+        ray.kill(handle._hold.actor, no_restart=no_restart)
 
     def cancel(self, ref: Any, force: bool, recursive: bool) -> None:
         try:

@@ -165,10 +165,10 @@ _KINDS = {
 }  # fmt: skip
 
 
-def host_of(descriptor: ClassDescriptor, shipped: travel.Shipped) -> type[Host]:
+def host_of(descriptor: ClassDescriptor, shipped: travel.Shipped, card: str) -> type[Host]:
     """The class that Ray gets."""
     namespace: dict[str, Any] = {"_aktis_class": shipped, "__module__": descriptor.cls.__module__,
-                                 "__qualname__": descriptor.cls.__qualname__, _CARD + card(descriptor): _plain("")}  # fmt: skip
+                                 "__qualname__": descriptor.cls.__qualname__, _CARD + card: _plain("")}  # fmt: skip
     for method in descriptor.methods.values():
         kind = _KINDS[method.is_generator, method.is_coroutine]
         made = (_either if descriptor.is_async and kind is _plain else kind)(method.name)
@@ -193,11 +193,11 @@ def read_card(text: str) -> tuple[str, dict[str, MethodDescriptor]]:
     return name, restore_methods(rows)
 
 
-def facts_of(actor: Any) -> tuple[str, dict[str, MethodDescriptor]]:
-    """The same from a handle of Ray's. Raises ValueError when the actor is none of ours."""
+def card_of(actor: Any) -> str:
+    """The card of the actor that a handle of Ray's stands for. Raises ValueError when the actor is none of ours."""
     for name in dir(actor):
         if name.startswith(_CARD):
-            return read_card(name.removeprefix(_CARD))
+            return name.removeprefix(_CARD)
     raise ValueError(f"{actor!r} was not made by Aktis: use Ray itself to call it")
 
 

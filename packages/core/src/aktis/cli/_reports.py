@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aktis.cli._tables import byte_count, console, print_rows
+from aktis.cli._tables import console, print_rows
+from aktis.util.units import format_bytes
 
 if TYPE_CHECKING:
     from aktis.cli._client import NodeClient
@@ -41,7 +42,7 @@ def status_report(client: NodeClient) -> None:
 def _print_use(name: str, used: float, total: float, is_bytes: bool) -> None:
     filled = max(0, min(_BAR, round(_BAR * used / total)))
     bar = "█" * filled + "░" * (_BAR - filled)
-    amounts = f"{byte_count(used)} of {byte_count(total)}" if is_bytes else f"{used:g} of {total:g}"
+    amounts = f"{format_bytes(used)} of {format_bytes(total)}" if is_bytes else f"{used:g} of {total:g}"
     print(f"  {name[:20]:20} {bar} {amounts}")
 
 
@@ -55,7 +56,7 @@ def memory_report(report: Mapping[str, Any], objects: list[dict[str, Any]]) -> N
     for name, value in store.items():
         if name not in ("capacity", "used"):
             counted = not any(word in name for word in ("bytes", "size", "used", "memory"))
-            print(f"  {name.replace('_', ' '):20} {value if counted else byte_count(value)}")
+            print(f"  {name.replace('_', ' '):20} {value if counted else format_bytes(value)}")
     print("\nprocesses")
     print_rows("processes", report.get("processes") or (), "table")
     print("\nobjects")
@@ -80,7 +81,7 @@ def summary_report(kind: str, result: Mapping[str, Any]) -> None:
         counts = entry["state_counts"]
         cells = [name, str(sum(counts.values()))]
         if kind == "objects":
-            cells.append(byte_count(entry["total_size_mb"] * (1 << 20)))
+            cells.append(format_bytes(entry["total_size_mb"] * (1 << 20)))
         table.add_row(*cells, ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     console().print(table)
 

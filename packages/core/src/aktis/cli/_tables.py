@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aktis.util.units import format_bytes, format_seconds
+
 # What a table shows of each kind, in this order, with headings. Everything else is in --format json.
 COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "tasks": (("task_id", "task"), ("name", "name"), ("state", "state"), ("pid", "pid"), ("duration", "took")),
@@ -95,7 +97,7 @@ def cell(row: Mapping[str, Any], key: str) -> str:
         return _duration(row)
     value = next((row[name] for name in _ALIASES.get(key, (key,)) if row.get(name) not in (None, "")), "")
     if key in _BYTE_COLUMNS and isinstance(value, (int, float)):
-        return byte_count(value)
+        return format_bytes(value)
     if isinstance(value, bytes):
         value = value.hex()
     if isinstance(value, bool):
@@ -119,32 +121,12 @@ def cell(row: Mapping[str, Any], key: str) -> str:
 
 def _duration(row: Mapping[str, Any]) -> str:
     if isinstance(row.get("duration"), (int, float)):
-        return seconds(row["duration"])
+        return format_seconds(row["duration"])
     start, end = (row.get(f"{name}_time_ms") or row.get(f"{name}_time") for name in ("start", "end"))
     if not isinstance(start, (int, float)):
         return ""
     scale = 1000 if "start_time_ms" in row else 1
-    return seconds((end / scale if isinstance(end, (int, float)) and end else time.time()) - start / scale)
-
-
-def seconds(value: float) -> str:
-    """A duration for people."""
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(int(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def byte_count(value: float) -> str:
-    """A size for people."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(value) < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TB"
+    return format_seconds((end / scale if isinstance(end, (int, float)) and end else time.time()) - start / scale)
 
 
 def resources(amounts: Mapping[str, Any]) -> str:
@@ -154,7 +136,7 @@ def resources(amounts: Mapping[str, Any]) -> str:
         if name.startswith("node:") or not amount:
             continue
         if name in ("memory", "object_store_memory"):
-            text = byte_count(amount)
+            text = format_bytes(amount)
         else:
             text = f"{amount:g}" if isinstance(amount, (int, float)) else str(amount)
         parts.append(f"{name} {text}")

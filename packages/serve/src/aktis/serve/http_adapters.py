@@ -68,7 +68,7 @@ def image_to_ndarray(img: bytes = File(...)) -> np.ndarray[Any, Any]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise ImportError('image_to_ndarray needs Pillow: pip install "aktis-serve[image]"') from error
+        raise ImportError('image_to_ndarray needs Pillow: pip install "aktis-serve[images]"') from error
     from fastapi import HTTPException
 
     try:

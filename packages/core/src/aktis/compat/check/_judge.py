@@ -163,4 +163,8 @@ def _variable(use: Use, support: Support) -> Verdict:
 
 
 def _address(use: Use, support: Support) -> Verdict:
-    return Verdict(PARTLY, "a session is one machine, unless this release has the engine for Ray clusters")
+    return Verdict(
+        PARTLY,
+        "programs of Aktis run on Ray clusters (aktis-core[ray]), but in one process `import ray` is Aktis or Ray: "
+        "write `import aktis as ray` in place of aktis.compat",
+    )

@@ -6,7 +6,8 @@
     x.compute(scheduler=aktis_dask_get)     # one computation
     enable_dask_on_aktis()                  # all from now on; also as a context manager
 
-``persist`` leaves the results where they are, in the shared memory of the cluster, and gives the collection references.
+``x.persist()`` on Aktis leaves the results where they are, in the shared memory of the cluster, and gives the collection
+references (with older versions of Dask: ``x.persist(aktis_persist=True)``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from aktis.util.dask._config import (
     disable_dask_on_aktis,
     enable_dask_on_aktis,
 )
+from aktis.util.dask._persist import aktis_dask_persist, dataframe_optimize
 
+ray_dask_persist = aktis_dask_persist
 ray_dask_get = aktis_dask_get
 ray_dask_get_sync = aktis_dask_get_sync
 enable_dask_on_ray = enable_dask_on_aktis
@@ -35,10 +38,13 @@ __all__ = [
     "RayDaskCallback",
     "aktis_dask_get",
     "aktis_dask_get_sync",
+    "aktis_dask_persist",
+    "dataframe_optimize",
     "disable_dask_on_aktis",
     "disable_dask_on_ray",
     "enable_dask_on_aktis",
     "enable_dask_on_ray",
     "ray_dask_get",
     "ray_dask_get_sync",
+    "ray_dask_persist",
 ]

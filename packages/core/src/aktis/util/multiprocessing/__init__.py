@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from multiprocessing import TimeoutError
+from multiprocessing import JoinableQueue, TimeoutError
 
 from aktis.util.multiprocessing.pool import AsyncResult, IMapIterator, Pool, PoolTaskError
 
-__all__ = ["AsyncResult", "IMapIterator", "Pool", "PoolTaskError", "TimeoutError"]
+__all__ = ["AsyncResult", "IMapIterator", "JoinableQueue", "Pool", "PoolTaskError", "TimeoutError"]

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aktis.data._execution.units import show_bytes, show_count, show_seconds
 from aktis.data.context import DatasetContext
+from aktis.util.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -114,7 +114,7 @@ class ProgressDisplay:
     def _summary(self) -> str:
         last = self.operators[-1]
         took = time.monotonic() - self.started
-        return f"{show_count(last.rows)} rows in {show_seconds(took)}"
+        return f"{format_count(last.rows)} rows in {format_seconds(took)}"
 
     def _guarded(self, action: Callable[[], None]) -> None:
         if os.getpid() != self._pid:  # a process that was forked from us, which has our objects but not our terminal
@@ -275,28 +275,28 @@ def _bar(operator: OperatorProgress, rate: _Rate) -> str:
 
 
 def _blocks(operator: OperatorProgress, rate: _Rate) -> str:
-    total = "" if operator.blocks_total is None else f"/{show_count(operator.blocks_total)}"
-    failed = f", {show_count(operator.errored)} failed" if operator.errored else ""
-    return f"{show_count(operator.blocks_done)}{total} blocks{failed}"
+    total = "" if operator.blocks_total is None else f"/{format_count(operator.blocks_total)}"
+    failed = f", {format_count(operator.errored)} failed" if operator.errored else ""
+    return f"{format_count(operator.blocks_done)}{total} blocks{failed}"
 
 
 def _rows_per_second(operator: OperatorProgress, rate: _Rate) -> str:
-    return f"{show_count(rate.per_second()[0])} rows/s"
+    return f"{format_count(rate.per_second()[0])} rows/s"
 
 
 def _bytes_per_second(operator: OperatorProgress, rate: _Rate) -> str:
-    return f"{show_bytes(rate.per_second()[1])}/s"
+    return f"{format_bytes(rate.per_second()[1])}/s"
 
 
 def _tasks(operator: OperatorProgress, rate: _Rate) -> str:
     if _is_done(operator):
         return "done"
-    queued = f", {show_count(operator.queued)} queued" if operator.queued else ""
+    queued = f", {format_count(operator.queued)} queued" if operator.queued else ""
     return f"{operator.running} running{queued}"
 
 
 def _memory(operator: OperatorProgress, rate: _Rate) -> str:
-    return show_bytes(operator.memory) if operator.memory else ""
+    return format_bytes(operator.memory) if operator.memory else ""
 
 
 def _total(display: ProgressDisplay) -> list[str]:
@@ -304,7 +304,7 @@ def _total(display: ProgressDisplay) -> list[str]:
     last, rate = display.operators[-1], display.rates[-1]
     return [
         "",
-        f"{show_count(last.rows)} rows",
+        f"{format_count(last.rows)} rows",
         _rows_per_second(last, rate),
         _bytes_per_second(last, rate),
         f"{sum(operator.running for operator in display.operators)} running",

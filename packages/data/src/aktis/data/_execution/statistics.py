@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis.data._blocks.types import BlockMetadata, BlockStats
-from aktis.data._execution.units import show_bytes, show_count, show_seconds
+from aktis.util.units import format_bytes, format_count, format_seconds
 
 MAX_EVENTS = 200_000  # of a timeline: about 60 MB of JSON, which viewers can still open
 DRIVER = "driver"
@@ -106,21 +106,21 @@ class OperatorStats:
         found = []
         if self.wall.count:
             found += [
-                spread_line("wall time", self.wall, show_seconds),
-                spread_line("cpu time", self.cpu, show_seconds),
+                spread_line("wall time", self.wall, format_seconds),
+                spread_line("cpu time", self.cpu, format_seconds),
             ]
             if self.user.total:
-                found.append(spread_line("in your functions", self.user, show_seconds))
+                found.append(spread_line("in your functions", self.user, format_seconds))
         if self.max_rss.count:
-            peak = f"{show_bytes(self.max_rss.most)} max, {show_bytes(self.max_rss.mean)} mean"
+            peak = f"{format_bytes(self.max_rss.most)} max, {format_bytes(self.max_rss.mean)} mean"
             found.append(line("peak memory of workers", peak))
         if self.blocks:
             found += [
-                spread_line("output rows", self.rows, show_count),
-                spread_line("output bytes", self.bytes, show_bytes),
+                spread_line("output rows", self.rows, format_count),
+                spread_line("output bytes", self.bytes, format_bytes),
             ]
         if self.tasks:
-            shown = [f"{show_count(count)} on {node}" for node, count in sorted(self.tasks.items())]
+            shown = [f"{format_count(count)} on {node}" for node, count in sorted(self.tasks.items())]
             processes = "1 process" if len(self.workers) == 1 else f"{len(self.workers)} processes"
             found.append(line("blocks per node", f"{', '.join(shown)} ({processes})"))
         if self.span:
@@ -191,7 +191,7 @@ class ExecutionStats:
         first = self._first_number()
         for number, operator in enumerate(self.operators, first):
             made = f": {blocks_text(operator.blocks)}" if operator.blocks else ""
-            took = f" executed in {show_seconds(operator.span)}" if operator.wall.count else ""
+            took = f" executed in {format_seconds(operator.span)}" if operator.wall.count else ""
             parts.append("\n".join([f"Operator {number} {operator.name}{made}{took}", *operator.lines()]))
         if iteration is not None:
             parts.append(str(iteration))
@@ -206,8 +206,8 @@ class ExecutionStats:
         made = [operator for operator in self.operators if operator.blocks]
         last = made[-1] if made else OperatorStats("")  # a limit or a union only passes blocks on
         rows, size = last.rows.total, last.bytes.total
-        rates = f" ({rate(rows, self.seconds)}, {show_bytes(size / self.seconds)}/s)" if self.seconds > 0 else ""
-        return f"{show_count(rows)} rows, {show_bytes(size)} in {show_seconds(self.seconds)}{rates}"
+        rates = f" ({rate(rows, self.seconds)}, {format_bytes(size / self.seconds)}/s)" if self.seconds > 0 else ""
+        return f"{format_count(rows)} rows, {format_bytes(size)} in {format_seconds(self.seconds)}{rates}"
 
     def timeline(self) -> list[dict[str, Any]]:
         """The execution as trace events, which ``chrome://tracing`` and ui.perfetto.dev show: a row per worker."""
@@ -257,11 +257,11 @@ def spread_line(name: str, spread: Spread, show: Any) -> str:
 
 
 def blocks_text(number: int) -> str:
-    return "1 block" if number == 1 else f"{show_count(number)} blocks"
+    return "1 block" if number == 1 else f"{format_count(number)} blocks"
 
 
 def rate(rows: float, seconds: float) -> str:
-    return f"{show_count(rows / seconds)} rows/s" if seconds > 0 else f"{show_count(rows)} rows at once"
+    return f"{format_count(rows / seconds)} rows/s" if seconds > 0 else f"{format_count(rows)} rows at once"
 
 
 def _slice(name: str, pid: int, tid: int, start: float, seconds: float, about: dict[str, Any]) -> dict[str, Any]:

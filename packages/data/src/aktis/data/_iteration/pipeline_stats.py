@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from aktis.data._iteration.stats import IterationStats, seconds
+from aktis.data._iteration.stats import IterationStats
+from aktis.util.units import format_seconds
 
 KEPT = 10  # windows whose statistics are kept, beside those of the first
 
@@ -43,4 +44,6 @@ class PipelineStats:
     def _stalls(self) -> str:
         if self.iteration is None or not self.iteration.total:
             return ""
-        return f", the consumer waited {seconds(self.iteration.blocked)} of {seconds(self.iteration.total)}"
+        return (
+            f", the consumer waited {format_seconds(self.iteration.blocked)} of {format_seconds(self.iteration.total)}"
+        )

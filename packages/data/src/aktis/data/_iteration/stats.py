@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
+from aktis.util.units import format_seconds
+
 
 @dataclass(slots=True)
 class IterationStats:
@@ -40,9 +42,9 @@ class IterationStats:
         rate = self.rows / self.total if self.total else 0.0
         read = f"{self.rows:,} rows in {self.batches:,} batches from {self.blocks:,} blocks"
         lines = [
-            f"Iteration: {read}, {seconds(self.total)} ({rate:,.0f} rows/s)",
-            f"* waiting for the next batch: {seconds(self.blocked)} (the first one: {seconds(self.first_batch)})",
-            f"* in user code: {seconds(self.user)}",
+            f"Iteration: {read}, {format_seconds(self.total)} ({rate:,.0f} rows/s)",
+            f"* waiting for the next batch: {format_seconds(self.blocked)} (the first one: {format_seconds(self.first_batch)})",
+            f"* in user code: {format_seconds(self.user)}",
             "* making batches, in part while user code ran:",
         ]
         parts = {
@@ -53,17 +55,8 @@ class IterationStats:
             "collate": self.collate,
             "finalize": self.finalize,
         }
-        lines += [f"    * {what}: {seconds(time)}" for what, time in parts.items()]
+        lines += [f"    * {what}: {format_seconds(time)}" for what, time in parts.items()]
         return "\n".join(lines)
-
-
-def seconds(value: float) -> str:
-    """A time for people."""
-    if value >= 1:
-        return f"{value:.2f} s"
-    if value >= 1e-3:
-        return f"{value * 1e3:.2f} ms"
-    return f"{value * 1e6:.0f} us"
 
 
 @dataclass(frozen=True)

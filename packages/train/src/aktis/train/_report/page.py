@@ -26,7 +26,8 @@ from aktis.train._report.sections import (
     rank_series,
     time_shares,
 )
-from aktis.train._report.time_axis import TimeAxis, format_bytes
+from aktis.train._report.time_axis import TimeAxis
+from aktis.util.units import format_bytes
 
 __all__ = ["add_run", "build_page", "write_report"]
 

@@ -23,7 +23,8 @@ from aktis.air.html import (
 from aktis.train._report.frames import error_line
 from aktis.train._report.gather import TrainingRun
 from aktis.train._report.record import RunRecord
-from aktis.train._report.time_axis import TimeAxis, format_bytes
+from aktis.train._report.time_axis import TimeAxis
+from aktis.util.units import format_bytes
 
 __all__ = [
     "add_resources",

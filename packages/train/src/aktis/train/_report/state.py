@@ -152,7 +152,7 @@ def _add_waiting(state: State, record: RunRecord) -> None:
 
 
 def _ranks(record: RunRecord, workers: list[dict[str, Any]]) -> list[RankState]:
-    from aktis.train._report.time_axis import format_bytes
+    from aktis.util.units import format_bytes
 
     sample = record.samples[-1].ranks if record.samples else []
     by_rank = {entry.get("rank", position): entry for position, entry in enumerate(sample)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aktis.air.html import Mark
 from aktis.train._report.record import RunRecord
 
-__all__ = ["TimeAxis", "format_bytes"]
+__all__ = ["TimeAxis"]
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,3 @@ class TimeAxis:
             elif event.kind == "failure":
                 found.append(Mark(self(event.time), "failure", "bad"))
         return found
-
-
-_UNITS: Sequence[tuple[str, float]] = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
-
-
-def format_bytes(number: float | None) -> str:
-    """``1.23 GB``; "" for None."""
-    if number is None:
-        return ""
-    for unit, size in _UNITS:
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f} B"

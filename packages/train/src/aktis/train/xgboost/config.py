@@ -7,7 +7,7 @@
     trainer   frees the tracker                            (on_shutdown)
 
 A worker that raises does not leave the group in good order, which would be to wait for the others: it is the executor that ends
-all workers then.
+all workers then. Where all are stopped at once, in ``report``, all leave.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from aktis.air.function_run import Stopped
 from aktis.train._gbdt.contact import LostContactError
 from aktis.train._gbdt.libraries import import_library
 from aktis.train.backend import Backend, BackendConfig
@@ -154,7 +155,8 @@ class _WithoutRank(io.TextIOBase):
 def collective() -> Iterator[None]:
     """Be a member of the workers' group in this thread; does nothing where there is one worker.
 
-    Left in good order only if the block ends well: else this worker would wait for those that do not know yet.
+    Left in good order if the block ends well, or if all workers are stopped: else this one would wait for those that do not
+    know yet.
     """
     if _arguments is None:
         yield
@@ -163,7 +165,11 @@ def collective() -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(_WithoutRank(sys.stdout)):
             library.collective.init(**_arguments)
-        yield
+        try:
+            yield
+        except Stopped:
+            library.collective.finalize()
+            raise
         library.collective.finalize()
     except library.core.XGBoostError as error:
         if _OF_NETWORK not in str(error):

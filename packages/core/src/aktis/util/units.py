@@ -1,10 +1,14 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, the same in all commands, displays and messages."""
 
 from __future__ import annotations
 
+__all__ = ["format_bytes", "format_count", "format_seconds"]
 
-def show_bytes(size: float) -> str:
-    """``734 KB``, ``1.2 GB``: powers of 1,000, as file sizes are shown."""
+
+def format_bytes(size: float | None) -> str:
+    """``734 KB``, ``1.2 GB``: powers of 1,000, as file sizes are shown; "" for None."""
+    if size is None:
+        return ""
     for unit in ("B", "KB", "MB", "GB"):
         if abs(size) < 999.5:
             return f"{size:.0f} {unit}" if unit == "B" or abs(size) >= 99.5 else f"{size:.3g} {unit}"
@@ -12,7 +16,7 @@ def show_bytes(size: float) -> str:
     return f"{size:,.1f} TB"
 
 
-def show_count(number: float) -> str:
+def format_count(number: float) -> str:
     """``950``, ``12,345``, ``1.2M``: exact where that is short."""
     if abs(number) < 100_000:
         return f"{number:,.0f}"
@@ -23,8 +27,10 @@ def show_count(number: float) -> str:
     return f"{number / 1e9:,.3g}G"
 
 
-def show_seconds(seconds: float) -> str:
-    """``12.3 ms``, ``4.21 s``, ``2 min 05 s``, ``1 h 02 min``."""
+def format_seconds(seconds: float) -> str:
+    """``85 us``, ``12.3 ms``, ``4.21 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    if 0 < seconds < 0.9995e-3:
+        return f"{seconds * 1e6:.3g} us"
     if seconds < 0.9995:
         return f"{seconds * 1e3:.3g} ms"
     if seconds < 99.5:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aktis.data._execution.units import show_bytes, show_count, show_seconds
+from aktis.util.units import format_bytes, format_count, format_seconds
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from aktis.data._execution.units import show_bytes, show_count, show_seconds
     ],
 )
 def test_bytes(size: float, text: str) -> None:
-    assert show_bytes(size) == text
+    assert format_bytes(size) == text
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,20 @@ def test_bytes(size: float, text: str) -> None:
     [(0, "0"), (12_345, "12,345"), (250_000, "250k"), (999_600, "1M"), (6_123_456, "6.12M"), (3e9, "3G")],
 )
 def test_counts(number: float, text: str) -> None:
-    assert show_count(number) == text
+    assert format_count(number) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 ms"), (0.0123, "12.3 ms"), (0.9999, "1 s"), (4.214, "4.21 s"), (125, "2 min 05 s"), (3720, "1 h 02 min")],
+    [
+        (0, "0 ms"),
+        (85e-6, "85 us"),
+        (0.0123, "12.3 ms"),
+        (0.9999, "1 s"),
+        (4.214, "4.21 s"),
+        (125, "2 min 05 s"),
+        (3720, "1 h 02 min"),
+    ],
 )
 def test_seconds(seconds: float, text: str) -> None:
-    assert show_seconds(seconds) == text
+    assert format_seconds(seconds) == text
