@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
+import time
 from typing import Any
 
 import pytest
