@@ -9,7 +9,7 @@ import ray
 
 from aktis._engine import ClassDescriptor, FunctionDescriptor, MethodDescriptor, Submit
 from aktis._options import ActorOptions, MethodOptions, TaskOptions
-from aktis._ray import actors, errors, facts, refs, relay, tasks, travel
+from aktis._ray import actors, errors, facts, refs, relay, serializers, tasks, travel
 from aktis._ray.control import Control
 from aktis._ray.refs import RayRef
 from aktis._serialization.diagnose import explain_failure
@@ -35,6 +35,7 @@ class RayEngine:
         self.streams = relay.Streams() if facts.is_client(ray.get_runtime_context()) else None
         self._disconnect = disconnect
         self._freed: set[bytes] = set()
+        serializers.begin()
 
     @classmethod
     def of_worker(cls, job: travel.Job) -> RayEngine:
@@ -44,20 +45,24 @@ class RayEngine:
     # calls -----------------------------------------------------------------------------------
 
     def bind_task(self, function: FunctionDescriptor, options: TaskOptions) -> Submit:
+        self._check_open()
         return tasks.bind(self, function, options)
 
     def create_actor(
         self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ActorHandle[Any]:
+        self._check_open()
         return actors.create(self, cls, options, args, kwargs)
 
     def bind_method(self, handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOptions) -> Submit:
         return actors.bind(handle, method, options)
 
     def get_actor(self, name: str, namespace: str | None) -> ActorHandle[Any]:
+        self._check_open()
         return actors.by_name(self, name, namespace)
 
     def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]:
+        self._check_open()
         listed = ray.util.list_named_actors(all_namespaces=True)
         return [
             {"name": row["name"], "namespace": row["namespace"]}
@@ -69,6 +74,7 @@ class RayEngine:
         return actors.reduce(handle)
 
     def current_actor(self) -> ActorHandle[Any] | None:
+        self._check_open()
         context = ray.get_runtime_context()
         if facts.is_driver(context) or context.get_actor_id() is None:
             return None
@@ -104,12 +110,17 @@ class RayEngine:
             inner = [ref._ref for ref in wanted if ref._epoch == refs.epoch]
             if len(inner) != len(wanted) or self._freed:
                 self._check(wanted)
-            return [refs.received(value) for value in ray.get(inner, timeout=timeout)]
+            values = ray.get(inner, timeout=timeout)
+            return [refs.received(value) if type(value) is refs.DYNAMIC else value for value in values]
         except errors.RAY_ERRORS as error:
             raise self._failure(error, wanted, timeout) from None
         except AttributeError:
             self._check(wanted)
             raise
+
+    def _check_open(self) -> None:
+        if self.epoch != refs.epoch or not ray.is_initialized():
+            raise AktisSystemError("the session was shut down, or the connection to the cluster is gone")
 
     def _check(self, wanted: Sequence[Any]) -> None:
         for ref in wanted:
@@ -158,16 +169,20 @@ class RayEngine:
     # cluster ---------------------------------------------------------------------------------
 
     def request(self, method: str, **arguments: Any) -> Any:
+        self._check_open()
         return self.control.request(method, arguments)
 
     def context(self) -> dict[str, Any]:
+        self._check_open()
         return facts.context()
 
     def explain(self, ref: Any) -> dict[str, Any]:
+        self._check_open()
         return self.control.explain(ref)
 
     def shutdown(self) -> None:
         self.control.close()
+        serializers.end()
         refs.begin_epoch()
         if self._disconnect is not None:
             self._disconnect()
