@@ -358,11 +358,12 @@ def test_back_pressure(serve: Any) -> None:
     others[0].cancel()
 
 
-def test_back_pressure_counts_requests_of_other_callers(serve: Any) -> None:
+def test_back_pressure_counts_requests_of_other_callers(serve: Any, eventually: Any) -> None:
     echo = serve.deploy(Echo, max_ongoing=1, max_queued=0)
     echo.log.remote().result()  # what waits until the deployment is known has stood in line
     (replica,) = serve.views[echo.deployment_id].replicas
     other = replica.actor.call.remote(RequestMeta("other", "other", "wait"), ("other",), {})
+    eventually(lambda: aktis.get(replica.actor.stats.remote()).ongoing == 1)
     with pytest.raises(BackPressureError, match="max_queued_requests is 0"):
         echo.log.remote().result(timeout_s=30)
     with pytest.raises(BackPressureError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.exceptions import AktisError
 from aktis.serve._protocol import Rejected
 from aktis.serve._proxy.exchange import Exchange
+from aktis.serve._proxy.leases import MOST_ATTEMPTS, acquire, end_lease
 from aktis.serve._routing.calls import is_death, may_have_begun
 from aktis.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
 
@@ -153,8 +154,6 @@ class Session:
 
     async def _open(self) -> tuple[Any, Any]:
         """A replica that has taken it, and the stream of the application's messages."""
-        from aktis.serve._proxy.dispatch import MOST_ATTEMPTS, acquire, end_lease
-
         ex = self._ex
         assert ex.route is not None and ex.meta is not None
         again = admitted = False
