@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -91,7 +92,10 @@ def search(trainer: Any, space: dict[str, Any], run: air.RunConfig) -> Any:
     """Optuna proposes what to try, and ASHA stops what does not look promising."""
     asha = ASHAScheduler(max_t=ROUNDS, grace_period=4)
     how = tune.TuneConfig(metric=LOSS, mode="min", num_samples=TRIALS, search_alg=OptunaSearch(seed=0), scheduler=asha)
-    return tune.Tuner(trainer, param_space=space, tune_config=how, run_config=run).fit()
+    results = tune.Tuner(trainer, param_space=space, tune_config=how, run_config=run).fit()
+    if results.num_terminated < TRIALS:  # after Ctrl-C there are the results so far
+        sys.exit("The search has not come to its end.")
+    return results
 
 
 def ask_service(address: str, frame: pd.DataFrame) -> list[float]:

@@ -32,7 +32,7 @@ def tables(text: str) -> Iterator[tuple[str, list[str]]]:
     always = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
     yield "always", re.findall(r'"([^"]+)"', always[1]) if always else []
     section = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    for extra, body in re.findall(r"^([a-z0-9-]+) = \[(.*?)\]$", section, re.MULTILINE | re.DOTALL):
+    for extra, body in re.findall(r"^([a-z0-9-]+) = \[(.*?)\](?: #.*)?$", section, re.MULTILINE | re.DOTALL):
         if extra != "all":
             yield extra, re.findall(r'"([^"]+)"', body)
 

@@ -19,7 +19,8 @@ LEFT_OUT = re.compile(
       cli | dag\..* | util\.(?:collective|joblib|multiprocessing)\..* | experimental\..*
       | air\.(?:constants|exceptions|function_run|html|session_host|integrations(?:\.(?:reporting|results))?)
       | data\.(?:datasource|preprocessors)\..* | data\.(?:dataset|dataset_pipeline|iterator|preprocessor|context|exceptions)
-      | tune\.(?:analysis|cli|execution|experiment|integration|logger|schedulers|simulation|stopper|suggest|trainable|utils)(?:\..*)?
+      | tune\.(?:analysis|cli|execution|experiment|integration|logger|schedulers|simulation|stopper|suggest)(?:\..*)?
+      | tune\.(?:trainable|utils)(?:\..*)?
       | tune\.(?:sample|session|trial|tune|tuner|tune_config|result|error) | tune\.search\..*
       | train\.(?:callbacks|huggingface|lightgbm|lightning|rl|sklearn|tensorflow|torch|xgboost)\..*
       | train\.(?:hf_transformers|transformers|horovod|mosaic|batch_predictor|checkpoint|constants|data_config)(?:\..*)?

@@ -174,6 +174,7 @@ class RayCluster:
         kept.pop("PYTHONSAFEPATH", None)
         environment = kept | self.environment
         environment.pop("RAY_ADDRESS")
+        environment["RAY_raylet_start_wait_time_s"] = str(int(START_S))  # Ray gives up after 30 s otherwise
         environment["RAY_health_check_period_ms"] = "500"  # a dead node is noticed in seconds, not in half a minute
         environment["RAY_health_check_failure_threshold"] = "3"
         return environment

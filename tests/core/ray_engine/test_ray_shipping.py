@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aktis._ray import environment, packages, shipping
-
-GATHER_AKTIS = shipping._gather_aktis
 
 
 @pytest.fixture
@@ -31,19 +31,27 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(text)
     monkeypatch.setattr(shipping, "script_folder", lambda: folder)
     monkeypatch.setattr(shipping, "_loaded_modules", dict)
-    monkeypatch.setattr(shipping, "_gather_aktis", Path.mkdir)
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def folder_of_aktis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Put together once, and not where programs have theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield shipping.aktis_folder()
+
+
 def shipped(env: dict[str, Any]) -> set[str]:
-    top = Path(env["py_modules"][0]) / "_shipped"
-    return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
+    top = Path(env["py_modules"][1])
+    assert top.name == "aktis_shipped"
+    return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()} - {"README.txt"}
 
 
 def test_sources_beside_the_script_travel_and_data_does_not(program: Path) -> None:
     with shipping.packaged({}) as env:
         assert shipped(env) == {"main.py", "helpers.py", "pkg/__init__.py", "pkg/table.json", "sub/deep.py"}
-        folder = env["py_modules"][0]
+        folder = env["py_modules"][1]
     assert not os.path.exists(folder)
 
 
@@ -53,19 +61,19 @@ def test_a_working_dir_takes_their_place(program: Path) -> None:
         assert env["working_dir"] == str(program)
 
 
-def test_the_packages_of_aktis_are_put_together(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "_gather_aktis", GATHER_AKTIS)
+def test_the_packages_of_aktis_are_put_together(program: Path, folder_of_aktis: Path) -> None:
     with shipping.packaged({}) as env:
         top = Path(env["py_modules"][0])
+        assert top == folder_of_aktis  # nothing has changed
         assert top.name == "aktis"
         for name in ("__init__.py", "_ray/travel.py", "data/__init__.py", "tune/__init__.py", "serve/__init__.py"):
             assert (top / name).is_file(), name
         assert not list(top.rglob("*.pyc"))
         # Nothing but that folder is needed to import it, and to find the modules that came with it.
-        code = "import sys; sys.path.insert(0, sys.argv[1]); import aktis._ray.travel, helpers; print(helpers.x, aktis.__file__)"
+        code = "import sys; sys.path[:0] = sys.argv[1:]; import aktis._ray.travel, helpers; print(helpers.x, aktis.__file__)"
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
-            [sys.executable, "-c", code, str(top.parent)],
+            [sys.executable, "-c", code, str(top.parent), str(Path(env["py_modules"][1]).parent)],
             env=clean,
             cwd=top.parent,
             capture_output=True,
@@ -81,7 +89,7 @@ def test_archives_of_modules_are_unpacked(program: Path, tmp_path: Path) -> None
         file.writestr("extra/__init__.py", "")
     with shipping.packaged({"py_modules": [str(archive), "/elsewhere/mod"]}) as env:
         assert "extra/__init__.py" in shipped(env)
-        assert env["py_modules"][1:] == ["/elsewhere/mod"]
+        assert env["py_modules"][2:] == ["/elsewhere/mod"]
 
 
 def test_too_much_is_refused_and_says_what_is_large(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +169,12 @@ def test_local_folders_of_one_call_arrive(tmp_path: Path, monkeypatch: pytest.Mo
     assert packages.of_call(engine, text) == env  # the same content, the same workers
 
     monkeypatch.setenv(packages.PACKAGES, env["env_vars"][packages.PACKAGES])
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(sys, "path", list(sys.path))
     packages.arrive(engine)
     import mod_of_one_call  # type: ignore[import-not-found]
 
     assert mod_of_one_call.value == 3
-    assert Path(mod_of_one_call.__file__).is_relative_to(tmp_path / f"aktis-packages-{os.getuid()}")
+    assert Path(mod_of_one_call.__file__).is_relative_to(Path(tempfile.gettempdir()) / f"aktis-packages-{os.getuid()}")
 
 
 def test_a_package_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -190,3 +192,32 @@ def test_many_observations_at_once_are_the_same_as_one_by_one(values):
         single.observe(value, {"tag": "a"})
     assert numbers("together") == pytest.approx(numbers("single"))
     assert numbers("together")
+
+
+def test_no_job_is_left_behind_and_as_many_run_as_there_are(run):
+    def job(seconds: float) -> float:
+        if seconds:
+            time.sleep(seconds)
+        return seconds
+
+    async def main():
+        threads = Threads("test", asyncio.get_running_loop())
+
+        async def caller(number: int) -> None:
+            for turn in range(150):
+                seconds = 0.0002 if (turn + number) % 4 == 0 else 0.0
+                assert await threads.run(job, (seconds,)) == seconds
+                if turn % 3 == 0:
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*(caller(number) for number in range(6)))
+        together = threading.Barrier(30, timeout=15)
+        await asyncio.gather(*(threads.run(together.wait) for _ in range(30)))
+        threads.close()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        run(main)
+    finally:
+        sys.setswitchinterval(interval)

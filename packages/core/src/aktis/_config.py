@@ -13,7 +13,7 @@ from aktis._variables import Variable, flag, names, size
 _TABLE = (
     Variable("ADDRESS", str, None, "address that init() uses when it gets none, or 'auto'"),
     Variable("NAMESPACE", str, None, "namespace of the driver when init() gets none"),
-    Variable("MODE", str, None, "engine that init() starts when it gets no mode: native or inline"),
+    Variable("MODE", str, None, "engine that init() starts when it gets no mode: native, inline or ray"),
     Variable("NUM_CPUS", float, None, "CPUs of the node when init() gets none (default: those this process may use)"),
     Variable("TEMP_DIR", str, None, "where session directories are made (default: a folder 'aktis' in the system's)"),
     Variable("STORE_DIR", str, None, "where shared-memory segments are made (default: /dev/shm)"),

@@ -16,6 +16,7 @@ Ray's public API (``control``, ``facts``). Arguments are pickled once, by Ray; a
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -28,6 +29,8 @@ def load() -> Any:
             "in this process `import ray` means Aktis (aktis.compat), so that Ray itself, which a Ray cluster needs, cannot be "
             "imported: write `import aktis as ray` in the program, and run it without aktis.compat"
         )
+    # A call after the end of a session is an error: Ray would start a cluster of its own. It asks once, when it is imported.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         importlib.import_module("ray")
     except ImportError as error:

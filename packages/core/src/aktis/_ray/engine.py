@@ -44,20 +44,24 @@ class RayEngine:
     # calls -----------------------------------------------------------------------------------
 
     def bind_task(self, function: FunctionDescriptor, options: TaskOptions) -> Submit:
+        self._check_open()
         return tasks.bind(self, function, options)
 
     def create_actor(
         self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ActorHandle[Any]:
+        self._check_open()
         return actors.create(self, cls, options, args, kwargs)
 
     def bind_method(self, handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOptions) -> Submit:
         return actors.bind(handle, method, options)
 
     def get_actor(self, name: str, namespace: str | None) -> ActorHandle[Any]:
+        self._check_open()
         return actors.by_name(self, name, namespace)
 
     def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]:
+        self._check_open()
         listed = ray.util.list_named_actors(all_namespaces=True)
         return [
             {"name": row["name"], "namespace": row["namespace"]}
@@ -69,6 +73,7 @@ class RayEngine:
         return actors.reduce(handle)
 
     def current_actor(self) -> ActorHandle[Any] | None:
+        self._check_open()
         context = ray.get_runtime_context()
         if facts.is_driver(context) or context.get_actor_id() is None:
             return None
@@ -110,6 +115,10 @@ class RayEngine:
         except AttributeError:
             self._check(wanted)
             raise
+
+    def _check_open(self) -> None:
+        if self.epoch != refs.epoch or not ray.is_initialized():
+            raise AktisSystemError("the session was shut down, or the connection to the cluster is gone")
 
     def _check(self, wanted: Sequence[Any]) -> None:
         for ref in wanted:
@@ -158,12 +167,15 @@ class RayEngine:
     # cluster ---------------------------------------------------------------------------------
 
     def request(self, method: str, **arguments: Any) -> Any:
+        self._check_open()
         return self.control.request(method, arguments)
 
     def context(self) -> dict[str, Any]:
+        self._check_open()
         return facts.context()
 
     def explain(self, ref: Any) -> dict[str, Any]:
+        self._check_open()
         return self.control.explain(ref)
 
     def shutdown(self) -> None:

@@ -66,6 +66,11 @@ def _task_error(error: Any) -> BaseException:
     if isinstance(cause, theirs.RayError) and not isinstance(cause, theirs.RayTaskError):
         return translate(cause)
     text = _COLOUR.sub("", str(error))  # Ray's own fields are gone where it has made an instance of the cause's class
+    if "No module named 'aktis'" in text:
+        return ours.RuntimeEnvSetupError(
+            "the workers of this cluster cannot import Aktis. It travels to them when aktis.init() makes the connection; here "
+            "the program called ray.init() before: leave that out, or install Aktis on the nodes"
+        )
     name = _NAME.match(text)
     return ours.AktisTaskError(
         name.group(1) if name else "the call", text, None if isinstance(cause, theirs.RayTaskError) else cause

@@ -1,8 +1,9 @@
-"""What travels to the nodes of the cluster: Aktis itself and the user's modules, as one package.
+"""What travels to the nodes of the cluster: Aktis itself and the user's modules, as two packages.
 
 Nothing of ours has to be installed there. The packages that this process imports as ``aktis`` (several folders, when they
-are installed as several distributions) are put together into one folder ``aktis``; Ray names it by its content, so that
-an unchanged one is uploaded and unpacked once per cluster. In it, ``_shipped`` holds the user's modules:
+are installed as several distributions) are put together into one folder ``aktis``, which is kept until one of their files
+changes. Ray names packages by their content, so that an unchanged one is uploaded and unpacked once per cluster. The other,
+``aktis_shipped``, holds the user's modules:
 
 - the Python sources below the folder of the script, unless ``runtime_env`` names a ``working_dir``;
 - what this process has imported from elsewhere, but from neither the interpreter's folders nor an installed package.
@@ -13,6 +14,7 @@ Small files that lie in packages (up to 1 MB) travel along, data does not: that 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import shutil
@@ -20,6 +22,7 @@ import site
 import sys
 import sysconfig
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +30,15 @@ from typing import Any
 
 import aktis
 from aktis._ray import environment
-from aktis._ray.travel import FALLBACKS, SHIPPED_MODULES
+from aktis._ray.travel import FALLBACKS, SHIPPED
 
 _logger = logging.getLogger("aktis.ray")
 
 SMALL_FILE = 1 << 20
+UNUSED_SECONDS = 7 * 86400
 MAX_BYTES = 100 << 20  # Ray keeps packages in the memory of the head node
 MAX_VISITED = 20_000  # entries of the script's folder: it is a home directory, or holds data
+_LABEL = "README.txt"
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _NEVER = frozenset({"aktis", "ray", "__main__", "__mp_main__"})
 _PASSED_ON = ("AKTIS_",)  # variables of this process that mean the same in its workers ...
@@ -45,13 +50,13 @@ def packaged(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Ray's runtime environment for a driver whose own is ``given``; its folders are there until the end of the block."""
     env = environment.translate(given)
     with tempfile.TemporaryDirectory(prefix="aktis-ray-") as folder:
-        top = Path(folder) / "aktis"
-        _gather_aktis(top)
-        shipped = top / SHIPPED_MODULES
+        shipped = Path(folder) / SHIPPED
         shipped.mkdir()
+        (shipped / _LABEL).write_text(
+            "Modules of a program that runs on this cluster with Aktis.\n"
+        )  # Ray refuses empty ones
         modules = [item for item in env.get("py_modules", ()) if not _unpack(item, shipped)]
         _gather_user_modules(shipped, with_script="working_dir" not in env)
-        _gather_fallbacks(top / FALLBACKS)
         variables = {
             name: value
             for name, value in os.environ.items()
@@ -59,20 +64,65 @@ def packaged(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
         }
         yield {
             **env,
-            "py_modules": [str(top), *modules],
+            "py_modules": [str(aktis_folder()), str(shipped), *modules],
             "env_vars": {**variables, **env.get("env_vars", {})},
         }
 
 
-def _gather_aktis(top: Path) -> None:
+def aktis_folder() -> Path:
+    """All of Aktis in one folder of that name: the one of the last time, when nothing has changed since."""
+    home = Path(tempfile.gettempdir()) / f"aktis-ray-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.stat().st_uid != os.getuid():
+        raise PermissionError(f"{home} belongs to somebody else")
+    files = _files_of_aktis()
+    stamp = hashlib.blake2b(digest_size=12)
+    for name, path in files.items():
+        status = os.stat(path)
+        stamp.update(f"{name}\0{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    kept = home / stamp.hexdigest()
+    if not kept.is_dir():
+        building = Path(tempfile.mkdtemp(dir=home))
+        _gather_aktis(files, building / "aktis")
+        try:
+            building.rename(kept)
+        except OSError:  # another process was faster
+            shutil.rmtree(building, ignore_errors=True)
+        _forget_others(home, kept)
+    os.utime(kept)
+    return kept / "aktis"
+
+
+def _files_of_aktis() -> dict[str, str]:
+    """Name in the folder to path here."""
+    found: dict[str, str] = {}
     for folder in aktis.__path__:
         for where, names, files in os.walk(folder):
-            names[:] = [name for name in names if name not in (*_SKIPPED, SHIPPED_MODULES, FALLBACKS)]
-            to = top / os.path.relpath(where, folder)
-            to.mkdir(parents=True, exist_ok=True)
-            for name in files:
+            names[:] = sorted(name for name in names if name not in (*_SKIPPED, FALLBACKS))
+            below = os.path.relpath(where, folder)
+            for name in sorted(files):
                 if not name.endswith(".pyc"):
-                    _take(os.path.join(where, name), to / name)
+                    found.setdefault(os.path.normpath(os.path.join(below, name)), os.path.join(where, name))
+    return found
+
+
+def _gather_aktis(files: dict[str, str], top: Path) -> None:
+    made: set[str] = set()
+    for name, path in files.items():
+        folder = os.path.dirname(name)
+        if folder not in made:
+            (top / folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        shutil.copyfile(path, top / name)
+    _gather_fallbacks(top / FALLBACKS)
+
+
+def _forget_others(home: Path, kept: Path) -> None:
+    """Remove what nobody has used for a week."""
+    for other in home.iterdir():
+        with contextlib.suppress(OSError):
+            if other != kept and time.time() - other.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _take(path: str, to: Path) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import aktis
 from aktis import _session
 
-SHIPPED_MODULES = "_shipped"  # folder in the travelling package ``aktis``: the user's modules
-FALLBACKS = "_fallbacks"  # the same for what Aktis needs and the node may lack
+SHIPPED = "aktis_shipped"  # folder that travels beside ``aktis``: the user's modules
+FALLBACKS = "_fallbacks"  # folder in the travelling ``aktis``: what it needs and the node may lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,14 @@ class Job:
 
 def _extend_path() -> None:
     """The user's modules come before what is installed on the node, and after what Ray put on the path."""
-    for folder in aktis.__path__:
-        modules, fallbacks = os.path.join(folder, SHIPPED_MODULES), os.path.join(folder, FALLBACKS)
+    for entry in tuple(sys.path):
+        modules = os.path.join(entry, SHIPPED)
         if os.path.isdir(modules) and modules not in sys.path:
             homes = (sys.prefix, sys.base_prefix)
             position = next((at for at, path in enumerate(sys.path) if path.startswith(homes)), len(sys.path))
             sys.path.insert(position, modules)
+    for folder in aktis.__path__:
+        fallbacks = os.path.join(folder, FALLBACKS)
         if os.path.isdir(fallbacks) and fallbacks not in sys.path:
             sys.path.append(fallbacks)
 

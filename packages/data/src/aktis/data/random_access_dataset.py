@@ -12,7 +12,7 @@ import numpy as np
 import aktis
 from aktis.data._blocks import Block, kind_of, slice_rows, to_rows
 from aktis.data._iteration.splitting import in_groups
-from aktis.data._iteration.stats import seconds
+from aktis.util.units import format_seconds
 
 if TYPE_CHECKING:
     from aktis.data._execution.handle import BlockHandle
@@ -89,12 +89,12 @@ class RandomAccessDataset:
         return "\n".join(
             [
                 "RandomAccessDataset:",
-                f"- Build time: {seconds(self._build_seconds)}",
+                f"- Build time: {format_seconds(self._build_seconds)}",
                 f"- Num workers: {len(found)}",
                 f"- Blocks per worker: {spread('blocks')}",
                 f"- Bytes per worker: {spread('bytes')}",
                 f"- Accesses per worker: {spread('accesses')}",
-                f"- Mean access time: {seconds(per_access)}",
+                f"- Mean access time: {format_seconds(per_access)}",
             ]
         )
 

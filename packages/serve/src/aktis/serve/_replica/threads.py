@@ -6,7 +6,7 @@
     run(function) ── _jobs (deque) ─────────────────► popleft(), context.run(function)
     future ◄── _deliver() ◄── call_soon_threadsafe ── _done (deque)
 
-- The loop thread owns the futures and counts; workers touch only the queues, and the flags ``_announced`` and ``_coming``.
+- The loop thread owns the futures; workers touch only the queues and what the lock guards, and ``_announced``.
 - One thread is called at a time (``_coming``), and before it begins its function it calls the next one if there is more to do.
   As it has the interpreter until its function waits for something, functions that do not wait all run in the one thread that
   is awake, without a change of threads for each; those that wait run beside each other at once.
@@ -23,7 +23,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Any
 
@@ -41,7 +41,7 @@ class Threads:
         self._jobs: deque[Any] = deque()
         self._idle: list[threading.Lock] = []  # threads that sleep, each on its own lock; the last one is called first
         self._coming = False  # a thread was called, and has not looked at the jobs yet
-        self._starting = threading.Lock()
+        self._lock = threading.Lock()  # of the three above, and the number of threads
         self._closed = False
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._announced = False
@@ -56,26 +56,38 @@ class Threads:
         """A future of what ``function(*args, **kwargs)`` returns or raises; it runs in a copy of the present context."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._busy += 1
-        self._jobs.append((future, copy_context().run, function, args, kwargs or {}))
-        if not self._coming:
-            self._call_one()
+        job = (future, copy_context().run, function, args, kwargs or {})
+        with self._lock:
+            self._jobs.append(job)
+            call = self._next_thread()
+        if call is not None:
+            call()
         return future
 
-    def _call_one(self) -> None:
-        """Have one more thread look at the jobs: one that sleeps, or a new one as long as there are fewer than functions."""
-        self._coming = True
+    def _next_thread(self) -> Callable[[], None] | None:
+        """What calls one more thread, if one is needed: one that sleeps, or a new one where there are fewer than functions.
+        Under the lock; to be called outside of it."""
+        if self._coming or not self._jobs:
+            return None
+        if self._idle:
+            self._coming = True
+            return self._idle.pop().release
+        if self._busy > self._threads:
+            self._coming = True
+            self._threads += 1
+            return self._start_one
+        return None  # all are busy, and each looks for the next job when it has done with its own
+
+    def _start_one(self) -> None:
         try:
-            self._idle.pop().release()
-            return
-        except IndexError:
-            pass
-        with self._starting:
-            if self._busy > self._threads:
-                self._threads += 1
-                name = f"{self._name}-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
-                return
-        self._coming = False  # all are busy, and each looks for the next job when it has done with its own
+            threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+        except RuntimeError:  # the system gives no more
+            with self._lock:
+                self._coming = False
+                self._threads -= 1
+                if self._threads:
+                    return  # the others do it
+            raise
 
     def when_ended(self, future: asyncio.Future[Any], callback: Callable[[], None]) -> None:
         """Call ``callback()`` on the loop as soon as the function behind a cancelled ``future`` has returned."""
@@ -86,10 +98,11 @@ class Threads:
 
     def close(self) -> None:
         """End threads as soon as they have nothing to do."""
-        self._closed = True
-        while self._idle:
-            with suppress(IndexError):
-                self._idle.pop().release()
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for bell in idle:
+            bell.release()
 
     def _work(self) -> None:
         with self.around():
@@ -99,17 +112,24 @@ class Threads:
         jobs, done = self._jobs, self._done
         bell = threading.Lock()
         bell.acquire()
-        self._coming = False
+        called = True
         while True:
-            try:
-                job = jobs.popleft()
-            except IndexError:
-                if self._closed:
+            with self._lock:
+                if called:
+                    self._coming = called = False
+                job = jobs.popleft() if jobs else None
+                if job is not None:
+                    call = self._next_thread()
+                elif self._closed:
                     return
-                self._sleep(bell)
+                else:
+                    self._idle.append(bell)
+            if job is None:
+                bell.acquire()
+                called = True
                 continue
-            if jobs and not self._coming:
-                self._call_one()
+            if call is not None:
+                call()
             future, run, function, args, kwargs = job
             try:
                 result: tuple[Any, Any, BaseException | None] = (future, run(function, *args, **kwargs), None)
@@ -127,18 +147,6 @@ class Threads:
                     self._loop.call_soon_threadsafe(self._deliver)
                 except RuntimeError:  # the loop is closed: nobody waits any more
                     return
-
-    def _sleep(self, bell: threading.Lock) -> None:
-        """In a thread: until it is called."""
-        self._idle.append(bell)
-        if self._jobs or self._closed:  # since we looked
-            try:
-                self._idle.remove(bell)
-                return
-            except ValueError:  # we are being called
-                pass
-        bell.acquire()
-        self._coming = False
 
     def _deliver(self) -> None:
         self._announced = False
