@@ -135,7 +135,12 @@ def test_decorating_does_not_start_a_session(no_session: str) -> None:
 @pytest.mark.differs("needs AKTIS_MODE")
 @pytest.mark.parametrize("call", ["put", "remote", "actor", "context", "get_actor", "gpu"])
 def test_calls_that_start_a_session(no_session: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AKTIS_MODE", no_session)
+    if no_session == ON_RAY:
+        from ..helpers import ray_clusters
+
+        monkeypatch.setenv("AKTIS_ADDRESS", ray_clusters.address_of({"num_cpus": 1}))
+    else:
+        monkeypatch.setenv("AKTIS_MODE", no_session)
     monkeypatch.setenv("AKTIS_NUM_CPUS", "1")
     if call == "put":
         aktis.get(aktis.put(1))
@@ -214,6 +219,7 @@ def test_cluster_resources(no_session: str) -> None:
 @pytest.mark.differs(
     "Ray wants whole numbers of what a node has; half a widget is as good as half of what a task takes"
 )
+@pytest.mark.not_on_ray("Ray wants whole numbers of what a node has")
 def test_a_node_may_have_a_fraction_of_a_resource(no_session: str) -> None:
     start(no_session, num_cpus=1, resources={"widget": 1.5})
     assert aktis.cluster_resources()["widget"] == 1.5
@@ -235,6 +241,7 @@ def test_labels_of_the_node(no_session: str) -> None:
 
 
 @pytest.mark.differs("options of the dashboard are Ray's own")
+@pytest.mark.not_on_ray("a cluster that exists takes no settings of its nodes")
 def test_options_without_meaning_are_accepted(no_session: str) -> None:
     start(no_session, num_cpus=1, include_dashboard=False, dashboard_host="127.0.0.1", _system_config={"x": 1})
     assert aktis.is_initialized()

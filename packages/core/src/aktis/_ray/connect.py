@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from aktis._ray import shipping, travel
+from aktis._ray import errors, shipping, travel
 from aktis._ray.engine import RayEngine
 from aktis._serialization.errors import PACKAGES
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("aktis.ray")
 
+KNOCK_SECONDS = 15.0
 CLIENT, DIRECT = "ray://", "ray+"
 
 
@@ -33,6 +35,7 @@ def start(settings: InitSettings) -> RayEngine:
     job = travel.Job(settings.worker_hooks, PACKAGES[0])
     if ray.is_initialized():
         return RayEngine(ray.get_runtime_context().namespace, job, None)
+    _knock(address)
     with shipping.packaged(settings.runtime_env) as environment:
         _connect(address, settings, environment)
     return RayEngine(settings.namespace, job, _leave)
@@ -51,10 +54,24 @@ def _connect(address: str, settings: InitSettings, environment: dict[str, Any]) 
             log_to_driver=settings.log_to_driver,
             **given,
         )
+    except errors.RAY_ERRORS as error:  # the token of the cluster is missing or wrong, for example
+        raise errors.translate(error) from error
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
         if isinstance(error, ValueError) and not isinstance(error, OSError) and "address" not in str(error).lower():
             raise
         raise ConnectionError(f"no Ray cluster answers at address={address!r}: {error}{_hint(theirs)}") from error
+
+
+def _knock(address: str) -> None:
+    """Ray waits for minutes where nobody listens; this does not."""
+    theirs = ray_address(address)
+    host, _, port = theirs.removeprefix(CLIENT).partition("?")[0].rpartition(":")
+    if not port.isdigit() or "://" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray cluster answers at address={address!r} ({host}:{port}): {error}") from error
 
 
 def _hint(theirs: str) -> str:

@@ -9,7 +9,7 @@ import ray
 
 from aktis._engine import ClassDescriptor, FunctionDescriptor, MethodDescriptor, Submit
 from aktis._options import ActorOptions, MethodOptions, TaskOptions
-from aktis._ray import actors, errors, facts, refs, relay, tasks, travel
+from aktis._ray import actors, errors, facts, refs, relay, serializers, tasks, travel
 from aktis._ray.control import Control
 from aktis._ray.refs import RayRef
 from aktis._serialization.diagnose import explain_failure
@@ -35,6 +35,7 @@ class RayEngine:
         self.streams = relay.Streams() if facts.is_client(ray.get_runtime_context()) else None
         self._disconnect = disconnect
         self._freed: set[bytes] = set()
+        serializers.begin()
 
     @classmethod
     def of_worker(cls, job: travel.Job) -> RayEngine:
@@ -109,7 +110,8 @@ class RayEngine:
             inner = [ref._ref for ref in wanted if ref._epoch == refs.epoch]
             if len(inner) != len(wanted) or self._freed:
                 self._check(wanted)
-            return [refs.received(value) for value in ray.get(inner, timeout=timeout)]
+            values = ray.get(inner, timeout=timeout)
+            return [refs.received(value) if type(value) is refs.DYNAMIC else value for value in values]
         except errors.RAY_ERRORS as error:
             raise self._failure(error, wanted, timeout) from None
         except AttributeError:
@@ -180,6 +182,7 @@ class RayEngine:
 
     def shutdown(self) -> None:
         self.control.close()
+        serializers.end()
         refs.begin_epoch()
         if self._disconnect is not None:
             self._disconnect()

@@ -14,6 +14,7 @@ from aktis._ray import errors
 from aktis.exceptions import AktisSystemError, GetTimeoutError
 from aktis.object_ref import _PLAIN, STANDS_FOR, ObjectRef, call_all, reference_of
 
+DYNAMIC: Any = ray.DynamicObjectRefGenerator
 epoch = 0  # number of the session in this process: references and handles of another one are refused
 
 
@@ -87,7 +88,7 @@ def check_epoch(ref: Any) -> None:
 
 def received(value: Any) -> Any:
     """A value as the user gets it. Ray has a class of its own for the result of ``num_returns="dynamic"``."""
-    if type(value) is ray.DynamicObjectRefGenerator:
+    if type(value) is DYNAMIC:
         return DynamicObjectRefGenerator([RayRef(ref) for ref in value])
     return value
 

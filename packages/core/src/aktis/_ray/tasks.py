@@ -13,7 +13,7 @@ import ray
 from aktis._engine import FunctionDescriptor, Submit
 from aktis._generators import ObjectRefGenerator
 from aktis._options import TaskOptions
-from aktis._ray import errors, refs, travel
+from aktis._ray import errors, refs, serializers, travel
 from aktis._ray import options as ray_options
 from aktis._serialization import functions
 from aktis._serialization.diagnose import explain_arguments as explain_which
@@ -67,6 +67,7 @@ def _key(options: TaskOptions) -> tuple[int, int]:
 
 def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions) -> Submit:
     """Called once per function and set of options."""
+    serializers.modules_by_value()
     exported = descriptor.engine_state
     if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
         exported = descriptor.engine_state = Exported(engine, descriptor)

@@ -184,6 +184,8 @@ def _code_reducer(reduce: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], t
 # Serializers of the user's -------------------------------------------------------------------------------------------
 
 _serializers: dict[type, Callable[[Any], tuple[Any, ...]]] = {}
+WATCHERS: list[Callable[[type, Callable[[Any], tuple[Any, ...]] | None], None]] = []
+"""Called with (class, reducer; None: it is taken away). Engines that pickle with something else want to know."""
 
 
 def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
@@ -198,11 +200,20 @@ def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserial
         return deserializer, (serializer(instance),)
 
     _serializers[cls] = reduce
+    for watcher in WATCHERS:
+        watcher(cls, reduce)
 
 
 def deregister_serializer(cls: type) -> None:
     """Undo :func:`register_serializer`; nothing happens when there is none."""
-    _serializers.pop(cls, None)
+    if _serializers.pop(cls, None) is not None:
+        for watcher in WATCHERS:
+            watcher(cls, None)
+
+
+def serializers() -> dict[type, Callable[[Any], tuple[Any, ...]]]:
+    """Those that are registered now: class to what reduces its instances, as ``copyreg`` has it."""
+    return dict(_serializers)
 
 
 # Large bytes ---------------------------------------------------------------------------------------------------------
