@@ -1,6 +1,7 @@
 """What the API reference needs to know of our sources: names that packages import lazily, and references in docstrings.
 
-Docstrings refer to other things as ``:class:`Tuner` `` or ``:meth:`~aktis.data.Dataset.map` ``; pages know links.
+Docstrings announce code with ``::``, and refer to other things as ``:class:`Tuner` `` or ``:meth:`~aktis.data.Dataset.map` ``.
+On pages code is what is indented, and references are links.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from api_names import lazy_names, sources
 
+# What announces a block of code, behind a text or alone.
+LITERAL = re.compile(r"(?:(?<=(?P<text>\S))|^[ ]*)::$", re.MULTILINE)
 _loading = True
 
 ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|attr|exc|data|obj|const):`(?P<short>~?)(?P<name>[\w.]+)(?:\(\))?`")
@@ -78,5 +81,6 @@ class AktisExtension(griffe.Extension):
         for member in list(thing.members.values()):
             if not member.is_alias:
                 self._rewrite(member)
-        if isinstance(thing, griffe.Object) and thing.docstring is not None and ":`" in thing.docstring.value:
-            thing.docstring.value = ROLE.sub(lambda match: _link(thing, match), thing.docstring.value)
+        if isinstance(thing, griffe.Object) and thing.docstring is not None:
+            text = LITERAL.sub(lambda match: ":" if match["text"] else "", thing.docstring.value)
+            thing.docstring.value = ROLE.sub(lambda match: _link(thing, match), text)

@@ -57,7 +57,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Services of the tests are found by the tests alone."""
     with pytest.MonkeyPatch.context() as patch:
         path = tmp_path_factory.mktemp("state")
-        patch.setenv(_settings.STATE_DIR.name, str(path))
+        patch.setenv(_settings.STATE_DIR.full, str(path))
         for name in ("AKTIS_SERVE_ADDRESS", "RAY_AGENT_ADDRESS", "RAY_DASHBOARD_ADDRESS", "AKTIS_SERVE_TOKEN"):
             patch.delenv(name, raising=False)
         yield path

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from aktis.serve import _state
+from aktis.util.processes import started
 
 Command = Any
 
@@ -156,7 +157,7 @@ def test_code_in_a_working_directory_stays_when_it_is_left_running(folder: Path,
         assert command("status")[0] == 0
     finally:
         assert command("shutdown", "-y")[0] == 0
-    assert _state.born(host.pid) is None
+    assert started(host.pid) is None
     assert os.getpid() not in {host.pid}
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from aktis.serve import _state
 from aktis.serve._state import HostState
+from aktis.util.processes import started
 
 Command = Any
 
@@ -29,7 +30,7 @@ def host(folder: Path, state: Path) -> Iterator[HostState]:
     [found] = _state.living_hosts()
     assert found.http[0] in done.stdout
     yield found
-    if _state.born(found.pid) is not None:  # the last test ends it
+    if started(found.pid) is not None:  # the last test ends it
         os.kill(found.pid, 15)
 
 
@@ -219,7 +220,7 @@ def test_the_end_leaves_nothing(host: HostState, state: Path, command: Command) 
     assert pids
     code, out, err = command("shutdown", "-y")
     assert (code, out, err) == (0, f"Serve at {host.rest} has ended\n", "")
-    assert not [pid for pid in (host.pid, *pids) if _state.born(pid) is not None]
+    assert not [pid for pid in (host.pid, *pids) if started(pid) is not None]
     assert not list(state.iterdir())
     assert not Path(host.session, "node.sock").exists()
     assert command("shutdown", "-y")[0] == 2

@@ -69,7 +69,7 @@ def new(handle: Any) -> Any:
 def test_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert uses_legacy_handles(Old) and uses_legacy_handles(Inherits) and uses_legacy_handles(Annotated)
     assert not uses_legacy_handles(new) and not uses_legacy_handles(int)
-    monkeypatch.setenv(_settings.LEGACY_HANDLES.name, "1")
+    monkeypatch.setenv(_settings.LEGACY_HANDLES.full, "1")
     assert uses_legacy_handles(new)
-    monkeypatch.setenv(_settings.LEGACY_HANDLES.name, "0")
+    monkeypatch.setenv(_settings.LEGACY_HANDLES.full, "0")
     assert not uses_legacy_handles(Old)

@@ -369,6 +369,7 @@ def test_back_pressure_counts_requests_of_other_callers(serve: Any, eventually: 
     with pytest.raises(BackPressureError):
         list(echo.options(stream=True).numbers.remote(1))
     serve.change(echo, max_queued=1)
+    eventually(lambda: serve.router(echo).view.max_queued == 1)
     waits = echo.log.remote()
     with pytest.raises(TimeoutError):
         waits.result(timeout_s=0.1)

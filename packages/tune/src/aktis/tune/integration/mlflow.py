@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from aktis.air.integrations.mlflow import MLflowLoggerCallback, setup_mlflow
+from aktis.tune.integration._around import around
 
 __all__ = ["MLflowLoggerCallback", "MLflowTrainableMixin", "mlflow_mixin", "setup_mlflow"]
 
@@ -25,26 +24,7 @@ def mlflow_mixin(func: Callable[..., Any]) -> Callable[..., Any]:
         func: A function trainable, or a class (which then needs no :class:`MLflowTrainableMixin`).
     """
     warnings.warn(_DEPRECATED.format("mlflow_mixin"), DeprecationWarning, stacklevel=2)
-    if isinstance(func, type):
-        return type(
-            func.__name__, (MLflowTrainableMixin, func), {"__doc__": func.__doc__, "__module__": func.__module__}
-        )
-
-    if inspect.isgeneratorfunction(func):
-
-        @functools.wraps(func)
-        def generator(config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            with _run(config):
-                return (yield from func(config, *args, **kwargs))
-
-        return generator
-
-    @functools.wraps(func)
-    def function(config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        with _run(config):
-            return func(config, *args, **kwargs)
-
-    return function
+    return around(func, MLflowTrainableMixin, _run)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from aktis.air.integrations.wandb import WandbLoggerCallback, setup_wandb
+from aktis.tune.integration._around import around
 
 __all__ = ["setup_wandb", "WandbLoggerCallback", "WandbTrainableMixin", "wandb_mixin"]
 
@@ -25,26 +24,7 @@ def wandb_mixin(func: Callable[..., Any]) -> Callable[..., Any]:
         func: A function trainable, or a class (which then needs no :class:`WandbTrainableMixin`).
     """
     warnings.warn(_DEPRECATED.format("wandb_mixin"), DeprecationWarning, stacklevel=2)
-    if isinstance(func, type):
-        return type(
-            func.__name__, (WandbTrainableMixin, func), {"__doc__": func.__doc__, "__module__": func.__module__}
-        )
-
-    if inspect.isgeneratorfunction(func):
-
-        @functools.wraps(func)
-        def generator(config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            with _run(config):
-                return (yield from func(config, *args, **kwargs))
-
-        return generator
-
-    @functools.wraps(func)
-    def function(config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        with _run(config):
-            return func(config, *args, **kwargs)
-
-    return function
+    return around(func, WandbTrainableMixin, _run)
 
 
 @contextlib.contextmanager
