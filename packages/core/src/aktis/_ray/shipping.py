@@ -96,7 +96,7 @@ def aktis_folder() -> Path:
 def _files_of_aktis() -> dict[str, str]:
     """Name in the folder to path here."""
     found: dict[str, str] = {}
-    for folder in aktis.__path__:
+    for folder in filter(_is_portion, aktis.__path__):
         for where, names, files in os.walk(folder):
             names[:] = sorted(name for name in names if name not in (*_SKIPPED, FALLBACKS))
             below = os.path.relpath(where, folder)
@@ -125,8 +125,13 @@ def _forget_others(home: Path, kept: Path) -> None:
                 shutil.rmtree(other, ignore_errors=True)
 
 
+def _is_portion(folder: str) -> bool:
+    """Whether it is a part of the package. Beside a script in /tmp, the folder of sessions has the name of one."""
+    return any(Path(folder).glob("__init__.py")) or any(Path(folder).glob("*/__init__.py"))
+
+
 def _take(path: str, to: Path) -> None:
-    if to.exists():
+    if to.exists() or not os.path.isfile(path):
         return
     try:
         os.link(os.path.realpath(path), to)  # the folder lives for a second: no need of a second copy

@@ -326,7 +326,10 @@ class Watcher:
 
 def session_id() -> str | None:
     """Which session this process is in; None: none."""
-    return str(aktis.get_runtime_context().get_job_id()) if aktis.is_initialized() else None
+    try:
+        return str(aktis.get_runtime_context().get_job_id()) if aktis.is_initialized() else None
+    except aktis.exceptions.AktisSystemError:  # it ends just now
+        return None
 
 
 _current: Watcher | None = None
