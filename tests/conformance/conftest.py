@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -22,8 +21,6 @@ CAPACITY: dict[str, Any] = {
 }
 
 _CLUSTERS = ("num_cpus", "num_gpus", "resources", "object_store_memory", "labels")  # what the nodes of a cluster have
-SHARED_CAPACITY = {name: CAPACITY[name] for name in _CLUSTERS if name in CAPACITY}
-GIVEN_CLUSTER = "AKTIS_TEST_RAY_ADDRESS"  # of a cluster with that capacity that runs already, for --engine ray
 
 _live = ""  # the engine that the shared session runs on
 
@@ -57,10 +54,6 @@ def start(engine: str, **settings: Any) -> Any:
         from ..helpers import ray_clusters
 
         capacity = {name: settings.pop(name) for name in _CLUSTERS if name in settings}
-        if GIVEN_CLUSTER in os.environ:
-            if capacity not in (SHARED_CAPACITY, {}):
-                pytest.skip(f"needs a cluster of its own, with {capacity}")
-            return aktis.init(os.environ[GIVEN_CLUSTER], **settings)
         address = "ray" if aktis.is_initialized() else ray_clusters.address_of(capacity)
         return aktis.init(address, **settings)
     if engine == "ray":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -41,7 +42,10 @@ def main(resource: str) -> None:
     print("ready", flush=True)
     worker_deaths.raised(AktisError, task)
     worker_deaths.raised(ActorDiedError, actor.call.remote())
-    worker_deaths.raised(ObjectLostError, lost)
+    try:
+        worker_deaths.raised(ObjectLostError, lost)
+    except AssertionError:  # a client's wait() has made a copy on the head
+        assert os.environ["AKTIS_ADDRESS"].startswith("ray://")
     assert aktis.get([anywhere.remote(x) for x in range(5)], timeout=100) == [1, 2, 3, 4, 5]
     deadline = time.monotonic() + 60
     while len([node for node in aktis.nodes() if node["Alive"]]) == before:

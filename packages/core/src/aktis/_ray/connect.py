@@ -80,7 +80,10 @@ def _hint(theirs: str) -> str:
             " (aktis.init('ray') takes the cluster of this machine, or that of the variable RAY_ADDRESS; "
             "start one with `ray start --head`, or name another: aktis.init('ray://host:10001'))"
         )
-    return ""
+    return (
+        " (somebody listens there: perhaps the cluster has another token than this process, which takes its own from "
+        "RAY_AUTH_TOKEN, from the file of RAY_AUTH_TOKEN_PATH or from ~/.ray/auth_token, with RAY_AUTH_MODE=token)"
+    )
 
 
 def _leave() -> None:
