@@ -6,6 +6,7 @@ outlives us. The nodes' interpreter need not have Aktis, and doesn't find ours: 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -23,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+_libc = ctypes.CDLL(None)
 START_S = 300.0  # a busy machine takes minutes for what a quiet one does in seconds
 STORE_BYTES = 150 << 20
 
@@ -32,6 +34,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _end_with_parent() -> None:
+    """The kernel tells a node to stop when we die, be it by kill -9."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def processes_of_session(leader: int) -> dict[int, str]:
@@ -156,7 +165,7 @@ class RayCluster:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment,
-                cwd=self.folder, start_new_session=True,
+                cwd=self.folder, start_new_session=True, preexec_fn=_end_with_parent,
             )  # fmt: skip
         node = RayNode(process, log)
         self.nodes.append(node)
