@@ -167,11 +167,11 @@ def test_warnings_of_ours_are_a_line_and_those_of_users_stay(
 
     def app(*_: object, **__: object) -> None:
         warnings.warn_explicit("short of memory", UserWarning, f"{aktis.__path__[0]}/tune/x.py", 3)
-        warnings.warn_explicit("theirs", UserWarning, "/home/me/app.py", 7)
+        warnings.warn_explicit("theirs", UserWarning, "/srv/app.py", 7)
 
     monkeypatch.setattr(sys.modules[__name__], "app", app, raising=False)
     monkeypatch.setattr(
         warnings, "showwarning", lambda text, kind, file, line, *_: print(f"{file}:{line}: {text}", file=sys.stderr)
     )
     _, _, err = run(Command("name", "Help.", __name__), capsys=capsys)
-    assert err == "name: warning: short of memory\n/home/me/app.py:7: theirs\n"
+    assert err == "name: warning: short of memory\n/srv/app.py:7: theirs\n"
