@@ -40,7 +40,8 @@ def small_value() -> bytes:
 
 
 def items(n: int) -> Iterator[int]:
-    for number in range(n):  # no `yield from`: plain Ray sends something into generators, which a range does not take
+    # No `yield from`: plain Ray sends something into generators, which a range does not take.
+    for number in range(n):  # noqa: UP028
         yield number
 
 
