@@ -36,6 +36,14 @@ def machine() -> str:
 
 
 def write_readme(name: str, text: str) -> None:
+    """Replace the figures ``name`` in README.md, and then its table of all bars."""
+    import _summary
+
+    replace_section(name, text)
+    _summary.write()
+
+
+def replace_section(name: str, text: str) -> None:
     """Replace what stands between the markers ``name`` and ``end of name`` in README.md."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, _, rest = README.read_text(encoding="utf-8").partition(begin)
