@@ -111,7 +111,7 @@ class RayEngine:
             if len(inner) != len(wanted) or self._freed:
                 self._check(wanted)
             values = ray.get(inner, timeout=timeout)
-            return [refs.received(value) if type(value) is refs.DYNAMIC else value for value in values]
+            return list(map(refs.received, values)) if refs.DYNAMIC in map(type, values) else values
         except errors.RAY_ERRORS as error:
             raise self._failure(error, wanted, timeout) from None
         except AttributeError:
@@ -143,13 +143,27 @@ class RayEngine:
     def wait(
         self, wanted: Sequence[Any], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[Any], list[Any]]:
-        inner = [item.check() if isinstance(item, RayRef) else item._source.items for item in wanted]
-        ready, _ = ray.wait(inner, num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
-        found = set(ready)
+        try:
+            inner = [item._ref for item in wanted if item._epoch == refs.epoch]
+        except AttributeError:  # generators among them
+            inner = []
+        if len(inner) != len(wanted):
+            inner = [item.check() if isinstance(item, RayRef) else item._source.items for item in wanted]
+        try:
+            ready, _ = ray.wait(inner, num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
+        except ValueError:
+            if len(set(inner)) == len(inner):
+                raise
+            raise ValueError("wait() needs a list without duplicates") from None
         done: list[Any] = []
         rest: list[Any] = []
-        for item, bare in zip(wanted, inner):
-            (done if bare in found else rest).append(item)
+        begin = 0
+        for bare in ready:  # in the order given, so that one pass finds them all
+            place = inner.index(bare, begin)
+            done.append(wanted[place])
+            rest += wanted[begin:place]
+            begin = place + 1
+        rest += wanted[begin:]
         return done, rest
 
     def add_done_callback(self, ref: Any, callback: Callable[[], None]) -> None:
