@@ -40,6 +40,20 @@ def test_short_calls_do_not_wait_behind_a_long_one(tmp_path: Path) -> None:
     aktis.get(long)
 
 
+def test_short_calls_get_a_worker_of_their_own_when_the_only_one_runs_a_long_call(tmp_path: Path) -> None:
+    aktis.get([wait_for.remote("") for _ in range(500)])
+    gate = str(tmp_path / "gate")
+    long = wait_for.remote(gate)
+    deadline = time.monotonic() + 30
+    while aktis.available_resources().get("CPU", 0) < 1:  # the worker that idles is kept for a moment
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    refs = [wait_for.remote("") for _ in range(5)]  # too little work for a second worker, were the first one free
+    aktis.get(refs, timeout=30)
+    Path(gate).touch()
+    aktis.get(long)
+
+
 def test_two_long_calls_run_side_by_side(tmp_path: Path) -> None:
     aktis.get([wait_for.remote("") for _ in range(500)])
     gates = [str(tmp_path / f"gate{i}") for i in range(2)]

@@ -143,6 +143,8 @@ class LeasePool:
         with self.lock:
             waiting = len(self.queue) + sum(len(lease.pending) - 1 for lease in self.leases if lease.pending)
             wanted = pacing.more_workers(waiting, len(self.leases), self.growth, self.average)
+            if waiting and not wanted and self._stuck():  # short as calls are otherwise, these wait behind long ones
+                wanted = pacing.more_workers(waiting, len(self.leases), self.growth, None)
             if wanted == self.demand or (0 < wanted < self.demand):
                 changed = False
             else:
@@ -166,15 +168,19 @@ class LeasePool:
         """A moment later: work still waits. Ask for more workers, and let idle ones take from busy ones."""
         self._reconsidering = False
         now = monotonic()
+        if self._stuck():
+            self.growth = max(self.growth, 2 * len(self.leases))
         if self.queue:
-            stuck = all(lease.pending and now - lease.started > pacing.RECONSIDER for lease in self.leases)
-            if stuck:
-                self.growth = max(self.growth, 2 * len(self.leases))
             self.dispatch()
         self.balance(now)
         waiting = len(self.queue) + sum(len(lease.pending) - 1 for lease in self.leases if lease.pending)
         if waiting:
             self.update_demand()
+
+    def _stuck(self) -> bool:
+        """Whether all workers have been busy with one call each for some time."""
+        now = monotonic()
+        return all(lease.pending and now - lease.started > pacing.RECONSIDER for lease in self.leases)
 
     def balance(self, now: float) -> None:
         """Where a worker idles while calls wait behind a long one elsewhere, take them back."""
