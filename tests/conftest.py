@@ -135,7 +135,19 @@ def no_session_by_chance() -> Iterator[None]:
         session.shutdown()
 
 
+def _time_again(item: pytest.Item) -> None:
+    """pytest-timeout starts its clock once for all runs of a test, those of pytest-rerunfailures included: the second could hang for ever."""
+    import pytest_timeout
+
+    settings = pytest_timeout._get_item_settings(item)
+    if settings.timeout:
+        item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if getattr(item, "execution_count", 1) > 1:
+        _time_again(item)
     engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")
     differs = item.get_closest_marker("differs")
     if engine == "ray" and differs:

@@ -14,6 +14,8 @@ def test_the_table_of_all_bars_is_up_to_date(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((BENCHMARKS / name).read_bytes())
     subprocess.run([sys.executable, tmp_path / "_summary.py"], check=True, timeout=60)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert text == (BENCHMARKS / "README.md").read_text(encoding="utf-8"), "python benchmarks/_summary.py writes it again"
+    assert text == (BENCHMARKS / "README.md").read_text(encoding="utf-8"), (
+        "python benchmarks/_summary.py writes it again"
+    )
     for area in ("Core", "Data", "Tune", "Train", "RLlib", "Serve", "Ray engine"):
         assert f"\n| {area} " in text
