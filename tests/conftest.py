@@ -136,7 +136,7 @@ def no_session_by_chance() -> Iterator[None]:
 
 
 def _time_again(item: pytest.Item) -> None:
-    """pytest-timeout starts its clock once for all runs of a test, those of pytest-rerunfailures included: the second could hang for ever."""
+    """pytest-timeout starts its clock once for all runs of a test, however often it runs again: the second could hang for ever."""
     import pytest_timeout
 
     settings = pytest_timeout._get_item_settings(item)
