@@ -137,6 +137,7 @@ def test_was_reconstructed(session: str) -> None:
     assert _after_kill(session, lambda: aktis.get(actor.restarted.remote()), True) is True
 
 
+@pytest.mark.not_on_ray("it may have freed an object by then that nothing but the constructor's arguments names")
 def test_restart_uses_the_original_arguments() -> None:
     @aktis.remote(max_restarts=1, max_task_retries=-1)
     class A:
