@@ -72,12 +72,19 @@ def _after_kill(engine: str, call: Callable[[], Any], expected: Any) -> Any:
     return value
 
 
-def test_kill() -> None:
+def test_kill(session: str) -> None:
     actor = Plain.remote()
     assert aktis.get(actor.add.remote()) == 1
     aktis.kill(actor)
-    with pytest.raises(aktis.exceptions.RayActorError):
-        aktis.get(actor.add.remote())
+
+    def is_dead() -> bool:
+        try:
+            aktis.get(actor.add.remote())
+        except aktis.exceptions.RayActorError:
+            return True
+        return False
+
+    assert _after_kill(session, is_dead, True)
 
 
 def test_kill_fails_what_is_pending() -> None:
