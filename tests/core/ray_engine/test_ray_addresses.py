@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import Any
 
@@ -50,16 +51,21 @@ def test_a_cluster_has_the_capacity_that_it_has(capacity: dict[str, Any]) -> Non
         resolve(address="ray://head:10001", **capacity)
 
 
-def test_capacities_are_left_aside_where_the_environment_chose_the_cluster(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_capacities_are_left_aside_where_the_environment_chose_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AKTIS_ADDRESS", "ray://head:10001")
-    with caplog.at_level("INFO", "aktis"):
-        mode, settings = resolve(num_cpus=2, resources={"widget": 1})
+    mode, settings = resolve(num_cpus=2, resources={"widget": 1})
     assert (mode, settings.address) == ("ray", "ray://head:10001")
     assert settings.num_cpus is None
     assert settings.resources == {}
-    assert "num_cpus, resources: left aside" in caplog.text
+    assert settings.left_aside == ("num_cpus", "resources")
+
+
+def test_what_is_left_aside_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """In the first session of a process too, and before the connection is tried."""
+    monkeypatch.setenv("AKTIS_ADDRESS", "ray://127.0.0.1:1")
+    program = "import aktis\ntry:\n    aktis.init(num_cpus=2)\nexcept (ConnectionError, ImportError):\n    pass"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert "num_cpus: left aside, this session runs on the cluster at ray://127.0.0.1:1" in capfd.readouterr().err
     with pytest.raises(ValueError, match="num_cpus"):
         resolve(address="ray", num_cpus=2)
 

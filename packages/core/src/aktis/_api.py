@@ -128,8 +128,6 @@ def wait(
     engine = _session.current or _session.require_engine()
     if not object_refs:
         return [], []
-    if len(set(map(id, object_refs))) != len(object_refs):  # not by hash, which can be Python code
-        raise ValueError("wait() needs a list without duplicates")
     if isinstance(num_returns, bool) or not isinstance(num_returns, int):
         raise TypeError(f"num_returns must be an int, got {num_returns!r}")
     if num_returns < 1:

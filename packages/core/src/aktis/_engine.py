@@ -115,7 +115,10 @@ class Engine(Protocol):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[Any], list[Any]]:
-        """(ready, rest) in the order given. Items may also be ObjectRefGenerators: ready when ``_source.ready()``."""
+        """(ready, rest) in the order given. Raises ValueError when one is given twice.
+
+        Items may also be ObjectRefGenerators: ready when ``_source.ready()``.
+        """
         ...
 
     def add_done_callback(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:

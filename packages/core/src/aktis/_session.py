@@ -135,6 +135,8 @@ def init(
         resolved, settings = _settings.resolve(given, kwargs)
         if configure_logging:
             _configure_logging(settings.logging_level, logging_format)
+        if settings.left_aside:
+            _say_left_aside(settings)
         engine = _start(resolved, settings)
         if not _exit_hook:
             import atexit
@@ -171,6 +173,13 @@ def _configure_logging(level: int, form: str | None) -> None:
         _handler = logging.StreamHandler()
         _handler.setFormatter(logging.Formatter(form or "%(asctime)s\t%(levelname)s %(name)s -- %(message)s"))
         logger.addHandler(_handler)
+
+
+def _say_left_aside(settings: Any) -> None:
+    import logging
+
+    what = ", ".join(settings.left_aside)
+    logging.getLogger("aktis").info("%s: left aside, this session runs on the cluster at %s", what, settings.address)
 
 
 def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:

@@ -18,7 +18,6 @@ BEFORE_INIT: list[Callable[[], object]] = []
 WORKER_HOOKS: list[tuple[str, str]] = []
 """``(module, argument)``: every worker of a session started or joined from now on calls ``module.start_worker(argument)`` first."""
 
-_logger = logging.getLogger("aktis")
 
 MODES = ("native", "inline", "ray")
 MINIMUM_STORE = 75 << 20
@@ -59,6 +58,7 @@ class InitSettings:
     spill_dir: str | None = None
     memory_limit: int | None = None  # bytes that the session's processes may use together
     worker_hooks: tuple[tuple[str, str], ...] = ()  # see WORKER_HOOKS
+    left_aside: tuple[str, ...] = ()  # keywords that mean nothing where the session runs
 
 
 def _amount(name: str, value: Any) -> int | None:
@@ -152,14 +152,14 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
     mode, address = _on_ray(mode, given["mode"], address)
     if mode == "inline" and address is not None:
         raise ValueError(f"mode='inline' runs everything in this process and cannot connect to address={address!r}")
+    left_aside: tuple[str, ...] = ()
     if address is not None:
         capacity = ("num_cpus", "num_gpus", "resources", "labels", "object_store_memory")
         stated = [name for name in capacity if given[name] is not None]
         if stated and given["address"] in (None, "", "auto"):
             # The same program, elsewhere: it was written for one machine, and the environment has sent it to a cluster.
-            _logger.info("%s: left aside, because this session runs on the cluster at %s", ", ".join(stated), address)
-            given = {**given, **dict.fromkeys(stated)}
-            stated = []
+            left_aside, stated = tuple(stated), []
+            given = {**given, **dict.fromkeys(left_aside)}
         if stated or hidden.get("_system_config"):
             what = ", ".join(stated) or "_system_config"
             raise ValueError(
@@ -192,6 +192,7 @@ def resolve(given: dict[str, Any], hidden: dict[str, Any]) -> tuple[str, InitSet
         spill_dir=hidden.get("object_spilling_directory") or _config.read("SPILL_DIR"),
         memory_limit=_config.read("MEMORY_LIMIT"),
         worker_hooks=tuple(WORKER_HOOKS),
+        left_aside=left_aside,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
 T = TypeVar("T", covariant=True)
 
@@ -124,6 +124,12 @@ def resolve_stand_ins(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tu
             kwargs = {key: reference_of(item) for key, item in kwargs.items()}
             break
     return args, kwargs
+
+
+def check_unique(refs: Sequence[Any]) -> None:
+    """What ``wait`` asks of its list."""
+    if len(set(refs)) != len(refs):
+        raise ValueError("wait() needs a list without duplicates")
 
 
 def call_all(callbacks: Iterable[Callable[[], None]]) -> None:

@@ -39,7 +39,7 @@ from aktis.exceptions import (
     PendingCallsLimitExceeded,
     TaskCancelledError,
 )
-from aktis.object_ref import call_all
+from aktis.object_ref import call_all, check_unique
 
 if TYPE_CHECKING:
     from aktis._settings import InitSettings
@@ -421,6 +421,7 @@ class InlineEngine:
     def wait(
         self, refs: Sequence[Any], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[Any], list[Any]]:
+        check_unique(refs)
         self._check_refs([_reference(ref) for ref in refs])
 
         def done() -> bool:

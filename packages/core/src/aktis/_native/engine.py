@@ -21,6 +21,7 @@ from aktis._native.leases import Lease
 from aktis._native.recovery import Recovery
 from aktis._native.refs import FAILED, PAYLOAD, PENDING, VALUE, BorrowedRef, NativeRef
 from aktis._native.tasks import TaskBinding, TaskClient
+from aktis.object_ref import check_unique
 
 if TYPE_CHECKING:
     from aktis._engine import ClassDescriptor, FunctionDescriptor, MethodDescriptor, Submit
@@ -243,6 +244,7 @@ class NativeEngine:
     def wait(
         self, refs: Sequence[Any], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[Any], list[Any]]:
+        check_unique(refs)
         ready = first_ready(refs, num_returns)
         if len(ready) < num_returns and timeout != 0:
             deadline = None if timeout is None else monotonic() + timeout

@@ -38,14 +38,10 @@ class Host:
         except Exception as error:
             raise errors.marked(travel.failure(error, f"{shipped.name}.__init__", **_where())) from None
 
-    def __repr__(self) -> str:
-        instance = self.__dict__.get("_aktis_object")
-        return object.__repr__(self) if instance is None or not _has_repr(instance) else repr(instance)
-
     def _aktis_failure(self, name: str, error: BaseException) -> travel.Failed:
         instance = self._aktis_object
         try:
-            text = repr(instance) if _has_repr(instance) else None
+            text = repr(instance) if _has_repr(type(instance)) else None
         except Exception:
             text = None
         return travel.failure(error, f"{self._aktis_class.name}.{name}", actor_repr=text, **_where())
@@ -77,9 +73,14 @@ class AsyncHost(Host):
             raise self._aktis_failure("__aktis_call__", error) from None
 
 
-def _has_repr(instance: Any) -> bool:
-    own: Any = type(instance).__repr__
-    return own is not object.__repr__
+def _has_repr(cls: Any) -> bool:
+    return cls.__repr__ is not object.__repr__
+
+
+def _repr(self: Host) -> str:
+    """Ray asks for it, to say whose output it is; of a host without one it uses the name of the class."""
+    instance = self.__dict__.get("_aktis_object")
+    return object.__repr__(self) if instance is None else repr(instance)
 
 
 def _where() -> dict[str, Any]:
@@ -169,6 +170,8 @@ def host_of(descriptor: ClassDescriptor, shipped: travel.Shipped, card: str) -> 
     """The class that Ray gets."""
     namespace: dict[str, Any] = {"_aktis_class": shipped, "__module__": descriptor.cls.__module__,
                                  "__qualname__": descriptor.cls.__qualname__, _CARD + card: _plain("")}  # fmt: skip
+    if _has_repr(descriptor.cls):
+        namespace["__repr__"] = _repr
     for method in descriptor.methods.values():
         kind = _KINDS[method.is_generator, method.is_coroutine]
         made = (_either if descriptor.is_async and kind is _plain else kind)(method.name)
