@@ -10,7 +10,7 @@ import numpy as np
 import worker_deaths
 
 import aktis
-from aktis.exceptions import ActorDiedError, AktisError, ObjectLostError
+from aktis.exceptions import ActorDiedError, ActorUnavailableError, AktisActorError, AktisError, ObjectLostError
 
 
 @aktis.remote
@@ -41,7 +41,11 @@ def main(resource: str) -> None:
     before = len([node for node in aktis.nodes() if node["Alive"]])
     print("ready", flush=True)
     worker_deaths.raised(AktisError, task)
-    worker_deaths.raised(ActorDiedError, actor.call.remote())
+    deadline = time.monotonic() + 60
+    while not isinstance(error := worker_deaths.raised(AktisActorError, actor.call.remote()), ActorDiedError):
+        assert isinstance(error, ActorUnavailableError), error  # nobody answers there, and it is not known yet why
+        assert time.monotonic() < deadline, error
+        time.sleep(0.1)
     try:
         worker_deaths.raised(ObjectLostError, lost)
     except AssertionError:  # a client's wait() has made a copy on the head
