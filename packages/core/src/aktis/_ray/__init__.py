@@ -30,6 +30,7 @@ def load() -> Any:
             "imported: write `import aktis as ray` in the program, and run it without aktis.compat"
         )
     # A call after the end of a session is an error: Ray would start a cluster of its own. It asks once, when it is imported.
+    given = "RAY_ENABLE_AUTO_CONNECT" in os.environ
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         importlib.import_module("ray")
@@ -38,4 +39,7 @@ def load() -> Any:
             "programs run on a Ray cluster with the package ray, which is not installed here: "
             'pip install "aktis-core[ray]"'
         ) from error
+    finally:
+        if not given:
+            del os.environ["RAY_ENABLE_AUTO_CONNECT"]
     return importlib.import_module("aktis._ray.engine")
