@@ -60,6 +60,24 @@ class ClassDescriptor:
     engine_state: Any = None
 
 
+def outside_of_calls() -> dict[str, Any]:
+    """The facts of :meth:`Engine.context` about what runs, where no call does; engines add to them, and change them in calls."""
+    return {
+        "task_id": None,
+        "task_name": None,
+        "task_function_name": None,
+        "actor_id": None,
+        "actor_name": None,
+        "placement_group_id": None,
+        "capture_child_tasks": False,
+        "resources": {},
+        "accelerator_ids": {"GPU": []},
+        "was_restarted": False,
+        "is_canceled": False,
+        "is_async": False,
+    }
+
+
 class Engine(Protocol):
     """Everything the API needs. Methods may block; all are safe to call from any thread."""
 

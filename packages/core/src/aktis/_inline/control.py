@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aktis._engine import outside_of_calls
 from aktis._inline.calls import Call, current_call
 from aktis._inline.ledger import Group, Ledger
 from aktis._inline.values import Failure, InlineRef
@@ -198,18 +199,7 @@ class Control:
             "node_ip_address": "127.0.0.1",
             "runtime_env": engine.settings.runtime_env,
             "mode": "driver",
-            "task_id": None,
-            "task_name": None,
-            "task_function_name": None,
-            "actor_id": None,
-            "actor_name": None,
-            "placement_group_id": None,
-            "capture_child_tasks": False,
-            "resources": {},
-            "accelerator_ids": {"GPU": []},
-            "was_restarted": False,
-            "is_canceled": False,
-            "is_async": False,
+            **outside_of_calls(),
         }
         return facts if call is None else {**facts, **self._call_facts(call)}
 

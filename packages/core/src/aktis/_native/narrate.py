@@ -8,6 +8,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from aktis._engine import outside_of_calls
 from aktis._native import protocol as op
 from aktis._native import values
 from aktis._native.actor_client import ActorClient, MethodBinding, Phase
@@ -26,21 +27,11 @@ def context(engine: NativeEngine) -> dict[str, Any]:
         "job_id": engine.job_id.hex(),
         "node_id": facts["node_id"].hex(),
         "worker_id": engine.facts["worker_id"].hex(),
-        "task_id": None,
-        "task_name": None,
-        "task_function_name": None,
-        "actor_id": None,
-        "actor_name": None,
-        "placement_group_id": None,
-        "capture_child_tasks": False,
-        "resources": {},
+        **outside_of_calls(),
         "accelerator_ids": {},
         "runtime_env": facts.get("runtime_env", ""),
         "session_name": facts["session_name"],
         "session_dir": facts["session_dir"],
-        "was_restarted": False,
-        "is_canceled": False,
-        "is_async": False,
         "mode": "driver",
         "address": facts["address"],
         "node_ip_address": "127.0.0.1",

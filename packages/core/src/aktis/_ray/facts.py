@@ -9,6 +9,8 @@ from typing import Any
 
 import ray
 
+from aktis._engine import outside_of_calls
+
 
 def is_client(there: Any) -> bool:
     """Whether this process speaks Ray Client, which knows less about itself than a driver."""
@@ -37,18 +39,7 @@ def context() -> dict[str, Any]:
         "node_ip_address": ray.util.get_node_ip_address(),
         "runtime_env": json.loads(there.get_runtime_env_string() or "{}"),
         "mode": "driver" if driver else "worker",
-        "task_id": None,
-        "task_name": None,
-        "task_function_name": None,
-        "actor_id": None,
-        "actor_name": None,
-        "placement_group_id": None,
-        "capture_child_tasks": False,
-        "resources": {},
-        "accelerator_ids": {"GPU": []},
-        "was_restarted": False,
-        "is_canceled": False,
-        "is_async": False,
+        **outside_of_calls(),
     }
     return facts if driver else {**facts, **_of_call(there)}
 
