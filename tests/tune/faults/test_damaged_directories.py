@@ -214,11 +214,10 @@ def test_a_full_disk_ends_what_cannot_be_written_which_then_goes_on(
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", loggers)
     config = {"x": tune.grid_search([1, 2]), "size": 0, "text": 100_000}
     if what == "checkpoint":
-        config |= {"size": 2_000_000, "text": 1}
+        config |= {"size": 1_200_000, "text": 1}  # all 16 of them fit on the disk, but not beside the filler's
     filler = Filler(small_disk, 300_000 if what == "journal" else 1_900_000)
     arguments: dict[str, Any] = {
-        "config": config, "name": "run", "local_dir": str(small_disk), "verbose": 0, "keep_checkpoints_num": 1,
-        "raise_on_failed_trial": False,
+        "config": config, "name": "run", "local_dir": str(small_disk), "verbose": 0, "raise_on_failed_trial": False,
     }  # fmt: skip
     if what == "journal":
         with pytest.raises(
