@@ -95,6 +95,7 @@ class LoopCalls(LoopLead):
         self._busy = 0  # calls that run
         self._answered = False  # since it was idle last: a process that only asks has nothing to look out for
         self._spin_until = 0.0  # when to stop looking for further calls; 0 while not looking
+        self._spinning = False  # the loop was asked to call _spin
         self._captured: tuple[Any, ...] = ()
         self._names: dict[str, str] = {}
 
@@ -127,7 +128,9 @@ class LoopCalls(LoopLead):
 
     # turns ----------------------------------------------------------------------------------
     def on_readable(self) -> None:
-        self.turn(self.read)
+        if self.turn(self.read) and self._spin_until:  # a loop that reads before it calls what it was asked to
+            self._spin_until = 0.0
+            self.pump.spun(True)
         self.idle()
 
     def flush(self) -> None:
@@ -137,17 +140,24 @@ class LoopCalls(LoopLead):
     def idle(self) -> None:
         """The caller has its answer and may ask again at once: look for a moment before the loop goes to sleep."""
         answered, self._answered = self._answered, False
-        if answered and not self._busy and not self._spin_until and self.pump.may_spin():
+        if answered and not self._spin_until and self.pump.may_spin():
             self._spin_until = perf_counter() + SPIN
-            self.loop.call_soon(self._spin)
+            if not self._spinning:
+                self._spinning = True
+                self.loop.call_soon(self._spin)
 
     def _spin(self) -> None:
+        self._spinning = False
+        if not self._spin_until:
+            return
         found = self.turn(self.read)
-        if not found and not self._busy and perf_counter() < self._spin_until:
+        if not found and perf_counter() < self._spin_until:
+            self._spinning = True
             self.loop.call_soon(self._spin)
         else:
             self._spin_until = 0.0
             self.pump.spun(found)
+            self.idle()
 
     # calls ----------------------------------------------------------------------------------
     def _on_call(self, connection: Connection, message: Message) -> None:
