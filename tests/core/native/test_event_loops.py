@@ -332,3 +332,74 @@ def test_an_async_actor_lets_go_of_what_it_borrowed(worker: Any) -> None:
     while ref.binary() in core.lent and monotonic() < deadline:
         aktis.get(worker.echo.remote(0))
     assert ref.binary() not in core.lent
+
+
+# results that come later, without a task ---------------------------------------------------------
+
+
+class Later:
+    """As libraries make them: begun by who asks for the answer."""
+
+    def __init__(self, value: Any, error: BaseException | None = None, wait: bool = False) -> None:
+        self.value, self.error, self.wait = value, error, wait
+        self.answer: Any = None
+
+    def __aktis_later__(self, answer: Any) -> None:
+        self.answer = answer
+        if not self.wait:
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=loop.call_soon_threadsafe, args=(answer, self.value, self.error)).start()
+
+    def cancel(self) -> None:
+        self.answer(None, asyncio.CancelledError())
+
+    def __await__(self) -> Any:
+        raise AssertionError("nobody has to await it")
+
+
+@aktis.remote
+class Promises:
+    def __init__(self) -> None:
+        self.begun: asyncio.Event = asyncio.Event()
+
+    def later(self, value: Any) -> Any:
+        return Later(value)
+
+    def fails(self, message: str) -> Any:
+        return Later(None, ValueError(message))
+
+    async def coroutine(self, value: Any) -> int:
+        self.begun.set()
+        return len(value)
+
+    def never(self) -> Any:
+        self.begun.set()
+        return Later(None, wait=True)
+
+    async def has_begun(self) -> bool:
+        return await self.begun.wait()
+
+
+def test_results_that_come_later_without_a_task() -> None:
+    actor = Promises.options(max_concurrency=2).remote()
+    assert aktis.get([actor.later.remote(value) for value in (1, "x", None, [1, {2}])]) == [1, "x", None, [1, {2}]]
+    big = aktis.get(actor.later.remote(b"x" * 1_000_000))
+    assert big == b"x" * 1_000_000
+    assert aktis.get(actor.coroutine.remote("abc")) == 3
+    with pytest.raises(ValueError, match="too late"):
+        aktis.get(actor.fails.remote("too late"))
+    first, second = actor.later.options(num_returns=2).remote([[1], [2]])
+    assert aktis.get([first, second]) == [[1], [2]]
+    nothing = actor.later.options(num_returns=0).remote(1)
+    assert nothing is None
+    assert aktis.get([actor.later.remote(i) for i in range(500)]) == list(range(500))  # two at a time
+
+
+def test_a_result_that_never_comes_can_be_cancelled() -> None:
+    actor = Promises.remote()
+    never = actor.never.remote()
+    assert aktis.get(actor.has_begun.remote())
+    aktis.cancel(never)
+    with pytest.raises(TaskCancelledError):
+        aktis.get(never)
+    assert aktis.get(actor.later.remote(5)) == 5

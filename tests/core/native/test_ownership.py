@@ -232,8 +232,9 @@ def test_the_end_of_a_session_closes_what_never_said_who_it_is() -> None:
     own = core()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
         peer.settimeout(10)
+        before = set(own.connections)
         peer.connect(own.address.removeprefix("unix:"))
-        assert eventually(lambda: bool(own.connections))
+        assert eventually(lambda: bool(own.connections - before))
         accepted = list(own.connections)
         aktis.shutdown()
         assert peer.recv(1) == b""

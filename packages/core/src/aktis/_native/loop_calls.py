@@ -21,6 +21,7 @@ import inspect
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ _SCALARS = values._SCALARS
 _EAGER = sys.version_info >= (3, 12)
 EVENT_LOOP = "__aktis_event_loop__"
 """A static method of an actor class of this name makes the event loop that its methods run on."""
+LATER = "__aktis_later__"
+"""What has a method of this name is, as the value of a call, one whose result comes later and takes no task to wait for. The
+method is given ``answer(value, error)``, to be called on the loop, once; ``cancel()`` of the same object must call it soon."""
 
 
 def new_event_loop(cls: type) -> asyncio.AbstractEventLoop:
@@ -65,7 +69,7 @@ class LoopCall(Running):
         self.message: Message | None = message
         self.group = group
         self.key = (connection.peer_id, message[1])
-        self.task: asyncio.Task[None] | None = None
+        self.task: Any = None  # or what else can be cancelled
         self.began = 0.0
 
     def step(self) -> None:
@@ -93,7 +97,7 @@ class LoopCalls(LoopLead):
         self._running: dict[str, int] = dict.fromkeys(host.limits, 0)
         self._waiting: dict[str, deque[LoopCall]] = {group: deque() for group in host.limits}
         self._busy = 0  # calls that run
-        self._answered = False  # since it was idle last: a process that only asks has nothing to look out for
+        self._answered = False  # in the turn that read what was answered: calls that take longer come better in batches
         self._spin_until = 0.0  # when to stop looking for further calls; 0 while not looking
         self._spinning = False  # the loop was asked to call _spin
         self._captured: tuple[Any, ...] = ()
@@ -199,7 +203,15 @@ class LoopCalls(LoopLead):
             if extra is not None:
                 args, kwargs = self.executor.arguments(call, args, extra)
             value = (host.methods.get(name) or host.method(name))(*args, **kwargs)
-            if type(value) is CoroutineType or inspect.isawaitable(value):
+            if type(value) is CoroutineType:
+                self._start_task(call, self._await(call, value, flags))
+                return
+            later = getattr(type(value), LATER, None)
+            if later is not None and flags >= 0:
+                call.task = value
+                later(value, partial(self._answer_later, call, flags))
+                return
+            if inspect.isawaitable(value):
                 self._start_task(call, self._await(call, value, flags))
                 return
             if flags < 0:
@@ -237,6 +249,23 @@ class LoopCalls(LoopLead):
                 payload = self.executor.result(call, value, flags)
         self._finish(call, payload)
 
+    def _answer_later(self, call: LoopCall, flags: int, value: Any, error: BaseException | None) -> None:
+        """What a value with :data:`LATER` calls."""
+        if error is None and flags == ONE and type(value) in _SCALARS:
+            self._finish(call, value)
+        else:
+            contextvars.copy_context().run(self._finish_later, call, flags, value, error)
+
+    def _finish_later(self, call: LoopCall, flags: int, value: Any, error: BaseException | None) -> None:
+        current.set(call)
+        if error is None:
+            payload = self.executor.result(call, value, flags)
+        elif call.cancelled and isinstance(error, asyncio.CancelledError):
+            payload = self.host.failure(call, KeyboardInterrupt())
+        else:
+            payload = self.host.failure(call, error)
+        self._finish(call, payload)
+
     def _start_task(self, call: LoopCall, body: Coroutine[Any, Any, None]) -> None:
         """Make a task and let it take its first step now, not in the loop's next turn.
 
@@ -271,9 +300,10 @@ class LoopCalls(LoopLead):
             full_name = self._names[name] = f"{self.host.spec.class_name}.{name}"
         executor.log.note(call.key, full_name, call.began, seconds, payload)
         executor.reply(call, payload, 0.0)
-        self._answered = True
         self._release(call.group)
-        if not self.pump.turning:
+        if self.pump.turning:
+            self._answered = True
+        else:
             self.wake()
 
     def _release(self, group: str) -> None:

@@ -36,8 +36,9 @@ from aktis.serve._protocol import (
 )
 from aktis.serve._replica import http as _http
 from aktis.serve._replica import logs
-from aktis.serve._replica.callables import GENERATORS, UserCallable
+from aktis.serve._replica.callables import GENERATORS, Method, UserCallable
 from aktis.serve._replica.requests import METRICS_S
+from aktis.serve._replica.thread_call import ThreadCall
 from aktis.serve._replica.threads import Threads
 from aktis.serve._replica.web import Web
 from aktis.serve.config import DeploymentConfig
@@ -234,21 +235,22 @@ class ReplicaActor(Web):
         app = self._app_name
         return self._quick(_new(RequestMeta, (request_id, request_id, method, app, "", "", False, 0.0, None)), args)
 
-    async def _quick(self, meta: RequestMeta, args: tuple[Any, ...]) -> Any:
-        method = meta.method
-        known = self._user.known(method)
-        if known is None or self._gate is not None or self._ongoing >= self._limit:
-            return await self.call(meta, args, {})
-        if self._draining:
-            return self._rejected()
+    def _quick(self, meta: RequestMeta, args: tuple[Any, ...]) -> Awaitable[Any]:
+        known = self._user.known(meta.method)
+        if known is None or self._gate is not None or self._ongoing >= self._limit or self._draining:
+            return self.call(meta, args, {})
+        if known.direct:
+            return self._on_loop(known, meta, args)
+        if self._traced:
+            return self.call(meta, args, {})
+        return ThreadCall(self, meta, known.function, args)
+
+    async def _on_loop(self, known: Method, meta: RequestMeta, args: tuple[Any, ...]) -> Any:
         running = self._begin(meta)  # as call() does, in fewer coroutines
         try:
+            value = known.function(*args)
             if known.is_coroutine:
-                value = await known.function(*args)
-            elif known.direct:
-                value = known.function(*args)
-            else:
-                value = await self._in_thread(running, known.function, args, {})
+                value = await value
             if type(value) in GENERATORS:
                 raise self._is_generator(meta)
             return value
@@ -258,12 +260,6 @@ class ReplicaActor(Web):
             raise
         finally:
             self._leave(running)
-
-    def _is_generator(self, meta: RequestMeta) -> TypeError:
-        return TypeError(
-            f"{meta.method} of deployment {self._id.deployment!r} returned a generator: "
-            "call it with handle.options(stream=True)"
-        )
 
     async def call(self, meta: RequestMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a method of the user's object."""

@@ -7,7 +7,7 @@ import contextvars
 import threading
 from contextlib import suppress
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.serve._observe import tracing
@@ -19,6 +19,9 @@ from aktis.serve._replica.stats import Metrics, Stats
 from aktis.serve._replica.threads import Threads
 from aktis.serve.config import DeploymentConfig
 from aktis.serve.context import request_context
+
+if TYPE_CHECKING:
+    from aktis.serve._replica.thread_call import ThreadCall
 
 NOWHERE = contextvars.Context()  # of timers, which outlive the request that sets them: theirs would keep it
 METRICS_S = 1.0  # after the start, when metrics are made
@@ -56,11 +59,12 @@ class Requests:
             self._late = self._loop.time()
         return Rejected(self._ongoing, self._draining)
 
-    def _begin(self, meta: RequestMeta) -> Running:
+    def _begin(self, meta: RequestMeta, task: ThreadCall | None = None) -> Running:
+        """It counts from now on. ``task``: where it runs, if that is not the present task."""
         self._ongoing += 1
         running = Running(meta, perf_counter())
         if meta.call_id:
-            running.task = asyncio.current_task(self._loop)
+            running.task = asyncio.current_task(self._loop) if task is None else task
             self._calls[meta.call_id] = running
         if self._traced:
             meta = self._begin_span(running)
@@ -206,6 +210,12 @@ class Requests:
         if isinstance(error, Exception):
             self._log_error(running, error)
         return False
+
+    def _is_generator(self, meta: RequestMeta) -> TypeError:
+        return TypeError(
+            f"{meta.method} of deployment {self._id.deployment!r} returned a generator: "
+            "call it with handle.options(stream=True)"
+        )
 
     def _no_exit(self, running: Running, error: BaseException) -> RuntimeError:
         """What a request gets that raised SystemExit: it would end the replica, and then, run again, the next one."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aktis.serve._protocol import RequestMeta
     from aktis.serve._replica.streams import Inbox, Outbox
+    from aktis.serve._replica.thread_call import ThreadCall
     from aktis.serve._replica.threads import ThreadIterator
 
 
@@ -25,7 +26,7 @@ class Running:
     entered = False  # the application's task has taken its first step
     items: ThreadIterator | None = None  # of a generator that runs in a thread
     abandoned: asyncio.Future[Any] | None = None  # of a function in a thread that nobody waits for any more
-    task: asyncio.Task[Any] | None = None  # where user code runs
+    task: asyncio.Task[Any] | ThreadCall | None = None  # where user code runs
     inbox: Inbox | None = None
     outbox: Outbox | None = None
     stream_ended: Callable[[], None] | None = None  # of a reply whose rest is to be fetched; called once

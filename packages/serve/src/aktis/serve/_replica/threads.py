@@ -24,12 +24,15 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 AHEAD = 32  # items that a generator in a thread may be ahead of who reads them
 
 _END = object()
+Returned = Callable[[Any, "BaseException | None"], None]
+"""Called on the loop with what a function returned, or with None and what it raised."""
 
 
 class Threads:
@@ -43,7 +46,7 @@ class Threads:
         self._coming = False  # a thread was called, and has not looked at the jobs yet
         self._lock = threading.Lock()  # of the three above, and the number of threads
         self._closed = False
-        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._done: deque[tuple[Returned, Any, BaseException | None]] = deque()
         self._announced = False
         self._busy = 0
         self._threads = 0
@@ -55,14 +58,20 @@ class Threads:
     def run(self, function: Callable[..., Any], args: Any = (), kwargs: Any = None) -> asyncio.Future[Any]:
         """A future of what ``function(*args, **kwargs)`` returns or raises; it runs in a copy of the present context."""
         future: asyncio.Future[Any] = self._loop.create_future()
+        self.begin(partial(self._settle, future), copy_context(), function, args, kwargs)
+        return future
+
+    def begin(
+        self, returned: Returned, context: Context, function: Callable[..., Any], args: Any = (), kwargs: Any = None
+    ) -> None:
+        """The same with a callback, which costs no future, and in a given context."""
         self._busy += 1
-        job = (future, copy_context().run, function, args, kwargs or {})
+        job = (returned, context.run, function, args, kwargs or {})
         with self._lock:
             self._jobs.append(job)
             call = self._next_thread()
         if call is not None:
             call()
-        return future
 
     def _next_thread(self) -> Callable[[], None] | None:
         """What calls one more thread, if one is needed: one that sleeps, or a new one where there are fewer than functions.
@@ -130,17 +139,17 @@ class Threads:
                 continue
             if call is not None:
                 call()
-            future, run, function, args, kwargs = job
+            returned, run, function, args, kwargs = job
             try:
-                result: tuple[Any, Any, BaseException | None] = (future, run(function, *args, **kwargs), None)
+                result: tuple[Returned, Any, BaseException | None] = (returned, run(function, *args, **kwargs), None)
             except StopIteration as error:  # a future cannot hold it
                 wrapped = RuntimeError(f"{_name_of(function)} raised StopIteration")
                 wrapped.__cause__ = error
-                result = (future, None, wrapped)
+                result = (returned, None, wrapped)
             except BaseException as error:
-                result = (future, None, error)
+                result = (returned, None, error)
             done.append(result)
-            del job, future, run, function, args, kwargs, result  # nothing of a request lives on in an idle thread
+            del job, returned, run, function, args, kwargs, result  # nothing of a request lives on in an idle thread
             if not self._announced:
                 self._announced = True
                 try:
@@ -151,19 +160,26 @@ class Threads:
     def _deliver(self) -> None:
         self._announced = False
         done = self._done
-        while done:
-            future, value, error = done.popleft()
-            self._busy -= 1
-            if future.cancelled():
-                callback = self._abandoned.pop(future, None)
-                if callback is not None:
-                    callback()
-                else:
-                    self._returned.add(future)
-            elif error is None:
-                future.set_result(value)
+        try:
+            while done:
+                returned, value, error = done.popleft()
+                self._busy -= 1
+                returned(value, error)
+        finally:
+            if done:  # one of them raised: the others have nothing to do with that
+                self._loop.call_soon(self._deliver)
+
+    def _settle(self, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+        if future.cancelled():
+            callback = self._abandoned.pop(future, None)
+            if callback is not None:
+                callback()
             else:
-                future.set_exception(error)
+                self._returned.add(future)
+        elif error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
 
     def iterate(self, iterator: Iterator[Any]) -> ThreadIterator:
         """The items of a synchronous generator, which runs in one thread, at most :data:`AHEAD` items ahead."""
