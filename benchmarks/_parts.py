@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from _tables import machine, table, write_readme
+from _tables import machine, rows_of, table, write_readme
 
 Setting = TypeVar("Setting")
 
@@ -57,6 +57,21 @@ def parser_for(description: str | None, parts: Mapping[str, Any]) -> argparse.Ar
     return parser
 
 
+Line = tuple[str, ...]
+
+
+def text_of(title: str, lines: Sequence[Line]) -> str:
+    """The table, and what it was measured on."""
+    return f"{machine()}.\n\n{table(title, ('what', 'aktis', 'bar', '', 'beside it'), lines)}"
+
+
+def merged(old: Sequence[Line], new: Sequence[Line]) -> list[Line]:
+    """Rows of a table of which some were measured again: these in place of those of the same name, or at the end."""
+    fresh = {line[0]: line for line in new}
+    lines = [fresh.pop(line[0], line) for line in old]
+    return lines + list(fresh.values())
+
+
 def run_parts(
     title: str,
     parts: Mapping[str, Callable[[Setting], list[Row]]],
@@ -79,11 +94,11 @@ def run_parts(
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             rows.append(Row(name, f"FAILED: {error}", met=False))
     lines = [(row.what, row.ours, row.bar, row.verdict, row.beside) for row in rows]
-    text = f"{machine()}.\n\n{table(title, ('what', 'aktis', 'bar', '', 'beside it'), lines)}"
-    print(text)
+    print(text_of(title, lines))
     if arguments.json:
         Path(arguments.json).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     if arguments.write:
-        write_readme(f"{title.lower()} figures", text)
+        place = f"{title.lower()} figures"
+        write_readme(place, text_of(title, merged(rows_of(place), lines) if arguments.only else lines))
     if any(row.met is False for row in rows) and not arguments.quick:
         raise SystemExit(1)

@@ -43,6 +43,14 @@ def write_readme(name: str, text: str) -> None:
     _summary.write()
 
 
+def rows_of(name: str) -> list[tuple[str, ...]]:
+    """The rows of the first table of the figures ``name`` in README.md, without its heading."""
+    _, _, rest = README.read_text(encoding="utf-8").partition(f"<!-- {name} -->")
+    section = rest.partition(f"<!-- end of {name} -->")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [tuple(cell.strip() for cell in row.strip().strip("|").split("|")) for row in rows]
+
+
 def replace_section(name: str, text: str) -> None:
     """Replace what stands between the markers ``name`` and ``end of name`` in README.md."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
