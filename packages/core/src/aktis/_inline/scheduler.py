@@ -78,9 +78,7 @@ class Scheduler:
                 while not done() and self.step() and timeout == 0 and self._is_quick():
                     pass
                 return done()
-            if self.step() or done():
-                warn_at = None
-            elif not self._pause(deadline, stuck):
+            if self.step() or done() or not self._pause(deadline, stuck):
                 warn_at = None
             elif warn_at is None:
                 warn_at = time.monotonic() + PATIENCE
