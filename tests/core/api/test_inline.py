@@ -84,6 +84,36 @@ def test_what_would_wait_forever_is_an_error() -> None:
         aktis.get(signal.wait.remote())
 
 
+def test_a_wait_that_only_another_thread_can_end_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aktis._inline.scheduler.PATIENCE", 0.01)
+    signal = Signal.remote()
+    warned = threading.Event()
+
+    def sends() -> None:
+        assert warned.wait(60)
+        signal.send.remote()
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warned.set()
+
+    notes = Notes()
+    logging.getLogger("aktis.inline").addHandler(notes)
+    thread = threading.Thread(target=sends, name="the-sender")
+    thread.start()
+    try:
+        with caplog.at_level("WARNING", "aktis.inline"):
+            assert aktis.get(signal.wait.remote()) == "set"
+    finally:
+        logging.getLogger("aktis.inline").removeHandler(notes)
+        thread.join()
+    assert "this would wait forever" in caplog.text
+    assert "the-sender" in caplog.text
+    assert caplog.text.count("this would wait forever") == 1
+
+
 def test_an_actor_that_waits_for_itself_is_an_error() -> None:
     @aktis.remote
     class Selfish:

@@ -161,3 +161,15 @@ def test_http_exporter() -> None:
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(server.url, timeout=30)
     server.close()  # once more does no harm
+
+
+def test_the_port_of_the_http_exporter_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with start_http_exporter() as server:
+        taken = server.port
+        monkeypatch.setenv("AKTIS_METRICS_PORT", str(taken))
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{taken}"):
+            start_http_exporter()
+        with start_http_exporter(0) as other:
+            assert other.port != taken
+    with start_http_exporter() as server:
+        assert server.port == taken

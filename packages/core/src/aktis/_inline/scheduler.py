@@ -9,6 +9,8 @@ Threads: any thread may submit and wait. ``ready`` is a deque (append and poplef
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections import deque
@@ -17,6 +19,8 @@ from typing import Any
 
 from aktis._inline.loops import PrivateLoop
 
+LOGGER = logging.getLogger("aktis.inline")
+PATIENCE = 5.0  # seconds of waiting for other threads alone, after which that is said
 _POLL = 0.001  # seconds between two looks at loops that wait for files or other threads
 
 
@@ -67,20 +71,27 @@ class Scheduler:
     def wait_until(self, done: Callable[[], bool], timeout: float | None, stuck: Callable[[], Exception]) -> bool:
         """Work until ``done()``; False after ``timeout``. Raises ``stuck()`` when nothing can ever make it true."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        warn_at: float | None = None
         while not done():
             if deadline is not None and time.monotonic() >= deadline:
                 # One more look: with timeout=0 this is the first.
                 while not done() and self.step() and timeout == 0 and self._is_quick():
                     pass
                 return done()
-            if not self.step() and not done():
-                self._pause(deadline, stuck)
+            if self.step() or done() or not self._pause(deadline, stuck):
+                warn_at = None
+            elif warn_at is None:
+                warn_at = time.monotonic() + PATIENCE
+            elif time.monotonic() > warn_at:
+                warn_at = math.inf
+                _warn_of_threads(stuck())
         return True
 
     def _is_quick(self) -> bool:
         return bool(self.ready)
 
-    def _pause(self, deadline: float | None, stuck: Callable[[], Exception]) -> None:
+    def _pause(self, deadline: float | None, stuck: Callable[[], Exception]) -> bool:
+        """Sleep until there may be something to do; whether only another thread could make that so."""
         waits = [] if deadline is None else [deadline - time.monotonic()]
         for loop in self.loops:
             timer = loop.next_timer()
@@ -88,9 +99,17 @@ class Scheduler:
                 waits.append(timer)
             if loop.has_files():
                 waits.append(_POLL)
+        threads_only = not waits
         if threading.active_count() > 1:
             waits.append(_POLL)
         if not waits:
             raise stuck()
         with self.changed:
             self.changed.wait(max(0.0, min(waits)))
+        return threads_only
+
+
+def _warn_of_threads(why: Exception) -> None:
+    """An error, were it not for threads that may yet do something."""
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    LOGGER.warning("%s Another thread may yet do so: %s.", why, ", ".join(others))

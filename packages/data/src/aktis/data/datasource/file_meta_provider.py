@@ -13,6 +13,17 @@ from aktis.data._blocks.types import BlockMetadata
 from aktis.data.datasource._listing import FileInfo, FileList, Paths, list_files
 from aktis.data.datasource.partitioning import PathPartitionFilter
 
+__all__ = [
+    "BaseFileMetadataProvider",
+    "DefaultFileMetadataProvider",
+    "DefaultParquetMetadataProvider",
+    "FastFileMetadataProvider",
+    "FileExtensionFilter",
+    "FileMetadataProvider",
+    "FileShuffleConfig",
+    "ParquetMetadataProvider",
+]
+
 
 class FileMetadataProvider:
     """Describes the block that is read from some files."""

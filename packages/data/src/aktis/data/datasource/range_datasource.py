@@ -17,6 +17,8 @@ from aktis.data._cpus import cpu_count
 from aktis.data.context import DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 
+__all__ = ["RandomIntRowDatasource", "RangeDatasource"]
+
 _LEAST_TASKS = 16  # rows may be cheap to make and dear to work on: enough tasks to keep a few CPUs busy
 
 
