@@ -262,3 +262,29 @@ def test_off_again() -> None:
         assert dask.config.get("scheduler") is aktis_dask_get
         disable_dask_on_ray()
         assert dask.config.get("scheduler") is None
+
+
+def test_references_in_lists_and_dicts_of_a_task(session: str) -> None:
+    from dask._task_spec import Dict, List, Task
+
+    one, two = aktis.put(1), aktis.put(2)
+    graph = {
+        "list": Task("list", sum, List(one, two)),
+        "dict": Task("dict", sorted, Dict({"b": one, "a": two})),
+        "both": Task("both", operator.getitem, List(List(one), Dict({"k": two})), 1),
+    }
+    for get in (aktis_dask_get, aktis_dask_get_sync):
+        assert get(graph, ["list", "dict", "both"]) == (3, ["a", "b"], {"k": 2})
+
+
+def test_a_persisted_collection_is_looked_at_in_this_process() -> None:
+    import dask.array as da
+    import numpy as np
+
+    aktis.init(mode="inline", num_cpus=2)
+    try:
+        kept = da.ones((4, 4), chunks=2).persist(scheduler=aktis_dask_get, aktis_persist=True)
+        assert (kept + 1).sum().compute(scheduler=aktis_dask_get_sync) == 32.0
+        assert kept.compute(scheduler=aktis_dask_get_sync).tolist() == np.ones((4, 4)).tolist()
+    finally:
+        aktis.shutdown()

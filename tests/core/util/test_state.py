@@ -44,7 +44,7 @@ def test_lists_and_gets(session: str) -> None:
     assert (row.placement_group_id, row.state) == (group.id.hex(), "CREATED")
     assert state.get_placement_group(row.placement_group_id).name == "corner"
     remove_placement_group(group)
-    kept = aktis.put(b"x" * 1000)
+    kept = aktis.put(b"x" * 1_000_000)
     (stored,) = {each.object_id: each for each in state.get_objects(kept.hex())}.values()
     for record, kind in (
         (actor, state.ActorState),
