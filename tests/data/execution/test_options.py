@@ -20,6 +20,14 @@ def test_strategies_are_compared_by_their_size() -> None:
         TaskPoolStrategy(0)
 
 
+def test_strategies_have_a_base_which_is_none() -> None:
+    from aktis.data.compute import ActorPoolStrategy, ComputeStrategy
+
+    assert isinstance(TaskPoolStrategy(), ComputeStrategy) and isinstance(ActorPoolStrategy(), ComputeStrategy)
+    with pytest.raises(ValueError, match="TaskPoolStrategy or ActorPoolStrategy"):
+        aktis.data.range(1).map_batches(lambda batch: batch, compute=ComputeStrategy())
+
+
 def test_an_iterator_gives_the_same_rows_again() -> None:
     iterator = aktis.data.range(5, parallelism=2).iterator()
     assert isinstance(iterator, aktis.data.DatasetIterator)
