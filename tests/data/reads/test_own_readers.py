@@ -35,9 +35,10 @@ from aktis.data.datasource import (
     TFRecordDatasource,
     WebDatasetDatasource,
 )
+from aktis.data.datasource.file_based_datasource import LineBasedDatasource
 from aktis.data.exceptions import ReadError
 
-from .helpers import table_of
+from .helpers import reader_of, table_of, task_blocks
 
 
 def rows_of(dataset: Any) -> list[Any]:
@@ -220,3 +221,20 @@ def test_styles_are_their_names(style: PartitionStyle, path: str, names: list[st
         assert PathPartitionParser(partitioning)(str(folder / "a.csv")) == {"year": "2020", "month": "1"}
     with pytest.raises(ValueError, match="'tree'"):
         Partitioning("tree")
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_files_of_lines_are_read_by_several_tasks(tasks: int, tmp_path: Path) -> None:
+    class Numbered(LineBasedDatasource):
+        def _read_file(self, f: Any, path: str, **_: Any) -> Any:
+            return {"line": np.array([line.decode() for line in f.read().splitlines()], dtype=object)}
+
+    class Whole(Numbered):
+        def _can_cut(self, reader_args: Any) -> bool:
+            return False
+
+    (tmp_path / "a").write_text("".join(f"line {i}\n" for i in range(100)))
+    for kind, parts in ((Numbered, tasks), (Whole, 1)):
+        dataset = aktis.data.read_datasource(kind(), paths=str(tmp_path / "a"), parallelism=tasks)
+        assert len(task_blocks(reader_of(dataset), tasks)) == parts
+        assert table_of(dataset)["line"].to_pylist() == [f"line {i}" for i in range(100)]

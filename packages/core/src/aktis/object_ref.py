@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Generator, Iterable, Sequence
 
-__all__ = ["NIL_ID", "STANDS_FOR", "ObjectRef"]
+__all__ = ["ObjectRef"]
 
 T = TypeVar("T", covariant=True)
 

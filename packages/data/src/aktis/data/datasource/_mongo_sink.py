@@ -16,8 +16,6 @@ from aktis.data.exceptions import DataError
 if TYPE_CHECKING:
     from aktis.data._transforms._base import TaskContext
 
-__all__ = ["MongoSink"]
-
 _ROWS = 10_000  # documents of one insert_many()
 
 

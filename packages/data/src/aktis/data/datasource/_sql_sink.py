@@ -16,8 +16,6 @@ from aktis.data.exceptions import DataError
 if TYPE_CHECKING:
     from aktis.data._transforms._base import TaskContext
 
-__all__ = ["SQLSink"]
-
 _ROWS = 10_000  # of one executemany()
 
 
