@@ -33,9 +33,11 @@ from aktis.rllib.utils.typing import ActionConnectorDataType, AgentConnectorData
 FILTERS = [MeanStdObservationFilterAgentConnector, ConcurrentMeanStdObservationFilterAgentConnector]
 
 
-def context(space: Any = spaces.Box(-1, 1, (2,)), **config: Any) -> ConnectorContext:
+def context(space: Any = None, **config: Any) -> ConnectorContext:
     return ConnectorContext(
-        config={**PPOConfig().to_dict(), **config}, observation_space=space, action_space=spaces.Box(-2, 2, (1,))
+        config={**PPOConfig().to_dict(), **config},
+        observation_space=space or spaces.Box(-1, 1, (2,)),
+        action_space=spaces.Box(-2, 2, (1,)),
     )
 
 
