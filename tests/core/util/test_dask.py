@@ -209,7 +209,7 @@ def test_hooks_around_tasks_in_workers(session: str) -> None:
     assert [notes.get(), notes.get()] == [("before", "x"), ("after", "x", 2, "state")]
 
 
-def test_the_names_of_ray(session: str, delayed: Any) -> None:
+def test_the_names_of_ray() -> None:
     told: list[Any] = []
 
     class Watch(RayDaskCallback):
@@ -221,8 +221,12 @@ def test_the_names_of_ray(session: str, delayed: Any) -> None:
             told.append(result)
 
     graph = {"known": (operator.truediv, 1, 0), "sum": (operator.add, "known", 1)}
-    with Watch(), RayDaskCallback(ray_postsubmit_all=lambda refs, dsk: told.append(len(refs))):
-        assert ray_dask_get_sync(graph, "sum") == 11
+    aktis.init(mode="inline", num_cpus=2)
+    try:
+        with Watch(), RayDaskCallback(ray_postsubmit_all=lambda refs, dsk: told.append(len(refs))):
+            assert ray_dask_get_sync(graph, "sum") == 11
+    finally:
+        aktis.shutdown()
     assert told[:2] == ["known", "sum"]
     assert 1 in told[2:]
     with pytest.raises(TypeError, match="unknown hook 'ray_before'"):
