@@ -67,6 +67,7 @@ def test_defaults_of_files_are_those_of_programs() -> None:
         (gRPCOptionsSchema, {"grpc_servicer_functions": ["add"]}, "names a module only"),
         (gRPCOptionsSchema, {"request_timeout_s": 0}, "greater than 0"),
         (LoggingConfigSchema, {"log_level": "LOUD"}, "'LOUD' is no level"),
+        (LoggingConfigSchema, {"log_level": -5}, "-5 is no level"),
         (LoggingConfigSchema, {"encoding": "XML"}, "'TEXT' or 'JSON'"),
         (RayActorOptionsSchema, {"num_cpus": -1}, "greater than or equal to 0"),
         (RayActorOptionsSchema, {"runtime_env": {"working_dir": "."}}, "names the local path '.'"),

@@ -207,12 +207,13 @@ class LoggingConfigSchema(_Schema):
     @field_validator("log_level")
     @classmethod
     def _level(cls, value: int | str) -> int | str:
-        import logging
+        from aktis.serve.config import LoggingConfig
 
-        name = value.upper() if isinstance(value, str) else value
-        if isinstance(name, str) and not isinstance(logging.getLevelName(name), int):
-            raise ValueError(f"{value!r} is no level: one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
-        return name
+        try:
+            return LoggingConfig(log_level=value).log_level
+        except (TypeError, ValueError):
+            names = "DEBUG, INFO, WARNING, ERROR, CRITICAL"
+            raise ValueError(f"{value!r} is no level: one of {names}, or a number from 0") from None
 
 
 class BackpressureConfigSchema(_Schema):
