@@ -69,7 +69,7 @@ def of_method(options: MethodOptions, method: MethodDescriptor) -> dict[str, Any
         given["max_task_retries"] = options.max_task_retries
     if options.retry_exceptions:
         given["retry_exceptions"] = _retry_exceptions(options.retry_exceptions)
-    if options.concurrency_group != method.defaults.get("concurrency_group"):  # that one the actor's class has said
+    if options.concurrency_group not in ("", method.defaults.get("concurrency_group")):  # the latter the class has said
         given["concurrency_group"] = options.concurrency_group
     if options.name:
         given["name"] = options.name
