@@ -219,6 +219,7 @@ def test_the_last_handle_ends_the_actor_after_its_calls() -> None:
     assert _gone("counted")
 
 
+@pytest.mark.not_through_ray_client("its server keeps its handle of an actor that was found by name")
 def test_weak_handles_do_not_keep_an_actor() -> None:
     actor = Plain.options(name="weakly").remote()
     weak = aktis.get_actor("weakly")
@@ -230,6 +231,7 @@ def test_weak_handles_do_not_keep_an_actor() -> None:
         aktis.get(weak.add.remote())
 
 
+@pytest.mark.not_through_ray_client("what it found by name stays a weak handle, wherever it comes from later")
 def test_a_stored_handle_keeps_the_actor() -> None:
     ref = aktis.put([Plain.options(name="stored").remote()])
     gc.collect()
@@ -461,10 +463,20 @@ def test_concurrency_groups() -> None:
     refs = [actor.io.remote() for _ in range(3)]
     assert aktis.get(actor.compute.remote()) == "compute"
     assert aktis.get(actor.other.remote()) == "other"
-    assert aktis.get(actor.other.options(concurrency_group="compute").remote()) == "other"
     assert aktis.wait(refs, timeout=0.02)[0] == []
     aktis.get(actor.go.remote())
     assert aktis.get(refs) == ["io"] * 3
+
+
+@pytest.mark.not_through_ray_client("it takes no concurrency_group of a call")
+def test_the_concurrency_group_of_a_call() -> None:
+    @aktis.remote(concurrency_groups={"compute": 1})
+    class A:
+        async def other(self) -> str:
+            return "other"
+
+    actor = A.remote()
+    assert aktis.get(actor.other.options(concurrency_group="compute").remote()) == "other"
 
 
 @pytest.mark.differs("Ray finds out later")

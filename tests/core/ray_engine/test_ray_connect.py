@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,3 +30,37 @@ def test_the_variable_of_ray_names_the_cluster(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
         with pytest.raises(ConnectionError, match=f"at address='ray' .127.0.0.1:{port}.*refused"):
             aktis.init("ray", configure_logging=False)
+
+
+@pytest.mark.parametrize(
+    ("failures", "message", "calls"),
+    [
+        (1, "Starting Ray client server failed", 2),
+        (2, "Starting Ray client server failed", 2),
+        (1, "Authentication failed", 1),
+    ],
+)
+def test_a_server_for_the_client_that_did_not_start(
+    monkeypatch: pytest.MonkeyPatch, failures: int, message: str, calls: int
+) -> None:
+    """Ray sometimes fails to start it, and can the next time; nothing else is tried again."""
+    import ray
+
+    from aktis._ray import connect
+
+    tried: list[str] = []
+
+    def init(address: str, **_: Any) -> None:
+        tried.append(address)
+        if len(tried) <= failures:
+            raise ConnectionAbortedError(message)
+
+    monkeypatch.setattr(ray, "init", init)
+    settings: Any = SimpleNamespace(namespace="n", log_to_driver=False)
+    if calls > failures:
+        connect._connect("ray://head:1", settings, {})
+    else:
+        with pytest.raises(ConnectionError, match=message) as caught:
+            connect._connect("ray://head:1", settings, {})
+        assert ("token" in str(caught.value)) == (calls == 1)
+    assert tried == ["ray://head:1"] * calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -59,3 +60,47 @@ def test_what_cannot_be_opened_says_why() -> None:
             await first
 
     asyncio.run(main())
+
+
+class Answer:
+    """Stands for a reference of Ray Client's to an answer of the relay; counts how often it is received."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.received = 0
+
+    def future(self) -> concurrent.futures.Future[Any]:
+        self.received += 1
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_result(self.value)
+        return future
+
+
+class Actor:
+    """Stands for the relay's handle."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = iter(answers)
+        self.next = self.completed = self
+
+    def remote(self, number: int) -> Any:
+        return next(self._answers)
+
+
+def test_an_answer_is_received_once() -> None:
+    """Dropped and received again, its reference could be gone on the cluster."""
+    from aktis._ray.relay import RelayedStream
+
+    item, end = Answer(["item"]), Answer(None)
+    stream = RelayedStream(Actor(item, Answer(None), end), 1)
+    called: list[bool] = []
+    stream.add_item_callback(lambda: called.append(True))
+    assert called == [True]
+    assert stream.ready()
+    assert not stream.finished()
+    assert stream.next_ref(None)._ref == "item"
+    assert item.received == 1
+    with pytest.raises(StopIteration):
+        stream.next_ref(None)
+    assert stream.finished()
+    assert end.received == 1

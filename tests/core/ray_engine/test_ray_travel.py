@@ -7,6 +7,8 @@ import pickle
 import cloudpickle
 import pytest
 
+from aktis._engine import MethodDescriptor
+from aktis._options import MethodOptions
 from aktis._ray import travel
 
 
@@ -23,3 +25,14 @@ def test_classes_that_stand_for_causes_can_be_pickled_plainly(pickler: object) -
     assert isinstance(travel.Failed(b"", "", KeyError("x")), again)
     assert not isinstance(travel.Failed(b"", "", ValueError("x")), again)
     assert not isinstance(KeyError("x"), again)
+
+
+def test_only_a_group_that_the_class_has_not_said_is_said_for_a_call() -> None:
+    pytest.importorskip("ray")
+    from aktis._ray.options import of_method
+
+    plain = MethodDescriptor("m", False, False, None)
+    grouped = MethodDescriptor("m", False, False, None, {"concurrency_group": "io"})
+    assert of_method(MethodOptions(), plain) == {}
+    assert of_method(MethodOptions(concurrency_group="io"), grouped) == {}
+    assert of_method(MethodOptions(concurrency_group="io"), plain) == {"concurrency_group": "io"}

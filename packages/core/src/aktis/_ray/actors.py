@@ -103,8 +103,13 @@ def bind(handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOpti
         bound = actor.__ray_terminate__
     else:
         bound = getattr(actor, hosts.name_for_ray(method))
-    given = ray_options.of_method(options, method.is_generator)
+    given = ray_options.of_method(options, method)
     streams = handle._engine.streams  # type: ignore[attr-defined]
+    if streams is not None and "concurrency_group" in given:
+        raise ValueError(
+            f"concurrency_group={options.concurrency_group!r} cannot be chosen for a call of {method.name}() through Ray "
+            "Client (ray://): say it in the class with @aktis.method(concurrency_group=...), or run on the cluster"
+        )
     if streams is not None and options.num_returns == "streaming":
         return tasks.relayed(streams, "method", (actor, hosts.name_for_ray(method)), given)
     call = tasks.caller(bound, given)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("aktis.ray")
 
 KNOCK_SECONDS = 15.0
+# Ray starts a process for each client, and now and then takes one that has just been started for one that has ended.
+_NOT_STARTED = "Starting Ray client server failed"
 CLIENT, DIRECT = "ray://", "ray+"
 
 
@@ -42,6 +44,16 @@ def start(settings: InitSettings) -> RayEngine:
 
 
 def _connect(address: str, settings: InitSettings, environment: dict[str, Any]) -> None:
+    try:
+        _connect_once(address, settings, environment)
+    except ConnectionError as error:
+        if _NOT_STARTED not in str(error):
+            raise
+        _logger.warning("Ray's server for this client did not start; trying once more: %s", error)
+        _connect_once(address, settings, environment)
+
+
+def _connect_once(address: str, settings: InitSettings, environment: dict[str, Any]) -> None:
     theirs = ray_address(address)
     given: dict[str, Any] = {}
     if not theirs.startswith(CLIENT):
@@ -59,7 +71,9 @@ def _connect(address: str, settings: InitSettings, environment: dict[str, Any]) 
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
         if isinstance(error, ValueError) and not isinstance(error, OSError) and "address" not in str(error).lower():
             raise
-        raise ConnectionError(f"no Ray cluster answers at address={address!r}: {error}{_hint(theirs)}") from error
+        raise ConnectionError(
+            f"no Ray cluster answers at address={address!r}: {error}{_hint(theirs, error)}"
+        ) from error
 
 
 def _knock(address: str) -> None:
@@ -74,7 +88,9 @@ def _knock(address: str) -> None:
         raise ConnectionError(f"no Ray cluster answers at address={address!r} ({host}:{port}): {error}") from error
 
 
-def _hint(theirs: str) -> str:
+def _hint(theirs: str, error: Exception) -> str:
+    if _NOT_STARTED in str(error):
+        return ""
     if theirs == "auto":
         return (
             " (aktis.init('ray') takes the cluster of this machine, or that of the variable RAY_ADDRESS; "

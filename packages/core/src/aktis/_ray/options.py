@@ -9,6 +9,7 @@ import ray
 from ray.util import scheduling_strategies as theirs
 from ray.util.placement_group import PlacementGroup
 
+from aktis._engine import MethodDescriptor
 from aktis._options import DEFAULT_ASYNC_CONCURRENCY, RESOURCE_UNIT, ActorOptions, MethodOptions, TaskOptions
 from aktis._ray import packages, travel
 
@@ -60,15 +61,15 @@ def of_actor(engine: RayEngine, options: ActorOptions, is_async: bool) -> dict[s
     return {**given, **_common(engine, options)}
 
 
-def of_method(options: MethodOptions, is_generator: bool) -> dict[str, Any]:
+def of_method(options: MethodOptions, method: MethodDescriptor) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    if options.num_returns != ("streaming" if is_generator else 1):
+    if options.num_returns != ("streaming" if method.is_generator else 1):
         given["num_returns"] = options.num_returns
     if options.max_task_retries is not None:
         given["max_task_retries"] = options.max_task_retries
     if options.retry_exceptions:
         given["retry_exceptions"] = _retry_exceptions(options.retry_exceptions)
-    if options.concurrency_group:
+    if options.concurrency_group not in ("", method.defaults.get("concurrency_group")):  # the latter the class has said
         given["concurrency_group"] = options.concurrency_group
     if options.name:
         given["name"] = options.name

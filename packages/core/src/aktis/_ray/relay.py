@@ -13,6 +13,7 @@ One call of ``next`` is always under way: whether it is ready says whether the g
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import weakref
 from collections.abc import Callable
@@ -109,15 +110,20 @@ class Streams:
 
 
 class RelayedStream:
-    """See :class:`aktis._generators.StreamSource`."""
+    """See :class:`aktis._generators.StreamSource`.
 
-    __slots__ = ("__weakref__", "_actor", "_closed", "_ended", "_number", "_pending", "completed_ref")
+    Each answer of ``next`` is received once: when Ray Client has dropped a reference that it received, it tells the cluster
+    so a little later, and then the cluster would let go of one that was received again in the meantime.
+    """
+
+    __slots__ = ("__weakref__", "_actor", "_answer", "_closed", "_ended", "_number", "_pending", "completed_ref")
 
     def __init__(self, actor: Any, number: int) -> None:
         self._actor = actor
         self._number = number
         self._ended = self._closed = False
         self._pending = actor.next.remote(number)
+        self._answer: concurrent.futures.Future[list[Any] | None] | None = None  # when somebody has asked for it
         self.completed_ref: ObjectRef[Any] = refs.RayRef(actor.completed.remote(number))
 
     @property
@@ -125,33 +131,40 @@ class RelayedStream:
         """What ``wait`` waits for in the place of this."""
         return self._pending
 
+    def _asked(self) -> concurrent.futures.Future[list[Any] | None]:
+        if self._answer is None:
+            self._answer = self._pending.future()
+        return self._answer
+
     def next_ref(self, timeout: float | None) -> refs.RayRef:
         refs.check_epoch(self.completed_ref)
         if self._ended:
             raise StopIteration
         try:
-            found = ray.get(self._pending, timeout=timeout)
+            found = self._asked().result(timeout)
         except errors.RAY_ERRORS as error:
-            ours = errors.translate(error)
-            if isinstance(ours, GetTimeoutError):
-                raise GetTimeoutError(f"the generator has given nothing for {timeout} seconds") from None
-            raise ours from None
+            raise errors.translate(error) from None
+        except concurrent.futures.TimeoutError:
+            raise GetTimeoutError(f"the generator has given nothing for {timeout} seconds") from None
         if found is None:
             self._ended = True
             raise StopIteration
-        self._pending = self._actor.next.remote(self._number)
+        self._pending, self._answer = self._actor.next.remote(self._number), None
         return refs.RayRef(found[0])
 
     def ready(self) -> bool:
-        return self._ended or bool(ray.wait([self._pending], timeout=0)[0])
+        if self._ended or (self._answer is not None and self._answer.done()):
+            return True
+        return bool(ray.wait([self._pending], timeout=0)[0])
 
     def finished(self) -> bool:
         if not self._ended and self.ready():
-            self._ended = ray.get(self._pending) is None
+            answer = self._asked()
+            self._ended = answer.exception() is None and answer.result() is None
         return self._ended
 
     def add_item_callback(self, callback: Callable[[], None]) -> None:
-        self._pending.future().add_done_callback(lambda _: call_all((callback,)))
+        self._asked().add_done_callback(lambda _: call_all((callback,)))
 
     def cancel(self, force: bool, recursive: bool) -> None:
         ray.get(self._actor.cancel.remote(self._number, force, recursive))
