@@ -398,7 +398,7 @@ def test_a_critic_that_sees_both_agents() -> None:
 
     def evaluated(**obs: int) -> tuple[list[float], float]:
         out, _ = model({"obs": torch.as_tensor(preprocessor.transform(obs))[None]})
-        return out[0].tolist(), float(model.value_function()[0])
+        return out[0].tolist(), model.value_function()[0].item()
 
     first, value = evaluated(own_obs=1, opponent_obs=0, opponent_action=2)
     same, other_value = evaluated(own_obs=1, opponent_obs=2, opponent_action=0)
