@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aktis._files import write_whole
+
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
 
@@ -66,9 +68,7 @@ class _Process:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, exist_ok=True)
             path = folder / _own_file_name()
-            temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(generate_latest(_Collector(self.collect)))
-            os.replace(temporary, path)
+            write_whole(path, generate_latest(_Collector(self.collect)))
 
     def collect(self) -> Iterator[Any]:
         """The families of this process, with the labels that say whose they are."""
