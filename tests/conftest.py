@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "not_on_ray(reason): on a cluster of Ray it is otherwise; skipped with --engine ray"
     )
+    config.addinivalue_line("markers", "not_through_ray_client(reason): the same, where the cluster is one at ray://")
     config.stash[_BEFORE] = _snapshot()
 
 
@@ -155,6 +156,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     not_on_ray = item.get_closest_marker("not_on_ray")
     if engine == "on ray" and not_on_ray:
         pytest.skip(f"otherwise on a cluster of Ray: {not_on_ray.args[0]}")
+    not_through_client = item.get_closest_marker("not_through_ray_client")
+    if engine == "on ray" and not_through_client and os.environ.get("AKTIS_TEST_RAY_ADDRESS", "").startswith("ray://"):
+        pytest.skip(f"otherwise through Ray Client: {not_through_client.args[0]}")
     only = item.get_closest_marker("only")
     if only and engine and engine != only.args[0]:
         pytest.skip(only.args[1])

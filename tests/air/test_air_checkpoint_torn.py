@@ -15,7 +15,7 @@ import pytest
 from aktis.air import _transfer
 from aktis.air._checkpoint import layout
 from aktis.air.checkpoint import Checkpoint
-from aktis.air.exceptions import StorageError, TornCheckpointError
+from aktis.air.exceptions import AirError, CheckpointError, StorageError, TornCheckpointError
 
 VALUES = {"a": np.arange(10), "b": {1, 2}, "c": Path("/pickled")}
 
@@ -180,3 +180,21 @@ def test_what_others_put_at_a_uri_is_a_checkpoint() -> None:
     checkpoint = Checkpoint.from_uri("memory://torn/foreign")
     with checkpoint.as_directory() as path:
         assert (Path(path) / "sub" / "file").read_bytes() == b"content"
+
+
+def test_all_that_is_wrong_with_checkpoints_is_caught_together(tmp_path: Path) -> None:
+    def missing() -> Any:
+        return Checkpoint.from_uri(f"file://{tmp_path}/nothing").to_dict()
+
+    def torn() -> Any:
+        path = Checkpoint.from_dict(VALUES).to_directory(str(tmp_path / "torn"))
+        next(each for each in Path(path).rglob("checkpoint.json")).unlink()
+        return Checkpoint.from_directory(path).to_dict()
+
+    def unstorable() -> Any:
+        return Checkpoint.from_dict({"x": (each for each in "abc")}).to_directory(str(tmp_path / "x"))
+
+    for wrong in (missing, torn, unstorable):
+        with pytest.raises(CheckpointError) as caught:
+            wrong()
+        assert isinstance(caught.value, AirError)

@@ -420,3 +420,30 @@ def test_the_query_of_an_s3_uri_is_understood() -> None:
         "key": "k",
     }
     assert _transfer._options("memory", "") == {}
+
+
+def test_where_runs_go_that_name_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AKTIS_RESULTS_DIR", "TUNE_RESULT_DIR", "TEST_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert storage.default_results_dir() == str(tmp_path / "aktis_results")
+    monkeypatch.setenv("TUNE_RESULT_DIR", str(tmp_path / "old"))
+    assert storage.default_results_dir() == str(tmp_path / "old")
+    monkeypatch.setenv("AKTIS_RESULTS_DIR", "~/mine")
+    assert storage.default_results_dir() == str(tmp_path / "mine")
+
+
+def test_a_change_of_a_file_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one").write_text("1")
+    (tmp_path / "two").write_text("22")
+    (tmp_path / ".half.tmp").write_text("on its way")
+    before = storage.file_states(tmp_path, [".*.tmp"])
+    assert {path: size for path, (size, _) in before.items()} == {"a/one": 1, "two": 2}
+    assert set(storage.file_states(tmp_path)) == {"a/one", "two", ".half.tmp"}
+    assert set(storage.file_states(tmp_path, exclude=["a/*", ".*.tmp"])) == {"two"}
+    assert storage.file_states(tmp_path, [".*.tmp"]) == before
+    os.utime(tmp_path / "two", ns=(1, 1))
+    after = storage.file_states(tmp_path, [".*.tmp"])
+    assert {path for path in after if after[path] != before[path]} == {"two"}
+    assert storage.file_states(tmp_path / "nowhere") == {}

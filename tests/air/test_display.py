@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aktis.air import display
-from aktis.air.display import Pace, format_duration, format_value
+from aktis.air.display import Display, NotebookDisplay, Pace, format_duration, format_value, open_display
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def test_no_text_is_longer_than_allowed(text: str, longest: int) -> None:
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(display.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def paint(self, pace: Pace, seconds: float) -> None:
         with pace.painting():
@@ -91,3 +94,47 @@ def test_what_takes_long_to_paint_is_painted_less_often(monkeypatch: pytest.Monk
     assert not pace.is_time(lambda: True)
     clock.now += 0.1
     assert pace.is_time(lambda: True), "three percent of the time"
+
+
+@pytest.fixture
+def notebook() -> Iterator[Any]:
+    """What cells show: a list of (HTML, whether it replaces what the cell shows)."""
+    interactive = pytest.importorskip("IPython.core.interactiveshell")
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from traitlets.config import Config
+
+    shell = interactive.InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.display_pub = CapturingDisplayPublisher()
+    try:
+        yield lambda: [(each["data"]["text/html"], each["update"]) for each in shell.display_pub.outputs]
+    finally:
+        interactive.InteractiveShell.clear_instance()
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_notebook_shows_one_picture_or_one_below_the_other(
+    overwrite: bool, notebook: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    display = open_display(where="notebook", overwrite=overwrite)
+    assert isinstance(display, NotebookDisplay) and isinstance(display, Display) and display.live
+
+    def never(width: int, height: int) -> Any:
+        raise AssertionError("a notebook wants HTML")
+
+    display.update(never, lambda: "<b>1</b>")
+    display.line("done: 1 [of 2]")
+    display.update(never)  # nothing that a notebook could show
+    display.update(never, lambda: "<b>2</b>")
+    display.close()
+    display.close()
+    assert notebook() == [("<b>1</b>", False), ("<b>2</b>", overwrite)]
+    assert capsys.readouterr().out == "done: 1 [of 2]\n"
+
+
+def test_a_display_shows_nothing_unless_it_is_one_of_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display()
+    display.update(lambda width, height: "picture", lambda: "html")
+    display.line("line")
+    display.close()
+    assert capsys.readouterr() == ("", "")
+    assert not open_display(io.StringIO()).live

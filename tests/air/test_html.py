@@ -21,6 +21,7 @@ from aktis.air.html import (
     Mark,
     Page,
     Part,
+    Reportable,
     Series,
     bar_chart,
     colour_legend,
@@ -312,3 +313,16 @@ def test_colours_repeat() -> None:
     chart = line_chart([Series(str(n), [0, 1], [n, n], colour=n) for n in range(COLOURS + 1)])
     assert chart.count('class="c0"') == 2
     assert checked(colour_legend([EVIL, "b"])).counts["i"] == 2
+
+
+def test_what_can_be_a_part_of_a_page() -> None:
+    class Lines:
+        def add_to_page(self, part: Part) -> None:
+            part.section("Lines").text("one & two")
+
+    assert isinstance(Lines(), Reportable) and not isinstance("lines", Reportable)
+    page = Page("All")
+    page.add("Mine", Lines())
+    assert "one &amp; two" in page.render()
+    with pytest.raises(TypeError, match="add_to_page"):
+        page.add("Text", "lines")  # type: ignore[arg-type]

@@ -32,9 +32,9 @@ def test_second_init_is_refused(no_session: str) -> None:
 
 
 def test_ignore_reinit_error_ignores_new_arguments(no_session: str) -> None:
-    start(no_session, num_cpus=1)
+    start(no_session, num_cpus=2)
     start(no_session, num_cpus=3, ignore_reinit_error=True)
-    assert aktis.cluster_resources()["CPU"] == 1
+    assert aktis.cluster_resources()["CPU"] == 2
 
 
 def test_session_as_context_manager(no_session: str) -> None:
@@ -227,11 +227,11 @@ def test_a_node_may_have_a_fraction_of_a_resource(no_session: str) -> None:
 
 
 def test_nodes(no_session: str) -> None:
-    start(no_session, num_cpus=1)
+    start(no_session, num_cpus=2)
     (node,) = aktis.nodes()
     assert node["Alive"]
     assert node["NodeID"] == aktis.get_runtime_context().get_node_id()
-    assert node["Resources"]["CPU"] == 1
+    assert node["Resources"]["CPU"] == 2
 
 
 def test_labels_of_the_node(no_session: str) -> None:

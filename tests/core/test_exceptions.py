@@ -200,3 +200,56 @@ def test_actor_died_in_init_carries_the_cause():
     error = exceptions.ActorDiedError("init failed", actor_init_failed=True, cause=cause)
     again = pickle.loads(pickle.dumps(error))
     assert again.actor_init_failed and isinstance(again.cause, ValueError) and "ValueError: no" in str(again)
+
+
+@pytest.mark.parametrize(
+    ("raised", "caught_by"),
+    [
+        ("NodeDiedError", "RayError"),
+        ("LocalRayletDiedError", "RayError"),
+        ("ObjectFetchTimedOutError", "ObjectLostError"),
+        ("OwnerDiedError", "ObjectLostError"),
+        ("ActorUnavailableError", "RayActorError"),
+        ("RayChannelError", "RaySystemError"),
+        ("RayChannelTimeoutError", "RayChannelError"),
+        ("RayDirectTransportError", "RaySystemError"),
+        ("RayCgraphCapacityExceeded", "RaySystemError"),
+        ("StreamingGeneratorReplayInconsistentError", "AktisSystemError"),
+        ("AktisCgraphCapacityExceeded", "RaySystemError"),
+        ("AktisChannelError", "RayChannelError"),
+        ("AktisChannelTimeoutError", "RayChannelTimeoutError"),
+        ("AktisDirectTransportError", "RayDirectTransportError"),
+        ("OufOfBandObjectRefSerializationException", "OutOfBandObjectRefSerializationException"),
+        ("AsyncioActorExit", "RayError"),
+        ("AuthenticationError", "RayError"),
+        ("CrossLanguageError", "RayError"),
+        ("ObjectRefStreamEndOfStreamError", "RayError"),
+        ("PlasmaObjectNotAvailable", "RayError"),
+        ("UserCodeException", "RayError"),
+    ],
+)
+def test_what_a_program_catches(raised: str, caught_by: str) -> None:
+    with pytest.raises(getattr(exceptions, caught_by)):
+        raise getattr(exceptions, raised)()
+
+
+@pytest.mark.parametrize("name", ["RayChannelTimeoutError", "GetTimeoutError"])
+def test_timeouts_are_those_of_python_and_say_what_they_are_told(name: str) -> None:
+    error = getattr(exceptions, name)("the channel was empty for 3 s")
+    assert isinstance(error, TimeoutError)
+    assert str(error) == "the channel was empty for 3 s"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("NodeDiedError", "node that ran this task died"),
+        ("AuthenticationError", "token"),
+        ("ObjectFetchTimedOutError", "not be fetched in time"),
+        ("RaySystemError", "internal error of Aktis"),
+        ("OutOfBandObjectRefSerializationException", "pass it in a container"),
+    ],
+)
+def test_what_they_say_by_themselves(name: str, words: str) -> None:
+    assert words in str(getattr(exceptions, name)())

@@ -127,6 +127,22 @@ def test_environment_variables_page_is_up_to_date() -> None:
     assert page == done.stdout, "run: python scripts/write_environment_variables.py"
 
 
+def test_every_variable_is_read() -> None:
+    sources = {path: path.read_text() for path in (ROOT / "packages").glob("*/src/**/*.py")}
+    words = {path: set(re.findall(r"\w+", text)) for path, text in sources.items()}
+    core = ROOT / "packages" / "core" / "src" / "aktis" / "_config.py"
+    unused = []
+    for path in [core, *(path for path in sources if path.match("aktis/*/_settings.py"))]:
+        if path == core:
+            names = re.findall(r"""Variable\(\s*"([A-Z0-9_]+)\"""", sources[core])
+        else:  # functions that read them, and variables that others read
+            names = re.findall(r"^(?:def )?([A-Za-z]\w+)(?:\(| = Variable\(| = _ray\()", sources[path], re.MULTILINE)
+        assert names, path
+        used = set().union(*(found for other, found in words.items() if other != path))
+        unused += [(path.parent.name, name) for name in names if name not in used]
+    assert unused == []
+
+
 def test_each_package_reads_its_variables_in_one_module() -> None:
     declared = re.compile(r"""Variable\(\s*"([A-Z0-9_]+)"|_ray\(\s*"([A-Z0-9_]+)\"""")
     reads = re.compile(r"""(?:environ\.get\(|environ\[|getenv\()\s*f?["'](?:AKTIS|RAY|TUNE|TRAIN|RLLIB|SERVE)_""")

@@ -150,7 +150,7 @@ class RayCluster:
         return f"ray://127.0.0.1:{self.client_port}"
 
     def add_node(self, cpus: int = 2, resources: Mapping[str, float] | None = None) -> RayNode:
-        """Start a node and wait until the cluster has it. The first one is the head; each has a resource ``node-N``."""
+        """Start a node and wait until the cluster has it. Each has a resource ``node-N``; the first is the head, with widgets."""
         number = len(self.nodes)
         command = [self.python, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         if number == 0:
@@ -159,7 +159,10 @@ class RayCluster:
         else:
             command += [f"--address={self.address}"]
         command += [f"--num-cpus={cpus}", f"--object-store-memory={self.store_bytes}"]
-        command += ["--resources", json.dumps({f"node-{number}": 1, "widget": 1} | dict(resources or {}))]
+        command += [
+            "--resources",
+            json.dumps({f"node-{number}": 1} | ({} if number else {"widget": 2}) | dict(resources or {})),
+        ]
         log = self.folder / f"node-{number}.log"
         environment = self._environment_of_nodes()
         with log.open("wb") as output:

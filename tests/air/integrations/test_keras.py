@@ -66,3 +66,18 @@ def test_hooks_of_batches_are_not_there_unless_asked_for() -> None:
 
     assert "on_train_batch_end" not in vars(ReportCheckpointCallback())
     assert ReportCheckpointCallback.on_train_batch_end is keras.callbacks.Callback.on_train_batch_end
+
+
+def test_a_callback_of_ones_own_hears_of_the_events_that_it_names() -> None:
+    from aktis.air.integrations.keras import KerasCallback
+
+    heard: list[tuple[str, list[str]]] = []
+
+    class Listener(KerasCallback):
+        def handle(self, logs: dict[str, Any], event: str) -> None:
+            heard.append((event, sorted(logs)))
+
+    fit(Listener(["train_begin", "epoch_end"]), epochs=1)
+    assert heard == [("train_begin", []), ("epoch_end", ["loss", "mae", "val_loss", "val_mae"])]
+    with pytest.raises(NotImplementedError, match="Silent.handle"):
+        fit(type("Silent", (KerasCallback,), {})("epoch_end"))

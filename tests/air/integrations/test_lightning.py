@@ -110,3 +110,18 @@ def test_an_event_that_lightning_has_not(pl: Any) -> None:
 
     with pytest.raises(ValueError, match="on names no event: 'epoch'. Events are: .*validation_end"):
         TuneReportCallback(on="epoch")
+
+
+def test_a_callback_of_ones_own_hears_of_the_events_that_it_names(pl: Any, tmp_path: Path) -> None:
+    from aktis.tune.integration.pytorch_lightning import TuneCallback
+
+    heard: list[int] = []
+
+    class Listener(TuneCallback):
+        def handle(self, trainer: Any) -> None:
+            heard.append(trainer.current_epoch)
+
+    fit(pl, tmp_path, Listener("train_epoch_end"))
+    assert heard == [0, 1]
+    with pytest.raises(ValueError, match="on names no event: 'lunch'"):
+        Listener("lunch")

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers.loggers import ODD_RESULTS, Mute, cycle
 
-from aktis.air.integrations.results import SafeFallbackEncoder, flat_metrics, flatten_dict, to_json, to_number, to_plain
+from aktis.air.integrations.results import (
+    SafeFallbackEncoder,
+    flat_metrics,
+    flatten_dict,
+    safe_str,
+    to_json,
+    to_number,
+    to_plain,
+)
 
 
 def test_first_level_first() -> None:
@@ -83,3 +91,9 @@ plain = st.recursive(
 def test_plain_values_stay(value: Any) -> None:
     assert to_plain(value) == value
     assert json.loads(to_json(value)) == value
+
+
+def test_objects_that_cannot_say_what_they_are() -> None:
+    assert safe_str(3) == "3"
+    assert safe_str(Mute()) == "<Mute>"
+    assert to_json({"x": Mute(), "y": [Mute()]}) == '{"x": "<Mute>", "y": ["<Mute>"]}'

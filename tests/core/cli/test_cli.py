@@ -18,7 +18,7 @@ import pytest
 
 import aktis
 from aktis.__about__ import __version__
-from aktis.cli import _tables, main
+from aktis.cli import CommandError, Format, _tables, command_group, main
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("aktis._native.driver") is None, reason="this build has the inline engine only"
@@ -155,3 +155,28 @@ def test_how_things_are_written() -> None:
     assert _tables.serialized(plain, "yaml").splitlines() == [
         "a:", "  - 1", "  - b: null", '    c: "yes"', "d: {}", 'e: "01"', 'f: "x: y"',
     ]  # fmt: skip
+
+
+def test_groups_of_commands_look_alike() -> None:
+    group = command_group("fruit", "About fruit.")
+
+    @group.command()
+    def show(format: Format = Format.table) -> None:
+        """Show it."""
+        print(format.value)
+
+    @group.command()
+    def eat() -> None:
+        raise CommandError("there is none left")
+
+    from typer.testing import CliRunner
+
+    runner = CliRunner()
+    assert runner.invoke(group, ["show", "--format", "yaml"]).output == "yaml\n"
+    wrong = runner.invoke(group, ["show", "--format", "xml"])
+    assert wrong.exit_code == 2
+    assert all(each.value in wrong.output for each in Format)
+    alone = runner.invoke(group, [])
+    assert alone.exit_code == 2
+    assert "About fruit." in alone.output and "install-completion" not in alone.output
+    assert isinstance(runner.invoke(group, ["eat"]).exception, CommandError)

@@ -36,6 +36,8 @@ def together(members: list[Any], function: Any) -> list[Any]:
         (lambda: collective.create_collective_group([], 2, [0, 1]), RuntimeError, "as many actors and ranks"),
         (lambda: collective.create_collective_group([1, 2], 2, [0, 0]), RuntimeError, "each once"),
         (lambda: collective.allreduce([], "nowhere"), RuntimeError, "not in collective group 'nowhere'"),
+        (lambda: collective.get_group_handle("nowhere"), RuntimeError, "call init_collective_group in it"),
+        (lambda: collective.get_group_handle(""), ValueError, "non-empty"),
     ],
 )
 def test_what_is_refused(session: str, call: Any, error: type[Exception], message: str) -> None:
@@ -49,6 +51,7 @@ def test_what_is_refused(session: str, call: Any, error: type[Exception], messag
 
 def test_availability() -> None:
     assert collective.is_backend_available("gloo") == HAS_TORCH
+    assert collective.gloo_available() == HAS_TORCH
     assert not collective.is_backend_available("nccl")
     assert not collective.nccl_available()
 

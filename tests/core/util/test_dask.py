@@ -13,13 +13,18 @@ pytest.importorskip("numpy")
 
 from aktis.util.dask import (  # noqa: E402
     AktisDaskCallback,
+    ProgressBarCallback,
+    RayDaskCallback,
     aktis_dask_get,
     aktis_dask_get_sync,
+    aktis_dask_persist,
     dataframe_optimize,
     disable_dask_on_aktis,
+    disable_dask_on_ray,
     enable_dask_on_aktis,
     enable_dask_on_ray,
     ray_dask_get,
+    ray_dask_get_sync,
     ray_dask_persist,
 )
 
@@ -202,3 +207,84 @@ def test_hooks_around_tasks_in_workers(session: str) -> None:
     )
     assert aktis_dask_get({"x": (operator.add, 1, 1)}, "x", aktis_callbacks=[callback]) == 2
     assert [notes.get(), notes.get()] == [("before", "x"), ("after", "x", 2, "state")]
+
+
+def test_the_names_of_ray(session: str, delayed: Any) -> None:
+    told: list[Any] = []
+
+    class Watch(RayDaskCallback):
+        def _ray_presubmit(self, task: Any, key: Any, deps: Any) -> Any:
+            told.append(key)
+            return 10 if key == "known" else None
+
+        def _ray_finish(self, result: Any) -> None:
+            told.append(result)
+
+    graph = {"known": (operator.truediv, 1, 0), "sum": (operator.add, "known", 1)}
+    with Watch(), RayDaskCallback(ray_postsubmit_all=lambda refs, dsk: told.append(len(refs))):
+        assert ray_dask_get_sync(graph, "sum") == 11
+    assert told[:2] == ["known", "sum"]
+    assert 1 in told[2:]
+    with pytest.raises(TypeError, match="unknown hook 'ray_before'"):
+        RayDaskCallback(ray_before=print)
+
+
+def test_a_bar_shows_how_many_tasks_are_done(capsys: pytest.CaptureFixture[str], delayed: Any) -> None:
+    aktis.init(mode="inline", num_cpus=2)
+    try:
+        with ProgressBarCallback():
+            assert delayed(delayed(1)).compute(scheduler=aktis_dask_get, optimize_graph=False) == 3
+    finally:
+        aktis.shutdown()
+    captured = capsys.readouterr()
+    assert "dask" in captured.out + captured.err
+    assert "2/2" in captured.out + captured.err
+
+
+def test_persisted_by_hand(delayed: Any) -> None:
+    aktis.init(mode="inline", num_cpus=2)
+    try:
+        (kept,) = aktis_dask_persist(delayed(1))
+        assert all(isinstance(value, aktis.ObjectRef) for value in dict(kept.__dask_graph__()).values())
+        assert kept.compute(scheduler=aktis_dask_get) == 2
+        (here,) = aktis_dask_persist(delayed(1), aktis_persist=False)
+        assert list(dict(here.__dask_graph__()).values()) == [2]
+    finally:
+        aktis.shutdown()
+
+
+def test_off_again() -> None:
+    with dask.config.set({"scheduler": "sync"}):
+        enable_dask_on_ray()
+        assert dask.config.get("scheduler") is aktis_dask_get
+        with disable_dask_on_ray():
+            assert dask.config.get("scheduler") is None
+        assert dask.config.get("scheduler") is aktis_dask_get
+        disable_dask_on_ray()
+        assert dask.config.get("scheduler") is None
+
+
+def test_references_in_lists_and_dicts_of_a_task(session: str) -> None:
+    from dask._task_spec import Dict, List, Task
+
+    one, two = aktis.put(1), aktis.put(2)
+    graph = {
+        "list": Task("list", sum, List(one, two)),
+        "dict": Task("dict", sorted, Dict({"b": one, "a": two})),
+        "both": Task("both", operator.getitem, List(List(one), Dict({"k": two})), 1),
+    }
+    for get in (aktis_dask_get, aktis_dask_get_sync):
+        assert get(graph, ["list", "dict", "both"]) == (3, ["a", "b"], {"k": 2})
+
+
+def test_a_persisted_collection_is_looked_at_in_this_process() -> None:
+    import dask.array as da
+    import numpy as np
+
+    aktis.init(mode="inline", num_cpus=2)
+    try:
+        kept = da.ones((4, 4), chunks=2).persist(scheduler=aktis_dask_get, aktis_persist=True)
+        assert (kept + 1).sum().compute(scheduler=aktis_dask_get_sync) == 32.0
+        assert kept.compute(scheduler=aktis_dask_get_sync).tolist() == np.ones((4, 4)).tolist()
+    finally:
+        aktis.shutdown()

@@ -181,3 +181,167 @@ def test_accelerators_and_naming(session: str) -> None:
     assert list_named_actors() == ["it"]
     assert [actor["name"] for actor in list_named_actors(all_namespaces=True)] == ["it"]
     del keep
+
+
+def test_annotations_say_what_they_mark() -> None:
+    from aktis.util.annotations import AnnotationType, RayDeprecationWarning
+
+    for mark, kind in (
+        (PublicAPI, AnnotationType.PUBLIC_API),
+        (DeveloperAPI, AnnotationType.DEVELOPER_API),
+        (Deprecated, AnnotationType.DEPRECATED),
+    ):
+
+        def plain() -> None: ...
+
+        mark(plain)
+        assert plain._annotated_type is kind
+        assert plain._annotated == "plain"
+        assert mark(len) is len  # nothing can be attached to it, and nothing needs to be
+    assert [kind.value for kind in AnnotationType] == ["PublicAPI", "DeveloperAPI", "Deprecated", "Unknown"]
+
+    @Deprecated(warning=True)
+    def old() -> None: ...
+
+    with pytest.warns(RayDeprecationWarning, match="old is deprecated"):
+        old()
+
+
+def test_what_stands_in_the_way_is_named_with_its_place() -> None:
+    import threading
+
+    from aktis.util.check_serialize import FailureTuple
+
+    lock = threading.Lock()
+    config = {"a": [lock]}
+    _, failures = inspect_serializability(config, name="config")
+    (failure,) = failures
+    assert isinstance(failure, FailureTuple)
+    assert failure.obj is lock
+    assert failure.parent is config["a"]
+    assert failure in {FailureTuple(lock, failure.name, None)}
+    assert failure.name.startswith("config") and "'a'" in failure.name.replace('"', "'") and "[0]" in failure.name
+
+
+def test_pickles_by_value() -> None:
+    import pickle
+    import threading
+
+    import cloudpickle
+
+    from aktis.exceptions import SerializationError
+    from aktis.util.serialization import deregister_serializer, dumps_by_value, pickler_class, register_serializer
+
+    def local(value: int) -> int:
+        return value + 1
+
+    assert pickle.loads(dumps_by_value(local))(1) == 2
+    lock = threading.Lock()
+    with pytest.raises(SerializationError, match="settings") as caught:
+        dumps_by_value({"guard": lock}, "settings")
+    assert any("guard" in path for path in caught.value.paths)
+    with pytest.raises(TypeError) as plain:
+        dumps_by_value({"guard": lock})
+    assert not isinstance(plain.value, SerializationError)
+
+    class Handle:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __reduce__(self):
+            raise TypeError("not like this")
+
+    assert issubclass(pickler_class(), cloudpickle.Pickler)
+    register_serializer(Handle, serializer=lambda handle: handle.number, deserializer=Handle)
+    try:
+        assert pickle.loads(dumps_by_value(Handle(3))).number == 3
+    finally:
+        deregister_serializer(Handle)
+    with pytest.raises(TypeError, match="not like this"):
+        dumps_by_value(Handle(3))
+
+
+RAYS_ACCELERATORS = {
+    "AMD_INSTINCT_MI100": "AMD-Instinct-MI100",
+    "AMD_INSTINCT_MI210": "AMD-Instinct-MI210",
+    "AMD_INSTINCT_MI250": "AMD-Instinct-MI250X-MI250",
+    "AMD_INSTINCT_MI250X": "AMD-Instinct-MI250X",
+    "AMD_INSTINCT_MI250x": "AMD-Instinct-MI250X",
+    "AMD_INSTINCT_MI300A": "AMD-Instinct-MI300A",
+    "AMD_INSTINCT_MI300X": "AMD-Instinct-MI300X-OAM",
+    "AMD_INSTINCT_MI300x": "AMD-Instinct-MI300X-OAM",
+    "AMD_INSTINCT_MI300x_HF": "AMD-Instinct-MI300X-HF",
+    "AMD_INSTINCT_MI308x": "AMD-Instinct-MI308X",
+    "AMD_INSTINCT_MI325x": "AMD-Instinct-MI325X-OAM",
+    "AMD_INSTINCT_MI350x": "AMD-Instinct-MI350X-OAM",
+    "AMD_INSTINCT_MI355x": "AMD-Instinct-MI355X-OAM",
+    "AMD_RADEON_HD_7900": "AMD-Radeon-HD-7900",
+    "AMD_RADEON_R9_200_HD_7900": "AMD-Radeon-R9-200-HD-7900",
+    "APPLE_M1": "M1",
+    "APPLE_M1_MAX": "M1-Max",
+    "APPLE_M1_PRO": "M1-Pro",
+    "APPLE_M1_ULTRA": "M1-Ultra",
+    "APPLE_M2": "M2",
+    "APPLE_M2_MAX": "M2-Max",
+    "APPLE_M2_PRO": "M2-Pro",
+    "APPLE_M2_ULTRA": "M2-Ultra",
+    "APPLE_M3": "M3",
+    "APPLE_M3_MAX": "M3-Max",
+    "APPLE_M3_PRO": "M3-Pro",
+    "APPLE_SILICON": "Apple-Silicon",
+    "AWS_NEURON_CORE": "aws-neuron-core",
+    "FURIOSA_RNGD": "FURIOSA_RNGD",
+    "GOOGLE_TPU_V2": "TPU-V2",
+    "GOOGLE_TPU_V3": "TPU-V3",
+    "GOOGLE_TPU_V4": "TPU-V4",
+    "GOOGLE_TPU_V5LITEPOD": "TPU-V5LITEPOD",
+    "GOOGLE_TPU_V5P": "TPU-V5P",
+    "GOOGLE_TPU_V6E": "TPU-V6E",
+    "GOOGLE_TPU_V7X": "TPU-V7X",
+    "HUAWEI_NPU_910B": "Ascend910B",
+    "HUAWEI_NPU_910B4": "Ascend910B4",
+    "INTEL_GAUDI": "Intel-GAUDI",
+    "INTEL_MAX_1100": "Intel-GPU-Max-1100",
+    "INTEL_MAX_1550": "Intel-GPU-Max-1550",
+    "METAX_C500": "MXC500",
+    "METAX_C550": "MXC550",
+    "MOBILINT_ARIES": "MOBILINT_ARIES",
+    "MOBILINT_REGULUS": "MOBILINT_REGULUS",
+    "NVIDIA_A100": "A100",
+    "NVIDIA_A100_40G": "A100-40G",
+    "NVIDIA_A100_80G": "A100-80G",
+    "NVIDIA_B200": "B200",
+    "NVIDIA_B300": "B300",
+    "NVIDIA_GB200": "GB200",
+    "NVIDIA_GB300": "GB300",
+    "NVIDIA_H100": "H100",
+    "NVIDIA_H20": "H20",
+    "NVIDIA_H200": "H200",
+    "NVIDIA_L4": "L4",
+    "NVIDIA_L40S": "L40S",
+    "NVIDIA_RTX_PRO_6000": "RTX-PRO-6000",
+    "NVIDIA_TESLA_A100": "A100",
+    "NVIDIA_TESLA_A10G": "A10G",
+    "NVIDIA_TESLA_K80": "K80",
+    "NVIDIA_TESLA_P100": "P100",
+    "NVIDIA_TESLA_P4": "P4",
+    "NVIDIA_TESLA_T4": "T4",
+    "NVIDIA_TESLA_V100": "V100",
+}
+
+
+def test_accelerators_have_the_names_that_nodes_of_ray_announce() -> None:
+    from aktis.util import accelerators
+
+    assert {name: getattr(accelerators, name) for name in accelerators.__all__} == RAYS_ACCELERATORS
+
+
+def test_a_task_finds_its_accelerator() -> None:
+    from aktis.util.accelerators import NVIDIA_H100
+
+    aktis.init(mode="inline", num_cpus=1, resources={f"accelerator_type:{NVIDIA_H100}": 1})
+    try:
+        task = aktis.remote(accelerator_type=NVIDIA_H100)(lambda: 1)
+        assert aktis.get(task.remote()) == 1
+    finally:
+        aktis.shutdown()

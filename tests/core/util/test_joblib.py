@@ -77,3 +77,14 @@ def test_scikit_learn(native: None) -> None:
     with joblib.parallel_backend("aktis"):
         search.fit(features, labels)
     assert search.best_score_ > 0.5
+
+
+def test_the_names_of_ray(session: str) -> None:
+    from aktis.util.joblib import register_ray
+    from aktis.util.joblib.backend import AktisBackend, RayBackend
+
+    register_ray()
+    with joblib.parallel_backend("ray", ray_remote_args={"num_cpus": 2}):
+        backend, _ = joblib.parallel.get_active_backend()
+        assert isinstance(backend, RayBackend) and isinstance(backend, AktisBackend)
+        assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(value) for value in (-1, -2)) == [1, 2]

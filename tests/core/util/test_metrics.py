@@ -8,7 +8,7 @@ import pytest
 
 import aktis
 from aktis.util import _metrics_export
-from aktis.util.metrics import Counter, Gauge, Histogram, Metric, exposition, start_http_exporter
+from aktis.util.metrics import Counter, Gauge, Histogram, Metric, MetricsServer, exposition, start_http_exporter
 
 
 @pytest.fixture(autouse=True)
@@ -151,9 +151,25 @@ def test_the_thread_writes_by_itself(native: None) -> None:
 def test_http_exporter() -> None:
     Counter("served").inc()
     with start_http_exporter() as server:
+        assert isinstance(server, MetricsServer)
         assert server.address == "127.0.0.1"
         with urllib.request.urlopen(server.url, timeout=30) as answer:
             assert "aktis_served_total" in answer.read().decode()
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"http://127.0.0.1:{server.port}/other", timeout=30)
         caught.value.close()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(server.url, timeout=30)
+    server.close()  # once more does no harm
+
+
+def test_the_port_of_the_http_exporter_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with start_http_exporter() as server:
+        taken = server.port
+        monkeypatch.setenv("AKTIS_METRICS_PORT", str(taken))
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{taken}"):
+            start_http_exporter()
+        with start_http_exporter(0) as other:
+            assert other.port != taken
+    with start_http_exporter() as server:
+        assert server.port == taken

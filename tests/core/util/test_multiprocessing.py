@@ -4,6 +4,7 @@ import functools
 import itertools
 import multiprocessing
 import os
+import pathlib
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ import time
 import pytest
 
 import aktis
-from aktis.util.multiprocessing import Pool, PoolTaskError
+from aktis.util.multiprocessing import AsyncResult, IMapIterator, JoinableQueue, Pool, PoolTaskError
 
 
 def test_every_way_to_call(session: str) -> None:
@@ -204,3 +205,50 @@ def test_a_pool_starts_a_session_of_its_size() -> None:
     finally:
         del os.environ["AKTIS_MODE"]
         aktis.shutdown()
+
+
+def test_what_calls_give() -> None:
+    aktis.init(mode="inline", num_cpus=1)
+    try:
+        with Pool(1) as pool:
+            results = [pool.apply_async(abs, (-1,)), pool.map_async(abs, [-1]), pool.starmap_async(pow, [(2, 3)])]
+            assert all(isinstance(result, AsyncResult) for result in results)
+            assert [result.get() for result in results] == [1, [1], [8]]
+            assert all(result.successful() for result in results)
+            for iterator in (pool.imap(abs, [-1, -2]), pool.imap_unordered(abs, [-1, -2])):
+                assert isinstance(iterator, IMapIterator)
+                assert iter(iterator) is iterator
+                assert sorted([iterator.next(timeout=30), next(iterator)]) == [1, 2]
+                with pytest.raises(StopIteration):
+                    iterator.next()
+    finally:
+        aktis.shutdown()
+
+
+def test_results_that_are_not_there_yet(native: None, tmp_path: pathlib.Path) -> None:
+    with Pool(1) as pool:
+        os.mkfifo(tmp_path / "gate")
+        result = pool.apply_async(lambda path: open(path).read(), (str(tmp_path / "gate"),))
+        results = pool.imap(abs, [-1])
+        with pytest.raises(multiprocessing.TimeoutError, match="not ready within 0"):
+            result.get(timeout=0)
+        with pytest.raises(multiprocessing.TimeoutError, match="not ready within 0"):
+            results.next(timeout=0)
+        with pytest.raises(ValueError, match="not ready"):
+            result.successful()
+        (tmp_path / "gate").write_text("open")
+        assert result.get(timeout=30) == "open"
+        assert result.successful()
+        assert next(results) == 1
+
+
+def test_the_queue_is_that_of_the_standard_library() -> None:
+    queue = JoinableQueue(1)
+    queue.put("work")
+    assert queue.get(timeout=30) == "work"
+    queue.task_done()
+    queue.join()
+    with pytest.raises(ValueError):
+        queue.task_done()
+    queue.close()
+    queue.join_thread()

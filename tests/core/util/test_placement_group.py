@@ -12,7 +12,12 @@ from aktis.util import (
     placement_group_table,
     remove_placement_group,
 )
-from aktis.util.placement_group import PlacementGroup, check_placement_group_index, validate_placement_group
+from aktis.util.placement_group import (
+    PlacementGroup,
+    PlacementGroupID,
+    check_placement_group_index,
+    validate_placement_group,
+)
 from aktis.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 
@@ -134,3 +139,19 @@ def test_index_and_arguments() -> None:
         group.wait("x")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must not be negative"):
         group.wait(-1)
+
+
+def test_ids() -> None:
+    one = PlacementGroupID.from_random()
+    assert one != PlacementGroupID.from_random()
+    again = PlacementGroupID.from_hex(one.hex())
+    assert again == one and hash(again) == hash(one) and again.binary() == one.binary()
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert one.hex() in repr(one)
+    assert not one.is_nil()
+    assert PlacementGroupID.nil().is_nil() and PlacementGroup.empty().id == PlacementGroupID.nil()
+    for wrong in (b"short", "f" * 32, None):
+        with pytest.raises(ValueError, match="16 bytes"):
+            PlacementGroupID(wrong)
+    with pytest.raises(ValueError):
+        PlacementGroupID.from_hex("no digits")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 import aktis
 from aktis.util import state
+from aktis.util.placement_group import placement_group, remove_placement_group
 
 
 def test_lists_and_gets(session: str) -> None:
@@ -33,7 +35,29 @@ def test_lists_and_gets(session: str) -> None:
     assert any(worker.worker_type == "DRIVER" for worker in state.list_workers())
     (job,) = state.list_jobs()
     assert state.get_job(job.job_id) is not None
-    assert state.list_runtime_envs()
+    (driver,) = state.list_workers(filters=[("worker_type", "=", "DRIVER")])
+    assert state.get_worker(driver.worker_id).pid == os.getpid()
+    assert state.get_worker("00" * 16) is None
+    group = placement_group([{"CPU": 1}], name="corner")
+    assert group.wait(10)
+    (row,) = state.list_placement_groups(filters=[("name", "=", "corner")])
+    assert (row.placement_group_id, row.state) == (group.id.hex(), "CREATED")
+    assert state.get_placement_group(row.placement_group_id).name == "corner"
+    remove_placement_group(group)
+    kept = aktis.put(b"x" * 1_000_000)
+    (stored,) = {each.object_id: each for each in state.get_objects(kept.hex())}.values()
+    for record, kind in (
+        (actor, state.ActorState),
+        (node, state.NodeState),
+        (driver, state.WorkerState),
+        (job, state.JobState),
+        (row, state.PlacementGroupState),
+        (stored, state.ObjectState),
+        (state.list_runtime_envs()[0], state.RuntimeEnvState),
+    ):
+        assert type(record) is kind
+        assert isinstance(record, state.StateRecord)
+        assert dict(record) == record.asdict()
     assert pickle.loads(pickle.dumps(actor)) == actor
     assert actor.asdict()["name"] == "keeper"
     with pytest.raises(AttributeError, match="no entry 'colour'"):
@@ -55,6 +79,7 @@ def test_tasks_and_summaries(session: str) -> None:
         time.sleep(0.05)
     task = state.get_task(refs[0])
     assert task is not None
+    assert type(task) is state.TaskState
     assert task.state == "FINISHED"
     (entry,) = state.summarize_tasks()["cluster"]["summary"].values()
     assert entry["state_counts"] == {"FINISHED": 2, "FAILED": 1}

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import aktis
 import aktis.data
 from aktis.data import Dataset
 from aktis.data._iteration.meeting import ConsumerError
+from aktis.data.random_access_dataset import RandomAccessDataset
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -171,6 +173,7 @@ def test_pipelines_that_share_windows() -> None:
 def test_lookups_by_key() -> None:
     frames = [pd.DataFrame({"k": range(start, 100, 10), "v": f"from {start}"}) for start in range(0, 10, 2)]
     found = aktis.data.from_pandas(frames).to_random_access_dataset("k", num_workers=2)
+    assert isinstance(found, RandomAccessDataset)
     assert aktis.get(found.get_async(14)) == {"k": 14, "v": "from 4"}
     assert aktis.get(found.get_async(15)) is None and aktis.get(found.get_async(1000)) is None
     assert [row and row["v"] for row in found.multiget([98, 3, 0, -5])] == ["from 8", None, "from 0", None]
@@ -182,3 +185,20 @@ def test_lookups_by_key() -> None:
         found.get_async(1)
     with pytest.raises(ValueError, match="no column 'z'"):
         aktis.data.from_pandas(frames).to_random_access_dataset("z")
+
+
+def test_lookups_where_there_is_little_to_find() -> None:
+    empty = aktis.data.from_pandas(pd.DataFrame({"k": pd.Series([], dtype="int64")})).to_random_access_dataset("k")
+    assert empty.multiget([1, 2]) == [None, None]
+    assert "Accesses per worker: 0 min" in empty.stats()
+    empty.destroy()
+    table = pa.table({"k": pa.array(["b", None, "a", "b"]), "v": [1, 2, 3, 4]})
+    found = aktis.data.from_arrow(table).to_random_access_dataset("k")
+    assert [row and row["v"] for row in found.multiget(["a", "c", "b"])] == [3, None, 1]
+    assert found.multiget([]) == []
+    found.destroy()
+    nulls = aktis.data.from_arrow(pa.table({"k": pa.nulls(2, pa.int64())})).to_random_access_dataset("k")
+    assert aktis.get(nulls.get_async(1)) is None
+    nulls.destroy()
+    with pytest.raises(ValueError, match="num_workers is 0"):
+        aktis.data.from_arrow(table).to_random_access_dataset("k", num_workers=0)

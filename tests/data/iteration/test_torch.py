@@ -12,7 +12,7 @@ from tests.data.iteration.helpers import Source, numbers, threads
 
 from aktis.data._blocks import ITEM, from_batch
 from aktis.data._iteration.methods import BatchSource
-from aktis.data.collate_fn import ArrowBatchCollateFn, NumpyBatchCollateFn, PandasBatchCollateFn
+from aktis.data.collate_fn import ArrowBatchCollateFn, CollateFn, NumpyBatchCollateFn, PandasBatchCollateFn
 from aktis.data.exceptions import BatchTypeError
 
 torch = pytest.importorskip("torch")
@@ -82,6 +82,13 @@ def test_collate_functions() -> None:
         def __call__(self, batch: dict[str, np.ndarray]) -> Any:
             return {"x": torch.from_numpy(batch["x"])}
 
+    class Plain(CollateFn):
+        def __call__(self, batch: Any) -> Any:
+            return type(batch), batch["x"].sum()
+
+    assert one(block, collate_fn=Plain()) == (dict, 6)
+    with pytest.raises(TypeError, match="abstract"):
+        CollateFn()
     assert one(block, collate_fn=Arrow()) == (4, ["x", "y"])
     assert one(block, collate_fn=Pandas())[0].item() == 3.0
     assert one(block, collate_fn=Numpy(), device="cpu")["x"].tolist() == [0, 1, 2, 3]

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pickle
+import re
 import tarfile
 
 import cloudpickle
@@ -31,7 +32,7 @@ from aktis.data.datasource._file_sink import FileCutter, FileOptions
 from aktis.data.datasource._hive import split_by_values
 from aktis.data.datasource._staging import SaveMode, TargetExistsError
 from aktis.data.datasource.csv_sink import CSVSink
-from aktis.data.datasource.filenames import BlockWritePathProvider, FilenameProvider
+from aktis.data.datasource.filenames import BlockWritePathProvider, DefaultBlockWritePathProvider, FilenameProvider
 from aktis.data.datasource.images_sink import ImagesSink
 from aktis.data.datasource.json_sink import JSONSink, json_lines
 from aktis.data.datasource.numpy_sink import NumpySink
@@ -129,6 +130,11 @@ class TestNamesAndFiles:
 
         drive(JSONSink(options(tmp_path, block_path_provider=Provider())), [ints(0, 1), ints(1, 2)], [ints(2, 3)])
         assert visible(tmp_path) == ["part-0.json", "part-1.json", "part-2.json"]
+        drive(JSONSink(options(tmp_path / "d", block_path_provider=DefaultBlockWritePathProvider())), [ints(0, 1)])
+        (name,) = visible(tmp_path / "d")
+        assert re.fullmatch(r"[0-9a-f]+_000000\.json", name)
+        same = DefaultBlockWritePathProvider()("base", dataset_uuid="u", block_index=12, file_format="csv")
+        assert same == "base/u_000012.csv"
 
     def test_paths_outside_of_the_target_are_refused(self, tmp_path):
         class Provider(FilenameProvider):

@@ -28,6 +28,8 @@ from aktis.data.datasource import (
     DummyOutputDatasource,
     RowBasedFileDatasink,
     SaveMode,
+    Sink,
+    WriteResult,
 )
 from aktis.data.exceptions import SchemaError, WriteError
 
@@ -210,6 +212,7 @@ class Doubled(Datasink):
         return ctx.task_idx, rows * 2
 
     def on_write_complete(self, result):
+        assert isinstance(result, WriteResult)
         self.note(f"complete {result.num_rows} {result.size_bytes} {result.write_returns}")
 
     def on_write_failed(self, error):
@@ -262,6 +265,29 @@ class TestOnesOwn:
         sink = DummyOutputDatasource()
         data.range_table(10, parallelism=2).write_datasource(sink)
         assert (sink.rows_written, sink.num_ok, sink.num_failed) == (10, 1, 0)
+
+    def test_sink_of_a_datasource(self, tmp_path, where):
+        class Rows(Sink):
+            name = "WriteRows"
+
+            def __init__(self, folder):
+                self.folder = folder
+
+            def write(self, blocks, task):
+                rows = [row["value"] for block in blocks for row in block.to_pylist()]
+                (self.folder / f"{task.index}.hidden").write_text(" ".join(map(str, rows)))
+                return task.index
+
+            def commit(self, results):
+                for index in results:
+                    (self.folder / f"{index}.hidden").rename(self.folder / f"{index}.txt")
+
+        class Mine(Datasource):
+            def create_sink(self, *, folder):
+                return Rows(folder)
+
+        data.range_table(4, parallelism=2).write_datasource(Mine(), folder=tmp_path)
+        assert [(tmp_path / name).read_text() for name in visible(tmp_path)] == ["0 1", "2 3"]
 
     def test_datasource_with_do_write(self, where):
         class Mine(Datasource):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import aktis
 from aktis import serve
+from aktis.serve.deployment import DeploymentOptions
 from aktis.serve.exceptions import DeploymentFailedError
 
 
@@ -129,3 +131,17 @@ def test_a_deployment_is_no_class_to_inherit_from() -> None:
 
         class Derived(Base):  # type: ignore[misc]
             pass
+
+
+def test_options_can_be_collected_with_their_types() -> None:
+    options: DeploymentOptions = {"name": "Shop", "num_replicas": 2, "max_ongoing_requests": 3}
+
+    class Code: ...
+
+    made = serve.deployment(**options)(Code)
+    assert (made.name, made.num_replicas) == ("Shop", 2)
+    assert made.options(**{**options, "name": "Other"}).name == "Other"
+    known = set(inspect.signature(serve.deployment).parameters)
+    assert set(DeploymentOptions.__annotations__) <= known
+    with pytest.raises(TypeError, match="num_replica"):
+        made.options(num_replica=1)  # type: ignore[call-arg]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from aktis.serve.http_adapters import json_request, load_http_adapter, make_adapter_app
+from aktis.serve.http_adapters import NdArray, json_request, load_http_adapter, make_adapter_app
 
 
 class Point(BaseModel):
@@ -77,6 +77,31 @@ def test_pictures() -> None:
     array = ask("image_to_ndarray", lambda inp: "", files={"img": file.getvalue()})
     assert array.shape == (2, 3, 3) and array[0, 0].tolist() == [255, 0, 0]
     assert ask("image_to_ndarray", files={"img": b"no picture"})[0] == 422
+    file = io.BytesIO()
+    image.effect_noise((50, 50), 99).save(file, "PNG")
+    assert ask("image_to_ndarray", files={"img": file.getvalue()[:1000]})[0] == 422  # the end is missing
+
+
+def test_pictures_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    image.new("1", (64, 64)).save(file, "PNG")
+    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 1000)
+    assert ask("image_to_ndarray", files={"img": file.getvalue()})[0] == 422
+
+
+@pytest.mark.parametrize("dtype", ["S1000000", "U5", "V100", "object", "i4,i4"])
+def test_a_client_does_not_choose_how_large_elements_are(dtype: str) -> None:
+    status, text = ask("json_to_ndarray", json={"array": [1, 2], "dtype": dtype})
+    assert status == 422
+    assert "numbers, booleans or times" in text
+    with pytest.raises(HTTPException, match="numbers, booleans or times"):
+        NdArray(array=[1, 2], dtype=dtype).to_numpy()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bool", "complex64", "float16", "datetime64[s]"])
+def test_dtypes_that_may_be_asked_for(dtype: str) -> None:
+    assert NdArray(array=[1, 0], dtype=dtype).to_numpy().dtype == np.dtype(dtype)
 
 
 def test_tables() -> None:

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 
 from aktis import serve
 from aktis.air.checkpoint import Checkpoint
-from aktis.serve.air_integrations import PredictorDeployment, collate
+from aktis.serve.air_integrations import (
+    AIRDeployment,
+    ModelWrapper,
+    ModelWrapperDeployment,
+    PredictorDeployment,
+    PredictorWrapper,
+    SimpleSchemaIngress,
+    collate,
+)
 
 
 class Adder:
@@ -99,3 +108,46 @@ def test_what_a_batch_is_and_how_it_is_split() -> None:
     assert list(first["a"]) == [10] and list(second["a"]) == [20, 30] and list(second.index) == [0, 1]
     with pytest.raises(ValueError, match="for each of the 3 inputs"):
         split([1, 2])
+
+
+def test_an_ingress_with_a_method_predict() -> None:
+    class Doubler(SimpleSchemaIngress):
+        async def predict(self, inp: Any) -> Any:
+            return {"doubled": (inp * 2).tolist()}
+
+    class Plain(SimpleSchemaIngress):
+        def predict(self, inp: Any) -> Any:  # type: ignore[override]
+            return inp["a"]
+
+    with TestClient(Doubler("json_to_ndarray").__aktis_asgi__()) as client:
+        assert client.post("/", json={"array": [1, 2]}).json() == {"doubled": [2.0, 4.0]}
+        assert client.post("/", json={"array": ["x"]}).status_code == 422
+    with TestClient(Plain("json_request").__aktis_asgi__()) as client:
+        assert client.post("/", json={"a": 3}).json() == 3
+    with (
+        TestClient(SimpleSchemaIngress("json_request").__aktis_asgi__()) as client,
+        pytest.raises(TypeError, match="SimpleSchemaIngress has no method predict"),
+    ):
+        client.post("/", json=1)
+
+
+def test_a_wrapper_without_a_service() -> None:
+    assert issubclass(ModelWrapper, PredictorWrapper)
+    wrapper = PredictorWrapper(Adder, {"by": 1}, batching_params=False, extra=1)  # type: ignore[arg-type]
+    with TestClient(wrapper.__aktis_asgi__()) as client:
+        assert client.post("/", json={"array": [1]}).json() == [{"value": 3.0, "together": 1}]
+        wrapper.reconfigure({"checkpoint": {"by": 5}, "predict_kwargs": {"scale": 0}})
+        assert client.post("/", json={"array": [1]}).json() == [{"value": 6.0, "together": 1}]
+    with pytest.raises(ValueError, match="not 'by'"):
+        wrapper.reconfigure({"by": 3})
+    with pytest.raises(TypeError, match="a class with from_checkpoint"):
+        PredictorWrapper(dict, {})  # type: ignore[arg-type]
+    with pytest.raises(ImportError):
+        PredictorWrapper("nowhere.Predictor", {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("deployment", [AIRDeployment, ModelWrapperDeployment])
+def test_older_names_of_the_deployment(deployment: Any) -> None:
+    assert deployment.name == "PredictorDeployment"
+    handle = serve.run(deployment.bind(Adder, {"by": 1}, batching_params=False), _local_testing_mode=True)
+    assert handle.predict.remote(np.array([[1]])).result() == [{"value": [2], "together": 1}]

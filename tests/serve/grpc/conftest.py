@@ -23,6 +23,7 @@ import grpc
 from greeting_pb2 import Word
 
 from aktis import serve
+from aktis.serve.grpc_util import gRPCInputStream
 
 
 @serve.deployment(max_ongoing_requests=4, max_queued_requests=2, graceful_shutdown_timeout_s=2)
@@ -62,6 +63,7 @@ class Greeter:
             yield Word(number=number)
 
     async def Join(self, requests):
+        assert isinstance(requests, gRPCInputStream)
         return Word(text="+".join([request.text async for request in requests]))
 
     async def Chat(self, requests):

@@ -14,6 +14,7 @@ import aktis.data
 from aktis import tune
 from aktis.air.config import CheckpointConfig, RunConfig, ScalingConfig
 from aktis.train.error import DatasetMissingError
+from aktis.train.gbdt_trainer import GBDTTrainer
 from aktis.train.lightgbm import LightGBMConfig, LightGBMTrainer
 from aktis.train.xgboost import XGBoostConfig, XGBoostTrainer
 
@@ -95,3 +96,9 @@ def test_a_tuner_varies_parameters_and_counts_checkpoints(frame: pd.DataFrame, b
     losses = {result.config["params"]["max_depth"]: result.metrics["train-logloss"] for result in results}
     assert losses[4] < losses[1]
     assert [len(result.best_checkpoints) for result in results] == [2, 2]
+
+
+def test_both_are_of_one_kind_which_trains_nothing() -> None:
+    assert issubclass(XGBoostTrainer, GBDTTrainer) and issubclass(LightGBMTrainer, GBDTTrainer)
+    with pytest.raises(TypeError, match="abstract"):
+        GBDTTrainer(params={}, label_column="y", datasets={})  # type: ignore[abstract]

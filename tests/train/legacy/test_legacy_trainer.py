@@ -19,7 +19,7 @@ from aktis.train.backend import Backend, BackendConfig
 from aktis.train.callbacks import JsonLoggerCallback, TrainingCallback
 from aktis.train.checkpoint import CheckpointStrategy
 from aktis.train.error import DatasetMissingError, UnequalReportsError
-from aktis.train.trainer import Trainer
+from aktis.train.trainer import Trainer, TrainWorkerGroup
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -432,6 +432,7 @@ def test_workers_of_a_class_of_ones_own(tmp_path: Path, trainer: Trainer) -> Non
     trainer.shutdown()
     ListConfig.calls.clear()
     workers = Trainer(ListConfig(), num_workers=2, logdir=tmp_path).to_worker_group(Counter, starting=2)
+    assert isinstance(workers, TrainWorkerGroup) and repr(workers) == "TrainWorkerGroup(2 workers)"
     assert len(workers) == 2
     assert aktis.get([worker.increment.remote() for worker in workers]) == [3, 3]
     assert aktis.get(workers[0].increment.remote(by=10)) == 13

@@ -22,6 +22,7 @@ from aktis.train.callbacks.results_preprocessors import (
     SequentialResultsPreprocessor,
     WeightedAverageResultsPreprocessor,
 )
+from aktis.train.callbacks.results_preprocessors.aggregate import AggregateResultsPreprocessor
 
 RESULTS: list[dict[str, Any]] = [
     {"loss": 1.0, "n": 10, "name": "x", "_timestamp": 5},
@@ -115,3 +116,23 @@ def test_results_stay_as_they_are_and_averages_lie_between(results: list[dict[st
             if key.startswith(("avg(", "weight_avg_a(")):
                 column = [result[key[key.index("(") + 1 : -1]] for result in results]
                 assert min(column) - 1e-6 <= value <= max(column) + 1e-6
+
+
+def test_a_number_of_ones_own_over_all_ranks(caplog: pytest.LogCaptureFixture) -> None:
+    class Spread(AggregateResultsPreprocessor):
+        def name_of(self, key: str) -> str:
+            return f"spread({key})"
+
+        def aggregate(self, values: list[float], results: list[dict[str, Any]]) -> float:
+            assert len(results) == 2
+            return max(values) - min(values)
+
+    found = Spread().preprocess(RESULTS)
+    assert [result["spread(loss)"] for result in found] == [2.0, 2.0]
+    assert [result["spread(n)"] for result in found] == [20.0, 20.0]
+    assert not any("name" in key or "_timestamp" in key for key in found[0] if key.startswith("spread"))
+    assert "spread(name)" not in Spread(["name"]).preprocess(RESULTS)[0]
+    assert "name is no number in the results of the ranks [0, 1]: spread(name) is left out" in caplog.text
+    assert Spread().preprocess([]) == []
+    with pytest.raises(TypeError, match="abstract"):
+        AggregateResultsPreprocessor()  # type: ignore[abstract]

@@ -11,6 +11,7 @@ import pytest
 from tests.train.legacy.driving import drive, report
 from tests.tune.logger.events import read, scalars
 
+from aktis.train import constants
 from aktis.train.callbacks import (
     JsonLoggerCallback,
     PrintCallback,
@@ -18,6 +19,7 @@ from aktis.train.callbacks import (
     TorchTensorboardProfilerCallback,
     TrainingCallback,
 )
+from aktis.train.callbacks.logging import RunDirectory
 from aktis.train.callbacks.results_preprocessors import AverageResultsPreprocessor
 from aktis.train.constants import PYTORCH_PROFILER_KEY
 
@@ -92,3 +94,25 @@ def test_traces_of_the_profiler_become_files(tmp_path: Path) -> None:
     everyone = TorchTensorboardProfilerCallback(str(tmp_path / "all"))
     drive(everyone, tmp_path, [results])
     assert len(list(everyone.logdir.iterdir())) == 2
+
+
+def test_a_callback_writes_where_it_is_told_or_where_the_run_does(tmp_path: Path) -> None:
+    chosen, given = RunDirectory(tmp_path / "own"), RunDirectory(None)
+    assert chosen.path == tmp_path / "own"
+    with pytest.raises(RuntimeError, match="none has started"):
+        given.path
+    for directory, expected in ((chosen, tmp_path / "own"), (given, tmp_path / "run" / "deep")):
+        assert directory.start(tmp_path / "run" / "deep") == directory.path == expected
+        assert expected.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATE", "_date"), ("HOSTNAME", "_hostname"), ("NODE_IP", "_node_ip"), ("PID", "_pid"), ("TIMESTAMP", "_timestamp"),
+        ("TIME_THIS_ITER_S", "_time_this_iter_s"), ("RESULT_FILE_JSON", "results.json"), ("WILDCARD_KEY", "*"),
+        ("TRAIN_CHECKPOINT_SUBDIR", "checkpoints"), ("TRAIN_PLACEMENT_GROUP_TIMEOUT_S_ENV", "TRAIN_PLACEMENT_GROUP_TIMEOUT_S"),
+    ],
+)  # fmt: skip
+def test_names_are_those_that_programs_read_results_with(name: str, value: str) -> None:
+    assert getattr(constants, name) == value

@@ -27,6 +27,7 @@ from aktis.data.preprocessors import MinMaxScaler, StandardScaler
 from aktis.train import TrainingFailedError
 from aktis.train.error import CheckpointTypeError, DatasetMissingError
 from aktis.train.sklearn import SklearnCheckpoint, SklearnPredictor, SklearnTrainer
+from aktis.train.sklearn.sklearn_trainer import CV_GROUPS_COLUMN
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -162,7 +163,7 @@ def test_folds_run_in_other_processes_when_the_estimator_cannot(tmp_path: Path) 
 
 
 def test_cpus_groups_and_fit_parameters(tmp_path: Path) -> None:
-    frame = TRAIN.assign(cv_groups=np.arange(len(TRAIN)) // 100)
+    frame = TRAIN.assign(**{CV_GROUPS_COLUMN: np.arange(len(TRAIN)) // 100})
     metrics, estimator = trained(
         tmp_path / "a",
         estimator=Recording(n_jobs=9, inner=RandomForestClassifier(n_jobs=5)),

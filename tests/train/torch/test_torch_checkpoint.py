@@ -124,6 +124,7 @@ def test_a_distributed_checkpoint_of_one_process(tmp_path: Path) -> None:
         directory = tmp_path / str(index)
         if pending:
             waiting = distributed_checkpoint.async_save(directory, model, optimizer, extra={"epoch": 3})
+            assert isinstance(waiting, distributed_checkpoint.PendingCheckpoint)
             checkpoint = waiting.result()
             assert waiting.done()
         else:

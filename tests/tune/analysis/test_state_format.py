@@ -19,6 +19,8 @@ from aktis.air.retention import CheckpointManager, TrackedCheckpoint
 from aktis.tune.analysis import state_format
 from aktis.tune.analysis._values import PickledValue, dump_json
 from aktis.tune.analysis.state_format import (
+    ExperimentState,
+    StoredTrialError,
     read_experiment_state,
     trial_from_json,
     trial_to_json,
@@ -266,3 +268,23 @@ def test_any_plain_config_and_result_come_back(config: dict[str, Any], result: d
     again = trial_from_json(trial_to_json(trial), "/x")
     assert again.config == config
     assert again.last_result == result
+
+
+def test_what_a_file_says_and_how_a_trial_failed(tmp_path: Path) -> None:
+    trial = make_trial(tmp_path, 1, {"a": 1}, ["a"])
+    trial.status = Trial.ERROR
+    trial.error = ValueError("no room")
+    path = tmp_path / "experiment_state-now.json"
+    write_experiment_state(path, [trial], {"_metric": "loss"}, {"start_time": 1.5})
+    state = read_experiment_state(path)
+    assert isinstance(state, ExperimentState)
+    assert (state.path, state.runner_data, state.stats) == (path, {"_metric": "loss"}, {"start_time": 1.5})
+    (again,) = state.trials
+    assert isinstance(again.error, StoredTrialError)
+    assert again.error.trial_id == trial.trial_id
+    assert "no room" in str(again.error)
+    assert again.error.message == "ValueError: no room"  # what the state says, since there is no error.txt
+    Path(again.error.path).parent.mkdir(parents=True, exist_ok=True)
+    Path(again.error.path).write_text("Traceback\nValueError: no room, with all about it\n")
+    assert again.error.message.endswith("with all about it")
+    assert pickle.loads(pickle.dumps(again.error)).message == again.error.message

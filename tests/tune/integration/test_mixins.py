@@ -122,10 +122,12 @@ class TestWandb:
         assert list(wandb_mixin(yielding)(config)) == [1, 2]
         assert {path.name for path in tmp_path.glob("wandb/offline-run-*/*.wandb")} == {"run-t1.wandb"}
 
-    def test_classes(self, settings: dict[str, Any], tmp_path: Path) -> None:
-        from aktis.tune.integration.wandb import wandb_mixin
+    @pytest.mark.parametrize("decorated", [True, False])
+    def test_classes(self, settings: dict[str, Any], tmp_path: Path, decorated: bool) -> None:
+        from aktis.tune.integration.wandb import WandbTrainableMixin, wandb_mixin
 
-        trainable = wandb_mixin(Base)({"lr": 2, "wandb": settings})  # type: ignore[arg-type]
+        kind: Any = wandb_mixin(Base) if decorated else type("Mine", (WandbTrainableMixin, Base), {})
+        trainable = kind({"lr": 2, "wandb": settings})
         trainable.wandb.log({"loss": 1})
         trainable.stop()
         assert trainable.stopped

@@ -299,3 +299,37 @@ def test_a_search_space_is_written_without_numpy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("domain", "sampler", "text"),
+    [
+        (space.uniform(0, 1), space.Uniform, "Uniform"),
+        (space.loguniform(1, 10, 2), space.LogUniform, "LogUniform"),
+        (space.lograndint(1, 10), space.LogUniform, "LogUniform"),
+        (space.randn(1, 2), space.Normal, "Normal"),
+        (space.choice([1]), space.Uniform, "Uniform"),
+        (space.sample_from(lambda: 1), space.BaseSampler, "Base"),
+    ],
+)
+def test_a_domain_says_how_it_is_drawn(domain, sampler, text):
+    found = domain.get_sampler()
+    assert type(found) is sampler and isinstance(found, space.Sampler)
+    assert str(found) == text
+    assert domain.sample(random_state=1) == found.sample(domain, random_state=1)
+
+
+def test_samplers_of_other_domains_are_refused_when_they_draw():
+    with pytest.raises(ValueError, match="cannot be drawn by calling a function"):
+        space.BaseSampler().sample(space.uniform(0, 1))
+    with pytest.raises(ValueError, match="no bounds"):
+        space.Normal().sample(space.uniform(0, 1))
+    with pytest.raises(ValueError, match="logarithmic scale"):
+        space.LogUniform().sample(space.choice([1, 2]))
+    with pytest.raises(ValueError):
+        space.LogUniform().sample(space.uniform(-1, 1))
+    assert space.LogUniform(2).base == 2
+    assert (space.Normal(3, 0.5).mean, space.Normal(3, 0.5).sd) == (3, 0.5)
+    for wrong in (lambda: space.Normal(0, -1), lambda: space.LogUniform(1), lambda: space.LogUniform(-2)):
+        with pytest.raises(ValueError):
+            wrong()

@@ -1,11 +1,16 @@
 """The base of searchers, the limiter and the repeater."""
 
+import threading
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aktis.tune.experiment.trial import Trial
 from aktis.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater, Searcher
+from aktis.tune.search.repeater import TRIAL_INDEX
+from aktis.tune.search.searcher import dump_searcher, load_searcher
 
 
 class Counting(Searcher):
@@ -113,7 +118,8 @@ def test_only_searchers_are_wrapped():
 def test_each_suggestion_is_repeated_and_its_mean_told():
     repeated = Repeater(Counting(), 3)
     configs = [repeated.suggest(f"t{i}") for i in range(4)]
-    assert [(config["x"], config["__trial_index__"]) for config in configs] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert [(config["x"], config[TRIAL_INDEX]) for config in configs] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert TRIAL_INDEX == "__trial_index__"
     repeated.on_trial_result("t0", {"m": 100})
     repeated.on_trial_complete("t2", {"m": 3})
     repeated.on_trial_complete("t0", {"m": 1})
@@ -236,3 +242,31 @@ def test_trials_that_ended_are_points():
         deep.add_evaluated_trials(Analysis(None))
     with pytest.raises(ValueError, match="metric is not set"):
         Counting(None, None).add_evaluated_trials([])
+
+
+class WithFiles(Searcher):
+    """One that was written for Ray: it knows how to save itself, and has no state to give."""
+
+    def __init__(self, number=0):
+        super().__init__("m", "max")
+        self.number = number
+        self.lock = threading.Lock()  # cannot be pickled
+
+    def save(self, checkpoint_path):
+        Path(checkpoint_path).write_text(str(self.number))
+
+    def restore(self, checkpoint_path):
+        self.number = int(Path(checkpoint_path).read_text())
+
+
+def test_a_state_goes_into_other_states_whichever_way_a_searcher_has():
+    plain, again = Counting(), Counting()
+    plain.suggest("a")
+    load_searcher(again, dump_searcher(plain))
+    assert again.suggest("b") == {"x": 1}
+    with_files = WithFiles()
+    load_searcher(with_files, dump_searcher(WithFiles(7)))
+    assert with_files.number == 7
+    limited, other = ConcurrencyLimiter(WithFiles(8), 2), ConcurrencyLimiter(WithFiles(), 2)
+    other.set_state(limited.get_state())
+    assert other.searcher.number == 8

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from aktis.tune.error import DependencyNotReadyError, RecursiveDependencyError
 from aktis.tune.search import sample as space
 from aktis.tune.search.variant_generator import (
+    Variant,
     apply_point,
+    count_spec_samples,
     count_variants,
     flatten_resolved_vars,
     format_vars,
@@ -382,3 +384,13 @@ def test_names_are_sorted_by_path_and_show_its_end():
     variables = {("config", "b", "c"): 1, ("config", "a"): 2, ("config", "l", 10): 3, ("config", "l", 2): 4}
     assert format_vars(variables) == "a=2,c=1,2=4,10=3"
     assert flatten_resolved_vars(variables) == {"a": 2, "b/c": 1, "l/2": 4, "l/10": 3}
+
+
+def test_samples_are_counted_before_they_are_made():
+    spec = {"a": space.grid_search([1, 2, 3]), "b": {"c": space.grid_search([1, 2]), "d": space.uniform(0, 1)}}
+    assert count_spec_samples(spec) == 6
+    assert count_spec_samples(spec, num_samples=4) == 24
+    assert count_spec_samples({"a": 1}, num_samples=2) == 2
+    variants: list[Variant] = list(generate_variants(spec, random_state=0))
+    assert len(variants) == 6
+    assert all(set(resolved) == {("a",), ("b", "c"), ("b", "d")} for resolved, _ in variants)

@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import Any
 
-from aktis.air.function_run import Ended, FunctionRun
+from aktis.air.function_run import Ended, FunctionRun, Reported, Stopped
 
 
 class Interrupt(Exception):
@@ -114,7 +114,7 @@ def test_a_stop_ends_all_threads_that_report() -> None:
             thread.join()
 
     def report() -> None:
-        with contextlib.suppress(SystemExit):  # pytest minds it in a thread, Python does not
+        with contextlib.suppress(Stopped):  # a SystemExit: pytest minds it in a thread, Python does not
             try:
                 while True:
                     run.report({})
@@ -126,3 +126,19 @@ def test_a_stop_ends_all_threads_that_report() -> None:
         run.next()
     assert run.stop(5)
     assert len(ended) == 4
+
+
+def test_a_report_is_handed_over_and_a_stop_comes_out_of_it() -> None:
+    seen: list[BaseException] = []
+
+    def function() -> None:
+        try:
+            run.report({"x": 1}, "checkpoint")
+        except SystemExit as error:
+            seen.append(error)
+            raise
+
+    run = FunctionRun(function, "function")
+    assert run.next() == Reported({"x": 1}, "checkpoint")
+    assert run.stop(5)
+    assert [type(error) for error in seen] == [Stopped] and seen[0].code == 0

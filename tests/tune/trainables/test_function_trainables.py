@@ -22,6 +22,7 @@ from aktis.tune.error import TuneError
 from aktis.tune.trainable import FunctionTrainable, wrap_function
 from aktis.tune.trainable import session as tune
 from aktis.tune.trainable.messages import DUPLICATE
+from aktis.tune.trainable.session import TuneContext, TuneSession
 
 
 @pytest.fixture(autouse=True)
@@ -753,6 +754,12 @@ def test_inside_of_a_session() -> None:
         return {
             "x": (tune.is_session_enabled(), tune.get_trial_id(), tune.get_trial_name(), session.get_world_size()),
             "y": (tune.get_context().get_trial_id(), tune.get_checkpoint()),
+            "context": isinstance(tune.get_context(), TuneContext)
+            and isinstance(session_host.current(), TuneSession)
+            and [
+                getattr(tune.get_context(), name)() == getattr(tune, name)()
+                for name in ("get_trial_id", "get_trial_name", "get_trial_dir", "get_trial_resources")
+            ],
             "dir": tune.get_trial_dir(),
         }
 
@@ -761,6 +768,7 @@ def test_inside_of_a_session() -> None:
         result["x"] == (True, "default", "default", 1)
         and result["y"] == ("default", None)
         and os.path.isdir(result["dir"])
+        and result["context"] == [True] * 4
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -224,3 +225,10 @@ def test_resources_that_make_no_sense(resources: Any) -> None:
 def test_isinstance_stays_true() -> None:
     given = with_resources(with_parameters(Larger, data=1), {"cpu": 1})
     assert issubclass(given, Larger) and given.__doc__ == Larger.__doc__
+
+
+def test_dates_in_names_of_directories_sort_by_time() -> None:
+    from aktis.tune.utils import date_str
+
+    before = time.strftime("%Y-%m-%d_%H-%M-%S")
+    assert before <= date_str() <= time.strftime("%Y-%m-%d_%H-%M-%S")

@@ -19,7 +19,7 @@ from aktis.tune.error import TuneError
 from aktis.tune.trainable import Trainable, wrap_function
 from aktis.tune.trainable import session as tune
 from aktis.tune.trainable.host import TrialActor
-from aktis.tune.trainable.messages import SavedCheckpoint, StopInfo, TrialSetup
+from aktis.tune.trainable.messages import SavedCheckpoint, StartInfo, StepResult, StopInfo, TrialSetup
 
 
 @pytest.fixture(scope="module", params=["native", "inline"])
@@ -53,10 +53,12 @@ class Driver:
 
     def run(self, trainable: Any, **kwargs: Any) -> list[Any]:
         actor = self.actor(trainable)
-        aktis.get(actor.start.remote(self.setup(**kwargs)))
+        info = aktis.get(actor.start.remote(self.setup(**kwargs)))
+        assert isinstance(info, StartInfo) and not info.was_reset and not info.needs_new_actor and info.pid > 0
         found = []
         while not found or not found[-1].done:
             found.append(aktis.get(actor.train.remote()))
+        assert all(isinstance(each, StepResult) for each in found)
         aktis.get(actor.stop.remote())
         return found
 

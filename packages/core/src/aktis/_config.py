@@ -49,8 +49,8 @@ _TABLE = (
     Variable("PACKAGE_STORAGE_BYTES", size, 10 << 30, "size at which unused packages of a session are deleted"),
     Variable("RUNTIME_ENV_IGNORE_GITIGNORE", flag, False, "ship what .gitignore files exclude, too"),
     Variable("NOSET_CUDA_VISIBLE_DEVICES", flag, False, "leave CUDA_VISIBLE_DEVICES of workers alone"),
-    Variable("METRICS_PORT", int, None, "port of the metrics page (default: any free one)"),
-    Variable("SPIN_MICROSECONDS", int, None, "how long a waiting thread spins before it sleeps (default: measured)"),
+    Variable("METRICS_PORT", int, None, "port of util.metrics.start_http_exporter() (default: any free one)"),
+    Variable("SPIN_MICROSECONDS", float, 80.0, "how long who waits looks for messages before it sleeps; 0: it sleeps"),
 )
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}

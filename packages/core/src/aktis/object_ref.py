@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Generator, Iterable, Sequence
 
+__all__ = ["ObjectRef"]
+
 T = TypeVar("T", covariant=True)
 
 NIL_ID = b"\xff" * 20

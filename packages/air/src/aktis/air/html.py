@@ -43,7 +43,7 @@ from aktis.air.display import format_value
 from aktis.util.files import write_whole
 
 __all__ = [
-    "COLOURS", "Axis", "Fact", "Mark", "Page", "Part", "Reportable", "Section", "Series", "bar_chart", "colour_legend", "escape",
+    "COLOURS", "Axis", "Fact", "Mark", "Page", "Part", "Reportable", "Section", "Series", "bar_chart", "colour_legend",
     "figure", "fragment_table", "legend", "line_chart", "parallel_coordinates", "scatter", "stacked_bars", "table",
 ]  # fmt: skip
 

@@ -21,6 +21,7 @@ from aktis._inline.loops import PrivateLoop
 
 LOGGER = logging.getLogger("aktis.inline")
 PATIENCE = 5.0  # seconds of waiting for other threads alone, after which that is said
+PASSIVE = frozenset({"aktis-metrics"})  # threads of ours that call nobody
 _POLL = 0.001  # seconds between two looks at loops that wait for files or other threads
 
 
@@ -78,9 +79,7 @@ class Scheduler:
                 while not done() and self.step() and timeout == 0 and self._is_quick():
                     pass
                 return done()
-            if self.step() or done():
-                warn_at = None
-            elif not self._pause(deadline, stuck):
+            if self.step() or done() or not self._pause(deadline, stuck):
                 warn_at = None
             elif warn_at is None:
                 warn_at = time.monotonic() + PATIENCE
@@ -102,7 +101,7 @@ class Scheduler:
             if loop.has_files():
                 waits.append(_POLL)
         threads_only = not waits
-        if threading.active_count() > 1:
+        if _other_threads():
             waits.append(_POLL)
         if not waits:
             raise stuck()
@@ -113,5 +112,10 @@ class Scheduler:
 
 def _warn_of_threads(why: Exception) -> None:
     """An error, were it not for threads that may yet do something."""
-    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
-    LOGGER.warning("%s Another thread may yet do so: %s.", why, ", ".join(others))
+    LOGGER.warning("%s Another thread may yet do so: %s.", why, ", ".join(_other_threads()))
+
+
+def _other_threads() -> list[str]:
+    """The names of those that may call us."""
+    me = threading.current_thread()
+    return [one.name for one in threading.enumerate() if one is not me and one.name not in PASSIVE]

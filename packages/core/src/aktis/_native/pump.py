@@ -31,6 +31,7 @@ from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
+from aktis import _config
 from aktis._native.interrupts import guard
 from aktis._systems import READABLE, WRITABLE, Poller
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from aktis._native.loop_lead import LoopLead
 
 NAP = 0.002  # a compromise: 500 wake-ups a second cost about 1 % of a core, and only while calls flow
-SPIN = 80e-6  # seconds: longer than a round trip of a small call (30 to 60 µs), far shorter than a time slice
+SPIN = _config.read("SPIN_MICROSECONDS") / 1e6  # longer than a round trip of a small call (30 to 60 µs) by default
 MOST_SKIPPED = 255
 NAPS_BEFORE_SLEEP = 25
 READ_SIZE = 1 << 18

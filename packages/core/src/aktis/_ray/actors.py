@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 class Hold:
     """What a handle of ours holds on to: Ray's, and what pickles carry of the methods (see :mod:`aktis._ray.hosts`)."""
 
-    __slots__ = ("actor", "card")
+    __slots__ = ("actor", "card", "may_refuse")
 
-    def __init__(self, actor: Any, card: str) -> None:
+    def __init__(self, actor: Any, card: str, may_refuse: bool = False) -> None:
         self.actor = actor
         self.card = card
+        self.may_refuse = may_refuse  # too many calls that wait: a client is to ask for each
 
 
 class ExportedClass(Exported[ClassDescriptor, ActorOptions]):
@@ -55,6 +56,7 @@ def create(
     args, kwargs = refs.bare_arguments(args, kwargs)
     try:
         actor = exported.remote(options).options(**given).remote(*args, **kwargs)
+        actor_id = _id_of(actor)  # a client's waits until the actor is registered, or is told why it cannot be
     except errors.RAY_ERRORS as error:
         raise errors.translate(error) from None
     except tasks.FAILURES as error:
@@ -62,7 +64,9 @@ def create(
             raise _taken(engine, options) from None
         tasks.explain(cls.cls, cls.name, cls.signature, args, kwargs, error, exported.by_reference)
         actor = exported.remote(options).options(**given).remote(*args, **kwargs)
-    return ActorHandle(engine, _id_of(actor), cls.name, cls.methods, Hold(actor, exported.card))
+        actor_id = _id_of(actor)
+    may_refuse = options.max_pending_calls >= 0
+    return ActorHandle(engine, actor_id, cls.name, cls.methods, Hold(actor, exported.card, may_refuse))
 
 
 def _taken(engine: RayEngine, options: ActorOptions) -> ActorAlreadyExistsError:
@@ -88,6 +92,8 @@ def bind(handle: ActorHandle[Any], method: MethodDescriptor, options: MethodOpti
         return tasks.relayed(streams, "method", (actor, hosts.name_for_ray(method)), given)
     call = tasks.caller(bound, given)
     wrap = refs.wrapper(options.num_returns)
+    if streams is not None and handle._hold.may_refuse:
+        wrap = refs.known(wrap)
     bare = refs.bare_arguments
 
     def submit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -86,8 +86,13 @@ class RayEngine:
         ray.kill(handle._hold.actor, no_restart=no_restart)
 
     def cancel(self, ref: Any, force: bool, recursive: bool) -> None:
+        bare = ref.check()
         try:
-            ray.cancel(ref.check(), force=force, recursive=recursive)
+            if self.streams is None:
+                ray.cancel(bare, force=force, recursive=recursive)
+            elif not self.streams.cancel(ref, force, recursive):
+                relay.check_force(bare, force)
+                ray.cancel(bare, force=force, recursive=recursive)
         except errors.RAY_ERRORS as error:
             raise errors.translate(error) from None
 
@@ -153,7 +158,7 @@ class RayEngine:
             inner = [item.check() if isinstance(item, RayRef) else item._source.items for item in wanted]
         try:
             ready, _ = ray.wait(inner, num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
-        except ValueError:
+        except Exception:  # of which class, Ray Client does not say
             check_unique(inner)  # Ray has looked already, in other words
             raise
         done: list[Any] = []
@@ -177,9 +182,12 @@ class RayEngine:
             self._freed.add(ref.binary())
 
     def object_locations(self, wanted: Sequence[Any]) -> dict[Any, dict[str, Any]]:
-        inner = {ref: ref.check() for ref in wanted}
-        found = ray.experimental.get_object_locations(list(inner.values()))
-        return {ref: dict(found.get(bare) or {}) for ref, bare in inner.items()}
+        inner = [ref.check() for ref in wanted]
+        if self.streams is None:
+            found = relay.locations(inner)
+        else:
+            found = ray.get(ray.remote(num_cpus=0)(relay.locations).remote(inner))
+        return dict(zip(wanted, found))
 
     # cluster ---------------------------------------------------------------------------------
 

@@ -189,3 +189,15 @@ def wrapper(num_returns: Any) -> Callable[[Any], Any]:
     if num_returns in (1, "dynamic"):
         return RayRef
     return lambda refs: [RayRef(ref) for ref in refs]
+
+
+def known(wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same, which waits until a call of Ray Client is made: what is wrong with it is raised only then."""
+
+    def waiting(answer: Any) -> Any:
+        for ref in answer if isinstance(answer, list) else [answer]:
+            if ref is not None:
+                ref.binary()
+        return wrap(answer)
+
+    return waiting

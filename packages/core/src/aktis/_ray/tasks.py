@@ -54,6 +54,8 @@ def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions
     if engine.streams is not None and options.num_returns == "streaming":
         return relayed(engine.streams, "task", (exported.remote(options),), given)
     wrap = refs.wrapper(options.num_returns)
+    if engine.streams is not None and options.strategy[0] == "PG":  # Ray looks whether the group has room for it
+        wrap = refs.known(wrap)
     bare = refs.bare_arguments
     call = caller(exported.remote(options), given)
 

@@ -7,8 +7,10 @@ that travelled with Aktis on the import path, and makes the worker's engine.
 from __future__ import annotations
 
 import asyncio
+import copyreg
 import importlib
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,6 +91,20 @@ def caused_by(causes: tuple[type[BaseException], ...]) -> type[Exception]:
     made: Any = _CausedBy("CausedBy", (Exception,), {"causes": causes})
     result: type[Exception] = made
     return result
+
+
+def _reduce_caused_by(cls: Any) -> tuple[Any, ...]:
+    """Ray Client pickles options plainly, and these classes have no names."""
+    import cloudpickle
+
+    return _caused_by_again, (cloudpickle.dumps(cls.causes),)
+
+
+def _caused_by_again(causes: bytes) -> type[Exception]:
+    return caused_by(pickle.loads(causes))
+
+
+copyreg.pickle(_CausedBy, _reduce_caused_by)
 
 
 def failure(error: BaseException, name: str, **where: Any) -> Failed:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aktis import _config
 from aktis._files import write_whole
 
 if TYPE_CHECKING:
@@ -234,11 +235,18 @@ class MetricsServer:
         self.close()
 
 
-def start_http_exporter(port: int = 0, addr: str = "127.0.0.1") -> MetricsServer:
+def start_http_exporter(port: int | None = None, addr: str = "127.0.0.1") -> MetricsServer:
     """Serve :func:`exposition` at ``http://addr:port/metrics`` from this process.
 
-    Port 0 takes a free one (see ``.port``). Only this machine is answered unless ``addr`` says otherwise.
+    Args:
+        port: 0 takes a free one (see ``.port``); None takes ``AKTIS_METRICS_PORT``, or a free one where that is not set.
+        addr: Where to listen: only this machine is answered unless it says otherwise.
+
+    Raises:
+        OSError: the port is taken, or not allowed.
     """
+    if port is None:
+        port = _config.read("METRICS_PORT") or 0
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     from prometheus_client import CONTENT_TYPE_LATEST
@@ -258,6 +266,9 @@ def start_http_exporter(port: int = 0, addr: str = "127.0.0.1") -> MetricsServer
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer((addr, port), Handler)
+    try:
+        server = ThreadingHTTPServer((addr, port), Handler)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {addr}:{port}: {error.strerror}") from None
     server.daemon_threads = True
     return MetricsServer(server)

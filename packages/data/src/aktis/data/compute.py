@@ -7,6 +7,8 @@ from typing import Any, Union
 
 from aktis.data._plan.logical import Compute
 
+__all__ = ["ActorPoolStrategy", "ComputeStrategy", "TaskPoolStrategy"]
+
 
 class ComputeStrategy:
     """Base of both."""

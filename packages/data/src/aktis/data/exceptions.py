@@ -17,6 +17,17 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+__all__ = [
+    "BatchTypeError",
+    "DataError",
+    "PreprocessorNotFittedException",
+    "ReadError",
+    "SchemaError",
+    "TooManyErroredBlocksError",
+    "UserFunctionError",
+    "WriteError",
+]
+
 
 def _restore(
     cls: type[DataError],

@@ -16,6 +16,8 @@ from aktis.data.aggregate import AggregateFn, Count, Max, Mean, Min, Std, Sum
 if TYPE_CHECKING:
     from aktis.data.dataset import Dataset
 
+__all__ = ["GroupedData", "GroupedDataset"]
+
 
 class GroupedData:
     """Rows by key. What comes out of aggregations and of :meth:`map_groups` is in the order of the keys.

@@ -192,7 +192,8 @@ class LoggingConfig:
             check.integer("log_level", level, 0)
         else:
             levels = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
-            _set(self, log_level=check.one_of("log_level", str(level).upper(), levels))
+            name = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(str(level).upper(), str(level).upper())
+            _set(self, log_level=check.one_of("log_level", name, levels))
         if not isinstance(self.enable_access_log, bool):
             raise TypeError(f"enable_access_log must be True or False, and it is {self.enable_access_log!r}.")
         _set(self, additional_log_standard_attrs=tuple(dict.fromkeys(self.additional_log_standard_attrs)))

@@ -134,7 +134,5 @@ __all__ = [
     "MultiOutputNode",
     "RayServeDAGHandle",
     "describe",
-    "node_names",
-    "nodes_of",
     "result_of",
 ]

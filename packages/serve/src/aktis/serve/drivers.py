@@ -93,4 +93,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["DAGDriver", "DAGDriverCode", "DefaultgRPCDriver", "gRPCIngress"]
+__all__ = ["DAGDriver", "DefaultgRPCDriver", "gRPCIngress"]

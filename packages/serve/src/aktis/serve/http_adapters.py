@@ -11,6 +11,8 @@ import numpy as np
 from fastapi import Body, File, Request
 from pydantic import BaseModel, Field
 
+_KINDS = "biufcmM"  # of dtypes that a client may ask for: of text and records, it could choose how large an element is
+
 
 class NdArray(BaseModel):
     """An array as JSON."""
@@ -32,6 +34,8 @@ class NdArray(BaseModel):
             dtype = self.dtype  # without one, what a model gets is not to depend on whether a client wrote 1 or 1.0
             if dtype is None and made.dtype.kind in "biu":
                 dtype = "float64"
+            if dtype is not None and np.dtype(dtype).kind not in _KINDS:
+                raise ValueError(f"dtype must be one of numbers, booleans or times, and it is {dtype!r}")
             result: np.ndarray[Any, Any] = made if dtype is None else made.astype(dtype)
             return result
         except (ValueError, TypeError) as error:
@@ -66,7 +70,7 @@ async def json_request(request: Request) -> Any:
 def image_to_ndarray(img: bytes = File(...)) -> np.ndarray[Any, Any]:
     """A picture, sent as the form field ``img``, as an array (height, width, channels)."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise ImportError('image_to_ndarray needs Pillow: pip install "aktis-serve[images]"') from error
     from fastapi import HTTPException
@@ -74,7 +78,12 @@ def image_to_ndarray(img: bytes = File(...)) -> np.ndarray[Any, Any]:
     try:
         picture: np.ndarray[Any, Any] = np.array(Image.open(BytesIO(img)))
         return picture
-    except UnidentifiedImageError as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # no picture, or a damaged or huge one
         raise HTTPException(422, "The field img is not a picture that can be read.") from error
 
 

@@ -361,9 +361,11 @@ class HTTPOptionsSchema(_Schema):
     host: str = DEFAULT_HOST
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     root_path: str = ""
+    root_url: str = ""
     request_timeout_s: float | None = Field(default=None, gt=0)
     keep_alive_timeout_s: float = Field(default=5, ge=0)
     num_proxies: int = Field(default=1, ge=1)
+    num_cpus: float = Field(default=0, ge=0)
     max_body_bytes: int | None = Field(default=1 << 30, gt=0)
     max_header_bytes: int = Field(default=64 * 1024, gt=0)
     header_timeout_s: float = Field(default=30, gt=0)
@@ -374,8 +376,11 @@ class HTTPOptionsSchema(_Schema):
     websocket_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     development: bool = False
     access_log: bool = True
+    access_log_format: Literal["TEXT", "JSON"] = "TEXT"
+    metrics: bool = True
     status_page: bool = True
     proxy_headers: bool = False
+    trusted_proxies: list[str] = Field(default_factory=lambda: ["127.0.0.1", "::1"])
     ssl_keyfile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile_password: str | None = None
@@ -395,6 +400,7 @@ class gRPCOptionsSchema(_Schema):
     port: int = Field(default=9000, ge=0, le=65535)
     grpc_servicer_functions: list[str] = Field(default_factory=list)
     request_timeout_s: float | None = Field(default=None, gt=0)
+    enabled: bool = False
     enable_reflection: bool = True
     max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     ssl_keyfile: str | None = None

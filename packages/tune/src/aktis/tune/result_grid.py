@@ -223,7 +223,9 @@ class ResultGrid:
         return "\n".join([f"ResultGrid({self._summary()})", *lines, *more])
 
     def _repr_html_(self) -> str:
-        from aktis.air.html import escape, fragment_table
+        from html import escape
+
+        from aktis.air.html import fragment_table
 
         header, rows, hidden = self._rows()
         more = f"<div>… and {hidden} more</div>" if hidden else ""

@@ -27,7 +27,7 @@ from aktis.util.dask._persist import aktis_dask_persist, dataframe_optimize
 
 ray_dask_persist = aktis_dask_persist
 ray_dask_get = aktis_dask_get
-ray_dask_get_sync = aktis_dask_get_sync
+ray_dask_get_sync = aktis_dask_get  # submits tasks as well: it is the driver that has no threads, and ours never has
 enable_dask_on_ray = enable_dask_on_aktis
 disable_dask_on_ray = disable_dask_on_aktis
 RayDaskCallback = AktisDaskCallback

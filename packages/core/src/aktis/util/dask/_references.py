@@ -46,7 +46,7 @@ def replace_refs(obj: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(obj, DataNode):
         return DataNode(obj.key, replace_refs(obj.value, values))
     if isinstance(obj, Task):
-        task = obj.copy()
+        task = _copied(obj)
         task.args = tuple(replace_refs(one, values) for one in obj.args)
         task.kwargs = {name: replace_refs(one, values) for name, one in obj.kwargs.items()}
         return task
@@ -55,3 +55,13 @@ def replace_refs(obj: Any, values: Mapping[str, Any]) -> Any:
     if type(obj) is dict:
         return {key: replace_refs(one, values) for key, one in obj.items()}
     return obj
+
+
+def _copied(task: Task) -> Task:
+    """The same task as another object. (``Task.copy`` calls the constructor, which those of lists and dicts do not allow.)"""
+    copied: Task = object.__new__(type(task))
+    for cls in type(task).__mro__:
+        for name in getattr(cls, "__slots__", ()):
+            if name != "__weakref__" and hasattr(task, name):
+                setattr(copied, name, getattr(task, name))
+    return copied

@@ -38,7 +38,7 @@ def aktis_dask_get(dsk: Any, keys: Any, **kwargs: Any) -> Any:
     persist = bool(_option(kwargs, "persist", False))
     remote_args = dict(_option(kwargs, "remote_args", None) or {})
     annotations = _annotated_args(dsk)
-    graph: Mapping[Key, Any] = ensure_dict(dsk.__dask_graph__() if hasattr(dsk, "__dask_graph__") else dsk)
+    graph = _plain(dsk)
     wanted = set(flatten([keys]))
     with local_hooks(_option(kwargs, "callbacks", None)) as hooks, local_callbacks(kwargs.get("callbacks")) as plain:
         run = _Run(convert_legacy_graph(graph), wanted, hooks, remote_args, annotations)
@@ -53,10 +53,20 @@ def aktis_dask_get(dsk: Any, keys: Any, **kwargs: Any) -> Any:
 
 
 def aktis_dask_get_sync(dsk: Any, keys: Any, **kwargs: Any) -> Any:
-    """Compute in this process, one task after the other, to look for mistakes: nothing is submitted."""
+    """Compute in this process, one task after the other, to look for mistakes: nothing is submitted.
+
+    References in the graph, of persisted collections, are replaced by their values.
+    """
     from dask.local import get_sync
 
-    return get_sync(dsk, keys)
+    graph = _needed(convert_legacy_graph(_plain(dsk)), set(flatten([keys])))
+    refs = {ref.hex(): ref for node in graph.values() for ref in find_refs(node)}
+    values = dict(zip(refs, aktis.get(list(refs.values())))) if refs else {}
+    return get_sync({key: replace_refs(node, values) for key, node in graph.items()} if refs else graph, keys)
+
+
+def _plain(dsk: Any) -> dict[Key, Any]:
+    return dict(ensure_dict(dsk.__dask_graph__() if hasattr(dsk, "__dask_graph__") else dsk))
 
 
 def _option(kwargs: dict[str, Any], name: str, default: Any) -> Any:

@@ -231,5 +231,5 @@ def get_task(
 def get_objects(
     id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT, _explain: bool = False
 ) -> list[ObjectState]:
-    """All entries about the object with this id: one per process that knows it."""
+    """All entries about the object with this id, if it is in shared memory or on disk: one per node that has it."""
     return _list("objects", address, [("object_id", "=", id)], MAX_LIMIT, timeout, True)

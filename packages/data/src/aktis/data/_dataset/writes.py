@@ -327,7 +327,7 @@ class Writes(DatasetBase):
             ray_remote_args: for the writing tasks.
             concurrency: most writing tasks at a time. 1 for databases with a single writer, such as SQLite.
         """
-        from aktis.data.datasource.sql_sink import SQLSink
+        from aktis.data.datasource._sql_sink import SQLSink
 
         self._run_write(SQLSink(sql, connection_factory), ray_remote_args, concurrency)
 
@@ -348,7 +348,7 @@ class Writes(DatasetBase):
             ray_remote_args: for the writing tasks.
             concurrency: most writing tasks at a time.
         """
-        from aktis.data.datasource.mongo_sink import MongoSink
+        from aktis.data.datasource._mongo_sink import MongoSink
 
         self._run_write(MongoSink(uri, database, collection), ray_remote_args, concurrency)
 

@@ -8,6 +8,8 @@ from pyarrow import fs as pafs
 
 from aktis.data.datasource.file_based_datasource import FileBasedDatasource
 
+__all__ = ["BinaryDatasource"]
+
 
 class BinaryDatasource(FileBasedDatasource):
     """Rows are the contents of files: ``bytes``, or (``include_paths``) pairs of path and bytes."""

@@ -14,6 +14,8 @@ from pyarrow import fs as pafs
 from aktis.data._blocks.types import Block
 from aktis.data.datasource.file_based_datasource import FilePart, FileReader, LineBasedDatasource, with_compressed
 
+__all__ = ["CSVDatasource"]
+
 _WHOLE = 32 << 20  # bytes; up to here all values are looked at before types are chosen
 _BLOCK = 8 << 20  # bytes; of larger files, the types are chosen from the first so many
 _HEAD = 1 << 20  # bytes in which the header has to be

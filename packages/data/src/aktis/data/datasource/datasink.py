@@ -19,6 +19,8 @@ from aktis.data.datasource.filenames import FilenameProvider
 if TYPE_CHECKING:
     from aktis.data._transforms._base import TaskContext
 
+__all__ = ["BlockAccessor", "BlockBasedFileDatasink", "Datasink", "RowBasedFileDatasink", "WriteContext", "WriteResult"]
+
 
 @dataclass
 class WriteContext:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from aktis.data.datasource._file_sink import FileOptions
     from aktis.data.datasource._sink import Sink
 
+__all__ = ["FileBasedDatasource", "LineBasedDatasource"]
+
 SMALL_FILE = 4 * MIB  # such files are read whole, several at a time
 _ROWS_TOGETHER = 16 * MIB  # one-row files become blocks in portions of so many bytes on storage
 _WORTH_SPLITTING = 2 * MIB  # in memory, for a task of its own

@@ -13,6 +13,17 @@ from aktis.data._blocks.types import BlockMetadata
 from aktis.data.datasource._listing import FileInfo, FileList, Paths, list_files
 from aktis.data.datasource.partitioning import PathPartitionFilter
 
+__all__ = [
+    "BaseFileMetadataProvider",
+    "DefaultFileMetadataProvider",
+    "DefaultParquetMetadataProvider",
+    "FastFileMetadataProvider",
+    "FileExtensionFilter",
+    "FileMetadataProvider",
+    "FileShuffleConfig",
+    "ParquetMetadataProvider",
+]
+
 
 class FileMetadataProvider:
     """Describes the block that is read from some files."""
@@ -128,6 +139,10 @@ class FileSelection:
     def __post_init__(self) -> None:
         if self.shuffle not in (None, "files") and not isinstance(self.shuffle, FileShuffleConfig):
             raise ValueError(f"shuffle is None, 'files' or a FileShuffleConfig, got {self.shuffle!r}")
+        if self.meta_provider is not None and not isinstance(self.meta_provider, BaseFileMetadataProvider):
+            raise TypeError(
+                f"meta_provider is an instance of a subclass of BaseFileMetadataProvider, got {self.meta_provider!r}"
+            )
 
     def files(self, paths: Paths, filesystem: Any, usual_extensions: Sequence[str] | None) -> FileList:
         """The files, listed now.

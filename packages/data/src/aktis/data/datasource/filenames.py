@@ -11,6 +11,8 @@ from aktis.data._blocks.types import Block
 if TYPE_CHECKING:
     from pyarrow import fs as pafs
 
+__all__ = ["BlockWritePathProvider", "DefaultBlockWritePathProvider", "FilenameProvider"]
+
 
 class FilenameProvider:
     """Names for files, decided where they are written. Subclass it, and give an instance to ``write_*``.

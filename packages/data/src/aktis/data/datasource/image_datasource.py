@@ -9,6 +9,8 @@ import numpy as np
 
 from aktis.data.datasource.file_based_datasource import FileBasedDatasource
 
+__all__ = ["ImageDatasource"]
+
 _EXTRA = "Reading images needs Pillow: pip install 'aktis-data[images]'"
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from aktis.data.datasource._file_sink import FileOptions, RowFileSink
 from aktis.data.exceptions import SchemaError
 
+__all__ = ["ImagesSink"]
+
 
 class ImagesSink(RowFileSink):
     """One column of arrays (height, width[, channels]) as image files.

@@ -14,6 +14,8 @@ from aktis.data._blocks import from_rows
 from aktis.data._blocks.types import Block
 from aktis.data.datasource.file_based_datasource import LineBasedDatasource, with_compressed
 
+__all__ = ["JSONDatasource"]
+
 _CHUNK = 32 << 20  # bytes of a file that are parsed at a time
 _BLOCK = 4 << 20  # bytes in which the parser expects a whole object, at first
 

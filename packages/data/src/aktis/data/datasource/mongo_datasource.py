@@ -16,6 +16,8 @@ from aktis.data.datasource._base import Datasource, Reader, ReadTask
 from aktis.data.datasource._source import cast_to
 from aktis.data.exceptions import ReadError
 
+__all__ = ["MongoDatasource"]
+
 _DOCUMENTS = 10_000  # that become one table
 _SAMPLED_PER_TASK = 20  # documents, to find the limits between tasks
 

@@ -13,6 +13,8 @@ from aktis.data._blocks.types import Block
 from aktis.data.context import DatasetContext
 from aktis.data.datasource.file_based_datasource import FileBasedDatasource
 
+__all__ = ["NumpyDatasource"]
+
 _MAGIC = b"\x93NUMPY"
 
 

@@ -24,6 +24,8 @@ from aktis.data.datasource.file_meta_provider import FileSelection
 from aktis.data.datasource.partitioning import PartitionColumns, Partitioning
 from aktis.data.exceptions import SchemaError
 
+__all__ = ["ParquetBaseDatasource", "ParquetDatasource"]
+
 EXTENSIONS = ("parquet", "pq", "parq")
 _SAMPLED_FILES = 8  # their footers tell how much larger data is in memory than on storage
 _MOST_SPLIT_FILES = 256  # with more files than this there is enough to do in parallel without splitting any

@@ -13,6 +13,8 @@ from aktis.data._blocks.types import Block
 from aktis.data.datasource._file_sink import BlockFileSink, FileOptions, WrittenFile
 from aktis.data.datasource._staging import StagedTask
 
+__all__ = ["ParquetSink"]
+
 _DEFAULT_ROW_GROUP = 1 << 20  # most rows of a row group: what a reader has to hold at a time
 
 

@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
+__all__ = ["PartitionStyle", "Partitioning", "PathPartitionEncoder", "PathPartitionFilter", "PathPartitionParser"]
+
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _TYPES: dict[Any, pa.DataType] = {
     int: pa.int64(),

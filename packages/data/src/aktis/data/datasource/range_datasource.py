@@ -17,6 +17,8 @@ from aktis.data._cpus import cpu_count
 from aktis.data.context import DatasetContext
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 
+__all__ = ["RandomIntRowDatasource", "RangeDatasource"]
+
 _LEAST_TASKS = 16  # rows may be cheap to make and dear to work on: enough tasks to keep a few CPUs busy
 
 
@@ -47,6 +49,8 @@ class RangeDatasource(Datasource):
             raise ValueError(f"n is not negative, got {n}")
         if block_format not in ("list", "arrow", "tensor"):
             raise ValueError(f"block_format is 'list', 'arrow' or 'tensor', got {block_format!r}")
+        if block_format == "tensor" and any(size < 1 for size in tensor_shape):
+            raise ValueError(f"tensor_shape is a tuple of positive integers, got {tensor_shape!r}")
         name = {"list": ITEM, "arrow": column_name, "tensor": TENSOR}[block_format]
         shape = tuple(int(size) for size in tensor_shape) if block_format == "tensor" else None
         return RangeReader(int(n), name, shape)

@@ -16,6 +16,8 @@ from aktis.data._cpus import cpu_count
 from aktis.data.datasource._base import Datasource, Reader, ReadTask
 from aktis.data.exceptions import ReadError
 
+__all__ = ["SQLDatasource"]
+
 _ROWS = 50_000  # fetched at a time
 _HASHES = ("MD5", "MOD", "ABS_MOD", "HASH", "CRC32")
 

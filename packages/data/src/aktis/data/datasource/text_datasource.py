@@ -11,6 +11,8 @@ import pyarrow as pa
 from aktis.data._blocks.types import Block
 from aktis.data.datasource.file_based_datasource import LineBasedDatasource, with_compressed
 
+__all__ = ["TextDatasource"]
+
 _CHARACTERS = 8 << 20  # decoded at a time
 _ASCII_LIKE = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "latin-1", "latin1", "iso-8859-1", "cp1252"})
 

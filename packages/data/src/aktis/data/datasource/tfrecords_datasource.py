@@ -11,6 +11,8 @@ from aktis.data._blocks.types import Block
 from aktis.data.datasource._tfrecord import decode_examples, example_class, read_records
 from aktis.data.datasource.file_based_datasource import FileBasedDatasource, with_compressed
 
+__all__ = ["TFRecordDatasource"]
+
 _PORTION = 8 << 20  # bytes of records that become one table
 
 

@@ -15,6 +15,8 @@ from aktis.data._blocks import from_rows
 from aktis.data._blocks.types import Block
 from aktis.data.datasource.file_based_datasource import FileBasedDatasource, with_compressed
 
+__all__ = ["WebDatasetDatasource"]
+
 _PORTION = 16 << 20  # bytes of samples that become one table
 _IMAGES = frozenset({"jpg", "jpeg", "png", "ppm", "pgm", "pbm", "pnm", "bmp", "gif", "tif", "tiff", "webp"})
 

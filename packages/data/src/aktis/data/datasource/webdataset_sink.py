@@ -16,6 +16,8 @@ from aktis.data.datasource._file_sink import BlockFileSink, FileOptions
 from aktis.data.datasource.images_sink import encode_image
 from aktis.data.exceptions import SchemaError
 
+__all__ = ["WebDatasetSink"]
+
 _ROWS = 256  # rows whose Python values are in memory at a time
 _IMAGES = ("png", "jpg", "jpeg", "bmp", "webp", "ppm")
 _PICKLES = ("pickle", "pkl", "pyd", "pth", "pt")

@@ -104,6 +104,11 @@ def binary(operation: Operation, left: Value, right: Value) -> Value:
         return _COMPARISONS[operation](left, right)
     if operation.combines:
         return _combine(operation, left, right)
+    if operation in (Operation.IN, Operation.NOT_IN):
+        if not isinstance(right, pa.ListScalar):
+            raise TypeError(f"{operation.value} takes a constant list of values, not values of type {right.type}")
+        found = contains_any(left, values=tuple(right.as_py() or ()))
+        return found if operation is Operation.IN else pc.invert(found)
     return _ARITHMETIC[operation](left, right)
 
 

@@ -11,6 +11,8 @@ from aktis.data.preprocessors._columns import ColumnPreprocessor, names, outputs
 from aktis.data.preprocessors._frame import Frame
 from aktis.data.preprocessors._statistics import Extremes, Statistic
 
+__all__ = ["CustomKBinsDiscretizer", "UniformKBinsDiscretizer"]
+
 
 class _Discretizer(ColumnPreprocessor):
     def _set(

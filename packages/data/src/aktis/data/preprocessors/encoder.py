@@ -20,6 +20,8 @@ from aktis.data.preprocessors._statistics import Counts, Statistic, in_order, mo
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["Categorizer", "LabelEncoder", "MultiHotEncoder", "OneHotEncoder", "OrdinalEncoder"]
+
 
 class _Encoder(ColumnPreprocessor):
     """Knows the categories of columns: ``stats_["unique_values(column)"]`` is a dict from value to index."""

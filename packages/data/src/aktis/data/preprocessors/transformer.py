@@ -9,6 +9,8 @@ import numpy as np
 from aktis.data.preprocessors._columns import ColumnPreprocessor, drop_outputs, names, outputs
 from aktis.data.preprocessors._frame import Frame
 
+__all__ = ["PowerTransformer"]
+
 
 class PowerTransformer(ColumnPreprocessor):
     """Yeo-Johnson (2000) or Box-Cox (1964), with a given power. Needs no fit.

@@ -142,6 +142,18 @@ class _OverVectors(ActionDistribution):
             x = self.ops.reshape(x, (-1, like.shape[-1]))
         return self.ops.cast(x, "float32")
 
+    def _scaling(self, low: Any, high: Any) -> tuple[Any, Any, Any, Any]:
+        """Bounds, the range between, and its logarithm: numbers, or tensors [D] of bounds that differ by dimension."""
+        if not np.all(np.less(low, high)):
+            kind = type(self).__name__
+            raise ValueError(f"The lower bound of a {kind} is below the upper one: low={low}, high={high}")
+        if np.ndim(low) == np.ndim(high) == 0:
+            return float(low), float(high), float(high) - float(low), math.log(float(high) - float(low))
+        lower, upper = (np.ravel(bound).astype(np.float32) for bound in np.broadcast_arrays(low, high))
+        device = self.ops.device_of(self.inputs)
+        arrays = (lower, upper, upper - lower, np.log(upper - lower))
+        return tuple(self.ops.from_numpy(x, device) for x in arrays)  # type: ignore[return-value]
+
     @staticmethod
     def required_model_output_shape(action_space: spaces.Space[Any], model_config: dict[str, Any]) -> int:
         return 2 * int(np.prod(action_space.shape, dtype=np.int64))
@@ -195,19 +207,16 @@ class SquashedGaussian(DiagGaussian):
     def __init__(
         self, inputs: Tensor, model: Any = None, low: float = -1.0, high: float = 1.0, *, action_space: Any = None
     ) -> None:
-        if not np.all(np.less(low, high)):
-            raise ValueError(f"The lower bound of a SquashedGaussian is below the upper one: low={low}, high={high}")
         super().__init__(inputs, model, action_space=action_space)
-        self.low, self.high = low, high
+        self.low, self.high, self._range, self._log_range = self._scaling(low, high)
         self.log_std = self.ops.clip(self.log_std, MIN_LOG_STD, MAX_LOG_STD)
 
     def _squash(self, u: Tensor) -> Tensor:
-        return (self.ops.tanh(u) + 1.0) * (0.5 * (self.high - self.low)) + self.low
+        return (self.ops.tanh(u) + 1.0) * (0.5 * self._range) + self.low
 
     def _log_slope(self, u: Tensor) -> Tensor:
         """log d squash(u) / du, without loss of digits for large u: log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u))."""
-        scale = math.log(0.5 * (self.high - self.low))
-        return 2.0 * (math.log(2.0) - u - self.ops.softplus(-2.0 * u)) + scale
+        return 2.0 * (math.log(2.0) - u - self.ops.softplus(-2.0 * u)) + (self._log_range - math.log(2.0))
 
     def sample(self) -> Tensor:
         self._last_u = self._draw()
@@ -229,7 +238,7 @@ class SquashedGaussian(DiagGaussian):
         return super().logp(u) - self.ops.sum(self._log_slope(u), -1)
 
     def logp(self, x: Tensor) -> Tensor:
-        unit = (self._in(x, self.mean) - self.low) * (2.0 / (self.high - self.low)) - 1.0
+        unit = (self._in(x, self.mean) - self.low) * (2.0 / self._range) - 1.0
         return self._logp_of(self.ops.atanh(self.ops.clip(unit, -1.0 + SMALL_NUMBER, 1.0 - SMALL_NUMBER)))
 
     def entropy(self) -> Tensor:
@@ -249,34 +258,32 @@ class Beta(_OverVectors):
         self, inputs: Tensor, model: Any = None, low: float = 0.0, high: float = 1.0, *, action_space: Any = None
     ) -> None:
         super().__init__(inputs, model, action_space=action_space)
-        if not low < high:
-            raise ValueError(f"The lower bound of a Beta is below the upper one: low={low}, high={high}")
-        self.low, self.high = low, high
+        self.low, self.high, self._range, self._log_range = self._scaling(low, high)
         half = inputs.shape[-1] // 2
         shapes = self.ops.softplus(self.ops.clip(inputs, math.log(SMALL_NUMBER), -math.log(SMALL_NUMBER))) + 1.0
         self.alpha, self.beta = shapes[..., :half], shapes[..., half:]
 
     def sample(self) -> Tensor:
         x, y = self.ops.gamma(self.alpha, self.generator), self.ops.gamma(self.beta, self.generator)
-        return self._out(x / (x + y) * (self.high - self.low) + self.low)
+        return self._out(x / (x + y) * self._range + self.low)
 
     def deterministic_sample(self) -> Tensor:
-        return self._out(self.alpha / (self.alpha + self.beta) * (self.high - self.low) + self.low)
+        return self._out(self.alpha / (self.alpha + self.beta) * self._range + self.low)
 
     def _log_normalizer(self) -> Tensor:
         lgamma = self.ops.lgamma
         return lgamma(self.alpha) + lgamma(self.beta) - lgamma(self.alpha + self.beta)
 
     def logp(self, x: Tensor) -> Tensor:
-        unit = (self._in(x, self.alpha) - self.low) / (self.high - self.low)
+        unit = (self._in(x, self.alpha) - self.low) / self._range
         unit = self.ops.clip(unit, SMALL_NUMBER, 1.0 - SMALL_NUMBER)
         logp = (self.alpha - 1.0) * self.ops.log(unit) + (self.beta - 1.0) * self.ops.log1p(-unit)
-        return self.ops.sum(logp - self._log_normalizer() - math.log(self.high - self.low), -1)
+        return self.ops.sum(logp - self._log_normalizer() - self._log_range, -1)
 
     def entropy(self) -> Tensor:
         a, b, psi = self.alpha, self.beta, self.ops.digamma
         entropy = self._log_normalizer() - (a - 1.0) * psi(a) - (b - 1.0) * psi(b) + (a + b - 2.0) * psi(a + b)
-        return self.ops.sum(entropy + math.log(self.high - self.low), -1)
+        return self.ops.sum(entropy + self._log_range, -1)
 
     def kl(self, other: Any) -> Tensor:
         a, b, psi = self.alpha, self.beta, self.ops.digamma

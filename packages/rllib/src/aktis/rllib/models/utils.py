@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "elu", "gelu", "silu", "softplus", "leaky_relu")
 
-_ALIASES = {None: "linear", "swish": "silu", "identity": "linear", "none": "linear"}
+_ALIASES = {"swish": "silu", "identity": "linear", "none": "linear"}
 
 Filters = list[list[Any]]
 
@@ -36,9 +36,8 @@ def activation_name(name: Any) -> str:
     Raises:
         ValueError: there is no such activation.
     """
-    known = _ALIASES.get(name, name)
-    if isinstance(known, str):
-        known = known.lower()
+    if name is None or isinstance(name, str):
+        known = "linear" if name is None else name.lower()
         known = _ALIASES.get(known, known)
         if known in ACTIVATIONS:
             return known

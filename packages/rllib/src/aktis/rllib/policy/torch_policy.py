@@ -102,15 +102,14 @@ def call_with(
     function: Callable[..., Any], policy: Any, model: Any, obs_batch: Any, state_batches: Any, kwargs: dict[str, Any]
 ) -> Any:
     """Call `f(policy, model, obs_batch, ...)` with those of the other arguments that it takes."""
-    parameters = inspect.signature(function).parameters
+    parameters = list(inspect.signature(function).parameters.values())
     given = {"state_batches": state_batches, "input_dict": obs_batch, "obs_batch": obs_batch, **kwargs}
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        wanted = {key: value for key, value in given.items() if key != "input_dict" or "input_dict" in parameters}
-        wanted = {**wanted} if "obs_batch" in parameters or "input_dict" in parameters else wanted
-        if "input_dict" in parameters:
-            wanted.pop("obs_batch", None)
-        return function(policy, model, **wanted)
-    names = list(parameters)[2:]
-    unknown = [name for name in names if name not in given and parameters[name].default is inspect.Parameter.empty]
-    positional = [obs_batch] if unknown else []  # the observations, under a name of one's own
-    return function(policy, model, *positional, **{name: given[name] for name in names if name in given})
+    named = {p.name: p for p in parameters[2:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    # The observations may have a name of the user's own.
+    renamed = any(name not in given and p.default is p.empty for name, p in named.items())
+    wanted = set(named)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        wanted |= set(given) - {"input_dict", "obs_batch"}
+        wanted |= set() if renamed or "input_dict" in named else {"obs_batch"}
+    positional = [obs_batch] if renamed else []
+    return function(policy, model, *positional, **{name: given[name] for name in given if name in wanted})

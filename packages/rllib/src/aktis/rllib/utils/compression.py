@@ -62,8 +62,12 @@ def pack_if_needed(data: Any) -> bytes:
 
 
 def unpack_if_needed(data: Any) -> Any:
-    """`unpack` what is compressed; everything else as it is."""
-    return unpack(data) if is_compressed(data) else data
+    """`unpack` what is compressed (of a column of compressed rows each of them); everything else as it is."""
+    if not is_compressed(data):
+        return data
+    if isinstance(data, np.ndarray):
+        return np.array([unpack(row) for row in data])
+    return unpack(data)
 
 
 def is_compressed(data: Any) -> bool:

@@ -7,12 +7,13 @@ import math
 import os
 import statistics
 from collections.abc import Sequence
+from html import escape
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from aktis.air.display import format_duration, format_value
-from aktis.air.html import Fact, Mark, Page, Part, Series, colour_legend, escape, figure, line_chart, table
+from aktis.air.html import Fact, Mark, Page, Part, Series, colour_legend, figure, line_chart, table
 from aktis.air.nested import flatten
 from aktis.train._report.frames import error_line, failed_rank, user_frames
 from aktis.train._report.gather import Curve, TrainingRun, gather, metric_groups

@@ -206,7 +206,9 @@ def _rank_table(state: State, room: int) -> list[RenderableType]:
 
 def html_view(state: State, *, verbose: int = 3, done: bool = False) -> str:
     """The same as an HTML fragment that works in light and dark notebooks."""
-    from aktis.air.html import escape, fragment_table
+    from html import escape
+
+    from aktis.air.html import fragment_table
 
     sign, _ = _SIGNS.get(state.state, ("", ""))
     head = f"<b>train {escape(state.trainer)} {escape(state.name)}</b> · {sign} {escape(state.state)} · "

@@ -27,14 +27,7 @@ from aktis.train.error import RendezvousError, TrainError
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
 
-__all__ = [
-    "LEARNER_NAMES",
-    "LightGBMConfig",
-    "PortTakenError",
-    "get_network_params",
-    "named_errors",
-    "with_named_errors",
-]
+__all__ = ["LightGBMConfig", "get_network_params"]
 
 _LOWEST_PORT = 10_000
 _HIGHEST_PORT = 65_000

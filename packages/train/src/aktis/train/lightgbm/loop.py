@@ -11,9 +11,9 @@ from aktis.train._gbdt.libraries import import_library
 from aktis.train._gbdt.rounds import RoundReporter
 from aktis.train._gbdt.shards import Shard, group_sizes, load
 from aktis.train._gbdt.spec import TRAIN, DataSpec, LoopSpec
+from aktis.train.lightgbm._logs import VERBOSITY_NAMES, set_log_level
 from aktis.train.lightgbm.config import LEARNER_NAMES, get_network_params, named_errors
 from aktis.train.lightgbm.lightgbm_checkpoint import LightGBMCheckpoint
-from aktis.train.lightgbm.logs import VERBOSITY_NAMES, set_log_level
 from aktis.train.lightgbm.merge import GROUPS, WEIGHT
 from aktis.train.lightgbm.report_callback import latest_metrics
 

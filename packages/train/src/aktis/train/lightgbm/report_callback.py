@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aktis.air.checkpoint import Checkpoint
 
-__all__ = ["RayTrainReportCallback", "latest_metrics"]
+__all__ = ["RayTrainReportCallback"]
 
 
 class RayTrainReportCallback:

@@ -30,7 +30,7 @@ from aktis.train.backend import Backend, BackendConfig
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerGroup
 
-__all__ = ["XGBoostConfig", "collective", "in_collective"]
+__all__ = ["XGBoostConfig", "collective"]
 
 logger = logging.getLogger(__name__)
 

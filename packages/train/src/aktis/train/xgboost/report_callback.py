@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     TrainingCallback = import_library("xgboost").callback.TrainingCallback  # this module is loaded when it is used
 
-__all__ = ["RayTrainReportCallback", "latest_metrics"]
+__all__ = ["RayTrainReportCallback"]
 
 
 class RayTrainReportCallback(TrainingCallback):  # type: ignore[misc]

@@ -180,7 +180,9 @@ def _failure_table(snapshot: Snapshot, most: int) -> list[RenderableType]:
 
 def html_view(snapshot: Snapshot) -> str:
     """The same as an HTML fragment that works in light and dark notebooks."""
-    from aktis.air.html import escape, fragment_table
+    from html import escape
+
+    from aktis.air.html import fragment_table
 
     states = "".join(f"<span style='margin-right:1.2em'>{escape(text)}</span>" for text, _ in _counts(snapshot))
     finished = " · finished" if snapshot.done else ""

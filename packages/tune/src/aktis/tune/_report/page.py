@@ -7,6 +7,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from html import escape
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from aktis.air.html import (
     Part,
     Series,
     bar_chart,
-    escape,
     figure,
     legend,
     line_chart,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aktis.air.checkpoint import Checkpoint
     from aktis.air.placement import PlacementGroupFactory
 
-__all__ = ["DUPLICATE", "SavedCheckpoint", "StartInfo", "StepResult", "StopInfo", "TrialSetup", "process_token"]
+__all__ = ["DUPLICATE", "SavedCheckpoint", "StartInfo", "StepResult", "StopInfo", "TrialSetup"]
 
 DUPLICATE = "__duplicate__"
 """Key of a result that only repeats the last one, to say that the function has ended."""

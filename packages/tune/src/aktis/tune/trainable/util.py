@@ -15,7 +15,7 @@ from aktis.tune.trainable.trainable import Trainable
 if TYPE_CHECKING:
     from aktis.air.placement import PlacementGroupFactory
 
-__all__ = ["resources_of", "with_parameters", "with_resources"]
+__all__ = ["with_parameters", "with_resources"]
 
 RESOURCES = "_resources"  # where a function says what it needs
 

@@ -10,7 +10,7 @@ from aktis.tune.search._library.axis import Axis, Capabilities
 from aktis.tune.search._library.quiet import quiet
 from aktis.tune.search._library.searcher import LibrarySearcher, require
 from aktis.tune.search._library.space import Point, Space, TuneSpace
-from aktis.tune.search.hyperopt.own_space import HyperOptSpace
+from aktis.tune.search.hyperopt._own_space import HyperOptSpace
 
 __all__ = ["HyperOptSearch"]
 

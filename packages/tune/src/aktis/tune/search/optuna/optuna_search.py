@@ -11,7 +11,7 @@ from aktis.air.nested import flatten
 from aktis.tune.search._library.quiet import quiet
 from aktis.tune.search._library.searcher import LibrarySearcher, Live, _merged, require, value_at
 from aktis.tune.search._library.space import NamedSpace, Point, Space, TuneSpace, has_domains
-from aktis.tune.search.optuna.params import CAPABILITIES, suggest, to_param
+from aktis.tune.search.optuna._params import CAPABILITIES, suggest, to_param
 from aktis.tune.search.searcher import Names
 
 if TYPE_CHECKING:
