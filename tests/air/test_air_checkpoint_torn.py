@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from aktis.air import _transfer
-from aktis.air._checkpoint import layout, whole
+from aktis.air._checkpoint import layout
 from aktis.air.checkpoint import Checkpoint
 from aktis.air.exceptions import AirError, CheckpointError, StorageError, TornCheckpointError
 
@@ -44,7 +44,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
             raise Killed
         replace(source, target)
 
-    monkeypatch.setattr(whole.os, "replace", counting)
+    monkeypatch.setattr(layout.os, "replace", counting)
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
 
 

@@ -1,9 +1,10 @@
-"""Numbers and durations as people read them."""
+"""Numbers and durations as people read them, and how often displays show them."""
 
 from __future__ import annotations
 
 import io
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aktis.air.display import Display, NotebookDisplay, format_duration, format_value, open_display
+from aktis.air.display import Display, NotebookDisplay, Pace, format_duration, format_value, open_display
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,44 @@ def test_a_short_number_is_near_the_number(number: float) -> None:
 @given(st.text(max_size=30), st.integers(2, 12))
 def test_no_text_is_longer_than_allowed(text: str, longest: int) -> None:
     assert len(format_value(text, longest)) <= longest
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def paint(self, pace: Pace, seconds: float) -> None:
+        with pace.painting():
+            self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("period", "is_live", "seconds"), [(None, True, 0.25), (None, False, 5.0), (2.0, True, 2.0), (2.0, False, 2.0)]
+)
+def test_how_often(period: float | None, is_live: bool, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    pace = Pace(period, plain=5.0)
+    assert pace.is_time(lambda: is_live), "the first time is at once"
+    clock.now += 0.9 * seconds
+    assert not pace.is_time(lambda: is_live)
+    clock.now += 0.11 * seconds
+    assert pace.is_time(lambda: is_live)
+    assert not pace.is_time(lambda: is_live)
+    assert pace.is_time(lambda: is_live, anyway=True)
+
+
+def test_what_takes_long_to_paint_is_painted_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    pace = Pace(None, plain=5.0)
+    clock.paint(pace, 60.0)  # the first picture: what it needs is imported, too
+    for _ in range(20):
+        clock.paint(pace, 0.03)
+    assert pace.is_time(lambda: True)
+    clock.now += 0.95
+    assert not pace.is_time(lambda: True)
+    clock.now += 0.1
+    assert pace.is_time(lambda: True), "three percent of the time"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from aktis import _systems
 from aktis._systems import HUNG_UP, READABLE, WRITABLE, KqueuePoller, count_cpus, peer
-from aktis.util.processes import peak_memory, started, state
+from aktis.util.processes import is_alive, peak_memory, started, state
 
 READ, WRITE, ADD, DELETE, EOF = -1, -2, 1, 2, 0x8000
 
@@ -129,6 +129,17 @@ def test_who_is_at_the_other_end() -> None:
     finally:
         ours.close()
         theirs.close()
+
+
+def test_who_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_alive(os.getpid())
+    assert not is_alive(2**22 + 1)
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert is_alive(1), "somebody else's is one, too"
 
 
 def test_facts_of_processes() -> None:

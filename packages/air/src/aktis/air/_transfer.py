@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aktis.air._checkpoint.files import walk
-from aktis.air._checkpoint.whole import written_whole
 from aktis.air._uri import is_uri, local_path, scheme
 from aktis.air.exceptions import CheckpointNotFoundError, StorageError
+from aktis.util.files import written_whole
 
 THREADS = 8
 CLOCK_SKEW_S = 900

@@ -211,7 +211,7 @@ class Checkpoint:
         """
         import tempfile
 
-        from aktis.air._checkpoint.whole import folder_made_whole
+        from aktis.util.files import folder_made_whole
 
         if path is None:
             path = tempfile.mkdtemp(prefix="checkpoint_tmp_")

@@ -6,11 +6,15 @@ appear above the picture. Nothing here starts a thread.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
+
+from aktis.util.terminal import can_repaint, is_terminal
 
 if TYPE_CHECKING:
     import logging
@@ -19,9 +23,13 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 __all__ = [
-    "Display", "NotebookDisplay", "PlainDisplay", "TerminalDisplay", "environment", "format_duration", "format_value",
+    "Display", "NotebookDisplay", "Pace", "PlainDisplay", "TerminalDisplay", "environment", "format_duration", "format_value",
     "open_display",
 ]  # fmt: skip
+
+_LIVE_PERIOD = 0.25  # seconds between two pictures: what an eye follows
+_LIVE_SHARE = 0.03  # of the time may go into painting, so that a slow machine paints less often
+_FIRST_COST = 0.01  # seconds that the first picture counts for: it takes longer than the others
 
 
 def environment(stream: TextIO | None = None) -> str:
@@ -31,12 +39,7 @@ def environment(stream: TextIO | None = None) -> str:
         shell = ipython.get_ipython()
         if shell is not None and getattr(shell, "kernel", None) is not None:
             return "notebook"
-    stream = stream if stream is not None else sys.stdout
-    try:
-        is_terminal = stream is not None and stream.isatty()
-    except ValueError:  # a closed file
-        return "plain"
-    return "terminal" if is_terminal and os.environ.get("TERM", "") not in ("", "dumb") else "plain"
+    return "terminal" if can_repaint(stream if stream is not None else sys.stdout) else "plain"
 
 
 class Display:
@@ -85,8 +88,8 @@ class TerminalDisplay(Display):
             console=self._console,
             auto_refresh=False,
             vertical_overflow="crop",
-            redirect_stdout=_is_terminal(sys.stdout),
-            redirect_stderr=_is_terminal(sys.stderr),  # what goes into a file stays there
+            redirect_stdout=is_terminal(sys.stdout),
+            redirect_stderr=is_terminal(sys.stderr),  # what goes into a file stays there
         )
         self._live.start(refresh=True)
         self._redirected = _redirect_logging(dict(zip(map(id, before), (sys.stdout, sys.stderr), strict=True)))
@@ -111,13 +114,6 @@ class TerminalDisplay(Display):
             live, self._live = self._live, None
             live.vertical_overflow = "visible"  # the last picture may be longer than the terminal
             live.stop()
-
-
-def _is_terminal(stream: Any) -> bool:
-    try:
-        return bool(stream is not None and stream.isatty())
-    except ValueError:  # closed
-        return False
 
 
 def _redirect_logging(streams: dict[int, Any]) -> list[tuple[logging.StreamHandler[Any], Any]]:
@@ -209,6 +205,46 @@ def open_display(stream: TextIO | None = None, *, where: str | None = None, over
     if where == "notebook":
         return NotebookDisplay(overwrite)
     return TerminalDisplay(stream) if where == "terminal" else PlainDisplay(stream)
+
+
+class Pace:
+    """How often to show something. On a live display as often as an eye follows, less where painting takes long.
+
+    Args:
+        period: Seconds between two times at least. None: what fits the display.
+        plain: The same where ``period`` is None and the display is not live.
+    """
+
+    def __init__(self, period: float | None, plain: float) -> None:
+        self._period = period
+        self._plain = plain
+        self._last = -math.inf
+        self._cost = 0.0  # seconds that a picture takes, by and large
+
+    def is_time(self, is_live: Callable[[], bool], anyway: bool = False) -> bool:
+        """Whether to show something now; if so, it counts as shown.
+
+        Args:
+            is_live: Whether the display is live. Asked where ``period`` is None.
+            anyway: Show it, whenever the last time was.
+        """
+        now = time.monotonic()
+        if not anyway:
+            period = self._period
+            if period is None:
+                period = max(_LIVE_PERIOD, self._cost / _LIVE_SHARE) if is_live() else self._plain
+            if now - self._last < period:
+                return False
+        self._last = now
+        return True
+
+    @contextlib.contextmanager
+    def painting(self) -> Iterator[None]:
+        """Around the painting of a picture: how long it takes says how soon the next one may come."""
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        self._cost = 0.5 * (self._cost + took) if self._cost else _FIRST_COST
 
 
 def format_duration(seconds: float | None) -> str:

@@ -40,6 +40,7 @@ from aktis.air._html.charts import (
     stacked_bars,
 )
 from aktis.air.display import format_value
+from aktis.util.files import write_whole
 
 __all__ = [
     "COLOURS", "Axis", "Fact", "Mark", "Page", "Part", "Reportable", "Section", "Series", "bar_chart", "colour_legend",
@@ -207,15 +208,8 @@ class Page(Part):
         Raises:
             OSError: It can't be written.
         """
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(self.render(), encoding="utf-8")
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return target
+        write_whole(path, self.render())
+        return Path(path)
 
 
 def _signature() -> str:

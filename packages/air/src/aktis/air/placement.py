@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aktis.util.placement_group import PlacementGroup
 
-__all__ = ["AcquiredResources", "PlacementGroupFactory", "ResourceRequest", "resource_dict_to_pg_factory"]
+__all__ = [
+    "AcquiredResources", "PlacementGroupFactory", "ResourceRequest", "actor_options", "resource_dict_to_pg_factory",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -172,11 +174,8 @@ class AcquiredResources:
         annotated = []
         for index, entity in enumerate(entities, start=-without_bundle):
             resources = dict(bundles[index]) if index >= 0 else {}
-            options: dict[str, Any] = {"num_cpus": resources.pop("CPU", 0), "num_gpus": resources.pop("GPU", 0)}
-            if "memory" in resources:
-                options["memory"] = resources.pop("memory")
             resources.pop("object_store_memory", None)
-            options["resources"] = resources
+            options = actor_options(resources)
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
                 self.placement_group, placement_group_bundle_index=index
             )
@@ -185,6 +184,16 @@ class AcquiredResources:
 
     def __repr__(self) -> str:
         return f"AcquiredResources({self.resource_request!r}, {self.placement_group!r})"
+
+
+def actor_options(resources: Mapping[str, float]) -> dict[str, Any]:
+    """Options of an actor, or of a task, that takes these resources, which are written as in bundles."""
+    rest = dict(resources)
+    options: dict[str, Any] = {"num_cpus": rest.pop("CPU", 0), "num_gpus": rest.pop("GPU", 0)}
+    memory = rest.pop("memory", 0)
+    if memory:
+        options["memory"] = memory
+    return {**options, "resources": rest}
 
 
 def resource_dict_to_pg_factory(spec: Any = None) -> PlacementGroupFactory:

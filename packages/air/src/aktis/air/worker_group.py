@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import aktis
 from aktis.air.exceptions import WorkerStartError
+from aktis.air.placement import actor_options
 from aktis.exceptions import AktisActorError
 
 if TYPE_CHECKING:
@@ -254,16 +255,6 @@ def gather(refs: Sequence[ObjectRef[Any]], deadline: float | None = None) -> lis
         for ref in ready:
             values[ref] = aktis.get(ref)
     return [values[ref] for ref in refs]
-
-
-def actor_options(resources: Mapping[str, float]) -> dict[str, Any]:
-    """Options of an actor that takes these resources."""
-    rest = dict(resources)
-    options: dict[str, Any] = {"num_cpus": rest.pop("CPU", 0), "num_gpus": rest.pop("GPU", 0)}
-    memory = rest.pop("memory", 0)
-    if memory:
-        options["memory"] = memory
-    return {**options, "resources": rest}
 
 
 def _host_class(actor_cls: type | None) -> type:

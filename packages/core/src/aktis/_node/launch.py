@@ -15,6 +15,7 @@ from typing import Any
 
 from aktis import _config
 from aktis._brain.resources import to_fixed
+from aktis._files import is_private
 from aktis._node.files import remove_session, write_facts, zygote_code
 from aktis._systems import LONGEST_SOCKET_PATH, count_cpus
 
@@ -222,10 +223,10 @@ def _session_base(temp_dir: str | None) -> str:
             base = os.path.join("/tmp", name)
         try:
             os.makedirs(base, 0o700, exist_ok=True)
-            status = os.lstat(base)
+            is_ours = is_private(base)
         except OSError as error:
             raise NodeStartError(f"The directory {base} cannot be made: {error}") from error
-        if status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.path.isdir(base):
+        if is_ours:
             return base
     raise NodeStartError(
         f"{base} belongs to somebody else or others may write to it. Choose another place with AKTIS_TEMP_DIR."

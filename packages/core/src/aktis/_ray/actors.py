@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -11,7 +12,7 @@ from aktis._engine import ClassDescriptor, MethodDescriptor, Submit
 from aktis._options import ActorOptions, MethodOptions
 from aktis._ray import errors, hosts, refs, tasks, travel
 from aktis._ray import options as ray_options
-from aktis._serialization import functions
+from aktis._ray.exported import Exported
 from aktis.actor import TERMINATE, ActorHandle
 from aktis.exceptions import ActorAlreadyExistsError, AktisSystemError
 
@@ -30,45 +31,27 @@ class Hold:
         self.may_refuse = may_refuse  # too many calls that wait: a client is to ask for each
 
 
-class Exported:
-    """A user's class as Ray has it, one per session."""
+class ExportedClass(Exported[ClassDescriptor, ActorOptions]):
+    """A user's class as Ray has it."""
 
     def __init__(self, engine: RayEngine, descriptor: ClassDescriptor) -> None:
-        self.epoch = refs.epoch
-        self._engine = engine
-        self._descriptor = descriptor
-        self._cls: Any = descriptor.cls
+        super().__init__(engine, descriptor)
         self.card = hosts.card(descriptor)
-        self._made: dict[
-            tuple[tuple[str, int], ...], Any
-        ] = {}  # by concurrency groups: Ray takes them at the definition
 
-    def remote(self, options: ActorOptions) -> Any:
-        groups = tuple(sorted(options.concurrency_groups.items()))
-        made = self._made.get(groups)
-        if made is None:
-            shipped = travel.Shipped(self._engine.job, self._descriptor.name, self._cls)
-            host = hosts.host_of(self._descriptor, shipped, self.card)
-            made = self._made[groups] = (
-                ray.remote(concurrency_groups=dict(groups))(host) if groups else ray.remote(host)
-            )
-        return made
+    def key(self, options: ActorOptions) -> Hashable:
+        return tuple(sorted(options.concurrency_groups.items()))
 
-    def by_reference(self) -> bool:
-        """From now on the class goes by its name. False when it has no such name."""
-        wrapped = functions.by_name(self._descriptor.cls)
-        if wrapped is not None:
-            self._cls = wrapped
-            self._made.clear()
-        return wrapped is not None
+    def make(self, options: ActorOptions) -> Any:
+        shipped = travel.Shipped(self.engine.job, self.descriptor.name, self.target)
+        host = hosts.host_of(self.descriptor, shipped, self.card)
+        groups = dict(options.concurrency_groups)
+        return ray.remote(concurrency_groups=groups)(host) if groups else ray.remote(host)
 
 
 def create(
     engine: RayEngine, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> ActorHandle[Any]:
-    exported = cls.engine_state
-    if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
-        exported = cls.engine_state = Exported(engine, cls)
+    exported = ExportedClass.of(engine, cls)
     given = ray_options.of_actor(engine, options, cls.is_async)
     args, kwargs = refs.bare_arguments(args, kwargs)
     try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aktis import _config
+from aktis._files import folder_made_whole, keep_the_other, private_folder
 from aktis._ray import environment
 from aktis._runtime_env import packaging, spec
 
@@ -91,20 +92,13 @@ def arrive(engine: RayEngine) -> None:
 
 
 def _unpacked(engine: RayEngine, name: str) -> Path:
-    home = Path(tempfile.gettempdir()) / f"aktis-packages-{os.getuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    folder = home / name
+    folder = private_folder(Path(tempfile.gettempdir()) / f"aktis-packages-{os.getuid()}") / name
     if folder.is_dir():
         return folder
     data = engine.request("kv_get", namespace=_SPACE, key=name.encode())
     if data is None:
         raise RuntimeError(f"package {name} of this call's runtime_env is gone: its driver has ended")
-    building = Path(tempfile.mkdtemp(dir=home))
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    # Another worker of this node may be faster.
+    with folder_made_whole(folder, keep_the_other) as building, zipfile.ZipFile(io.BytesIO(data)) as archive:
         archive.extractall(building)
-    try:
-        building.rename(folder)
-    except OSError:  # another worker of this node was faster
-        if not folder.is_dir():
-            raise
     return folder

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import aktis
+from aktis._files import folder_made_whole, keep_the_other, private_folder
 from aktis._ray import environment
 from aktis._ray.travel import FALLBACKS, SHIPPED
 
@@ -71,10 +72,7 @@ def packaged(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def aktis_folder() -> Path:
     """All of Aktis in one folder of that name: the one of the last time, when nothing has changed since."""
-    home = Path(tempfile.gettempdir()) / f"aktis-ray-{os.getuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    if home.stat().st_uid != os.getuid():
-        raise PermissionError(f"{home} belongs to somebody else")
+    home = private_folder(Path(tempfile.gettempdir()) / f"aktis-ray-{os.getuid()}")
     files = _files_of_aktis()
     stamp = hashlib.blake2b(digest_size=12)
     for name, path in files.items():
@@ -82,12 +80,8 @@ def aktis_folder() -> Path:
         stamp.update(f"{name}\0{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     kept = home / stamp.hexdigest()
     if not kept.is_dir():
-        building = Path(tempfile.mkdtemp(dir=home))
-        _gather_aktis(files, building / "aktis")
-        try:
-            building.rename(kept)
-        except OSError:  # another process was faster
-            shutil.rmtree(building, ignore_errors=True)
+        with folder_made_whole(kept, keep_the_other) as building:  # another process may be faster
+            _gather_aktis(files, Path(building) / "aktis")
         _forget_others(home, kept)
     os.utime(kept)
     return kept / "aktis"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,7 +15,7 @@ from aktis._generators import ObjectRefGenerator
 from aktis._options import TaskOptions
 from aktis._ray import errors, refs, serializers, travel
 from aktis._ray import options as ray_options
-from aktis._serialization import functions
+from aktis._ray.exported import Exported
 from aktis._serialization.diagnose import explain_arguments as explain_which
 from aktis._serialization.diagnose import explain_failure
 
@@ -27,50 +27,29 @@ FAILURES = (TypeError, ValueError, AttributeError, RecursionError, pickle.Pickli
 """What Ray raises when something cannot be pickled."""
 
 
-class Exported:
-    """A user's function as Ray has it, one per session."""
+class ExportedFunction(Exported[FunctionDescriptor, TaskOptions]):
+    """A user's function as Ray has it."""
 
-    def __init__(self, engine: RayEngine, descriptor: FunctionDescriptor) -> None:
-        self.epoch = refs.epoch
-        self._engine = engine
-        self._descriptor = descriptor
-        self._function: Any = descriptor.function
-        # By max_calls, which Ray takes at the definition only, and by how many results are to be counted.
-        self._made: dict[tuple[int, int], Any] = {}
+    def key(self, options: TaskOptions) -> Hashable:
+        return options.max_calls, _count(options)
 
-    def remote(self, options: TaskOptions) -> Any:
-        key = _key(options)
-        made = self._made.get(key)
-        if made is None:
-            made = self._made[key] = self._make(*key)
-        return made
-
-    def _make(self, max_calls: int, count: int) -> Any:
-        descriptor = self._descriptor
-        shipped = travel.Shipped(self._engine.job, descriptor.name, self._function, count)
+    def make(self, options: TaskOptions) -> Any:
+        descriptor, max_calls = self.descriptor, options.max_calls
+        shipped = travel.Shipped(self.engine.job, descriptor.name, self.target, _count(options))
         task = travel.task_of(shipped, descriptor.is_generator, descriptor.is_coroutine)
         return ray.remote(max_calls=max_calls)(task) if max_calls else ray.remote(task)
 
-    def by_reference(self) -> bool:
-        """From now on the function goes by its name, for when what it uses cannot be pickled. False if it has no such name."""
-        wrapped = functions.by_name(self._descriptor.function)
-        if wrapped is not None:
-            self._function = wrapped
-            self._made.clear()
-        return wrapped is not None
 
-
-def _key(options: TaskOptions) -> tuple[int, int]:
+def _count(options: TaskOptions) -> int:
+    """How many results are to be counted."""
     count = options.num_returns
-    return options.max_calls, count if isinstance(count, int) and count != 1 else 1
+    return count if isinstance(count, int) and count != 1 else 1
 
 
 def bind(engine: RayEngine, descriptor: FunctionDescriptor, options: TaskOptions) -> Submit:
     """Called once per function and set of options."""
     serializers.modules_by_value()
-    exported = descriptor.engine_state
-    if not (isinstance(exported, Exported) and exported.epoch == refs.epoch):
-        exported = descriptor.engine_state = Exported(engine, descriptor)
+    exported = ExportedFunction.of(engine, descriptor)
     given = ray_options.of_task(engine, options, descriptor.is_generator)
     if engine.streams is not None and options.num_returns == "streaming":
         return relayed(engine.streams, "task", (exported.remote(options),), given)

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from aktis import _config
+from aktis._files import write_whole
 
 MARKER = ".aktis-complete"
 
@@ -130,9 +131,7 @@ class Builder:
                 self._create(path, log, deadline)
                 self._install(path, pip, log, deadline)
             marker = {"packages": pip["packages"], "bytes": _disk_usage(path), "inherits": inherited_directories()}
-            temporary = path / (MARKER + ".new")
-            temporary.write_text(json.dumps(marker), encoding="utf-8")
-            temporary.rename(path / MARKER)
+            write_whole(path / MARKER, json.dumps(marker))
         except BuildError as error:
             shutil.rmtree(path, ignore_errors=True)
             raise BuildError(f"{error}{_tail(log_path)}") from None

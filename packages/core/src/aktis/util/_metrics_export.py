@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aktis import _config
+from aktis._files import write_whole
 
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
@@ -68,9 +69,7 @@ class _Process:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, exist_ok=True)
             path = folder / _own_file_name()
-            temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(generate_latest(_Collector(self.collect)))
-            os.replace(temporary, path)
+            write_whole(path, generate_latest(_Collector(self.collect)))
 
     def collect(self) -> Iterator[Any]:
         """The families of this process, with the labels that say whose they are."""

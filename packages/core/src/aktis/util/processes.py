@@ -6,7 +6,18 @@ import os
 
 from aktis._systems import count_cpus, peak_memory
 
-__all__ = ["count_cpus", "peak_memory", "started", "state"]
+__all__ = ["count_cpus", "is_alive", "peak_memory", "started", "state"]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process with this number, whoever's it is. A zombie is one."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def started(pid: int) -> int | None:

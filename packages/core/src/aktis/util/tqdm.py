@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from aktis.util.terminal import is_terminal
+
 T = TypeVar("T")
 
 __all__ = ["safe_print", "tqdm"]
@@ -60,7 +62,7 @@ class tqdm(Generic[T]):
         self.n: float = 0
         self.disable = disable
         self._file = file
-        self._interactive = _is_terminal(file or sys.stderr) and not _in_worker()
+        self._interactive = is_terminal(file or sys.stderr) and not _in_worker()
         self._interval = flush_interval_s or (_DRAW_SECONDS if self._interactive else _LINE_SECONDS)
         self._started = self._shown = time.monotonic()
         self._shown_n = -1.0
@@ -176,13 +178,6 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
-
-
-def _is_terminal(stream: Any) -> bool:
-    try:
-        return bool(stream.isatty())
-    except (AttributeError, ValueError):
-        return False
 
 
 def _in_worker() -> bool:

@@ -162,9 +162,9 @@ class Preprocessor:
         For preprocessors of this package; functions among their arguments must be importable by name. Raises TypeError
         for what cannot be written this way (such preprocessors can be pickled).
         """
-        from aktis.data.preprocessors._saved import write_file
+        from aktis.util.files import write_whole
 
-        write_file(path, self.to_json())
+        write_whole(path, self.to_json(), durable=True)
 
     @classmethod
     def load(cls: type[P], path: str | os.PathLike[str], *, allow_functions: bool = False) -> P:

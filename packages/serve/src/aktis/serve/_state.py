@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aktis.serve import _settings
+from aktis.util.files import private_folder, write_whole
 from aktis.util.processes import started
 
 
@@ -49,36 +49,16 @@ def state_directory() -> Path:
         folder = Path(runtime, "aktis-serve")
     else:
         folder = Path(tempfile.gettempdir(), f"aktis-serve-{os.getuid()}")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = os.lstat(folder)
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
-        raise UnsafeDirectoryError(
-            f"{folder} is not a directory that only this user can write to: remove it, or choose another one with "
-            f"{_settings.STATE_DIR.full}"
-        )
-    return folder
-
-
-def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write a file so that it is there whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        return private_folder(folder, f"choose another one with {_settings.STATE_DIR.full}")
+    except PermissionError as error:
+        raise UnsafeDirectoryError(str(error)) from None
 
 
 def write_state(state: HostState) -> Path:
     """Let the commands find this process."""
     path = state_directory() / f"{state.pid}.json"
-    write_whole(path, json.dumps(asdict(state)))
+    write_whole(path, json.dumps(asdict(state)), durable=True, mode=0o600)
     return path
 
 

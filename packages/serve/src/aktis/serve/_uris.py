@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from aktis.util.files import written_whole
 
 DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte
 MAX_DOWNLOAD = 1 << 30  # bytes
@@ -62,20 +63,16 @@ def _download(field: str, uri: str, folder: Path) -> Path:
         raise CodeNotFoundError(f"runtime_env[{field!r}]: {uri!r} must end with .zip or .whl")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = folder / (hashlib.sha256(uri.encode()).hexdigest()[:16] + suffix)
-    descriptor, temporary = tempfile.mkstemp(dir=folder)
     try:
         with (
-            open(descriptor, "wb") as file,
+            written_whole(target) as temporary,
+            open(temporary, "wb") as file,
             urllib.request.urlopen(uri, timeout=DOWNLOAD_TIMEOUT) as answer,
         ):
             length = int(answer.headers.get("Content-Length") or 0)
             if length > MAX_DOWNLOAD:
                 raise CodeNotFoundError(f"runtime_env[{field!r}]: {uri!r} has {length} bytes, more than {MAX_DOWNLOAD}")
             shutil.copyfileobj(answer, file)
-        os.replace(temporary, target)
     except (OSError, urllib.error.URLError) as error:
         raise CodeNotFoundError(f"runtime_env[{field!r}]: {uri!r} cannot be fetched: {error}") from error
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
     return target

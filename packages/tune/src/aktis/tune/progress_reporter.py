@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aktis.air.callbacks import Callback
+from aktis.air.display import Pace
 from aktis.tune._progress.board import Board
 from aktis.tune._progress.snapshot import Options, Snapshot, take_snapshot
 
@@ -28,8 +29,6 @@ __all__ = [
 ]  # fmt: skip
 
 _PLAIN_PERIOD = 5.0  # seconds between two lines in a log
-_LIVE_PERIOD = 0.25  # between two pictures: what an eye follows
-_LIVE_SHARE = 0.03  # of the time may go into painting, so that a slow machine paints less often
 
 
 class ProgressReporter:
@@ -123,14 +122,12 @@ class TuneReporterBase(ProgressReporter):
             sort_by_metric,
         )  # fmt: skip
         self._total_samples = total_samples
-        self._period = max_report_frequency
+        self._pace = Pace(max_report_frequency, _PLAIN_PERIOD)
         self._tables = print_intermediate_tables
         self._own_metric, self._own_mode = metric, mode
         self._metrics: list[str] = []
         self._board = Board(metric, mode)
         self._start_time = time.time()
-        self._last_report = float("-inf")
-        self._paint_time = 0.0
         self._display: Display | None = None
         self.verbose = 3
 
@@ -220,14 +217,7 @@ class TuneReporterBase(ProgressReporter):
     def should_report(self, trials: Sequence[Any], done: bool = False) -> bool:
         if self.verbose <= 0:
             return False
-        now = time.monotonic()
-        period = self._period
-        if period is None:
-            period = max(_LIVE_PERIOD, self._paint_time / _LIVE_SHARE) if self._open().live else _PLAIN_PERIOD
-        if not done and now - self._last_report < period:
-            return False
-        self._last_report = now
-        return True
+        return self._pace.is_time(lambda: self._open().live, anyway=done)
 
     def snapshot(self, trials: Sequence[Any], done: bool, *sys_info: str, max_rows: int | None = None) -> Snapshot:
         """The state of the run as data, for views of one's own."""
@@ -261,9 +251,8 @@ class TuneReporterBase(ProgressReporter):
         if not display.live and not with_table:
             display.line(status_line(self.snapshot(trials, done, *sys_info, max_rows=0)))
         else:
-            began = time.monotonic()
-            display.update(picture, lambda: html_view(self.snapshot(trials, done, *sys_info)))
-            self._paint_time = 0.5 * (self._paint_time + time.monotonic() - began) if self._paint_time else 0.01
+            with self._pace.painting():
+                display.update(picture, lambda: html_view(self.snapshot(trials, done, *sys_info)))
         if done:
             self.close()
 

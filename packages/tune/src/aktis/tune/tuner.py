@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.air.config import ScalingConfig, is_search_value
 from aktis.tune.error import ExperimentDirectoryError, TuneError
 from aktis.tune.tune_config import TuneConfig
+from aktis.util.files import write_whole
 
 if TYPE_CHECKING:
     from aktis.air.config import RunConfig
@@ -214,7 +215,7 @@ class Tuner:
                     f"the settings of the Tuner cannot be pickled ({error}), so that the run could not be restored: what in "
                     "param_space, tune_config or run_config holds a lock, a file or a connection?"
                 ) from error
-            _write_whole(os.path.join(path, file), data)
+            write_whole(os.path.join(path, file), data, durable=True)
 
     @classmethod
     def can_restore(cls, path: str) -> bool:
@@ -378,12 +379,3 @@ def _read_pickle(path: str, file: str) -> Any:
     except Exception as error:
         hint = " Give it to Tuner.restore(path, trainable=...)" if file == TRAINABLE_FILE else ""
         raise ExperimentDirectoryError(f"{full} cannot be read ({type(error).__name__}: {error}).{hint}") from error
-
-
-def _write_whole(path: str, data: bytes) -> None:
-    temporary = f"{path}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from aktis.air._checkpoint.whole import written_whole
 from aktis.air.exceptions import CheckpointContentError, CheckpointFormatError
+from aktis.util.files import written_whole
 
 
 @dataclass(frozen=True)

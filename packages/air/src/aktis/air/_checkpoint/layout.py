@@ -33,11 +33,11 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from aktis.air._checkpoint.whole import move_tree, written_whole
 from aktis.air.exceptions import CheckpointContentError, CheckpointFormatError, TornCheckpointError
+from aktis.util.files import write_whole, written_whole
 
 if TYPE_CHECKING:
     from aktis.air._checkpoint.codec import Parts
@@ -180,8 +180,7 @@ class Writer:
 def write_manifest(directory: str, manifest: Manifest) -> None:
     folder = os.path.join(directory, FOLDER)
     os.makedirs(folder, exist_ok=True)
-    with written_whole(os.path.join(folder, MANIFEST)) as temporary, open(temporary, "w", encoding="ascii") as file:
-        json.dump(manifest.to_json(), file, indent=1)
+    write_whole(os.path.join(folder, MANIFEST), json.dumps(manifest.to_json(), indent=1))
 
 
 @contextlib.contextmanager
@@ -242,10 +241,23 @@ def merge(source: str, target: str) -> None:
     """Move a checkpoint into a directory that has files. What it had of an older checkpoint goes; its other files stay."""
     with _one_at_a_time(target), being_written(target):
         forget_parts(target)
-        move_tree(source, target, is_marker)
+        _move_tree(source, target, is_marker)
         manifest = f"{FOLDER}/{MANIFEST}"
         if os.path.exists(os.path.join(source, manifest)):
             os.replace(os.path.join(source, manifest), os.path.join(target, manifest))
+
+
+def _move_tree(source: str, target: str, skip: Callable[[str], bool]) -> None:
+    """Put the files of a folder into another one on the same file system, each at once."""
+    for folder, names, files in os.walk(source):
+        place = os.path.join(target, os.path.relpath(folder, source))
+        links = [name for name in names if os.path.islink(os.path.join(folder, name))]
+        for name in set(names) - set(links):
+            os.makedirs(os.path.join(place, name), exist_ok=True)
+        for name in files + links:
+            path = os.path.join(folder, name)
+            if not skip(os.path.relpath(path, source)):
+                os.replace(path, os.path.join(place, name))
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -376,8 +388,7 @@ def write_metadata(directory: str, metadata: dict[str, Any]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         return
-    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(metadata, file)
+    write_whole(path, json.dumps(metadata))
 
 
 def remove_ours(directory: str) -> None:

@@ -22,16 +22,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from aktis.air._checkpoint.whole import folder_made_whole
+from aktis.util.files import folder_made_whole, private_folder
 
 
 def root() -> str:
     """Where these directories are."""
-    path = os.path.join(tempfile.gettempdir(), f"aktis_checkpoints_{os.getuid()}")
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    if os.stat(path).st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to somebody else: remove it, or set TMPDIR to a directory of your own")
-    return path
+    return str(private_folder(os.path.join(tempfile.gettempdir(), f"aktis_checkpoints_{os.getuid()}")))
 
 
 @contextlib.contextmanager

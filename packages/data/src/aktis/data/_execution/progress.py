@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aktis.data.context import DatasetContext
+from aktis.util.terminal import can_repaint, is_terminal
 from aktis.util.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ProgressDisplay:
         self._next = self.started + APPEARS_AFTER
         self._shown = False
         self._pid = os.getpid()
-        self._enabled = own and DatasetContext.get_current().enable_progress_bars and _on_a_terminal()
+        self._enabled = own and DatasetContext.get_current().enable_progress_bars and can_repaint(sys.stderr)
 
     @property
     def due(self) -> bool:
@@ -194,12 +195,11 @@ class _Screen:
         atexit.unregister(self.give_up)
         atexit.register(self.give_up)  # a hidden cursor must not outlive us
         # What the program prints meanwhile goes above the display, unless it is sent to a file.
-        to_screen = sys.stdout is not None and sys.stdout.isatty()
         live = Live(
             console=Console(stderr=True, highlight=False),
             auto_refresh=False,
             transient=True,
-            redirect_stdout=to_screen,
+            redirect_stdout=is_terminal(sys.stdout),
             redirect_stderr=True,
         )
         live.start()
@@ -316,15 +316,6 @@ CELLS: tuple[Callable[[OperatorProgress, _Rate], str], ...] = (
     _bar, _blocks, _rows_per_second, _bytes_per_second, _tasks, _memory
 )  # fmt: skip
 CELLS_TO_DROP = (_blocks, _rows_per_second, _tasks, _bytes_per_second, _bar, _memory)  # the last one goes first
-
-
-def _on_a_terminal() -> bool:
-    try:
-        return (
-            sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-        )
-    except ValueError:  # it is closed
-        return False
 
 
 _screen = _Screen()

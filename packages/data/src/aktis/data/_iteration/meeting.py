@@ -12,6 +12,7 @@ from typing import Any
 
 import aktis
 from aktis.data.exceptions import DataError
+from aktis.util.processes import is_alive
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,8 @@ class Consumer:
 
     def is_dead(self, own_node: str) -> bool:
         """Whether it is known to be dead. Processes on other nodes that are no actors are taken for alive."""
-        if self.node == own_node:
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                return True
-            except PermissionError:
-                pass
+        if self.node == own_node and not is_alive(self.pid):
+            return True
         if self.actor is None:
             return False
         from aktis.util.state import get_actor

@@ -41,7 +41,8 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from aktis.data.exceptions import WriteError
-from aktis.util.processes import started
+from aktis.util.files import sync
+from aktis.util.processes import is_alive, started
 
 PREFIX = ".aktis-staging-"
 _SWAP = ".aktis-swap-"
@@ -255,18 +256,6 @@ def write_file(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
         sync(path)
 
 
-def sync(path: str) -> None:
-    """Bring a file's content, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (22, 95):  # EINVAL, EOPNOTSUPP: a file system that cannot; EIO, ENOSPC and others count
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def _remove(folder: str) -> None:
     """Delete a local folder, even if a system call of a task, begun before, still puts something into it."""
     for _ in range(20):
@@ -331,13 +320,7 @@ def _is_alive(signature: str) -> bool:
         return False  # not from here
     if place != _place():
         return time.time() - made < _FOREIGN_AGE
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return str(started(number) or 0) == birth
+    return is_alive(number) and str(started(number) or 0) == birth
 
 
 def sweep(filesystem: pafs.FileSystem, target: str) -> None:

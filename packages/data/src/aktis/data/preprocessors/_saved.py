@@ -17,8 +17,6 @@ import decimal
 import importlib
 import json
 import math
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -93,30 +91,6 @@ def _rebuilt(description: dict[str, Any], decode: _Decoder) -> Preprocessor:
             raise ValueError(f"{key!r} is no name of fitted state.")
         setattr(preprocessor, key, decode(value))
     return preprocessor
-
-
-def write_file(path: str | os.PathLike[str], text: str) -> None:
-    """Write the file as a whole: others see the old one or the new one, also after a crash."""
-    path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)  # mkstemp makes files private; this one gets the usual permissions
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _encode(value: Any, where: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aktis.rllib.cli import CommandError
+from aktis.util.files import write_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,9 +76,9 @@ class Saver:
         self._count += 1
         self._steps += episode.length
         if self._progress is not None:
-            _write(
+            write_whole(
                 self._progress,
-                f"{counted(self._count, 'episode')}, {counted(self._steps, 'step')} of {self._goal}\n".encode(),
+                f"{counted(self._count, 'episode')}, {counted(self._steps, 'step')} of {self._goal}\n",
             )
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +88,7 @@ class Saver:
             self._shelf["num_episodes"] = self._count
             self._shelf.close()
         else:
-            _write(self._path, pickle.dumps(self._episodes, protocol=4))
+            write_whole(self._path, pickle.dumps(self._episodes, protocol=4))
         if self._progress is not None:
             self._progress.unlink(missing_ok=True)
         self.told.append(f"{counted(self._count, 'episode')} in {self._path}")
@@ -218,9 +219,3 @@ def _check_encoder(path: Path) -> None:
     for name in ("PIL",) if path.suffix.lower() == ".gif" else ("imageio", "imageio_ffmpeg"):
         if importlib.util.find_spec(name) is None:
             raise CommandError(f'a video needs {name}: pip install "aktis-rllib[video]"')
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)

@@ -28,6 +28,7 @@ from aktis.rllib import _settings
 from aktis.rllib.evaluation.metrics import RolloutMetrics
 from aktis.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch, SampleBatchType
 from aktis.rllib.utils._codec import CodecError, encode
+from aktis.util.files import private_folder, write_whole
 
 PATH = "/aktis-rllib/1"
 CONTENT_TYPE = "application/x-aktis-rllib"
@@ -90,11 +91,7 @@ def server_token(token: str | bool | None, host: str, port: int) -> str | None:
             f"{TOKEN_VARIABLE} here and for the clients"
         )
     made = secrets.token_urlsafe(32)
-    path = _token_file(port)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(made)
-    os.replace(name, path)
+    write_whole(_token_file(port), made, mode=0o600)
     return made
 
 
@@ -123,12 +120,7 @@ def remove_token_file(port: int, token: str | None) -> None:
 
 def _token_file(port: int) -> Path:
     folder = Path(tempfile.gettempdir()) / f"aktis-rllib-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if hasattr(os, "getuid"):
-        stat = folder.lstat()
-        if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
-            raise PermissionError(f"{folder} is not this user's alone; remove it, or set {TOKEN_VARIABLE}")
-    return folder / f"policy-server-{port}.token"
+    return private_folder(folder, f"set {TOKEN_VARIABLE}") / f"policy-server-{port}.token"
 
 
 def sign(data: bytes, token: str | None) -> bytes:

@@ -21,6 +21,8 @@ from typing import IO, Any
 import cloudpickle
 import numpy as np
 
+from aktis.util.files import written_whole
+
 STATE_FILE = "policy.json"
 INFO_FILE = "rllib_checkpoint.json"
 VERSION = 1
@@ -184,13 +186,8 @@ def reading(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which takes its name when everything is in it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as out:
-            yield out
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as temporary, open(temporary, "wb") as out:
+        yield out
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,6 +9,7 @@ import torch
 import tree
 
 from aktis.rllib.policy._dummy import dummy_value
+from aktis.util.files import written_whole
 
 
 class _Bare(torch.nn.Module):  # type: ignore[misc, unused-ignore]
@@ -67,12 +68,10 @@ def export(policy: Any, directory: Path, onnx: int | None) -> None:
 def _write_torchscript(bare: _Bare, inputs: tuple[Any, ...], path: Path) -> None:
     import warnings
 
-    temporary = path.with_name(f".{path.name}.tmp")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), written_whole(path) as temporary:
         warnings.simplefilter("ignore")  # shapes that become constants are constants
         traced = torch.jit.trace(bare, inputs, check_trace=False)
-        torch.jit.save(traced, str(temporary))
-    temporary.replace(path)
+        torch.jit.save(traced, temporary)
 
 
 def _write_onnx(bare: _Bare, inputs: dict[str, Any], num_states: int, path: Path, opset: int) -> None:
@@ -83,17 +82,15 @@ def _write_onnx(bare: _Bare, inputs: dict[str, Any], num_states: int, path: Path
         raise ImportError("export_model(onnx=...) needs ONNX: pip install onnx")
     names = [*inputs]
     outputs = ["outputs", *(f"state_out_{i}" for i in range(num_states))]
-    temporary = path.with_name(f".{path.name}.tmp")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), written_whole(path) as temporary:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             bare,
             tuple(inputs.values()),
-            str(temporary),
+            temporary,
             opset_version=opset,
             input_names=names,
             output_names=outputs,
             dynamic_axes={name: {0: "batch"} for name in (*names, *outputs)},
             dynamo=False,
         )
-    temporary.replace(path)

@@ -31,6 +31,7 @@ from aktis.serve._proxy.sockets import Listener
 from aktis.serve._routing.router import Router
 from aktis.serve._routing.watcher import watcher
 from aktis.serve.exceptions import ServeError
+from aktis.util.files import write_whole
 
 logger = logging.getLogger("aktis.serve")
 
@@ -185,14 +186,8 @@ class ProxyHost:
             return 0
 
     def _remember(self, kind: str, port: int) -> None:
-        path = self._port_file(kind)
-        temporary = path.with_suffix(f".{os.getpid()}")
         with suppress(OSError):  # a session without a folder: then a restart takes another port
-            with open(temporary, "w") as file:
-                file.write(str(port))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            write_whole(self._port_file(kind), str(port))
 
     # what it knows ---------------------------------------------------------------------------------------------------
     async def stats(self) -> dict[str, Any]:

@@ -55,9 +55,9 @@ def build_config(
     if output is None:
         print(text, end="")
         return
-    from aktis.serve._state import write_whole
+    from aktis.util.files import write_whole
 
-    write_whole(output, text, 0o644)
+    write_whole(output, text, durable=True)
     print(f"{output}: {', '.join(import_paths)}")
 
 

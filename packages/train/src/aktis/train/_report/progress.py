@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from aktis.air.display import Pace
 from aktis.train._report.record import FILE_NAME, RecordTail, RunRecord
 from aktis.tune.progress_reporter import ProgressReporter
 
@@ -22,8 +23,7 @@ __all__ = ["TrainReporter"]
 
 _PLAIN_PERIOD = 5.0  # seconds between two lines in a log, when there is something new
 _SILENT_PERIOD = 60.0  # when there is nothing new
-_LIVE_PERIOD = 0.25  # between two pictures: what an eye follows
-_LIVE_SHARE = 0.03  # of the time may go into painting
+_LOOK_PERIOD = 0.25  # between two looks for something new
 
 
 class TrainReporter(ProgressReporter):
@@ -48,11 +48,10 @@ class TrainReporter(ProgressReporter):
     def __init__(self, *, stream: TextIO | None = None, period: float | None = None) -> None:
         self._stream = stream
         self._period = period
+        self._pace = Pace(period, _LOOK_PERIOD)
         self._display: Display | None = None
         self._tail: RecordTail | None = None
         self._start_time = time.time()
-        self._last_report = float("-inf")
-        self._paint_time = 0.0
         self._restarts = 0  # that were told
         self._told: tuple[Any, float] | None = None  # what the last line was about, and when it was
         self.verbose = 3
@@ -75,16 +74,7 @@ class TrainReporter(ProgressReporter):
     def should_report(self, trials: Sequence[Any], done: bool = False) -> bool:
         if self.verbose <= 0:
             return False
-        now = time.monotonic()
-        if not done and now - self._last_report < self._wait():
-            return False
-        self._last_report = now
-        return True
-
-    def _wait(self) -> float:
-        if self._period is not None:
-            return self._period
-        return max(_LIVE_PERIOD, self._paint_time / _LIVE_SHARE) if self._open().live else _LIVE_PERIOD
+        return self._pace.is_time(lambda: self._open().live, anyway=done)
 
     def _open(self) -> Display:
         if self._display is None:
@@ -131,13 +121,14 @@ class TrainReporter(ProgressReporter):
     def _paint(self, state: State, done: bool) -> None:
         from aktis.train._report.views import html_view, rich_view
 
-        began = time.monotonic()
         verbose = self.verbose
-        self._open().update(
-            lambda width, height: rich_view(state, width, 1_000_000 if done else height, verbose=verbose, done=done),
-            lambda: html_view(state, verbose=verbose, done=done),
-        )
-        self._paint_time = 0.5 * (self._paint_time + time.monotonic() - began) if self._paint_time else 0.01
+        with self._pace.painting():
+            self._open().update(
+                lambda width, height: rich_view(
+                    state, width, 1_000_000 if done else height, verbose=verbose, done=done
+                ),
+                lambda: html_view(state, verbose=verbose, done=done),
+            )
 
     def _print(self, state: State, done: bool) -> None:
         """A line: when there is news and the last was a while ago, when nothing comes for long, and at the end."""

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.train._execution.observer import Observer
 from aktis.train._report.record import FILE_NAME
 from aktis.train._report.thinning import thinned
+from aktis.util.files import write_whole
 
 if TYPE_CHECKING:
     from aktis.air.worker_group import WorkerMetadata
@@ -206,10 +207,7 @@ class RunRecorder(Observer):
         assert self._descriptor is not None
         with open(self.path, "rb") as file:
             lines, longest = thinned(file.read().splitlines(), self._limit // 2)
-        temporary = f"{self.path}.{os.getpid()}.tmp"
-        with open(temporary, "wb") as file:
-            file.writelines(line + b"\n" for line in lines)
-        os.replace(temporary, self.path)
+        write_whole(self.path, b"".join(line + b"\n" for line in lines))
         os.close(self._descriptor)
         self._descriptor = None
         self._open()

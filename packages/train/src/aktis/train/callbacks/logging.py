@@ -13,6 +13,7 @@ from aktis.air.integrations.results import flat_metrics, flatten_dict, safe_str,
 from aktis.train.callbacks.callback import TrainingCallback
 from aktis.train.callbacks.results_preprocessors import IndexedResultsPreprocessor
 from aktis.train.constants import PYTORCH_PROFILER_KEY, RESULT_FILE_JSON, TRAINING_ITERATION
+from aktis.util.files import write_whole
 
 __all__ = ["JsonLoggerCallback", "MLflowLoggerCallback", "RunDirectory", "TBXLoggerCallback"]
 
@@ -77,9 +78,7 @@ class JsonLoggerCallback(TrainingCallback):
     def start_training(self, logdir: str, config: dict[str, Any], **info: Any) -> None:
         self._directory.start(logdir)
         self._entries = 0
-        hidden = self.log_path.with_name(f".{self.log_path.name}.{os.getpid()}.tmp")
-        hidden.write_bytes(b"[]\n")
-        os.replace(hidden, self.log_path)
+        write_whole(self.log_path, "[]\n")
 
     def handle_result(self, results: list[dict[str, Any]], **info: Any) -> None:
         # In place of the closing bracket, in one write, however long the file is by now.

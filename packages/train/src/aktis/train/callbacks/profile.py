@@ -11,6 +11,7 @@ from aktis.train.callbacks.callback import TrainingCallback
 from aktis.train.callbacks.logging import RunDirectory
 from aktis.train.callbacks.results_preprocessors.index import checked_ranks
 from aktis.train.constants import PYTORCH_PROFILER_KEY
+from aktis.util.files import write_whole
 
 __all__ = ["TorchTensorboardProfilerCallback"]
 
@@ -52,7 +53,4 @@ class TorchTensorboardProfilerCallback(TrainingCallback):
 
     def _write(self, name: str, content: str | bytes) -> None:
         """Whole: TensorBoard may be reading the directory."""
-        data = content.encode() if isinstance(content, str) else content
-        hidden = self.logdir / f".{name}.{os.getpid()}.tmp"
-        hidden.write_bytes(data)
-        os.replace(hidden, self.logdir / name)
+        write_whole(self.logdir / name, content)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aktis.air.checkpoint import Checkpoint
 from aktis.train.error import CheckpointTypeError
 from aktis.train.huggingface import _libraries
+from aktis.util.files import written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +67,8 @@ class HuggingFaceCheckpoint(Checkpoint):
         if hasattr(model, "save_pretrained"):
             model.save_pretrained(path)
         else:
-            _save_whole(model.state_dict(), os.path.join(path, "pytorch_model.bin"))
+            with written_whole(os.path.join(path, "pytorch_model.bin")) as temporary:
+                torch.save(model.state_dict(), temporary)
         if tokenizer is not None:
             tokenizer.save_pretrained(path)
         checkpoint = cls.from_directory(path)
@@ -192,13 +194,3 @@ def _load_into(module: Any, weights: dict[str, Any], what: str) -> None:
             f"{what} holds the weights of another model than {type(module).__name__}: it lacks {missing}, and has besides "
             f"{list(found.unexpected_keys)}"
         )
-
-
-def _save_whole(state: dict[str, Any], file: str) -> None:
-    temporary = f"{file}.tmp-{os.getpid()}"
-    try:
-        _libraries.torch().save(state, temporary)
-        os.replace(temporary, file)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)

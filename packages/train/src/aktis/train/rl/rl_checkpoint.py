@@ -10,6 +10,7 @@ import cloudpickle
 
 from aktis.air.checkpoint import Checkpoint
 from aktis.train.error import CheckpointTypeError
+from aktis.util.files import written_whole
 
 __all__ = ["RLCheckpoint"]
 
@@ -71,10 +72,8 @@ class RLCheckpoint(Checkpoint):
 
 def write_algorithm(folder: str, algorithm: Any, config: Mapping[str, Any]) -> None:
     """Say in a checkpoint's directory what it is of."""
-    path = os.path.join(folder, _ALGORITHM)
-    with open(f"{path}.tmp", "wb") as file:
+    with written_whole(os.path.join(folder, _ALGORITHM)) as temporary, open(temporary, "wb") as file:
         cloudpickle.dump({"algorithm": algorithm, "config": dict(config)}, file)
-    os.replace(f"{path}.tmp", path)
 
 
 def load_state(algorithm: Any, checkpoint: Any) -> None:

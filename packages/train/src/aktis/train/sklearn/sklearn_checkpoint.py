@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import tempfile
 from typing import Any
 
 from aktis.air.checkpoint import Checkpoint
 from aktis.air.constants import MODEL_KEY
 from aktis.train.error import CheckpointTypeError
+from aktis.util.files import write_whole
 
 __all__ = ["SklearnCheckpoint", "load_checkpoint"]
 
@@ -40,7 +40,7 @@ class SklearnCheckpoint(Checkpoint):
         else:
             path = os.path.abspath(os.path.expanduser(os.fspath(path)))
             os.makedirs(path, exist_ok=True)
-            _write_whole(os.path.join(path, MODEL_KEY), data)
+            write_whole(os.path.join(path, MODEL_KEY), data, durable=True)
             checkpoint = cls.from_directory(path)
         if preprocessor is not None:
             checkpoint.set_preprocessor(preprocessor)
@@ -129,17 +129,3 @@ def _read(path: str) -> Any:
                 f"{path} cannot be unpickled ({type(error).__name__}: {error}): it holds no estimator of scikit-learn, or one of "
                 f"another version than {versions}"
             ) from error
-
-
-def _write_whole(path: str, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=".model-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aktis
+from aktis.air.placement import actor_options
 from aktis.tune import _settings
 
 if TYPE_CHECKING:
@@ -197,27 +198,16 @@ class TrialActors:
 def _placement(factory: PlacementGroupFactory) -> tuple[dict[str, Any], PlacementGroup | None]:
     """Options of an actor with these resources, and the placement group that was made for it."""
     if len(factory.bundles) == 1 and not factory.head_bundle_is_empty:
-        resources = dict(factory.head_bundle)
-        options: dict[str, Any] = {"num_cpus": resources.pop("CPU", 0), "num_gpus": resources.pop("GPU", 0)}
-        memory = resources.pop("memory", 0)
-        if memory:
-            options["memory"] = memory
-        return {**options, "resources": resources}, None
+        return actor_options(factory.head_bundle), None
     if not factory.bundles:
         return {"num_cpus": 0}, None
     from aktis.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     group = factory.to_placement_group()
-    head = dict(factory.head_bundle)
+    head = {name: amount for name, amount in factory.head_bundle.items() if name != "memory"}
     strategy = PlacementGroupSchedulingStrategy(
         group,
         placement_group_bundle_index=-1 if factory.head_bundle_is_empty else 0,
         placement_group_capture_child_tasks=True,
     )
-    head.pop("memory", None)
-    return {
-        "num_cpus": head.pop("CPU", 0),
-        "num_gpus": head.pop("GPU", 0),
-        "resources": head,
-        "scheduling_strategy": strategy,
-    }, group
+    return {**actor_options(head), "scheduling_strategy": strategy}, group

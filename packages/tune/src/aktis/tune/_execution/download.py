@@ -20,6 +20,7 @@ from aktis.tune._execution import lineage
 from aktis.tune._execution.journal import DOWNLOADED, FILE_NAME, Journal
 from aktis.tune._execution.upload import DOWNLOAD_NOTE, EXCLUDED
 from aktis.tune.error import ExperimentDirectoryError
+from aktis.util.files import write_whole
 
 if TYPE_CHECKING:
     from aktis.air.storage import Syncer
@@ -165,7 +166,4 @@ def _note(uri: str, path: str) -> None:
     there = storage.list_files(uri)
     files = {name: state for name, state in storage.file_states(path, EXCLUDED).items() if name in there}
     note = {"uri": uri, "files": files}
-    temporary = os.path.join(path, f"{DOWNLOAD_NOTE}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(note, file)
-    os.replace(temporary, os.path.join(path, DOWNLOAD_NOTE))
+    write_whole(os.path.join(path, DOWNLOAD_NOTE), json.dumps(note))

@@ -8,6 +8,7 @@ from contextlib import closing
 from enum import Enum
 
 from aktis.tune._execution.journal import FILE_NAME, Journal
+from aktis.util.files import written_whole
 
 
 class Standing(Enum):
@@ -43,14 +44,10 @@ def _event(journal: Journal, seq: int) -> tuple[object, ...]:
 
 def copy(directory: str, target: str) -> None:
     """Copy the journal of an experiment that may be running, as it is at one moment, into the directory ``target``."""
-    final = os.path.join(target, FILE_NAME)
-    temporary = f"{final}.tmp"
-    if os.path.exists(temporary):
-        os.unlink(temporary)
     with (
+        written_whole(os.path.join(target, FILE_NAME)) as temporary,
         closing(sqlite3.connect(os.path.join(directory, FILE_NAME), timeout=30)) as source,
         closing(sqlite3.connect(temporary, isolation_level=None)) as copied,
     ):
         source.backup(copied)
         copied.execute("PRAGMA journal_mode = DELETE")  # one file, which can be read where nothing can be written
-    os.replace(temporary, final)

@@ -24,6 +24,7 @@ from aktis.tune.analysis._errors import error_line
 from aktis.tune.analysis._values import decoder_hook, dump_json
 from aktis.tune.error import ExperimentDirectoryError, TrialError
 from aktis.tune.experiment.trial import Trial
+from aktis.util.files import written_whole
 
 __all__ = [
     "FORMAT", "ExperimentState", "StoredTrialError", "read_experiment_state", "trial_from_json", "trial_to_json",
@@ -229,32 +230,16 @@ def write_experiment_state(
         runner_data: What the runner wants to be seen, e.g. ``{"_metric": "loss"}``.
         stats: ``start_time`` and ``timestamp``, seconds since 1970.
     """
-    import tempfile
-
     from aktis.tune.__about__ import __version__
 
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        os.fchmod(descriptor, 0o666 & ~_umask())
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write('{"checkpoints": [')
-            for number, trial in enumerate(trials):
-                text = trial if isinstance(trial, str) else trial_to_json(trial)
-                file.write((",\n" if number else "\n") + json.dumps(text))
-            file.write(f'\n],\n"runner_data": {dump_json(dict(runner_data or {}))},\n')
-            file.write(f'"stats": {dump_json(dict(stats or {}))},\n')
-            file.write(f'"aktis": {{"format": {FORMAT}, "version": {json.dumps(__version__)}}}}}\n')
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
+    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write('{"checkpoints": [')
+        for number, trial in enumerate(trials):
+            text = trial if isinstance(trial, str) else trial_to_json(trial)
+            file.write((",\n" if number else "\n") + json.dumps(text))
+        file.write(f'\n],\n"runner_data": {dump_json(dict(runner_data or {}))},\n')
+        file.write(f'"stats": {dump_json(dict(stats or {}))},\n')
+        file.write(f'"aktis": {{"format": {FORMAT}, "version": {json.dumps(__version__)}}}}}\n')
 
 
 def read_experiment_state(path: str | os.PathLike[str], load_pickles: bool = False) -> ExperimentState:

@@ -21,6 +21,7 @@ from aktis.tune.analysis._directory import experiment_dirs, load_states, local_p
 from aktis.tune.analysis._results import last_result
 from aktis.tune.cli import CommandError
 from aktis.tune.error import ExperimentDirectoryError
+from aktis.util.files import written_whole
 
 __all__ = ["experiment_rows", "filtered", "show", "sorted_rows", "trial_rows"]
 
@@ -283,16 +284,12 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], chosen_by_user: bo
 
 
 def _write(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write = _WRITERS[path.suffix.lower()]
     try:
-        _WRITERS[path.suffix.lower()](
-            temporary, [{column: row.get(column) for column in columns} for row in rows], columns
-        )
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            write(Path(temporary), [{column: row.get(column) for column in columns} for row in rows], columns)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from aktis.tune.analysis.state_format import ExperimentState
 from aktis.tune.cli import CommandError
 from aktis.tune.error import ExperimentDirectoryError
 from aktis.tune.experiment.trial import Trial
+from aktis.util.processes import is_alive
 
 __all__ = ["Watcher", "watch_experiment"]
 
@@ -104,12 +105,7 @@ class Watcher:
             if not missing:
                 return "finished"
         pid, host = data.get("_pid"), data.get("_host", socket.gethostname())
-        if (
-            isinstance(pid, int)
-            and host == socket.gethostname()
-            and not _is_alive(pid)
-            and self._silent() > _DEAD_AFTER
-        ):
+        if isinstance(pid, int) and host == socket.gethostname() and not is_alive(pid) and self._silent() > _DEAD_AFTER:
             return f"interrupted: its process ({pid}) is gone; `tune resume {self.directory}` goes on with it"
         return ""
 
@@ -147,16 +143,6 @@ def _last_news(state: ExperimentState, trials: list[Trial]) -> float:
     times = [trial.last_update_time for trial in trials if trial.last_update_time]
     stamp = state.stats.get("timestamp")
     return max([*times, *([stamp] if isinstance(stamp, (int, float)) else [])], default=0.0)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def watch_experiment(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 
-__all__ = ["AppendFiles", "ends_with", "write_whole"]
+__all__ = ["AppendFiles", "ends_with"]
 
 # Files open at a time in one logger. Three loggers stay far from the usual limit of 1,024 descriptors, and trials that run
 # at the same time are seldom more.
@@ -77,14 +77,6 @@ class AppendFiles:
     def __reduce__(self) -> tuple[type[AppendFiles], tuple[int]]:
         """Descriptors are not copied: a copy would close what is open here."""
         return AppendFiles, (self.limit,)
-
-
-def write_whole(path: str, data: bytes) -> None:
-    """Replace a file in one step: readers see the old one or the new one."""
-    temporary = f"{path}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
 
 
 def ends_with(path: str, end: bytes) -> bool:

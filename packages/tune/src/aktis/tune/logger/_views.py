@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aktis.tune.logger._files import write_whole
+from aktis.util.files import write_whole
 
 __all__ = ["identity", "mend"]
 

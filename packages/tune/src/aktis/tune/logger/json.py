@@ -10,9 +10,10 @@ from typing import Any
 
 from aktis.air.callbacks import TrialInfo
 from aktis.air.integrations.results import SafeFallbackEncoder, to_json, to_plain
-from aktis.tune.logger._files import AppendFiles, ends_with, write_whole
+from aktis.tune.logger._files import AppendFiles, ends_with
 from aktis.tune.logger._views import identity, mend
 from aktis.tune.logger.logger import DUPLICATE, FileLoggerCallback, Logger, TrialLog
+from aktis.util.files import write_whole
 
 __all__ = ["JsonLogger", "JsonLoggerCallback"]
 
@@ -133,7 +134,7 @@ def _write_config(logdir: str, config: dict[str, Any]) -> None:
         text = json.dumps(config, indent=2, sort_keys=True, cls=SafeFallbackEncoder)
     except (TypeError, ValueError, RecursionError):  # keys of several types, or a configuration that holds itself
         text = json.dumps(to_plain(config), indent=2, sort_keys=True)
-    write_whole(os.path.join(logdir, PARAMS_FILE), text.encode())
+    write_whole(os.path.join(logdir, PARAMS_FILE), text)
 
     import cloudpickle
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Union
 
-from aktis.tune.search._files import write_whole
+from aktis.tune.search._files import write_state
 from aktis.tune.search.searcher import Names, Searcher
 
 __all__ = ["FINISHED", "SearchAlgorithm", "Suggestion"]
@@ -99,7 +99,7 @@ class SearchAlgorithm:
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state to a file."""
-        write_whole(checkpoint_path, pickle.dumps(self.get_state()))
+        write_state(checkpoint_path, pickle.dumps(self.get_state()))
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from the state in a file."""

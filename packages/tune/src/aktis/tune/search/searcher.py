@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 from aktis.air.nested import lookup
 from aktis.tune._lookup import MISSING
-from aktis.tune.search._files import write_whole
+from aktis.tune.search._files import write_state
 
 if TYPE_CHECKING:
     from aktis.tune.experiment.trial import Trial
@@ -138,7 +138,7 @@ class Searcher:
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state to a file."""
-        write_whole(checkpoint_path, _pickled(self.get_state()))
+        write_state(checkpoint_path, _pickled(self.get_state()))
 
     def restore(self, checkpoint_path: str) -> None:
         """Take over the state that :meth:`save` wrote."""
@@ -182,7 +182,7 @@ def load_searcher(searcher: Searcher, data: bytes) -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "state")
-        write_whole(path, data)
+        write_state(path, data)
         searcher.restore(path)
 
 

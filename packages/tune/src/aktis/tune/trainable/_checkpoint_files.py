@@ -15,6 +15,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aktis.util.files import write_whole
+
 if TYPE_CHECKING:
     from typing import TypeGuard
 
@@ -154,9 +156,7 @@ def find_directory(path: str) -> str | None:
 def write_metadata(directory: str, metadata: Mapping[str, Any]) -> None:
     """Write the state of the trainable; what JSON cannot hold is written as text."""
     path = os.path.join(directory, METADATA)
-    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        json.dump(plain(metadata), file, indent=1, sort_keys=True)
-    os.replace(f"{path}.tmp", path)
+    write_whole(path, json.dumps(plain(metadata), indent=1, sort_keys=True))
 
 
 def read_metadata(directory: str) -> dict[str, Any] | None:

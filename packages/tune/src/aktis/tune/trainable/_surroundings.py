@@ -12,44 +12,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-__all__ = ["Surroundings", "Tee"]
+from aktis.air.tee import Tee, open_log
+
+__all__ = ["Surroundings"]
 
 logger = logging.getLogger(__name__)
-
-
-class Tee:
-    """A text stream whose output also goes to a file. Handlers of ``logging`` may keep it: it outlives the trial."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.file: TextIO | None = None
-
-    def write(self, text: str) -> int:
-        file = self.file
-        if file is not None:
-            try:
-                file.write(text)
-            except (OSError, ValueError) as error:  # the disk is full, or the file was closed
-                self.file = None
-                logger.warning("the output of the trial is no longer copied to %s: %s", file.name, error)
-        if self.stream is not None:
-            self.stream.write(text)
-        return len(text)
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        if self.file is not None and not self.file.closed:
-            self.file.flush()
-        if self.stream is not None:
-            self.stream.flush()
-
-    def __getattr__(self, name: str) -> Any:  # fileno, isatty, encoding, buffer, ...
-        if name in ("stream", "file"):
-            raise AttributeError(name)
-        return getattr(self.stream, name)
 
 
 class Surroundings:
@@ -77,7 +44,7 @@ class Surroundings:
         if log_to_file is not None:
             paths = [os.path.join(logdir, name) for name in log_to_file]
             for path in dict.fromkeys(paths):
-                self._files.append(open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1))
+                self._files.append(open_log(path))
             for tee, file in zip(self._tees, (self._files[0], self._files[-1])):
                 tee.file = file
 

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from aktis.air import session_host
 from aktis.air.exceptions import SessionError
 from aktis.air.session_host import SessionHost
+from aktis.air.tee import Tee
 from aktis.air.tracebacks import without_our_frames
 from aktis.tune.error import TuneError
 from aktis.tune.registry import take_over
 from aktis.tune.trainable import _checkpoint_files as files
 from aktis.tune.trainable._facts import host_facts
-from aktis.tune.trainable._surroundings import Surroundings, Tee
+from aktis.tune.trainable._surroundings import Surroundings
 from aktis.tune.trainable.function_trainable import FunctionTrainable
 from aktis.tune.trainable.messages import (
     DUPLICATE,
