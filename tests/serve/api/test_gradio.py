@@ -48,6 +48,8 @@ def double(x: int) -> int:
 
 
 @pytest.mark.skipif(not has_gradio, reason="Gradio is not installed")
+@pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|copy keyword)")  # Gradio's, with pandas 3
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves loops and sockets open
 def test_graph_to_look_at(instance: Any) -> None:
     import gradio
     from gradio_client import Client

@@ -103,7 +103,7 @@ CASES = [
         options={"n_trials": 32},
         marks=(pytest.mark.slow,),
     ),
-    Case("ax", "AxSearch", ("ax",), seed="random_seed", few=4, broad=6, many=9, marks=(pytest.mark.torch,)),
+    Case("ax", "AxSearch", ("ax",), seed="random_seed", few=4, broad=6, many=12, marks=(pytest.mark.torch,)),
     Case(
         "hebo",
         "HEBOSearch",

@@ -259,7 +259,8 @@ def test_nothing_is_printed(case: Case, capfd: pytest.CaptureFixture[str], caplo
         Driver(case.make(PLANE), bowl, parallel=2, fails=lambda number: number == 3).run(case.few)
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    ours = [record for record in caplog.records if record.name.startswith("aktis")]  # Ax keeps its own to itself
+    assert [record for record in ours if record.levelno >= logging.WARNING] == []
 
 
 @every_searcher

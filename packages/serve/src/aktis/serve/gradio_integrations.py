@@ -53,13 +53,13 @@ def show_graph(handle: Any, *, host: str = "127.0.0.1", port: int | None = None)
     gradio = _gradio()
     graph = json.loads(handle.get_dag_node_json.remote().result())
 
-    def call(text: str) -> tuple[Any, Any]:
+    def call(text: str) -> tuple[str, str]:
         try:
             value = json.loads(text)
         except ValueError:
             value = text
         result = handle.predict.remote(value, _ray_cache_refs=True).result()
-        return _plain(result), _plain(handle.get_intermediate_object_refs.remote().result())
+        return _text(result), _text(handle.get_intermediate_object_refs.remote().result())
 
     with gradio.Blocks(title="Aktis Serve: graph") as page:
         gradio.JSON(graph, label="Graph")
@@ -70,10 +70,11 @@ def show_graph(handle: Any, *, host: str = "127.0.0.1", port: int | None = None)
     return str(url)
 
 
-def _plain(value: Any) -> Any:
+def _text(value: Any) -> str:
+    """JSON: as a value, Gradio takes nothing but lists and dicts."""
     from aktis.serve._replica.encode import dump
 
-    return json.loads(dump(value))
+    return json.dumps(json.loads(dump(value)))
 
 
 __all__ = ["GradioIngress", "GradioServer", "show_graph"]
