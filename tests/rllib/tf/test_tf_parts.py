@@ -305,3 +305,29 @@ def test_a_policy_made_with_functions() -> None:
     for _ in range(3):
         assert LEARNER_STATS in policy.learn_on_batch(SampleBatch(batch))
     assert away() < first
+
+
+def test_a_custom_loss_that_imitates_a_file(tmp_path: Any) -> None:
+    from aktis.rllib.algorithms.pg import PGConfig
+    from aktis.rllib.examples.models.custom_loss_model import CustomLossModel
+    from aktis.rllib.offline import JsonWriter
+
+    obs = RNG.uniform(-1, 1, (32, 4)).astype(np.float32)
+    recorded = SampleBatch(obs=obs, actions=np.full(32, 2), rewards=np.zeros(32), eps_id=np.zeros(32))
+    with JsonWriter(str(tmp_path)) as writer:
+        writer.write(recorded)
+    model = {
+        "custom_model": CustomLossModel,
+        "custom_model_config": {"input_files": str(tmp_path), "imitation_coeff": 1.0},
+        "fcnet_hiddens": [8],
+    }
+    config = PGConfig().framework("tf2", eager_tracing=True).training(model=model, lr=0.05)
+    from aktis.rllib.algorithms.pg.pg_tf_policy import PGTF2Policy
+
+    policy = PGTF2Policy(VECTOR, ACTIONS, config)
+    batch = SampleBatch(obs=obs, actions=np.zeros(32, np.int64), advantages=np.zeros(32, np.float32))
+    imitated = []
+    for _ in range(20):
+        imitated.append(float(policy.learn_on_batch(batch.copy())["model"]["imitation_loss"]))
+    assert imitated[0] == pytest.approx(np.log(3), abs=0.1) and imitated[-1] < 0.3
+    assert policy.compute_actions(obs, explore=False)[0].tolist() == [2] * 32

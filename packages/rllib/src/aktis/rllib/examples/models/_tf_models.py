@@ -144,6 +144,7 @@ class CustomLossModel(TFModelV2):
         self.input_files, self.imitation_coeff = input_files, imitation_coeff
         self.fcnet = FullyConnectedNetwork(obs_space, action_space, num_outputs, model_config, f"{name}_fcnet")
         self._reader: Any = None
+        self._last = _LastLosses()
 
     def forward(
         self, input_dict: dict[str, Tensor], state: list[Tensor], seq_lens: Tensor | None
@@ -174,8 +175,21 @@ class CustomLossModel(TFModelV2):
         discrete = not np.issubdtype(self.action_space.dtype, np.floating)
         imitation = -tf.reduce_mean(dist.logp(tf.cast(actions, tf.int64) if discrete else actions))
         losses = list(policy_loss) if isinstance(policy_loss, list | tuple) else [policy_loss]
+        self._last.imitation.assign(imitation)
+        self._last.policy.assign(tf.reduce_mean(tf.stack(losses)))
         losses = [loss + self.imitation_coeff * imitation for loss in losses]
         return losses if isinstance(policy_loss, list | tuple) else losses[0]
+
+    def metrics(self) -> dict[str, Any]:
+        """Both parts of the last loss."""
+        return {"policy_loss": self._last.policy.read_value(), "imitation_loss": self._last.imitation.read_value()}
+
+
+class _LastLosses:
+    """Variables, since a trace's tensors do not live on; not the model's (no `Part`): they are no weights."""
+
+    def __init__(self) -> None:
+        self.policy, self.imitation = (tf.Variable(0.0, trainable=False) for _ in range(2))
 
 
 class SharedWeightsModel(TFModelV2):
