@@ -149,10 +149,15 @@ class _OverVectors(ActionDistribution):
             raise ValueError(f"The lower bound of a {kind} is below the upper one: low={low}, high={high}")
         if np.ndim(low) == np.ndim(high) == 0:
             return float(low), float(high), float(high) - float(low), math.log(float(high) - float(low))
-        lower, upper = (np.ravel(bound).astype(np.float32) for bound in np.broadcast_arrays(low, high))
-        device = self.ops.device_of(self.inputs)
-        arrays = (lower, upper, upper - lower, np.log(upper - lower))
-        return tuple(self.ops.from_numpy(x, device) for x in arrays)  # type: ignore[return-value]
+        bounds = np.broadcast_arrays(low, high)
+        lower, upper = np.ravel(bounds[0]).astype(np.float32), np.ravel(bounds[1]).astype(np.float32)
+        device, convert = self.ops.device_of(self.inputs), self.ops.from_numpy
+        return (
+            convert(lower, device),
+            convert(upper, device),
+            convert(upper - lower, device),
+            convert(np.log(upper - lower), device),
+        )
 
     @staticmethod
     def required_model_output_shape(action_space: spaces.Space[Any], model_config: dict[str, Any]) -> int:
