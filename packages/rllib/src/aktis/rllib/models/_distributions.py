@@ -150,7 +150,8 @@ class _OverVectors(ActionDistribution):
         if np.ndim(low) == np.ndim(high) == 0:
             return float(low), float(high), float(high) - float(low), math.log(float(high) - float(low))
         bounds = np.broadcast_arrays(low, high)
-        lower, upper = np.ravel(bounds[0]).astype(np.float32), np.ravel(bounds[1]).astype(np.float32)
+        lower: np.ndarray[Any, Any] = np.ravel(bounds[0]).astype(np.float32)
+        upper: np.ndarray[Any, Any] = np.ravel(bounds[1]).astype(np.float32)
         device, convert = self.ops.device_of(self.inputs), self.ops.from_numpy
         return (
             convert(lower, device),
