@@ -37,6 +37,7 @@ def test_the_variable_of_ray_names_the_cluster(monkeypatch: pytest.MonkeyPatch) 
     [
         (1, "Starting Ray client server failed", 2),
         (2, "Starting Ray client server failed", 2),
+        (1, "Initialization failure from server: psutil.NoSuchProcess: process no longer exists", 2),
         (1, "Authentication failed", 1),
     ],
 )

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("aktis.ray")
 
 KNOCK_SECONDS = 15.0
-# Ray starts a process for each client, and now and then takes one that has just been started for one that has ended.
-_NOT_STARTED = "Starting Ray client server failed"
+# Ray starts a process for each client, and now and then takes one that has just been started for one that has ended, or
+# cannot read its command line yet.
+_NOT_STARTED = ("Starting Ray client server failed", "psutil")
 CLIENT, DIRECT = "ray://", "ray+"
 
 
@@ -47,7 +48,7 @@ def _connect(address: str, settings: InitSettings, environment: dict[str, Any]) 
     try:
         _connect_once(address, settings, environment)
     except ConnectionError as error:
-        if _NOT_STARTED not in str(error):
+        if not _did_not_start(error):
             raise
         _logger.warning("Ray's server for this client did not start; trying once more: %s", error)
         _connect_once(address, settings, environment)
@@ -88,8 +89,12 @@ def _knock(address: str) -> None:
         raise ConnectionError(f"no Ray cluster answers at address={address!r} ({host}:{port}): {error}") from error
 
 
+def _did_not_start(error: Exception) -> bool:
+    return any(text in str(error) for text in _NOT_STARTED)
+
+
 def _hint(theirs: str, error: Exception) -> str:
-    if _NOT_STARTED in str(error):
+    if _did_not_start(error):
         return ""
     if theirs == "auto":
         return (
