@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def loop(config: dict[str, Any]) -> None:
             if config["does"] == "raise":
                 raise ValueError("boom")
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(config.get("takes", 0.0))
         train.report(
             {"loss": 1.0 / (1 + step + context.get_world_rank())}, checkpoint=air.Checkpoint.from_dict({"step": step})
         )
@@ -40,13 +42,16 @@ def record_of(directory: Any) -> RunRecord:
 
 def test_a_run_is_recorded(run_config: air.RunConfig) -> None:
     trainer = train.DataParallelTrainer(
-        loop, train_loop_config={"steps": 5, "lr": 0.1}, scaling_config=TWO, run_config=run_config
+        loop,
+        train_loop_config={"steps": 5, "lr": 0.1, "takes": 0.06},  # faster rounds would share a line
+        scaling_config=TWO,
+        run_config=run_config,
     )
     result = trainer.fit()
     record = record_of(result.log_dir)
     assert record.state == "ended" and not record.restarts
     assert record.info["trainer"] == "DataParallelTrainer"
-    assert sum(rounds.count for rounds in record.rounds) == 5
+    assert [rounds.count for rounds in record.rounds] == [1] * 5
     assert sum(rounds.checkpoints for rounds in record.rounds) == 5
     assert all(len(rounds.loop) == 2 and min(rounds.loop) > 0 for rounds in record.rounds)
     assert len({worker["pid"] for worker in record.workers}) == 2
